@@ -1,0 +1,1 @@
+"""The commands: each module is one make target and one `python -m pipelines.<name>`."""

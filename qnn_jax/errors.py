@@ -1,0 +1,10 @@
+"""The error that speaks to the user."""
+
+
+class InputError(ValueError):
+    """Something that the user gave cannot be used.
+
+    The message is one sentence that names the argument, the rule, the value and the way out:
+    ``Argument `shots` must be at least 1, but is 0.`` Pipelines print it without a traceback and
+    exit with status 2; any other exception is a fault of ours and keeps its traceback.
+    """

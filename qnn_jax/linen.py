@@ -1,0 +1,47 @@
+"""The quantum layer for flax.linen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.executor import Executor, exact, run_layer
+from qnn_jax.initializers import uniform_angles
+
+
+class QuantumLayer(nn.Module):
+    """Features in, expectation values out; the circuit's weights are the parameter "weights".
+
+    Attributes:
+        circuit: the circuit; its inputs are the features.
+        observables: what is measured: Pauli labels in Qiskit's order, mappings, or PauliSums.
+        executor: where it runs; `qnn_jax.executor.exact` by default.
+        weight_init: Flax initialiser of the weights; by default uniform in [-π, π].
+
+    A "shots" key is drawn from Flax where one is given (`rngs={"shots": key}`).
+
+    >>> import jax
+    >>> from qnn_jax import real_amplitudes, zz_feature_map
+    >>> layer = QuantumLayer(zz_feature_map(2) + real_amplitudes(2), ("ZZ", "IZ"))
+    >>> params = layer.init(jax.random.key(0), jax.numpy.zeros((5, 2)))
+    >>> layer.apply(params, jax.numpy.zeros((5, 2))).shape
+    (5, 2)
+    """
+
+    circuit: Circuit
+    observables: Sequence[ObservableLike]
+    executor: Executor = exact
+    weight_init: Callable[..., Any] = uniform_angles
+
+    @nn.compact
+    def __call__(self, inputs: Float[Array, "*batch inputs"]) -> Float[Array, "*batch observables"]:
+        """Expectation values, shape (..., observables), of features of shape (..., inputs)."""
+        observables = observables_on(self.circuit.num_qubits, self.observables)
+        weights = self.param("weights", self.weight_init, (self.circuit.num_weights,))
+        key = self.make_rng("shots") if self.has_rng("shots") else None
+        return run_layer(self.executor, self.circuit, observables, inputs, weights, key)

@@ -1,0 +1,55 @@
+"""The quantum layer for flax.nnx."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flax import nnx
+from jaxtyping import Array, Float
+
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.executor import Executor, exact, run_layer
+from qnn_jax.initializers import uniform_angles
+
+
+class QuantumLayer(nnx.Module):
+    """Features in, expectation values out; the circuit's weights are `nnx.Param` `weights`.
+
+    Args:
+        circuit: the circuit; its inputs are the features.
+        observables: what is measured: Pauli labels in Qiskit's order, mappings, or PauliSums.
+        executor: where it runs; `qnn_jax.executor.exact` by default.
+        weight_init: initialiser of the weights; by default uniform in [-π, π].
+        rngs: Flax's generators; "params" is drawn from.
+
+    The layer holds float parameters only, so plain `jax.jit`, `jax.grad` and `jax.vmap` take it.
+
+    >>> import jax
+    >>> from qnn_jax import real_amplitudes, zz_feature_map
+    >>> layer = QuantumLayer(zz_feature_map(2) + real_amplitudes(2), ("ZZ",), rngs=nnx.Rngs(0))
+    >>> layer(jax.numpy.zeros((5, 2))).shape
+    (5, 1)
+    """
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        observables: Sequence[ObservableLike],
+        *,
+        executor: Executor = exact,
+        weight_init: Callable[..., Any] = uniform_angles,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.circuit = circuit
+        self.observables = observables_on(circuit.num_qubits, observables)
+        self.executor = executor
+        self.weights = nnx.Param(weight_init(rngs.params(), (circuit.num_weights,)))
+
+    def __call__(
+        self, inputs: Float[Array, "*batch inputs"], key: Array | None = None
+    ) -> Float[Array, "*batch observables"]:
+        """Expectation values, shape (..., observables), of features of shape (..., inputs)."""
+        weights = self.weights[...]
+        return run_layer(self.executor, self.circuit, self.observables, inputs, weights, key)

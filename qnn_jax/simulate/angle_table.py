@@ -1,0 +1,182 @@
+"""The angle table: every angle of a circuit, evaluated in JAX.
+
+Expressions of one shape (the same functions around different numbers and symbols) are evaluated
+together as vectors, so the program that XLA compiles does not grow with the number of gates.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from qnn_jax.circuits.angles import Call, Expression, Number, Symbol, symbols
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.errors import InputError
+
+#: The functions of `circuits.angles.FUNCTIONS`, in JAX.
+_JAX_FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "add": jnp.add,
+        "sub": jnp.subtract,
+        "mul": jnp.multiply,
+        "div": jnp.divide,
+        "neg": jnp.negative,
+        "pow": jnp.power,
+        "sin": jnp.sin,
+        "cos": jnp.cos,
+        "tan": jnp.tan,
+        "asin": jnp.arcsin,
+        "acos": jnp.arccos,
+        "atan": jnp.arctan,
+        "exp": jnp.exp,
+        "log": jnp.log,
+        "abs": jnp.abs,
+        "sign": jnp.sign,
+    }
+)
+
+# The shape of an expression: its functions, with "#", "x" and "w" in place of the leaves.
+_Shape: TypeAlias = "str | tuple[Any, ...]"
+
+
+def angles(
+    circuit: Circuit, inputs: Float[Array, " inputs"], weights: Float[Array, " weights"]
+) -> Float[Array, " angles"]:
+    """Every gate's angles in the order of the gates, in radians.
+
+    Args:
+        circuit: the circuit.
+        inputs: shape (circuit.num_inputs,).
+        weights: shape (circuit.num_weights,).
+
+    Returns:
+        Shape (circuit.num_angles,).
+    """
+    inputs, weights = checked_vectors(circuit, inputs, weights)
+    return evaluate(circuit.angles, inputs, weights)
+
+
+def evaluate(
+    expressions: tuple[Expression, ...],
+    inputs: Float[Array, " inputs"],
+    weights: Float[Array, " weights"],
+) -> Float[Array, " expressions"]:
+    """The values of expressions, shape (len(expressions),), evaluated shape by shape."""
+    dtype = jnp.result_type(inputs, weights)
+    groups, order = _groups(expressions)
+    if not groups:
+        return jnp.zeros((0,), dtype)
+    vectors = {"x": inputs, "w": weights}
+    parts = []
+    for shape, leaves in groups:
+        columns = iter(leaves)
+        value = _evaluate_shape(shape, columns, vectors, dtype)
+        parts.append(value)
+    table = parts[0] if len(parts) == 1 else jnp.concatenate(parts)
+    return table if order is None else table[order]
+
+
+def _evaluate_shape(shape: _Shape, leaves: Any, vectors: Mapping[str, Array], dtype: Any) -> Array:
+    if shape == "#":
+        return jnp.asarray(next(leaves), dtype)
+    if isinstance(shape, str):
+        return _take(vectors[shape], next(leaves))
+    function, *parts = shape
+    return _JAX_FUNCTIONS[function](
+        *(_evaluate_shape(part, leaves, vectors, dtype) for part in parts)
+    )
+
+
+def _take(vector: Array, indices: np.ndarray) -> Array:
+    """`vector[indices]` for static indices: a slice where they are a range, else a gather."""
+    first, count = int(indices[0]), len(indices)
+    if np.array_equal(indices, np.arange(first, first + count)):
+        return vector[first : first + count]
+    return vector[indices]
+
+
+@functools.lru_cache(maxsize=256)
+def _groups(
+    expressions: tuple[Expression, ...],
+) -> tuple[list[tuple[_Shape, list[np.ndarray]]], np.ndarray | None]:
+    """Expressions grouped by shape, their leaves as columns, and the way back to their order."""
+    by_shape: dict[_Shape, list[tuple[int, list[float]]]] = {}
+    for position, expression in enumerate(expressions):
+        leaves: list[float] = []
+        by_shape.setdefault(_shape(expression, leaves), []).append((position, leaves))
+    groups, positions = [], []
+    for shape, members in by_shape.items():
+        positions += [position for position, _ in members]
+        kinds = _leaf_kinds(shape)
+        columns = [
+            np.array([leaves[k] for _, leaves in members], float if kind == "#" else int)
+            for k, kind in enumerate(kinds)
+        ]
+        groups.append((shape, columns))
+    order = np.argsort(positions)
+    return groups, None if np.array_equal(order, np.arange(len(order))) else order
+
+
+def _shape(expression: Expression, leaves: list[float]) -> _Shape:
+    if isinstance(expression, Call):
+        return (expression.function, *(_shape(part, leaves) for part in expression.arguments))
+    if isinstance(expression, Symbol):
+        leaves.append(expression.index)
+        return expression.vector
+    assert isinstance(expression, Number)
+    leaves.append(expression.value)
+    return "#"
+
+
+def _leaf_kinds(shape: _Shape) -> list[str]:
+    if isinstance(shape, str):
+        return [shape]
+    return [kind for part in shape[1:] for kind in _leaf_kinds(part)]
+
+
+def reads_inputs(expressions: Sequence[Expression]) -> bool:
+    """Does any of the expressions depend on an input?"""
+    return any(s.vector == "x" for expression in expressions for s in symbols(expression))
+
+
+def checked_vectors(circuit: Circuit, inputs: Any, weights: Any) -> tuple[Array, Array]:
+    """The inputs and weights as floating arrays of one dtype, their lengths checked.
+
+    Integers become floats; float64 is kept under x64 only, as everywhere in JAX.
+
+    Raises:
+        InputError: for wrong lengths, more than one dimension, complex numbers, and NaN or
+            infinities where the values are known (outside jit).
+    """
+    arrays = []
+    for name, value, length in (
+        ("inputs", inputs, circuit.num_inputs),
+        ("weights", weights, circuit.num_weights),
+    ):
+        array = value if isinstance(value, jax.Array) else np.asarray(value)
+        if not (
+            jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
+        ):
+            if array.size == 0:
+                array = np.zeros(array.shape)
+            else:
+                raise InputError(
+                    f"Argument `{name}` must hold real numbers, but has dtype {array.dtype}."
+                )
+        if array.shape != (length,):
+            raise InputError(
+                f"Argument `{name}` must have shape ({length},), but has shape {array.shape}; "
+                "batches go through jax.vmap."
+            )
+        if not isinstance(array, jax.core.Tracer) and not np.all(np.isfinite(array)):
+            raise InputError(f"Argument `{name}` must be finite, but holds NaN or infinity.")
+        arrays.append(jnp.asarray(array))
+    dtype = jnp.result_type(*arrays, jnp.float32)
+    return arrays[0].astype(dtype), arrays[1].astype(dtype)
