@@ -8,3 +8,7 @@ class InputError(ValueError):
     ``Argument `shots` must be at least 1, but is 0.`` Pipelines print it without a traceback and
     exit with status 2; any other exception is a fault of ours and keeps its traceback.
     """
+
+
+class TrainingFailedError(Exception):
+    """Training cannot go on, through no fault of the input: one sentence, exit status 1."""

@@ -6,6 +6,7 @@ handing it another one; nothing else of the model knows where it runs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.circuits.observables import ObservableLike, PauliSum
+from qnn_jax.circuits.observables import PauliSum
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import expectations
 
@@ -93,6 +94,6 @@ def run_layer(
             "Argument `inputs` of a QuantumLayer must be finite, but holds NaN or infinity."
         )
     batch = inputs.shape[:-1]
-    flat = inputs.reshape(-1, inputs.shape[-1])
+    flat = inputs.reshape(math.prod(batch), inputs.shape[-1])
     values = executor(circuit, observables, flat, weights, key).values
     return values.reshape(*batch, len(observables))

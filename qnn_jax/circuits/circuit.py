@@ -167,7 +167,11 @@ class Circuit:
 
     def __post_init__(self) -> None:
         num_qubits = self.num_qubits
-        if isinstance(num_qubits, bool) or not isinstance(num_qubits, numbers.Integral) or num_qubits < 1:
+        if (
+            isinstance(num_qubits, bool)
+            or not isinstance(num_qubits, numbers.Integral)
+            or num_qubits < 1
+        ):
             raise InputError(
                 f"Argument `num_qubits` must be an integer of at least 1, but is {num_qubits!r}."
             )

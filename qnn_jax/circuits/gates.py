@@ -96,7 +96,8 @@ def _rotation(label: str) -> MatrixFunction:
         cos, sin = m.cos(theta / 2), m.sin(theta / 2)
         return tuple(
             tuple(
-                (cos if row == column else 0) + (factors[column] * sin if row == column ^ flips else 0)
+                (cos if row == column else 0)
+                + (factors[column] * sin if row == column ^ flips else 0)
                 for column in range(2**num_qubits)
             )
             for row in range(2**num_qubits)

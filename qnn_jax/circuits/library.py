@@ -62,7 +62,7 @@ def zz_feature_map(
     Reference: Havlíček et al., arXiv:1804.11326.
 
     >>> print(zz_feature_map(2, reps=1))
-    q0: ─H─P(2*x[0])─●───────────────────────────●─
+    q0: ─H─P(2*x[0])─●────────────────────────────●─
     q1: ─H─P(2*x[1])─⊕─P(2*(π - x[0])*(π - x[1]))─⊕─
     """
     _at_least("num_qubits", num_qubits, 2)
@@ -91,8 +91,6 @@ def real_amplitudes(
     ops = []
     for layer in range(reps + 1):
         if layer:
-            ops += [
-                Op("cx", pair) for pair in entangled_pairs(num_qubits, entanglement, layer - 1)
-            ]
+            ops += [Op("cx", pair) for pair in entangled_pairs(num_qubits, entanglement, layer - 1)]
         ops += [Op("ry", q, w[layer * num_qubits + q]) for q in range(num_qubits)]
     return Circuit(num_qubits, tuple(ops), num_inputs=0)

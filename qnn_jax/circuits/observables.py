@@ -29,7 +29,7 @@ class PauliSum:
     def __post_init__(self) -> None:
         if not self.terms:
             raise InputError("Argument `observable` must have at least one term, but has none.")
-        checked = []
+        checked: list[tuple[str, float]] = []
         for label, coefficient in self.terms:
             if not isinstance(label, str) or not label or set(label) - set("IXYZ"):
                 raise InputError(

@@ -1,0 +1,62 @@
+# Every target builds .venv from requirements.lock first if need be, and passes ARGS="…" on.
+# PY picks the interpreter: PY=python3.13 make test
+PY ?= python3
+ARGS ?=
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+UV := UV_PYTHON_DOWNLOADS=never $(VENV)/bin/uv
+STAMP := $(VENV)/.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train-fashion bench test test-all lint format lock clean
+
+help: ## Say what there is to do
+	@echo 'Usage: make TARGET [ARGS="--flags of the command"] [PY=python3.13]'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+
+setup: $(STAMP) ## Build the environment, nothing else
+
+train-fashion: $(STAMP) ## Train the hybrid classifier on Fashion-MNIST (ARGS="--help" lists all flags)
+	@$(PYTHON) -m pipelines.train_fashion $(ARGS)
+
+bench: $(STAMP) ## Measure speed: ratios in one run, compile and steady state apart
+	@$(PYTHON) -m pipelines.bench $(ARGS)
+
+test: $(STAMP) ## Run the tests (minutes)
+	@$(PYTHON) -m pytest -m "not slow" $(ARGS)
+
+test-all: $(STAMP) ## Run the tests and the slow proofs, also under Python 3.13
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint: $(STAMP) ## Check style and types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+format: $(STAMP) ## Put the code into shape
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
+	@$(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	    --extra pipelines --group dev --no-annotate --no-header --upgrade --quiet \
+	    --output-file requirements.lock
+
+clean: ## Remove the environment and all caches; results stay
+	rm -rf $(VENV) .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The interpreter is asked, not looked up: a version manager's shim can be there and fail.
+# The last line lets matplotlib index the fonts now, so that the first run does not wait for it.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null || { \
+	    echo "Error: PY must be a Python of 3.11 to 3.14 that runs, but is '$(PY)'; name one: make PY=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(PY) -c 'import platform, sys; sys.exit((platform.system(), platform.machine()) not in {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")})' || { \
+	    echo "Error: JAX has no packages for this machine; use Linux, macOS on Apple silicon, or WSL on Windows" >&2; exit 2; }
+	@echo "Setting up $(VENV) (once, about half a minute and 1 GB) …" >&2
+	@$(PY) -m venv --clear $(VENV)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
+	@$(UV) pip install --quiet --python $(PYTHON) --require-hashes --requirements requirements.lock
+	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
+	@$(PYTHON) -c 'import matplotlib.font_manager'
+	@touch $@

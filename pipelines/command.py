@@ -1,0 +1,44 @@
+"""What all commands share: presets, one-sentence errors, exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import tyro
+
+from qnn_jax.errors import InputError, TrainingFailedError
+
+Config = TypeVar("Config")
+
+
+def parse(
+    config_type: type[Config], presets: Mapping[Any, Config], argv: list[str] | None
+) -> Config:
+    """Read a command line into a config; the other defaults follow `--preset`."""
+    arguments = sys.argv[1:] if argv is None else argv
+    chosen = "default"
+    for position, word in enumerate(arguments):
+        if word.startswith("--preset="):
+            chosen = word.partition("=")[2]
+        elif word == "--preset" and position + 1 < len(arguments):
+            chosen = arguments[position + 1]
+    # An unknown preset is left to tyro, which names the choices.
+    return tyro.cli(config_type, default=presets.get(chosen, presets["default"]), args=arguments)
+
+
+def run(main: Callable[[], int]) -> None:
+    """Run a command as a program: input errors are one sentence and status 2."""
+    try:
+        status = main()
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        status = 2
+    except TrainingFailedError as error:
+        print(f"Stopped: {error}", file=sys.stderr)
+        status = 1
+    except KeyboardInterrupt:
+        print("Stopped; nothing was being trained yet.", file=sys.stderr)
+        status = 130
+    sys.exit(status)

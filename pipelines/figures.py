@@ -1,0 +1,285 @@
+"""The pictures of a training run, drawn without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from qnn_jax.circuits import Circuit
+from qnn_jax.circuits.drawing import columns, symbol
+from qnn_jax.models import HybridClassifier
+from qnn_jax.runs import RunDirectory
+from qnn_jax.training import Examples
+
+if TYPE_CHECKING:
+    from pipelines.training_run import Outcome
+
+_HYBRID, _TWIN = "hybrid", "classical_twin"
+_COLORS = {_HYBRID: "#5b3fd6", _TWIN: "#e08a1e"}
+_CLASSES = ("#2166ac", "#b2182b", *(f"C{k}" for k in range(10)))
+_MOST_MISTAKES = 24
+_GRID = 101  # points along each side of the plane
+
+
+class Picture(NamedTuple):
+    """A picture that was written, and what it shows in a sentence."""
+
+    path: Path
+    caption: str
+
+
+def draw_all(
+    run: RunDirectory,
+    model: HybridClassifier,
+    params: Any,
+    outcomes: Mapping[str, Outcome],
+    test: Examples,
+    class_names: Sequence[str],
+) -> list[Picture]:
+    """Draw every picture of a run into its folder `figures`."""
+    outcome = outcomes[_HYBRID]
+    predicted = predicted_classes(outcome.logits)
+    labels = np.asarray(test.labels)
+    drawn = []
+    for name, figure, caption in (
+        ("curves", curves(run.read_metrics()), "Loss and validation accuracy by epoch."),
+        (
+            "plane",
+            plane(model, params, test, predicted, class_names),
+            "What circuit and head make of the encoder's features, with the test images on it.",
+        ),
+        (
+            "confusion",
+            confusion(labels, predicted, class_names),
+            "Test images by true and predicted class.",
+        ),
+        (
+            "mistakes",
+            mistakes(np.asarray(test.images), labels, predicted, class_names),
+            "Test images that the hybrid got wrong.",
+        ),
+        ("circuit", circuit_picture(model.config.circuit()), "The circuit."),
+    ):
+        path = run.figures / f"{name}.png"
+        figure.savefig(path, dpi=110, bbox_inches="tight")
+        drawn.append(Picture(path, caption))
+    return drawn
+
+
+def predicted_classes(logits: np.ndarray) -> np.ndarray:
+    """The predicted classes of logits of shape (count, 1) or (count, classes)."""
+    return (logits[:, 0] > 0).astype(int) if logits.shape[1] == 1 else logits.argmax(axis=1)
+
+
+def curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Loss and accuracy by epoch, the twin's beside the hybrid's."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in rows]
+    for name, color in _COLORS.items():
+        if not rows or name not in rows[0]:
+            continue
+
+        def series(metric: str, name: str = name) -> list[float]:
+            return [row[name][metric] for row in rows]
+
+        title = name.replace("_", " ")
+        left.plot(epochs, series("loss"), color=color, label=f"{title}, training")
+        left.plot(epochs, series("validation_loss"), "--", color=color, label="validation")
+        right.plot(epochs, series("validation_accuracy"), color=color, label=title)
+    left.set(xlabel="epoch", ylabel="loss", yscale="log")
+    right.set(xlabel="epoch", ylabel="validation accuracy")
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+        if rows:
+            axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def plane(
+    model: HybridClassifier,
+    params: Any,
+    test: Examples,
+    predicted: np.ndarray,
+    class_names: Sequence[str],
+) -> Figure:
+    """The learned function over the circuit's first two inputs, and where test images fall."""
+    features = np.asarray(_features(model, params, test.images))
+    config = model.config
+    middle = np.median(features, axis=0)
+    if config.bound == "tanh":
+        low = np.full(2, config.feature_center - config.feature_scale)
+        high = np.full(2, config.feature_center + config.feature_scale)
+    else:
+        low, high = np.quantile(features[:, :2], [0.01, 0.99], axis=0)
+    first, second = (np.linspace(low[k], high[k], _GRID, dtype=np.float32) for k in (0, 1))
+    points = np.tile(middle.astype(np.float32), (_GRID * _GRID, 1))
+    points[:, :2] = np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2)
+    logits = np.asarray(_decide(model, params, jnp.asarray(points)))
+
+    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    extent = (first[0], first[-1], second[0], second[-1])
+    if logits.shape[1] == 1:
+        share = 1 / (1 + np.exp(-logits.reshape(_GRID, _GRID)))
+        image = axes.imshow(
+            share, origin="lower", extent=extent, cmap="RdBu_r", vmin=0, vmax=1, aspect="auto"
+        )
+        axes.contour(first, second, share, levels=[0.5], colors="black", linewidths=0.8)
+        figure.colorbar(image, label=f"probability of {class_names[1]}")
+    else:
+        regions = logits.argmax(axis=1).reshape(_GRID, _GRID)
+        axes.imshow(
+            regions,
+            origin="lower",
+            extent=extent,
+            cmap="tab10",
+            vmin=0,
+            vmax=9,
+            alpha=0.35,
+            aspect="auto",
+            interpolation="nearest",
+        )
+    labels = np.asarray(test.labels)
+    for label, name in enumerate(class_names):
+        chosen = features[labels == label]
+        color = _CLASSES[label] if len(class_names) == 2 else f"C{label}"
+        axes.scatter(
+            chosen[:, 0],
+            chosen[:, 1],
+            s=9,
+            color=color,
+            edgecolors="white",
+            linewidths=0.4,
+            label=f"{name} ({len(chosen)})",
+        )
+    wrong = features[predicted != labels]
+    axes.scatter(
+        wrong[:, 0],
+        wrong[:, 1],
+        s=36,
+        facecolors="none",
+        edgecolors="black",
+        linewidths=1.1,
+        label=f"wrong ({len(wrong)})",
+    )
+    axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="x[0] (radians)", ylabel="x[1] (radians)")
+    if features.shape[1] > 2:
+        axes.set_title("a slice: the other inputs at their medians", fontsize=9)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return figure
+
+
+def _features(model: HybridClassifier, params: Any, images: Any) -> jax.Array:
+    def some(batch: jax.Array) -> jax.Array:
+        features: jax.Array = model.apply({"params": params}, batch[None], method="encode")[0]
+        return features
+
+    return jax.jit(lambda images: jax.lax.map(some, images, batch_size=500))(images)
+
+
+def _decide(model: HybridClassifier, params: Any, features: jax.Array) -> jax.Array:
+    logits: jax.Array = jax.jit(
+        lambda features: model.apply({"params": params}, features, method="decide")
+    )(features)
+    return logits
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """Counts by true class (rows) and predicted class (columns)."""
+    count = len(class_names)
+    table = np.zeros((count, count), int)
+    np.add.at(table, (labels, predicted), 1)
+    figure = Figure(figsize=(2.2 + 0.75 * count, 1.8 + 0.6 * count), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(table / table.sum(axis=1, keepdims=True), cmap="Purples", vmin=0, vmax=1.2)
+    for row in range(count):
+        for column in range(count):
+            ink = "white" if 2 * table[row, column] > table[row].sum() else "black"
+            axes.text(column, row, f"{table[row, column]:,}", color=ink, ha="center", va="center")
+    axes.set_xticks(range(count), class_names, rotation=90 if count > 3 else 0)
+    axes.set_yticks(range(count), class_names)
+    axes.set(xlabel="predicted", ylabel="true")
+    return figure
+
+
+def mistakes(
+    images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]
+) -> Figure:
+    """The images that were got wrong, with what they are and what they were taken for."""
+    wrong = np.flatnonzero(labels != predicted)
+    shown = wrong[:_MOST_MISTAKES]
+    rows = max(1, -(-len(shown) // 6))
+    figure = Figure(figsize=(9, 0.4 + 1.9 * rows), layout="constrained")
+    grid: Any = figure.subplots(rows, 6, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, index in zip(grid.flat, shown, strict=False):
+        axes.imshow(images[index], cmap="gray_r")
+        axes.set_title(
+            f"{class_names[labels[index]]}\ntaken for {class_names[predicted[index]]}", fontsize=7.5
+        )
+    more = "" if len(shown) == len(wrong) else f", of which {len(shown)} are shown"
+    figure.suptitle(f"{len(wrong)} of {len(labels):,} test images were wrong{more}", fontsize=9)
+    return figure
+
+
+def circuit_picture(circuit: Circuit) -> Figure:
+    """The circuit, qubit 0 on top, wrapped into rows that fit a page."""
+    placed = columns(circuit)
+    widths = [
+        max(0.75, *(0.16 + 0.085 * len(symbol(op, k)) for op in c for k in range(len(op.qubits))))
+        for c in placed
+    ]
+    rows: list[list[int]] = [[]]
+    for number, width in enumerate(widths):
+        if rows[-1] and sum(widths[k] for k in rows[-1]) + width > 11:
+            rows.append([])
+        rows[-1].append(number)
+    height = 0.62 * circuit.num_qubits + 0.35
+    figure = Figure(figsize=(12, height * len(rows)))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(-0.6, 11.4), ylim=(height * len(rows), 0))
+    axes.set_axis_off()
+    for number, row in enumerate(rows):
+        top = number * height + 0.4
+        end = sum(widths[k] for k in row)
+        for qubit in range(circuit.num_qubits):
+            y = top + 0.62 * qubit
+            axes.plot([0, end], [y, y], color="0.6", linewidth=0.8, zorder=0)
+            axes.text(-0.1, y, f"q{qubit}", ha="right", va="center", fontsize=9)
+        left = 0.0
+        for k in row:
+            _draw_column(axes, placed[k], left + widths[k] / 2, top)
+            left += widths[k]
+    return figure
+
+
+def _draw_column(axes: Axes, ops: Sequence[Any], x: float, top: float) -> None:
+    for op in ops:
+        heights = [top + 0.62 * qubit for qubit in op.qubits]
+        axes.plot([x, x], [min(heights), max(heights)], color="black", linewidth=0.9, zorder=1)
+        for position, y in enumerate(heights):
+            text = symbol(op, position)
+            if text == "●":
+                axes.plot(x, y, "o", color="black", markersize=5, zorder=3)
+            elif text in "⊕✕":
+                marker, face = ("o", "white") if text == "⊕" else ("x", "black")
+                axes.plot(
+                    x, y, marker, color="black", markerfacecolor=face, markersize=10, zorder=3
+                )
+                if text == "⊕":
+                    axes.plot(x, y, "+", color="black", markersize=10, zorder=4)
+            else:
+                color = "#d9d2f7" if op.angles else "#eeeeee"
+                box = {"boxstyle": "round,pad=0.35", "facecolor": color, "edgecolor": "0.3"}
+                axes.text(x, y, text, ha="center", va="center", fontsize=8, bbox=box, zorder=3)

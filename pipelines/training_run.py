@@ -1,0 +1,446 @@
+"""One training run from data to report: what `make train-fashion` does once its flags are read."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import psutil
+
+import qnn_jax
+from pipelines import figures, report
+from qnn_jax.data import ImageDataset, load_fashion_mnist, progress_bar
+from qnn_jax.errors import InputError, TrainingFailedError
+from qnn_jax.models import HybridClassifier, count_parameters, twin_width
+from qnn_jax.runs import (
+    GracefulStop,
+    RunDirectory,
+    checkpoints,
+    differences,
+    read_json,
+    write_json_atomic,
+    write_npz_atomic,
+)
+from qnn_jax.training import (
+    Examples,
+    State,
+    Task,
+    all_logits,
+    check_training,
+    fit_epoch,
+    init_state,
+    predictions,
+    wilson_interval,
+)
+
+if TYPE_CHECKING:
+    from pipelines.train_fashion import FashionConfig
+
+HYBRID, TWIN = "hybrid", "classical_twin"
+_SPLIT = 7  # the fold_in number of the validation split
+
+
+class Splits(NamedTuple):
+    """The images of a run: to train on, to watch it by, and for the final number only."""
+
+    train: Examples
+    validation: Examples
+    test: Examples
+
+
+class Outcome(NamedTuple):
+    """What a trained member did on the test images.
+
+    Attributes:
+        logits: shape (test images, logits).
+        right: whether each prediction was right, shape (test images,).
+        accuracy: the share that was.
+        interval: its 95 % interval (Wilson).
+    """
+
+    logits: np.ndarray
+    right: np.ndarray
+    accuracy: float
+    interval: tuple[float, float]
+
+
+def train(config: FashionConfig, classes: tuple[int, ...], config_json: Mapping[str, Any]) -> int:
+    """Train, evaluate once on the test images, write the run's directory; the exit status."""
+    started = psutil.Process().create_time()
+    with progress_bar() as progress:
+        dataset = load_fashion_mnist(config.data_dir, config.manual_dir, progress).select(classes)
+    splits = split(dataset, config.seed, config.validation_images, config.train_images)
+    train_count = splits.train.labels.size
+    check_training(config.training, train_count)
+    not_of_the_run = ("data_dir", "manual_dir")
+    with RunDirectory.open(
+        config.results_dir, config.run, config_json, config.resume, not_of_the_run
+    ) as run:
+        if run.finished:
+            return _tell_finished(run)
+        members = {HYBRID: HybridClassifier(config.model, len(classes))}
+        if config.twin:
+            members[TWIN] = HybridClassifier(config.model, len(classes), "classical")
+        task = Task.of(members, config.training, train_count)
+        key = jax.random.key(config.seed)
+        state = init_state(task, key, splits.train.images)
+        parameters = count_parameters(state.params[HYBRID])
+        manifest = _manifest(config, dataset)
+        _introduce(config, dataset, splits, parameters, state, run)
+
+        first_epoch, earlier_seconds = 0, [0.0] * 0
+        if (latest := checkpoints.latest(run.checkpoints)) is not None:
+            found = checkpoints.load(latest, state, fingerprint=run.fingerprint)
+            first_epoch, state = found.epoch, jax.tree.map(jnp.asarray, found.tree)
+            earlier_seconds = found.extra["epoch_seconds"]
+            run.truncate_metrics(first_epoch)
+            print(f"Resuming after epoch {first_epoch} of {config.training.epochs}.")
+            _warn_of_other_versions(run.path, manifest)
+        write_json_atomic(run.path / "manifest.json", manifest)
+
+        setup = time.time() - started
+        compile_started = time.monotonic()
+        epoch_program = fit_epoch.lower(
+            task, state, key, jnp.asarray(0), splits.train, splits.validation
+        ).compile()
+        compile_seconds = time.monotonic() - compile_started
+        print(f"Ready after {setup:.1f} s, compiled in {compile_seconds:.1f} s.\n", flush=True)
+
+        epoch_seconds = list(earlier_seconds)
+        schedule = task.schedule()
+        with GracefulStop(notify=_tell_stopping) as stop:
+            for epoch in range(first_epoch, config.training.epochs):
+                epoch_started = time.monotonic()
+                state, metrics = epoch_program(
+                    state, key, jnp.asarray(epoch), splits.train, splits.validation
+                )
+                metrics = jax.tree.map(np.asarray, metrics)
+                epoch_seconds.append(time.monotonic() - epoch_started)
+                for name in members:
+                    _stop_at_nan(name, metrics.losses[name], epoch, task.steps, schedule, run)
+                row: dict[str, Any] = {
+                    name: {
+                        "loss": metrics.losses[name].mean(),
+                        "accuracy": metrics.accuracy[name],
+                        "validation_loss": metrics.validation_loss[name],
+                        "validation_accuracy": metrics.validation_accuracy[name],
+                        "gradient_norm": metrics.gradient_norm[name],
+                    }
+                    for name in members
+                }
+                row["learning_rate"] = float(schedule(task.steps * (epoch + 1) - 1))
+                row["seconds"] = epoch_seconds[-1]
+                run.append_metrics(epoch + 1, row)
+                checkpoints.save(
+                    run.checkpoints,
+                    epoch + 1,
+                    state,
+                    fingerprint=run.fingerprint,
+                    extra={"epoch_seconds": epoch_seconds},
+                )
+                print(_epoch_line(epoch, config.training.epochs, row, epoch_seconds), flush=True)
+                if stop.requested:
+                    print(
+                        f"Saved epoch {epoch + 1} of {config.training.epochs}; the same command "
+                        f"goes on from there:\n  {_command_line()}"
+                    )
+                    return stop.exit_code
+
+        outcomes = {
+            name: _outcome(model, state.params[name], splits.test)
+            for name, model in members.items()
+        }
+        manifest["weights_sha256"] = write_npz_atomic(
+            run.path / "weights.npz", _flat(state.params[HYBRID])
+        )
+        write_json_atomic(run.path / "manifest.json", manifest)
+        drawn = figures.draw_all(
+            run, members[HYBRID], state.params[HYBRID], outcomes, splits.test, dataset.class_names
+        )
+        summary = {
+            "task": "fashion",
+            "classes": dataset.class_names,
+            "device": "exact statevector simulation",
+            "test_accuracy": outcomes[HYBRID].accuracy,
+            "test_interval": outcomes[HYBRID].interval,
+            "test_count": int(splits.test.labels.size),
+            "train_count": int(train_count),
+            "validation_count": int(splits.validation.labels.size),
+            "validation_accuracy": _last(run, "validation_accuracy"),
+            "epochs": config.training.epochs,
+            "seed": config.seed,
+            "parameters": parameters,
+            "seconds": {
+                "setup": setup,
+                "compile": compile_seconds,
+                "epochs": epoch_seconds,
+                "total": time.time() - started + sum(earlier_seconds),
+            },
+            "baselines": {
+                name: outcome.accuracy for name, outcome in outcomes.items() if name != HYBRID
+            },
+            "baseline_intervals": {
+                name: outcome.interval for name, outcome in outcomes.items() if name != HYBRID
+            },
+            "baseline_parameters": {
+                name: count_parameters(state.params[name])["classical"]
+                for name in members
+                if name != HYBRID
+            },
+            "verdict": _verdict(outcomes),
+        }
+        report.write(run, summary, config.model.circuit(), drawn)
+        # Last of all, because a summary says that the run is finished.
+        write_json_atomic(run.path / "summary.json", summary)
+        _conclude(run.path, summary)
+    return 0
+
+
+def split(dataset: ImageDataset, seed: int, validation_count: int, train_count: int) -> Splits:
+    """Shuffle the training images by the seed and split them; the test images stay whole.
+
+    Args:
+        dataset: the chosen classes.
+        seed: of the run.
+        validation_count: images to keep out of training.
+        train_count: images to train on, as many of each class; 0 takes all that are left.
+
+    Raises:
+        InputError: where there are not that many images.
+    """
+    labels = dataset.train_labels
+    available = len(labels) - validation_count
+    if available < 1:
+        raise InputError(
+            f"Argument `--validation-images` must be below {len(labels)}, the number of images "
+            f"to train and validate on, but is {validation_count}."
+        )
+    order = np.asarray(
+        jax.random.permutation(jax.random.fold_in(jax.random.key(seed), _SPLIT), len(labels))
+    )
+    validation, rest = order[:validation_count], order[validation_count:]
+    if train_count:
+        share = train_count // len(dataset.class_names)
+        by_class = [rest[labels[rest] == label] for label in range(len(dataset.class_names))]
+        most = min(map(len, by_class))
+        if not 1 <= share <= most:
+            raise InputError(
+                f"Argument `--train-images` must be between {len(by_class)} and "
+                f"{most * len(by_class)}, as many of each class, but is {train_count}."
+            )
+        rest = np.sort(np.concatenate([members[:share] for members in by_class]))
+
+    def on_device(images: np.ndarray, chosen_labels: np.ndarray) -> Examples:
+        return Examples(jnp.asarray(images), jnp.asarray(chosen_labels, jnp.int32))
+
+    return Splits(
+        on_device(dataset.train_images[rest], labels[rest]),
+        on_device(dataset.train_images[validation], labels[validation]),
+        on_device(dataset.test_images, dataset.test_labels),
+    )
+
+
+def _outcome(model: HybridClassifier, params: Any, test: Examples) -> Outcome:
+    logits = jax.jit(lambda p, images: all_logits(model, p, images))(params, test.images)
+    right = np.asarray(predictions(logits) == test.labels)
+    accuracy = float(right.mean())
+    return Outcome(
+        np.asarray(logits), right, accuracy, wilson_interval(int(right.sum()), right.size)
+    )
+
+
+def _flat(tree: Any) -> dict[str, np.ndarray]:
+    pairs = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+        for path, leaf in pairs
+    }
+
+
+def _last(run: RunDirectory, metric: str) -> float | None:
+    rows = run.read_metrics()
+    return rows[-1][HYBRID][metric] if rows else None
+
+
+def _stop_at_nan(
+    name: str,
+    losses: np.ndarray,
+    epoch: int,
+    steps: int,
+    schedule: optax.Schedule,
+    run: RunDirectory,
+) -> None:
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if not bad.size:
+        return
+    step = epoch * steps + int(bad[0])
+    latest = checkpoints.latest(run.checkpoints)
+    kept = f"the last good checkpoint is {latest}" if latest else "no epoch was finished before"
+    raise TrainingFailedError(
+        f"The loss of {name} became {losses[bad[0]]} at step {int(bad[0]) + 1} of epoch "
+        f"{epoch + 1} (learning rate {float(schedule(step)):.3g}); {kept}; train with a lower "
+        "--learning-rate under another --run name."
+    )
+
+
+def _manifest(config: FashionConfig, dataset: ImageDataset) -> dict[str, Any]:
+    return {
+        "command": _command_line(),
+        "seed": config.seed,
+        "data": {"name": dataset.name, "sha256": dataset.checksum},
+        "versions": {
+            "qnn_jax": qnn_jax.__version__,
+            "python": platform.python_version(),
+            "jax": jax.__version__,
+            "flax": flax.__version__,
+            "optax": optax.__version__,
+            "numpy": np.__version__,
+        },
+        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "cores": os.cpu_count(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def _command_line() -> str:
+    return " ".join(["python -m pipelines.train_fashion", *sys.argv[1:]])
+
+
+def _warn_of_other_versions(path: Path, manifest: dict[str, Any]) -> None:
+    earlier = read_json(path / "manifest.json") or {}
+    changed = differences(earlier.get("versions", {}), manifest["versions"])
+    if changed:
+        print(
+            f"Warning: this run began under other versions ({'; '.join(changed)}), so its last "
+            "bits may differ from an uninterrupted run's."
+        )
+
+
+def _introduce(
+    config: FashionConfig,
+    dataset: ImageDataset,
+    splits: Splits,
+    parameters: Mapping[str, int],
+    state: State,
+    run: RunDirectory,
+) -> None:
+    model = config.model
+    circuit = model.circuit()
+    observables = model.labels(len(dataset.class_names))
+    versions = f"Python {platform.python_version()}, jax {jax.__version__}, flax {flax.__version__}"
+    counts = " + ".join(
+        f"{len(part.labels):,} {name}" for name, part in zip(Splits._fields, splits, strict=True)
+    )
+    layers = " → ".join(map(str, (*(f"conv {c}" for c in model.channels), *model.hidden)))
+    lines = [
+        ("qnn_jax", f"{qnn_jax.__version__} on {versions}"),
+        (
+            "device",
+            f"{jax.default_backend()}, {os.cpu_count()} cores; the circuit is simulated "
+            "exactly (statevector, no shots, no noise)",
+        ),
+        ("data", f"{dataset.name}: {' / '.join(dataset.class_names)}; {counts} images"),
+        (
+            "model",
+            f"{layers} → {model.num_qubits} features → circuit of {circuit.num_qubits} "
+            f"qubits, {len(circuit.ops)} gates, <{'>, <'.join(observables)}> → head",
+        ),
+        ("parameters", f"{parameters['classical']:,} classical + {parameters['quantum']} quantum"),
+    ]
+    if TWIN in state.params:
+        width = twin_width(circuit.num_inputs, len(observables), circuit.num_weights)
+        size = width * (circuit.num_inputs + len(observables))
+        lines.append(
+            (
+                "twin",
+                f"the same network with a tanh layer of {size} weights in place of the "
+                f"circuit's {circuit.num_weights}, trained alongside",
+            )
+        )
+    lines.append(("results", f"{run.path}"))
+    print("\n".join(f"{name:<11}{text}" for name, text in lines), flush=True)
+
+
+def _epoch_line(epoch: int, epochs: int, row: Mapping[str, Any], seconds: list[float]) -> str:
+    hybrid = row[HYBRID]
+    twin = f"   twin {row[TWIN]['validation_accuracy']:.4f}" if TWIN in row else ""
+    left = (epochs - epoch - 1) * float(np.median(seconds[-5:]))
+    return (
+        f"epoch {epoch + 1:>{len(str(epochs))}}/{epochs}   loss {hybrid['loss']:.4f}   "
+        f"train {hybrid['accuracy']:.4f}   validation {hybrid['validation_accuracy']:.4f}{twin}   "
+        f"{seconds[-1]:.2f} s   {left:.0f} s left"
+    )
+
+
+def _verdict(outcomes: Mapping[str, Outcome]) -> str:
+    """What the circuit was worth on these images, by McNemar's exact test on the two members."""
+    if TWIN not in outcomes:
+        return "No twin was trained, so this run does not say what the circuit was worth."
+    hybrid, twin = outcomes[HYBRID], outcomes[TWIN]
+    ahead = int((hybrid.right & ~twin.right).sum())
+    behind = int((~hybrid.right & twin.right).sum())
+    p = mcnemar(ahead, behind)
+    difference = 100 * (hybrid.accuracy - twin.accuracy)
+    counts = (
+        f"{ahead} images only the hybrid got right, {behind} only the twin; "
+        f"exact McNemar p = {p:.2g}"
+    )
+    if p >= 0.05:
+        return (
+            "The circuit made no measurable difference against a classical layer of equal size: "
+            f"{difference:+.2f} points ({counts})."
+        )
+    better = "better" if difference > 0 else "worse"
+    return (
+        f"With this seed the circuit did {better} than a classical layer of equal size: "
+        f"{difference:+.2f} points ({counts}); one seed is no proof."
+    )
+
+
+def mcnemar(ahead: int, behind: int) -> float:
+    """Two-sided exact McNemar test: how likely so uneven a split is, were both equally good.
+
+    >>> mcnemar(3, 3), round(mcnemar(10, 0), 5)
+    (1.0, 0.00195)
+    """
+    import math
+
+    count, fewer = ahead + behind, min(ahead, behind)
+    tail = sum(math.comb(count, k) for k in range(fewer + 1)) / 2**count
+    return min(1.0, 2 * tail)
+
+
+def _conclude(path: Path, summary: Mapping[str, Any]) -> None:
+    low, high = summary["test_interval"]
+    print(
+        f"\nTest accuracy {summary['test_accuracy']:.4f} on {summary['test_count']:,} images that "
+        f"nothing was chosen by (95 % interval {low:.4f} to {high:.4f})"
+    )
+    for name, accuracy in summary["baselines"].items():
+        low, high = summary["baseline_intervals"][name]
+        print(f"{name.replace('_', ' ').capitalize():<13} {accuracy:.4f} ({low:.4f} to {high:.4f})")
+    print(summary["verdict"])
+    print(f"{summary['seconds']['total']:.1f} s in all; open {path / 'report.html'}")
+    print('Next: make train-fashion ARGS="--seed 1 --run fashion-1", or --help for all flags')
+
+
+def _tell_finished(run: RunDirectory) -> int:
+    summary = read_json(run.path / "summary.json")
+    assert summary is not None
+    print(f"The run {run.path} is finished: this is its result; --no-resume trains it anew.")
+    _conclude(run.path, summary)
+    return 0
+
+
+def _tell_stopping() -> None:
+    print("\nStopping after this epoch; Ctrl-C again stops at once.", file=sys.stderr, flush=True)

@@ -1,0 +1,115 @@
+"""The configurations of models and training: frozen values that are JSON and command line alike.
+
+No JAX here: a command line is read, checked and explained before JAX loads.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from qnn_jax.circuits import Circuit, real_amplitudes, zz_feature_map
+from qnn_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a hybrid classifier.
+
+    Attributes:
+        channels: output channels of the 5×5 convolutions, each followed by ReLU and 2×2 pooling.
+        hidden: widths of the Dense layers between convolutions and features, ReLU after each.
+        activation_before_features: ReLU after the last hidden layer (the seed's notebook had none
+            between 64 and 2).
+        dropout: share of the convolution's channels dropped in training.
+        bound: "tanh" keeps features within feature_scale of feature_center; "none" leaves them
+            unbounded, as the seed did, although the circuit's angles are quadratic in them.
+        feature_center: where bounded features lie around, in radians. At π the ZZ map's products
+            (π - x_i)(π - x_j) vanish, so that it starts out gentle; around 0 they are near π² and
+            turn so fast that some seeds never train.
+        feature_scale: how far bounded features reach from there, in radians.
+        feature_gain: the initial size of the features, relative to Flax's default initialiser.
+        num_qubits: of the circuit; also its number of features.
+        feature_map_reps: repetitions of the ZZ feature map.
+        ansatz_reps: repetitions of the real-amplitudes ansatz.
+        entanglement: of the ansatz, one of Qiskit's patterns.
+        observables: "parity" is Z on all qubits; "pairs" are all Z and ZZ. "auto" takes parity for
+            two classes and pairs for more.
+        weight_bound: circuit weights start uniform in ± this, in radians.
+        head_gain: the initial weight of the head of a two-class model.
+    """
+
+    channels: tuple[int, ...] = (2, 16)
+    hidden: tuple[int, ...] = (64,)
+    activation_before_features: bool = True
+    dropout: float = 0.0
+    bound: Literal["tanh", "none"] = "tanh"
+    feature_center: float = math.pi
+    feature_scale: float = 1.0
+    feature_gain: float = 1.0
+    num_qubits: int = 2
+    feature_map_reps: int = 2
+    ansatz_reps: int = 2
+    entanglement: str = "reverse_linear"
+    observables: Literal["auto", "parity", "pairs"] = "auto"
+    weight_bound: float = 1.0
+    head_gain: float = 0.0
+
+    def circuit(self) -> Circuit:
+        """The circuit in the middle: ZZ feature map, then real amplitudes."""
+        return zz_feature_map(self.num_qubits, self.feature_map_reps) + real_amplitudes(
+            self.num_qubits, self.ansatz_reps, self.entanglement
+        )
+
+    def labels(self, num_classes: int) -> tuple[str, ...]:
+        """The observables that are measured, as Pauli labels in Qiskit's order."""
+        n = self.num_qubits
+        kind = self.observables
+        if kind == "parity" or (kind == "auto" and num_classes == 2):
+            return ("Z" * n,)
+        places = [(i,) for i in range(n)] + [(i, j) for i in range(n) for j in range(i)]
+        return tuple("".join("IZ"[q in place] for q in reversed(range(n))) for place in places)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images a step; the last, incomplete batch of an epoch is left out, and since
+            the order changes every epoch no image is left out for good.
+        learning_rate: Adam's, at its highest.
+        schedule: "cosine" warms up over the first epoch and falls to zero, "constant" stays.
+        weight_decay: AdamW's; 0 is plain Adam.
+        loss: "cross-entropy" of the logits, or "mse", the seed's squared error of the sigmoid.
+        label_smoothing: share of the target that is spread over all classes.
+        shift: images are moved at random by up to this many pixels each way.
+        flip: images are mirrored left to right at random.
+    """
+
+    epochs: int = 30
+    batch_size: int = 64
+    learning_rate: float = 5e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    weight_decay: float = 0.0
+    loss: Literal["cross-entropy", "mse"] = "cross-entropy"
+    label_smoothing: float = 0.0
+    shift: int = 0
+    flip: bool = False
+
+
+def check_training(config: TrainingConfig, train_count: int) -> None:
+    """Refuse what cannot be trained, in one sentence."""
+    if not 1 <= config.batch_size <= train_count:
+        raise InputError(
+            f"Argument `--batch-size` must be between 1 and {train_count}, the number of training "
+            f"images, but is {config.batch_size}."
+        )
+    if config.epochs < 0:
+        raise InputError(f"Argument `--epochs` must be at least 0, but is {config.epochs}.")
+    if not config.learning_rate > 0:
+        raise InputError(
+            f"Argument `--learning-rate` must be above 0, but is {config.learning_rate}."
+        )

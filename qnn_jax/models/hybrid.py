@@ -1,0 +1,125 @@
+"""Hybrid classifiers: encode → middle → head.
+
+    images ─ convolutions ─ Dense … Dense ─ features ─ circuit ─ expectations ─ Dense ─ logits
+
+The encoder ends in one feature for each input of the circuit. What stands in the middle is a
+circuit or, in the twin that every result is compared with, a classical layer of equal size.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+
+from qnn_jax.configs import ModelConfig
+from qnn_jax.initializers import uniform
+from qnn_jax.linen import QuantumLayer
+from qnn_jax.models.convolution import ConvPool
+
+#: What may stand between encoder and head.
+Middle = Literal["quantum", "classical"]
+
+
+class Encoder(nn.Module):
+    """Images (batch, 28, 28) of uint8 to features (batch, num_qubits)."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(
+        self, images: UInt8[Array, "batch height width"], train: bool
+    ) -> Float[Array, "batch features"]:
+        """Normalise to [-1, 1], convolve, and map to bounded features."""
+        config = self.config
+        hidden = (images.astype(jnp.float32) / 255 - 0.5)[..., None] / 0.5
+        for k, channels in enumerate(config.channels):
+            hidden = ConvPool(channels, kernel_size=(5, 5), name=f"conv{k}")(hidden)
+        # Whole channels are dropped, as the seed's Dropout2d did.
+        hidden = nn.Dropout(config.dropout, broadcast_dims=(1, 2), deterministic=not train)(hidden)
+        hidden = hidden.reshape(hidden.shape[0], -1)
+        for k, width in enumerate(config.hidden):
+            hidden = nn.Dense(width, name=f"dense{k}")(hidden)
+            if k + 1 < len(config.hidden) or config.activation_before_features:
+                hidden = nn.relu(hidden)
+        init = nn.initializers.variance_scaling(
+            config.feature_gain**2, "fan_in", "truncated_normal"
+        )
+        features = nn.Dense(config.num_qubits, kernel_init=init, name="features")(hidden)
+        if config.bound == "tanh":
+            features = config.feature_center + config.feature_scale * jnp.tanh(features)
+        return features
+
+
+class ClassicalMiddle(nn.Module):
+    """The circuit's classical twin: Dense → tanh → Dense without biases, of nearly equal size."""
+
+    num_outputs: int
+    num_weights: int
+
+    @nn.compact
+    def __call__(self, features: Float[Array, "batch features"]) -> Float[Array, "batch outputs"]:
+        """Outputs in the place of the circuit's expectation values."""
+        width = twin_width(features.shape[-1], self.num_outputs, self.num_weights)
+        hidden = jnp.tanh(nn.Dense(width, use_bias=False)(features))
+        return nn.Dense(self.num_outputs, use_bias=False)(hidden)
+
+
+def twin_width(num_features: int, num_outputs: int, num_weights: int) -> int:
+    """The hidden width whose weights come nearest to `num_weights`: 2 for the seed's 6 weights."""
+    return max(1, round(num_weights / (num_features + num_outputs)))
+
+
+class HybridClassifier(nn.Module):
+    """Images to logits; two classes have one logit, positive for class 1."""
+
+    config: ModelConfig
+    num_classes: int
+    middle: Middle = "quantum"
+
+    def setup(self) -> None:
+        """Name the three parts, so that parameters read encoder/…, middle/…, head/…."""
+        config = self.config
+        circuit = config.circuit()
+        labels = config.labels(self.num_classes)
+        self.encoder = Encoder(config)
+        if self.middle == "quantum":
+            self.quantum = QuantumLayer(circuit, labels, weight_init=uniform(config.weight_bound))
+        else:
+            self.classical = ClassicalMiddle(len(labels), circuit.num_weights)
+        binary = self.num_classes == 2
+        self.head = nn.Dense(
+            1 if binary else self.num_classes,
+            kernel_init=nn.initializers.constant(config.head_gain)
+            if binary and config.head_gain and self.middle == "quantum"
+            else nn.initializers.lecun_normal(),
+        )
+
+    def __call__(
+        self, images: UInt8[Array, "batch height width"], train: bool = False
+    ) -> Float[Array, "batch logits"]:
+        """Logits, shape (batch, 1) for two classes and (batch, num_classes) for more."""
+        return self.decide(self.encoder(images, train))
+
+    def decide(self, features: Float[Array, "batch features"]) -> Float[Array, "batch logits"]:
+        """Logits of features: what follows the encoder."""
+        middle = self.quantum if self.middle == "quantum" else self.classical
+        return self.head(middle(features))
+
+    def encode(self, images: UInt8[Array, "batch height width"]) -> Float[Array, "batch features"]:
+        """The features of images: what the circuit is told."""
+        return self.encoder(images, False)
+
+
+def count_parameters(params: object) -> dict[str, int]:
+    """How many parameters are the circuit's weights, and how many are classical."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    quantum = sum(leaf.size for path, leaf in leaves if any(_name(p) == "quantum" for p in path))
+    return {"classical": sum(leaf.size for _, leaf in leaves) - quantum, "quantum": quantum}
+
+
+def _name(entry: object) -> object:
+    return getattr(entry, "key", None)

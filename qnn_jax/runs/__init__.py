@@ -1,0 +1,24 @@
+"""A run is a directory: atomic, locked, resumable bit for bit after kill -9. Imports no JAX."""
+
+from qnn_jax.runs import checkpoints
+from qnn_jax.runs.directory import RunDirectory, differences
+from qnn_jax.runs.files import (
+    read_json,
+    read_npz,
+    write_bytes_atomic,
+    write_json_atomic,
+    write_npz_atomic,
+)
+from qnn_jax.runs.signals import GracefulStop
+
+__all__ = [
+    "GracefulStop",
+    "RunDirectory",
+    "checkpoints",
+    "differences",
+    "read_json",
+    "read_npz",
+    "write_bytes_atomic",
+    "write_json_atomic",
+    "write_npz_atomic",
+]

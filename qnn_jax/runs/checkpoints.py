@@ -1,0 +1,136 @@
+"""Checkpoints: the whole state after an epoch in one sealed `.npz`, its leaves named by path.
+
+A checkpoint of epoch k is the state after k finished epochs. Nothing is pickled. Random keys are
+not stored: they follow from the seed and the epoch by `fold_in`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qnn_jax.errors import InputError
+from qnn_jax.runs.files import encode_json, explained, read_npz, remove, write_npz_atomic
+
+_META = "checkpoint.json"  # beside the leaves: epoch, fingerprint and extra, as bytes of JSON
+_OTHER_RUN = "give another --run name, or --no-resume to start over"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `load` gives back."""
+
+    epoch: int
+    tree: Any
+    extra: dict[str, Any]
+
+
+def epochs(folder: Path) -> dict[int, Path]:
+    """List the checkpoints in `folder` by epoch, earliest first; none if it does not exist."""
+    found = {_epoch(path): path for path in folder.glob("epoch-*.npz")}
+    return {epoch: found[epoch] for epoch in sorted(found) if epoch >= 0}
+
+
+def latest(folder: Path) -> Path | None:
+    """Find the checkpoint of the highest epoch, whatever the clock says; None if there is none."""
+    return next(reversed(epochs(folder).values()), None)
+
+
+def save(
+    folder: Path,
+    epoch: int,
+    tree: Any,
+    *,
+    fingerprint: str,
+    extra: Mapping[str, object] | None = None,
+    keep: int = 3,
+) -> Path:
+    """Write the checkpoint of `epoch`, then delete earlier ones, so that `keep` are left.
+
+    `tree` is a pytree of arrays and Python numbers; `extra` is anything with a form in JSON, nan
+    and inf included; `fingerprint` is that of the run, which `load` wants to see again. Raises
+    InputError if the disk is full, and every earlier checkpoint is then still there; TypeError
+    for leaves of other types (bfloat16, typed PRNG keys).
+    """
+    if keep < 1:
+        raise InputError(f"Argument `keep` must be at least 1, but is {keep}.")
+    leaves, _ = _flatten(tree)
+    meta = encode_json({"epoch": epoch, "fingerprint": fingerprint, "extra": dict(extra or {})})
+    path = folder / f"epoch-{epoch:06d}.npz"
+    with explained(f"make {folder}", "give another --results-dir"):
+        folder.mkdir(exist_ok=True)
+    write_npz_atomic(path, {_META: np.frombuffer(meta.encode(), np.uint8), **leaves})
+    # Later epochs may lie there after a rollback: they must not push this one out.
+    not_later = [other for number, other in epochs(folder).items() if number <= epoch]
+    for other in not_later[:-keep]:
+        remove(other)
+    return path
+
+
+def load(path: Path, like: Any, *, fingerprint: str) -> Checkpoint:
+    """Read the checkpoint at `path` into the structure of `like`.
+
+    `like` is a pytree of arrays, Python numbers or jax.ShapeDtypeStruct. Arrays come back as
+    NumPy arrays, bit for bit; Python numbers as such. Raises InputError if the file is damaged,
+    if it belongs to a run with another fingerprint, or if a leaf is missing, is left over or has
+    another shape or dtype.
+    """
+    epoch = _epoch(path)
+    before = [number for number in epochs(path.parent) if number < epoch]
+    arrays = read_npz(
+        path,
+        f"delete it, and the same command goes on from epoch {before[-1]}"
+        if before
+        else "no checkpoint is before it, so delete it or give --no-resume to start over",
+    )
+    meta = json.loads(arrays.pop(_META, np.zeros(0, np.uint8)).tobytes() or b"{}")
+    if meta.get("epoch") != epoch:
+        raise InputError(
+            f"File {path} is not the checkpoint that its name says, for it holds epoch "
+            f"{meta.get('epoch')}: put the name right or delete it."
+        )
+    if meta["fingerprint"] != fingerprint:
+        raise InputError(f"Checkpoint {path} was made under another configuration: {_OTHER_RUN}.")
+    leaves, treedef = _flatten(like)
+    for name in (*leaves, *arrays):
+        stored, wanted = _kind(arrays.get(name)), _kind(leaves.get(name))
+        if stored != wanted:
+            raise InputError(
+                f"Checkpoint {path} has {stored} at `{name}`, but this model has {wanted}: "
+                f"{_OTHER_RUN}."
+            )
+    restored = [
+        arrays[name].item() if type(leaf) in (bool, int, float, complex) else arrays[name]
+        for name, leaf in leaves.items()
+    ]
+    return Checkpoint(epoch, treedef.unflatten(restored), meta["extra"])
+
+
+def _epoch(path: Path) -> int:
+    """Read the epoch off a checkpoint's name; -1 if it is none."""
+    match = re.fullmatch(r"epoch-(\d+)\.npz", path.name)
+    return int(match[1]) if match else -1
+
+
+def _flatten(tree: Any) -> tuple[dict[str, Any], Any]:
+    """Return the leaves of `tree` by path (``params/encoder/kernel``), and its treedef."""
+    import jax  # late: bad input is answered before JAX is loaded
+
+    pairs, treedef = jax.tree_util.tree_flatten_with_path(tree)
+    leaves = {jax.tree_util.keystr(at, simple=True, separator="/"): leaf for at, leaf in pairs}
+    if len(leaves) < len(pairs) or _META in leaves:
+        raise ValueError(f"Two leaves share a path, or one is `{_META}`: rename the dict's keys.")
+    return leaves, treedef
+
+
+def _kind(leaf: Any) -> str:
+    """Say a leaf's dtype and shape, for instance ``float32 of shape (2, 3)``."""
+    if leaf is None:
+        return "nothing"
+    if not hasattr(leaf, "dtype"):
+        leaf = np.asarray(leaf)
+    return f"{leaf.dtype} of shape {tuple(leaf.shape)}"

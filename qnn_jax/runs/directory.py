@@ -1,0 +1,259 @@
+"""`results/<run>/`: one folder holds all that a run is, and one process at a time holds it."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path
+from typing import Any, Self
+
+from qnn_jax.errors import InputError
+from qnn_jax.runs import checkpoints
+from qnn_jax.runs.files import (
+    encode_json,
+    explained,
+    normalised,
+    read_json,
+    remove,
+    write_bytes_atomic,
+    write_json_atomic,
+)
+
+_OTHER_RUN = "give another --run name, or --no-resume to start over"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """A run's folder, locked for this process until `close` or the end of a `with` block.
+
+    `config` is what config.json holds, `fingerprint` stands for it in checkpoints. `fresh` is
+    true if there was no earlier run or it has been removed, `finished` if summary.json tells the
+    outcome of this very configuration.
+
+    An epoch ends with `append_metrics`, then `checkpoints.save(run.checkpoints, ...)`. Going on
+    begins with `checkpoints.load`, then `truncate_metrics`. So metrics.jsonl has every epoch
+    once, wherever the process was killed.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    fingerprint: str
+    fresh: bool
+    finished: bool
+    _lock: FileIO = field(repr=False)
+
+    @classmethod
+    def open(
+        cls,
+        results_dir: Path,
+        name: str,
+        config: Mapping[str, object],
+        resume: bool = True,
+        resume_may_change: Iterable[str] = (),
+    ) -> Self:
+        """Lock `results_dir/name` for training; make both folders if need be.
+
+        A run that is there goes on if `resume` and if its configuration equals `config`, top
+        fields in `resume_may_change` aside; without `resume` its files are removed, only those
+        that this class and `checkpoints` write. No check that fails has changed a file. Raises
+        InputError if `name` is no plain name, the folder cannot be made or written, another
+        process holds it, files in it are not a run's, or the configuration differs.
+        """
+        wanted, may_change = normalised(config), frozenset(resume_may_change)
+        path = _run_path(results_dir, name)
+        for folder in (path.parent, path):
+            with explained(
+                f"make the folder {folder}",
+                "give a --results-dir that can be written, in a folder that exists",
+            ):
+                folder.mkdir(exist_ok=True)
+        lock = _locked(path)
+        try:
+            started = (path / "config.json").exists()
+            goes_on = started and resume
+            if not started:
+                _refuse_files_of_others(path)
+            earlier = read_json(path / "config.json", _OTHER_RUN) if goes_on else None
+            summary = read_json(path / "summary.json") if goes_on else None
+            if differing := differences(wanted if earlier is None else earlier, wanted, may_change):
+                raise InputError(
+                    f"Run {path} has another configuration ({'; '.join(differing)}): {_OTHER_RUN}."
+                )
+            # All checks have passed: files change from here on.
+            torn = (*path.glob(".*.tmp"), *path.glob("checkpoints/.*.tmp"))
+            for file in (*torn, *([] if resume else _outcomes(path))):
+                remove(file)
+            if earlier != wanted:
+                write_json_atomic(path / "config.json", wanted)
+        except BaseException:
+            lock.close()
+            raise
+        settled = {key: value for key, value in wanted.items() if key not in may_change}
+        return cls(
+            path,
+            wanted,
+            fingerprint=hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest(),
+            fresh=not goes_on,
+            # A run that is to go on to more epochs has a summary too: that of the fewer epochs.
+            finished=summary is not None
+            and all(summary[k] == wanted[k] for k in may_change & summary.keys() & wanted.keys()),
+            _lock=lock,
+        )
+
+    @classmethod
+    def existing(cls, results_dir: Path, name: str) -> Self:
+        """Lock the run `results_dir/name`, which must be there, to evaluate it.
+
+        It has no `fingerprint`, since only training loads checkpoints.
+        Raises InputError, which lists the runs that are there, if it is not; else as `open`.
+        """
+        path = _run_path(results_dir, name)
+        config = read_json(path / "config.json", _OTHER_RUN)
+        if config is None:
+            there = sorted(found.parent.name for found in results_dir.glob("*/config.json"))
+            raise InputError(
+                f"Argument `--run` must name a run in {results_dir} "
+                f"({', '.join(there) or 'which has none yet'}), but is {name!r}."
+            )
+        finished = (path / "summary.json").exists()
+        return cls(path, config, "", fresh=False, finished=finished, _lock=_locked(path))
+
+    def close(self) -> None:
+        """Release the lock."""
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder for `checkpoints.save`, which makes it."""
+        return self.path / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        """The folder for figures, made when asked for."""
+        folder = self.path / "figures"
+        with explained(f"make the folder {folder}", "give another --results-dir"):
+            folder.mkdir(exist_ok=True)
+        return folder
+
+    def append_metrics(self, epoch: int, metrics: Mapping[str, object]) -> None:
+        """Append one line to metrics.jsonl: `epoch`, then `metrics`; nan and inf become null."""
+        line = encode_json(normalised({"epoch": epoch, **metrics})) + "\n"
+        path = self.path / "metrics.jsonl"
+        with (
+            explained(f"write {len(line)} bytes to {path}", "make room there and run again"),
+            path.open("a", encoding="utf-8") as file,
+        ):
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of metrics.jsonl but for a last one that a crash tore.
+
+        Raises InputError if any other line is no object with an `epoch`.
+        """
+        path = self.path / "metrics.jsonl"
+        with explained(f"read {path}", "delete it or make it readable"):
+            text = path.read_bytes() if path.exists() else b""
+        rows = []
+        for number, line in enumerate(text.split(b"\n")[:-1], start=1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            if not isinstance(row, dict) or not isinstance(row.get("epoch"), int):
+                raise InputError(
+                    f"File {path} is damaged at line {number}: delete that line or the file."
+                )
+            rows.append(row)
+        return rows
+
+    def truncate_metrics(self, after_epoch: int) -> None:
+        """Drop the lines of later epochs than `after_epoch`, and a torn last one."""
+        kept = [encode_json(row) for row in self.read_metrics() if row["epoch"] <= after_epoch]
+        if (self.path / "metrics.jsonl").exists():
+            write_bytes_atomic(
+                self.path / "metrics.jsonl", "".join(f"{row}\n" for row in kept).encode()
+            )
+
+
+def differences(
+    earlier: Mapping[str, Any], now: Mapping[str, Any], may_change: Iterable[str] = ()
+) -> list[str]:
+    """Say where two JSON objects differ, for instance ``optimizer.rate: 0.1 there, 0.2 now``.
+
+    Top fields in `may_change` are left out. Serves configurations and a manifest's versions alike.
+    """
+    found = []
+    for key in [key for key in {**earlier, **now} if key not in may_change]:
+        old, new = earlier.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += [f"{key}.{deeper}" for deeper in differences(old, new)]
+        elif old != new or (key in earlier) != (key in now):
+            there = json.dumps(old) if key in earlier else "absent"
+            here = json.dumps(new) if key in now else "absent"
+            found.append(f"{key}: {there} there, {here} now")
+    return found
+
+
+def _run_path(results_dir: Path, name: str) -> Path:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise InputError(
+            "Argument `--run` must be 1 to 100 letters, digits, dots, dashes or underscores with "
+            f"a letter or digit first, but is {name!r}."
+        )
+    return results_dir / name
+
+
+def _locked(path: Path) -> FileIO:
+    """Take the lock of a run; it falls with the process, so a dead one's needs no clearing."""
+    way_out = "give a --results-dir on a disk that can be written and has file locks"
+    with explained(f"lock {path}", way_out):
+        lock = FileIO(path / ".lock", "a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            now = time.strftime("%Y-%m-%d %H:%M:%S %z")  # for the eye only
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} on {os.uname().nodename} since {now}".encode())
+        except BlockingIOError:
+            holder = (path / ".lock").read_text("utf-8", "replace") or "another process"
+            lock.close()
+            raise InputError(
+                f"Run {path} is in use by {holder}: wait for its end, or give another --run name."
+            ) from None
+        except BaseException:
+            lock.close()
+            raise
+    return lock
+
+
+def _refuse_files_of_others(path: Path) -> None:
+    for file in filter(Path.exists, _outcomes(path)):
+        raise InputError(
+            f"Folder {path} has a {file.name} but no config.json, so it may be no run of ours: "
+            "give another --run name."
+        )
+
+
+def _outcomes(path: Path) -> list[Path]:
+    """List what starting over removes, in an order that leaves a run at every moment."""
+    # The summary first, lest a run look finished without its weights; the metrics after the
+    # checkpoints, lest a checkpoint outlive the lines of its epochs; config.json stays.
+    return [
+        path / "summary.json",
+        path / "weights.npz",
+        *checkpoints.epochs(path / "checkpoints").values(),
+        path / "metrics.jsonl",
+        path / "manifest.json",
+    ]

@@ -1,0 +1,235 @@
+"""Training: a pure function from state to state, one jitted program an epoch.
+
+Several members (a model and its twins) train side by side in one program: they see the same
+batches in the same order, and their parameters never meet.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, UInt8
+
+from qnn_jax.configs import TrainingConfig, check_training
+
+# What fold_in numbers stand for, so that no two random draws share a key.
+_INIT, _ORDER, _DROPOUT, _SHIFT, _FLIP = range(5)
+#: Images that are evaluated at once; more only costs memory.
+_EVALUATION_BATCH = 500
+
+
+class Examples(NamedTuple):
+    """Images (count, height, width) of uint8 with their labels (count,) of integers."""
+
+    images: UInt8[Array, "count height width"]
+    labels: Int[Array, " count"]
+
+
+class State(NamedTuple):
+    """What training carries from epoch to epoch: each member's parameters, and the optimiser's."""
+
+    params: dict[str, Any]
+    optimizer: Any
+
+
+class EpochMetrics(NamedTuple):
+    """What an epoch tells, by member.
+
+    Attributes:
+        losses: the training loss of every step, shape (steps,).
+        accuracy: share of the training images that were right when they were trained on.
+        gradient_norm: mean over the steps.
+        validation_loss: after the epoch.
+        validation_accuracy: after the epoch.
+    """
+
+    losses: dict[str, Float[Array, " steps"]]
+    accuracy: dict[str, Float[Array, ""]]
+    gradient_norm: dict[str, Float[Array, ""]]
+    validation_loss: dict[str, Float[Array, ""]]
+    validation_accuracy: dict[str, Float[Array, ""]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained: members by name, and how. A value, so that jit takes it as static.
+
+    Attributes:
+        members: pairs of name and model; a model maps images to logits.
+        config: how to train.
+        steps: optimiser steps an epoch.
+    """
+
+    members: tuple[tuple[str, nn.Module], ...]
+    config: TrainingConfig
+    steps: int
+
+    @staticmethod
+    def of(members: Mapping[str, nn.Module], config: TrainingConfig, train_count: int) -> Task:
+        """Check the numbers against the data.
+
+        Raises:
+            InputError: where the batch is empty or larger than the data, or epochs are negative.
+        """
+        check_training(config, train_count)
+        return Task(tuple(members.items()), config, train_count // config.batch_size)
+
+    def schedule(self) -> optax.Schedule:
+        """The learning rate by step."""
+        config = self.config
+        if config.schedule == "constant":
+            return optax.constant_schedule(config.learning_rate)
+        total = max(self.steps * config.epochs, 2)
+        return optax.warmup_cosine_decay_schedule(
+            init_value=config.learning_rate / 10,
+            peak_value=config.learning_rate,
+            warmup_steps=min(self.steps, total // 2),
+            decay_steps=total,
+        )
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """Adam with the schedule, and decoupled weight decay where it is asked for."""
+        return optax.adamw(self.schedule(), weight_decay=self.config.weight_decay)
+
+
+def init_state(task: Task, key: Array, images: UInt8[Array, "count height width"]) -> State:
+    """Fresh parameters of all members, from one key: members of one shape start alike."""
+    init_key = jax.random.fold_in(key, _INIT)
+    params = {name: model.init(init_key, images[:1])["params"] for name, model in task.members}
+    return State(params, task.optimizer().init(params))
+
+
+@functools.partial(jax.jit, static_argnames="task", donate_argnames="state")
+def fit_epoch(
+    task: Task,
+    state: State,
+    key: Array,
+    epoch: Int[Array, ""],
+    train: Examples,
+    validation: Examples,
+) -> tuple[State, EpochMetrics]:
+    """One pass over the training images in an order that follows from the key and the epoch.
+
+    Args:
+        task: what to train.
+        state: the state after `epoch` finished epochs; its buffers are reused.
+        key: the run's key; every draw is a fold_in of it, so a resumed run repeats it exactly.
+        epoch: how many epochs are finished.
+        train: the training images.
+        validation: images to evaluate on after the epoch; there may be none.
+    """
+    config, optimizer = task.config, task.optimizer()
+    epoch_key = jax.random.fold_in(key, epoch + 1)
+    order = jax.random.permutation(jax.random.fold_in(epoch_key, _ORDER), train.labels.size)
+    batches = order[: task.steps * config.batch_size].reshape(task.steps, config.batch_size)
+
+    def step(state: State, at: tuple[Array, Array]) -> tuple[State, Any]:
+        indices, number = at
+        step_key = jax.random.fold_in(epoch_key, number + 16)
+        images = augment(step_key, train.images[indices], config.shift, config.flip)
+        labels = train.labels[indices]
+
+        def total_loss(params: dict[str, Any]) -> Any:
+            losses, right = {}, {}
+            for name, model in task.members:
+                logits: Array = model.apply(  # type: ignore[assignment]
+                    {"params": params[name]},
+                    images,
+                    train=True,
+                    rngs={"dropout": jax.random.fold_in(step_key, _DROPOUT)},
+                )
+                losses[name] = example_losses(logits, labels, config).mean()
+                right[name] = (predictions(logits) == labels).mean()
+            # Members share no parameter, so the gradient of the sum is each one's own gradient.
+            return sum(losses.values()), (losses, right)
+
+        gradients, (losses, right) = jax.grad(total_loss, has_aux=True)(state.params)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        norms = {name: optax.global_norm(gradients[name]) for name, _ in task.members}
+        return State(params, optimizer_state), (losses, right, norms)
+
+    state, (losses, right, norms) = jax.lax.scan(step, state, (batches, jnp.arange(task.steps)))
+    values = evaluate(task, state.params, validation)
+    metrics = EpochMetrics(
+        losses,
+        jax.tree.map(jnp.mean, right),
+        jax.tree.map(jnp.mean, norms),
+        {name: value[0] for name, value in values.items()},
+        {name: value[1] for name, value in values.items()},
+    )
+    return state, metrics
+
+
+def evaluate(
+    task: Task, params: Mapping[str, Any], examples: Examples
+) -> dict[str, tuple[Array, Array]]:
+    """Mean loss and accuracy by member, without augmentation or dropout; NaN for no examples."""
+    values = {}
+    for name, model in task.members:
+        logits = all_logits(model, params[name], examples.images)
+        loss = example_losses(logits, examples.labels, task.config).mean()
+        values[name] = (loss, (predictions(logits) == examples.labels).mean())
+    return values
+
+
+def all_logits(
+    model: nn.Module, params: Any, images: UInt8[Array, "count height width"]
+) -> Float[Array, "count logits"]:
+    """Logits of many images, a few hundred at a time."""
+
+    def one(image: Array) -> Array:
+        logits: Array = model.apply({"params": params}, image[None])[0]
+        return logits
+
+    return jax.lax.map(one, images, batch_size=_EVALUATION_BATCH)
+
+
+def example_losses(
+    logits: Float[Array, "batch logits"], labels: Int[Array, " batch"], config: TrainingConfig
+) -> Float[Array, " batch"]:
+    """The loss of every example."""
+    binary = logits.shape[-1] == 1
+    if config.loss == "mse":
+        return jnp.square(jax.nn.sigmoid(logits[:, 0]) - labels)
+    smoothing = config.label_smoothing
+    if binary:
+        targets = labels * (1 - smoothing) + smoothing / 2
+        return optax.sigmoid_binary_cross_entropy(logits[:, 0], targets)
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+    return optax.softmax_cross_entropy(logits, targets)
+
+
+def predictions(logits: Float[Array, "batch logits"]) -> Int[Array, " batch"]:
+    """The predicted classes: the sign of a single logit, the largest of several."""
+    if logits.shape[-1] == 1:
+        return (logits[:, 0] > 0).astype(jnp.int32)
+    return jnp.argmax(logits, axis=-1)
+
+
+def augment(
+    key: Array, images: UInt8[Array, "batch height width"], shift: int, flip: bool
+) -> UInt8[Array, "batch height width"]:
+    """Move each image by up to `shift` pixels each way, and mirror it or not."""
+    batch, height, width = images.shape
+    if shift:
+        padded = jnp.pad(images, ((0, 0), (shift, shift), (shift, shift)))
+        corners = jax.random.randint(jax.random.fold_in(key, _SHIFT), (batch, 2), 0, 2 * shift + 1)
+
+        def crop(image: Array, corner: Array) -> Array:
+            return jax.lax.dynamic_slice(image, (corner[0], corner[1]), (height, width))
+
+        images = jax.vmap(crop)(padded, corners)
+    if flip:
+        mirrored: Bool[Array, " batch"] = jax.random.bernoulli(
+            jax.random.fold_in(key, _FLIP), shape=(batch,)
+        )
+        images = jnp.where(mirrored[:, None, None], images[:, :, ::-1], images)
+    return images

@@ -1,0 +1,18 @@
+"""Intervals: no number stands alone."""
+
+import math
+
+
+def wilson_interval(successes: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """The 95 % interval of a proportion (Wilson 1927), right also near 0 and 1.
+
+    >>> tuple(round(bound, 4) for bound in wilson_interval(1990, 2000))
+    (0.9908, 0.9973)
+    """
+    if count == 0:
+        return (0.0, 1.0)
+    share = successes / count
+    centre = share + z * z / (2 * count)
+    spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return (max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))
