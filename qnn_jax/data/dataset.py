@@ -1,0 +1,98 @@
+"""Images with labels, split into training and test, and the choice of classes among them."""
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from qnn_jax.data.idx import Uint8Array
+from qnn_jax.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Images, pixels 0 (black) to 255, with the numbers of their classes; all arrays read-only.
+
+    `train_images` (n, 28, 28), `train_labels` (n,), `test_images` (m, 28, 28) and `test_labels`
+    (m,) are uint8; label k means `class_names[k]`. `checksum` is the sha256 of the published data
+    that this was chosen from: the bytes of the four whole arrays in the order named here.
+    """
+
+    name: str
+    train_images: Uint8Array = field(repr=False)
+    train_labels: Uint8Array = field(repr=False)
+    test_images: Uint8Array = field(repr=False)
+    test_labels: Uint8Array = field(repr=False)
+    class_names: tuple[str, ...]
+    checksum: str
+
+    def select(self, classes: Sequence[int | str]) -> "ImageDataset":
+        """Keep only these classes, labelled 0, 1, … in the order given; images keep their order.
+
+        Classes are named as `class_numbers` takes them. Raises InputError as it does.
+        """
+        numbers = class_numbers(classes, self.class_names)
+        new_label = np.full(256, 255, np.uint8)  # 255: not chosen
+        new_label[list(numbers)] = np.arange(len(numbers), dtype=np.uint8)
+
+        def choose(images: Uint8Array, labels: Uint8Array) -> tuple[Uint8Array, Uint8Array]:
+            relabelled = new_label[labels]
+            kept = relabelled != 255
+            chosen = images[kept], relabelled[kept]
+            for array in chosen:
+                array.flags.writeable = False
+            return chosen
+
+        train_images, train_labels = choose(self.train_images, self.train_labels)
+        test_images, test_labels = choose(self.test_images, self.test_labels)
+        return replace(
+            self,
+            train_images=train_images,
+            train_labels=train_labels,
+            test_images=test_images,
+            test_labels=test_labels,
+            class_names=tuple(self.class_names[number] for number in numbers),
+        )
+
+
+def class_numbers(classes: Sequence[int | str], names: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers of `classes`, each a number, its digits, or a name in any case.
+
+    Raises InputError unless there are two or more, all among `names` and all different.
+    """
+    known = ", ".join(f"{number} {name}" for number, name in enumerate(names))
+    if isinstance(classes, str) or len(classes) < 2:
+        raise InputError(
+            f"Argument `classes` must be two or more classes out of {known}, but is {classes!r}."
+        )
+    numbers = []
+    for given in classes:
+        number = _class_number(given, names)
+        if number is None:
+            raise InputError(
+                f"Argument `classes` must name classes out of {known}, but {given!r} is none."
+            )
+        numbers.append(number)
+    if len(set(numbers)) < len(numbers):
+        raise InputError(
+            f"Argument `classes` must be different classes out of {known}, but is "
+            f"{tuple(classes)!r}."
+        )
+    return tuple(numbers)
+
+
+def _class_number(given: object, names: Sequence[str]) -> int | None:
+    if isinstance(given, str):
+        text = given.strip().casefold()
+        for number, name in enumerate(names):
+            if text in (name.casefold(), str(number)):
+                return number
+        return None
+    if isinstance(given, bool):
+        return None
+    try:
+        number = operator.index(given)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    return number if 0 <= number < len(names) else None

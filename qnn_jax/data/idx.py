@@ -1,0 +1,67 @@
+"""Reading IDX: a big-endian header (magic, one length per axis), then the bytes of the array."""
+
+import gzip
+import math
+import zlib
+
+import numpy as np
+
+from qnn_jax.errors import InputError
+
+Uint8Array = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+
+
+def read_idx(archive: bytes, name: str, dimensions: int) -> Uint8Array:
+    """Read the uint8 array with that many `dimensions` out of a gzip archive.
+
+    `name` is what errors call the archive. Raises InputError when the bytes are no gzip archive,
+    or when magic number, header and length do not agree exactly. The array is read-only.
+    """
+    try:
+        data = gzip.decompress(archive)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            f"Archive '{name}' must be a whole gzip file, but cannot be unpacked ({error})."
+        ) from error
+    magic = bytes((0, 0, 8, dimensions))  # 8 says uint8
+    if data[:4] != magic:
+        raise InputError(
+            f"Archive '{name}' must begin with the IDX magic number 0x{magic.hex()}, but begins "
+            f"with 0x{data[:4].hex()}."
+        )
+    header = 4 + 4 * dimensions
+    # A header that is cut short gives no whole shape; it cannot match the length either.
+    shape = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(4, header, 4))
+    if len(data) - header != math.prod(shape):
+        raise InputError(
+            f"Archive '{name}' must hold {math.prod(shape)} bytes after its header, as its shape "
+            f"{shape} says, but holds {max(0, len(data) - header)}."
+        )
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+
+
+def read_split(
+    images: bytes, labels: bytes, names: tuple[str, str], classes: int
+) -> tuple[Uint8Array, Uint8Array]:
+    """Read images (count, 28, 28) and their labels (count,), both uint8, from two archives.
+
+    Raises InputError when an archive is not sound IDX, when the images have another shape, when
+    the counts differ, and when a label is not below `classes`.
+    """
+    pixels = read_idx(images, names[0], 3)
+    targets = read_idx(labels, names[1], 1)
+    if pixels.shape[1:] != (28, 28):
+        raise InputError(
+            f"Archive '{names[0]}' must hold images of 28x28 pixels, but holds "
+            f"{pixels.shape[1]}x{pixels.shape[2]}."
+        )
+    if len(pixels) != len(targets):
+        raise InputError(
+            f"Archives '{names[0]}' and '{names[1]}' must hold as many images as labels, but hold "
+            f"{len(pixels)} images and {len(targets)} labels."
+        )
+    if len(targets) and targets.max() >= classes:
+        raise InputError(
+            f"Archive '{names[1]}' must hold labels below {classes}, but holds {targets.max()}."
+        )
+    return pixels, targets

@@ -1,0 +1,98 @@
+"""What a dataset of IDX archives is, where it comes from, and what its bytes must be."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Report = Callable[[str, int, int], None]
+"""Hears of progress: what is being done, how much of it is done, how much there is (0: unknown)."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Hear of progress and say nothing."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One gzip file as its publisher offers it: name, length in bytes, sha256 in hex."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Four IDX archives with images of 28x28 pixels, and the addresses that offer them.
+
+    `addresses` end with a slash and are tried in turn. `contents_sha256` is over the uint8 bytes
+    of training images, training labels, test images and test labels, in this order, without the
+    IDX headers: every copy that is ever made of the data is held against this one number.
+    """
+
+    title: str
+    addresses: tuple[str, ...]
+    train_images: Archive
+    train_labels: Archive
+    test_images: Archive
+    test_labels: Archive
+    train_count: int
+    test_count: int
+    class_names: tuple[str, ...]
+    contents_sha256: str
+
+    @property
+    def archives(self) -> tuple[Archive, Archive, Archive, Archive]:
+        """The four archives: training images and labels, test images and labels."""
+        return self.train_images, self.train_labels, self.test_images, self.test_labels
+
+    @property
+    def archive_names(self) -> str:
+        """The four file names as words of a sentence."""
+        *first, last = (archive.name for archive in self.archives)
+        return f"{', '.join(first)} and {last}"
+
+
+FASHION_MNIST = Source(
+    title="Fashion-MNIST",
+    addresses=(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        # The repository of its authors holds the same four files.
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    ),
+    train_images=Archive(
+        "train-images-idx3-ubyte.gz",
+        26_421_880,
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    ),
+    train_labels=Archive(
+        "train-labels-idx1-ubyte.gz",
+        29_515,
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    ),
+    test_images=Archive(
+        "t10k-images-idx3-ubyte.gz",
+        4_422_102,
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    ),
+    test_labels=Archive(
+        "t10k-labels-idx1-ubyte.gz",
+        5_148,
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    ),
+    train_count=60_000,
+    test_count=10_000,
+    class_names=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    contents_sha256="ca3ab2a37f845e1b8ae23cab1b51749a3011ba3bf1d9016176d75cbaabac376f",
+)
+"""Fashion-MNIST of Xiao, Rasul and Vollgraf (arXiv:1708.07747), MIT licence."""
