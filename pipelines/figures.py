@@ -17,7 +17,7 @@ from qnn_jax.circuits import Circuit
 from qnn_jax.circuits.drawing import columns, symbol
 from qnn_jax.models import HybridClassifier
 from qnn_jax.runs import RunDirectory
-from qnn_jax.training import Examples
+from qnn_jax.training import Examples, in_batches
 
 if TYPE_CHECKING:
     from pipelines.training_run import Outcome
@@ -180,11 +180,10 @@ def plane(
 
 
 def _features(model: HybridClassifier, params: Any, images: Any) -> jax.Array:
-    def some(batch: jax.Array) -> jax.Array:
-        features: jax.Array = model.apply({"params": params}, batch[None], method="encode")[0]
-        return features
+    def some(batch: jax.Array) -> Any:
+        return model.apply({"params": params}, batch, method="encode")
 
-    return jax.jit(lambda images: jax.lax.map(some, images, batch_size=500))(images)
+    return jax.jit(lambda images: in_batches(some, images))(images)
 
 
 def _decide(model: HybridClassifier, params: Any, features: jax.Array) -> jax.Array:

@@ -14,7 +14,7 @@ from array_record.python.array_record_module import (  # type: ignore[import-unt
     ArrayRecordWriter,
 )
 from tensorflow_datasets.core.utils import tqdm_utils  # type: ignore[import-untyped]
-from tensorflow_datasets.proto import tf_example_pb2  # type: ignore[import-untyped]
+from tensorflow_datasets.proto import tf_example_pb2
 
 from qnn_jax.data.idx import Uint8Array
 from qnn_jax.data.source import FASHION_MNIST, Report, silent

@@ -3,7 +3,7 @@
     images ─ convolutions ─ Dense … Dense ─ features ─ circuit ─ expectations ─ Dense ─ logits
 
 The encoder ends in one feature for each input of the circuit. What stands in the middle is a
-circuit or, in the twin that every result is compared with, a classical layer of equal size.
+circuit or, in the twins that every result is compared with, a classical layer or nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from qnn_jax.initializers import uniform
 from qnn_jax.linen import QuantumLayer
 from qnn_jax.models.convolution import ConvPool
 
-#: What may stand between encoder and head.
-Middle = Literal["quantum", "classical"]
+#: What may stand between encoder and head: the circuit, a classical layer of its size, or nothing.
+Middle = Literal["quantum", "classical", "bypass"]
 
 
 class Encoder(nn.Module):
@@ -88,7 +88,7 @@ class HybridClassifier(nn.Module):
         self.encoder = Encoder(config)
         if self.middle == "quantum":
             self.quantum = QuantumLayer(circuit, labels, weight_init=uniform(config.weight_bound))
-        else:
+        elif self.middle == "classical":
             self.classical = ClassicalMiddle(len(labels), circuit.num_weights)
         binary = self.num_classes == 2
         self.head = nn.Dense(
@@ -106,8 +106,11 @@ class HybridClassifier(nn.Module):
 
     def decide(self, features: Float[Array, "batch features"]) -> Float[Array, "batch logits"]:
         """Logits of features: what follows the encoder."""
-        middle = self.quantum if self.middle == "quantum" else self.classical
-        return self.head(middle(features))
+        if self.middle == "quantum":
+            return self.head(self.quantum(features))
+        if self.middle == "classical":
+            return self.head(self.classical(features))
+        return self.head(features)
 
     def encode(self, images: UInt8[Array, "batch height width"]) -> Float[Array, "batch features"]:
         """The features of images: what the circuit is told."""

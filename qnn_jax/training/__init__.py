@@ -10,6 +10,7 @@ from qnn_jax.training.fit import (
     augment,
     evaluate,
     fit_epoch,
+    in_batches,
     init_state,
     predictions,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "check_training",
     "evaluate",
     "fit_epoch",
+    "in_batches",
     "init_state",
     "predictions",
     "wilson_interval",

@@ -7,7 +7,7 @@ batches in the same order, and their parameters never meet.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -153,7 +153,7 @@ def fit_epoch(
         gradients, (losses, right) = jax.grad(total_loss, has_aux=True)(state.params)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        norms = {name: optax.global_norm(gradients[name]) for name, _ in task.members}
+        norms = {name: optax.tree.norm(gradients[name]) for name, _ in task.members}
         return State(params, optimizer_state), (losses, right, norms)
 
     state, (losses, right, norms) = jax.lax.scan(step, state, (batches, jnp.arange(task.steps)))
@@ -184,12 +184,18 @@ def all_logits(
     model: nn.Module, params: Any, images: UInt8[Array, "count height width"]
 ) -> Float[Array, "count logits"]:
     """Logits of many images, a few hundred at a time."""
+    return in_batches(lambda batch: model.apply({"params": params}, batch), images)
 
-    def one(image: Array) -> Array:
-        logits: Array = model.apply({"params": params}, image[None])[0]
-        return logits
 
-    return jax.lax.map(one, images, batch_size=_EVALUATION_BATCH)
+def in_batches(function: Callable[[Array], Any], images: Array) -> Array:
+    """Apply a function of a batch to many images, a few hundred at a time, to bound memory."""
+    whole = len(images) // _EVALUATION_BATCH
+    batches = images[: whole * _EVALUATION_BATCH].reshape(
+        whole, _EVALUATION_BATCH, *images.shape[1:]
+    )
+    mapped = jax.lax.map(function, batches)
+    rest = function(images[whole * _EVALUATION_BATCH :])
+    return jnp.concatenate([mapped.reshape(-1, *rest.shape[1:]), rest])
 
 
 def example_losses(

@@ -1,0 +1,109 @@
+"""The hybrid models: the seed's sizes, the twin's size, bounds, initialisation."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pipelines.train_fashion import PRESETS
+from qnn_jax.models import HybridClassifier, ModelConfig, count_parameters, twin_width
+
+KEY = jax.random.key(0)
+IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (5, 28, 28)), jnp.uint8)
+
+
+def shapes(model: HybridClassifier) -> dict[str, tuple[int, ...]]:
+    params = model.init(KEY, IMAGES)["params"]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+
+
+SLIDES = {
+    "encoder/conv0/bias": (2,),
+    "encoder/conv0/kernel": (5, 5, 1, 2),
+    "encoder/conv1/bias": (16,),
+    "encoder/conv1/kernel": (5, 5, 2, 16),
+    "encoder/dense0/bias": (64,),
+    "encoder/dense0/kernel": (256, 64),
+    "encoder/features/bias": (2,),
+    "encoder/features/kernel": (64, 2),
+    "head/bias": (1,),
+    "head/kernel": (1, 1),
+    "quantum/weights": (6,),
+}
+
+
+@pytest.mark.parametrize("preset", ["default", "slides"])
+def test_the_slides_network_has_the_slides_sizes(preset: str) -> None:
+    assert shapes(HybridClassifier(PRESETS[preset].model, 2)) == SLIDES
+
+
+def test_the_notebooks_network_has_the_notebooks_sizes() -> None:
+    config = PRESETS["notebook"].model
+    found = shapes(HybridClassifier(config, 2))
+    assert found["encoder/dense0/kernel"] == (256, 128)
+    assert found["encoder/dense1/kernel"] == (128, 64)
+    assert found["encoder/features/kernel"] == (64, 2)
+    assert config.dropout == 0.5
+    assert PRESETS["notebook"].training.loss == "mse"
+    assert (PRESETS["notebook"].training.batch_size, PRESETS["notebook"].training.epochs) == (4, 5)
+
+
+def test_the_twin_of_the_seeds_circuit_has_its_six_weights() -> None:
+    config = ModelConfig()
+    twin = shapes(HybridClassifier(config, 2, "classical"))
+    middle = {name: shape for name, shape in twin.items() if name.startswith("classical/")}
+    assert middle == {"classical/Dense_0/kernel": (2, 2), "classical/Dense_1/kernel": (2, 1)}
+    assert {n: s for n, s in twin.items() if n not in middle} == {
+        n: s for n, s in SLIDES.items() if n != "quantum/weights"
+    }
+    assert twin_width(2, 1, 6) == 2
+    assert twin_width(4, 10, 12) == 1
+
+
+def test_parameters_are_counted_by_kind() -> None:
+    params = HybridClassifier(ModelConfig(), 2).init(KEY, IMAGES)["params"]
+    counts = count_parameters(params)
+    assert counts == {"classical": 17_448, "quantum": 6}
+    assert sum(counts.values()) == sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def test_features_stay_within_their_bounds() -> None:
+    config = ModelConfig(feature_gain=50.0)
+    model = HybridClassifier(config, 2)
+    features = model.apply(model.init(KEY, IMAGES), IMAGES, method="encode")
+    assert np.all(np.abs(features - math.pi) <= config.feature_scale + 1e-6)
+    unbounded = HybridClassifier(ModelConfig(bound="none", feature_gain=50.0), 2)
+    features = unbounded.apply(unbounded.init(KEY, IMAGES), IMAGES, method="encode")
+    assert np.abs(features).max() > 2 * math.pi
+
+
+def test_encode_then_decide_is_the_model() -> None:
+    for middle in ("quantum", "classical", "bypass"):
+        model = HybridClassifier(ModelConfig(), 2, middle)
+        params = model.init(KEY, IMAGES)
+        features = model.apply(params, IMAGES, method="encode")
+        assert features.shape == (5, 2)
+        logits = model.apply(params, features, method="decide")
+        assert np.array_equal(logits, model.apply(params, IMAGES))
+
+
+@pytest.mark.parametrize(
+    ("config", "num_classes", "labels"),
+    [
+        (ModelConfig(), 2, ("ZZ",)),
+        (ModelConfig(num_qubits=3), 2, ("ZZZ",)),
+        (ModelConfig(), 3, ("IZ", "ZI", "ZZ")),
+        (ModelConfig(observables="pairs"), 2, ("IZ", "ZI", "ZZ")),
+        (ModelConfig(num_qubits=3, observables="parity"), 5, ("ZZZ",)),
+    ],
+)
+def test_observables_follow_the_config(config, num_classes: int, labels) -> None:
+    assert config.labels(num_classes) == labels
+    model = HybridClassifier(config, num_classes)
+    outputs = 1 if num_classes == 2 else num_classes
+    assert model.apply(model.init(KEY, IMAGES), IMAGES).shape == (5, outputs)

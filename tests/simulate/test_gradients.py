@@ -1,0 +1,148 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from simulator_references import random_circuit, values, x64
+
+from qnn_jax import Circuit, Op, expectations, real_amplitudes, w, x, zz_feature_map
+from qnn_jax.simulate import evolve
+from qnn_jax.simulate.observables import measure
+from qnn_jax.simulate.planner import plan
+from qnn_jax.simulate.run import run
+from qnn_jax.simulate.statevector import observables_on
+
+CIRCUITS = {
+    "zz, real amplitudes, 2": zz_feature_map(2) + real_amplitudes(2, reps=2),
+    "zz, real amplitudes, 6": zz_feature_map(6) + real_amplitudes(6, reps=3),
+    "random, 3": random_circuit(1, 3, 50),
+    "random, 5": random_circuit(2, 5, 40),
+    "becomes complex while it repeats": Circuit(
+        5,
+        tuple(
+            Op(*one)
+            for layer in range(4)
+            for q in range(5)
+            for one in (("ry", q, w[5 * layer + q]), ("rz", q, x[q]), ("cx", (q, (q + 1) % 5)))
+        ),
+    ),
+}
+
+
+def loss_of(circuit, gradient):
+    n = circuit.num_qubits
+    terms = ["Z" * n, {"X" + "Y" * (n - 1): 0.5, "Z" + "I" * (n - 1): -1.0}]
+
+    def loss(inputs, weights):
+        return expectations(circuit, terms, inputs, weights, gradient) @ jnp.array([1.0, 2.0])
+
+    return loss
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_reverse_adjoint_and_finite_differences_agree(name):
+    circuit = CIRCUITS[name]
+    with x64(True):
+        inputs, weights = map(jnp.array, values(0, circuit))
+        along = tuple(map(jnp.array, values(1, circuit)))
+        slopes, curvatures = [], []
+        for gradient in ("reverse", "adjoint"):
+            slope, curvature = jax.jvp(
+                jax.grad(loss_of(circuit, gradient), (0, 1)), (inputs, weights), along
+            )
+            slopes.append(np.concatenate(slope))
+            curvatures.append(np.concatenate(curvature))
+        loss = loss_of(circuit, "reverse")
+        step = 1e-4
+
+        def at(k):
+            return float(loss(inputs + k * step * along[0], weights + k * step * along[1]))
+
+        slope = (at(-2) - 8 * at(-1) + 8 * at(1) - at(2)) / (12 * step)
+        curvature = (-at(-2) + 16 * at(-1) - 30 * at(0) + 16 * at(1) - at(2)) / (12 * step**2)
+    direction = np.concatenate(along)
+    np.testing.assert_allclose(slopes[1], slopes[0], atol=1e-11)
+    np.testing.assert_allclose(curvatures[1], curvatures[0], atol=1e-10)
+    np.testing.assert_allclose(slopes[0] @ direction, slope, atol=1e-8)
+    np.testing.assert_allclose(curvatures[0] @ direction, curvature, atol=1e-5)
+
+
+def test_forward_mode_works_with_reverse():
+    circuit = CIRCUITS["zz, real amplitudes, 6"]
+    with x64(True):
+        inputs, weights = map(jnp.array, values(0, circuit))
+        loss = loss_of(circuit, "reverse")
+        forward = jax.jacfwd(loss, 1)(inputs, weights)
+        np.testing.assert_allclose(forward, jax.grad(loss, 1)(inputs, weights), atol=1e-12)
+
+
+@pytest.mark.parametrize("fault", [None, "inverse is not the inverse", "cotangent left behind"])
+def test_a_wrong_step_back_is_noticed(fault, monkeypatch):
+    """The adjoint gradient is that of uncomputing: breaking the inverse steps breaks it."""
+    circuit = CIRCUITS["zz, real amplitudes, 6"]
+    sums = observables_on(6, "ZIZIZZ")
+    right = evolve.apply
+
+    def broken(atom, parameter, state, inverse=False):
+        skip = fault == "inverse is not the inverse" and hasattr(atom, "affine")
+        return right(atom, parameter, state, inverse and not skip)
+
+    if fault == "cotangent left behind":
+        undo = evolve._undo
+
+        def stuck(atom, parameter, pair, num_rows):
+            (state, _), gradient = undo(atom, parameter, pair, num_rows)
+            return (state, pair[1]), gradient
+
+        monkeypatch.setattr(evolve, "_undo", stuck)
+    elif fault:
+        monkeypatch.setattr(evolve, "apply", broken)
+    with x64(True):
+        inputs, weights = map(jnp.array, values(0, circuit))
+
+        def by(gradient):
+            return jax.grad(lambda v: measure(sums, run(plan(circuit), inputs, v, gradient))[0])(
+                weights
+            )
+
+        with jax.disable_jit():
+            difference = abs(by("adjoint") - by("reverse")).max()
+    assert (difference > 1e-3) if fault else (difference < 1e-11)
+
+
+def test_memory_of_the_adjoint_does_not_grow_with_depth():
+    sizes = {}
+    for gradient in ("reverse", "adjoint"):
+        for reps in (5, 40):
+            circuit = zz_feature_map(14, reps=1) + real_amplitudes(14, reps=reps)
+            loss = jax.grad(
+                lambda v, c=circuit, g=gradient: expectations(c, "Z" * 14, jnp.ones(14), v, g)[0]
+            )
+            compiled = jax.jit(loss).lower(jnp.zeros(circuit.num_weights)).compile()
+            sizes[gradient, reps] = compiled.memory_analysis().temp_size_in_bytes / (8 * 2**14)
+    # The tables of angles and block matrices grow, a few percent of a state a layer here.
+    assert sizes["adjoint", 40] - sizes["adjoint", 5] < 35 * 0.5
+    assert sizes["reverse", 40] - sizes["reverse", 5] > 35 * 2
+
+
+def test_batches_are_loops():
+    circuit = zz_feature_map(5) + real_amplitudes(5, reps=2)
+    rng = np.random.default_rng(0)
+    inputs, weights = rng.normal(size=(3, 5)), rng.normal(size=(3, 15))
+    for gradient in ("reverse", "adjoint"):
+        one = jax.grad(loss_of(circuit, gradient), (0, 1))
+        single = [one(inputs[k], weights[k]) for k in range(3)]
+        both = jax.vmap(one)(inputs, weights)
+        shared = jax.vmap(one, (0, None))(inputs, weights[0])
+        for part in range(2):
+            np.testing.assert_allclose(both[part], [s[part] for s in single], atol=2e-5)
+        np.testing.assert_allclose(shared[0][0], single[0][0], atol=2e-5)
+
+
+def test_weights_stay_unbatched_under_vmap_over_inputs():
+    circuit = zz_feature_map(2) + real_amplitudes(2, reps=2)
+    batch = jax.vmap(lambda i, v: expectations(circuit, "ZZ", i, v), (0, None))
+    text = str(jax.make_jaxpr(batch)(jnp.ones((64, 2)), jnp.ones(6)))
+    sines = [line.split("=")[0] for line in text.splitlines() if "= sin" in line]
+    assert sines
+    # Batched: the phases of the two feature maps and nothing else.
+    assert sum("[64" in line for line in sines) == 2

@@ -1,0 +1,144 @@
+import jax
+import numpy as np
+import pytest
+from simulator_references import qiskit_state, random_circuit, values, x64
+
+from qnn_jax import Circuit, Op, real_amplitudes, statevector, w, x, zz_feature_map
+from qnn_jax.circuits import GATES
+from qnn_jax.circuits.angles import evaluate
+from qnn_jax.simulate import evolve, planner
+from qnn_jax.simulate.primitives import eigenframe, lower, real_frame
+from qnn_jax.simulate.recipes import embed
+from qnn_jax.simulate.run import run
+
+RANDOM = [(n, seed) for n in range(1, 7) for seed in range(2)]
+
+
+@pytest.mark.parametrize(("num_qubits", "seed"), RANDOM)
+def test_random_circuits_prepare_qiskits_state(num_qubits, seed):
+    circuit = random_circuit(seed, num_qubits, (15, 60)[seed])
+    inputs, weights = values(seed, circuit)
+    with x64(True):
+        state = np.asarray(statevector(circuit, inputs, weights))
+    assert state.dtype == np.complex128
+    np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-12)
+
+
+@pytest.mark.parametrize("num_qubits", [3, 6])
+def test_float32_states_are_qiskits_to_1e_5(num_qubits):
+    circuit = random_circuit(7, num_qubits, 60)
+    inputs, weights = values(7, circuit)
+    state = np.asarray(statevector(circuit, inputs, weights))
+    assert state.dtype == np.complex64
+    np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-5)
+
+
+LAYERED = {
+    "zz and real amplitudes": zz_feature_map(7) + real_amplitudes(7, reps=4),
+    "circular and sca": zz_feature_map(6, entanglement="circular")
+    + real_amplitudes(6, reps=3, entanglement="sca"),
+    "re-uploading with far pairs": Circuit(
+        8,
+        tuple(
+            op
+            for layer in range(3)
+            for q in range(8)
+            for op in (
+                Op("rx", q, x[q]),
+                Op("u", q, [w[layer], w[3], x[q]]),
+                Op("crx", (q, (q + 3) % 8), w[layer]),
+            )
+        ),
+    ),
+    "bricks": Circuit(
+        7,
+        tuple(Op("rxx", (q, q + 1), w[q]) for layer in range(4) for q in range(layer % 2, 6, 2)),
+    ),
+    "nothing": Circuit(6),
+    "diagonals and index maps alone": Circuit(
+        6, (Op("x", 5), Op("rz", 5, w[0]), Op("cx", (5, 0)), Op("swap", (0, 3)), Op("y", 1))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYERED)
+def test_layered_circuits_prepare_qiskits_state(name):
+    circuit = LAYERED[name]
+    inputs, weights = values(3, circuit)
+    with x64(True):
+        state = statevector(circuit, inputs, weights)
+    np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-12)
+
+
+@pytest.mark.parametrize("fault", ["swapped qubits", "wrong phase", "dropped gate"])
+def test_the_comparison_rejects_a_broken_plan(fault, monkeypatch):
+    circuit = random_circuit(5, 6, 60)
+    inputs, weights = values(5, circuit)
+    if fault == "swapped qubits":
+        right = planner.on_bits
+        monkeypatch.setattr(planner, "on_bits", lambda a, b, n: right(a, b[::-1], n))
+    elif fault == "wrong phase":
+        right = planner.spread
+        monkeypatch.setattr(planner, "spread", lambda v, p: right(v, p) ^ (v == 1 and 1))
+    else:
+        right = evolve.apply
+        monkeypatch.setattr(
+            evolve, "apply", lambda a, p, s, i=False: s if hasattr(a, "affine") else right(a, p, s)
+        )
+    with x64(True), jax.disable_jit():
+        state = run(planner.plan.__wrapped__(circuit), np.array(inputs), np.array(weights))
+    assert abs(state[0] + 1j * state[1] - qiskit_state(circuit, inputs, weights)).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_primitives_multiply_to_the_gate(name):
+    row = GATES[name]
+    angles = [0.7, -1.1, 2.3, 0.4][: row.num_angles]
+    for symbolic in (False, True):
+        given = [w[k] for k in range(row.num_angles)] if symbolic else angles
+        op = Op(name, tuple(range(row.num_qubits)), given)
+        product = np.eye(2**row.num_qubits)
+        for primitive in lower(op):
+            theta = 0.0
+            if primitive.angle is not None:
+                theta = evaluate(primitive.angle, [], angles)
+            form = primitive.form
+            matrix = form.matrix(theta)
+            if form.phases is not None:
+                i = np.arange(len(matrix))
+                total = sum(
+                    (slope * theta + offset)
+                    * (1 - 2 * (np.bitwise_count(i & mask).astype(int) & 1))
+                    for mask, slope, offset in form.phases
+                ) + np.zeros(len(matrix))
+                np.testing.assert_allclose(np.diag(np.exp(1j * total)), matrix, atol=1e-12)
+            frames = [real_frame(form)] + ([] if form.constant else [eigenframe(form)])
+            for frame in frames:
+                if frame is not None:
+                    before, middle, after = (f.matrix(theta) for f in frame)
+                    np.testing.assert_allclose(after @ middle @ before, matrix, atol=1e-12)
+            product = embed(matrix, primitive.qubits, row.num_qubits) @ product
+        expected = np.array([[complex(e) for e in r] for r in row.matrix(np, *angles)])
+        np.testing.assert_allclose(product, expected, atol=1e-12)
+
+
+def test_depth_does_not_lengthen_the_program():
+    programs = [
+        planner.plan(zz_feature_map(8, reps=1) + real_amplitudes(8, reps=reps)) for reps in (10, 50)
+    ]
+    lengths = [sum(len(s.atoms) for s in p.segments) for p in programs]
+    assert lengths[0] == lengths[1] < 15
+    assert max(s.repeats for s in programs[1].segments) == 50
+    assert "50 x:" in str(programs[1])
+
+
+def test_equal_circuits_share_one_plan_and_one_trace():
+    from qnn_jax.simulate.statevector import _state
+
+    first, second = (zz_feature_map(3) + real_amplitudes(3) for _ in range(2))
+    assert first is not second
+    statevector(first, np.ones(3), np.ones(12))
+    size = _state._cache_size()
+    statevector(second, np.zeros(3), np.zeros(12))
+    assert _state._cache_size() == size
+    assert planner.plan(first) is planner.plan(second)
