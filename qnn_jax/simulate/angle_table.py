@@ -80,26 +80,27 @@ def evaluate(
         value = _evaluate_shape(shape, columns, vectors, dtype)
         parts.append(value)
     table = parts[0] if len(parts) == 1 else jnp.concatenate(parts)
-    return table if order is None else table[order]
+    return table if order is None else table[order.astype(np.int32)]
 
 
 def _evaluate_shape(shape: _Shape, leaves: Any, vectors: Mapping[str, Array], dtype: Any) -> Array:
     if shape == "#":
         return jnp.asarray(next(leaves), dtype)
     if isinstance(shape, str):
-        return _take(vectors[shape], next(leaves))
+        return take(vectors[shape], next(leaves))
     function, *parts = shape
     return _JAX_FUNCTIONS[function](
         *(_evaluate_shape(part, leaves, vectors, dtype) for part in parts)
     )
 
 
-def _take(vector: Array, indices: np.ndarray) -> Array:
+def take(vector: Array, indices: np.ndarray) -> Array:
     """`vector[indices]` for static indices: a slice where they are a range, else a gather."""
     first, count = int(indices[0]), len(indices)
     if np.array_equal(indices, np.arange(first, first + count)):
         return vector[first : first + count]
-    return vector[indices]
+    # int32: a 64-bit index does not survive a change of x64 between two traces.
+    return vector[indices.astype(np.int32)]
 
 
 @functools.lru_cache(maxsize=256)

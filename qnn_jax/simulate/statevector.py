@@ -1,22 +1,30 @@
 """The exact simulator: a circuit as one differentiable function on amplitudes.
 
-Amplitudes are in Qiskit's order: bit q of an index is qubit q. Inside, a state is a pair of real
-arrays (real and imaginary part), which XLA compiles to better code than complex arithmetic and
-which lets real gates act on both parts alike.
+Amplitudes are in Qiskit's order: bit q of an index is qubit q. How a circuit is run is its plan
+(`qnn_jax.simulate.planner`).
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Complex, Float
 
-from qnn_jax.circuits.circuit import Circuit, Op
-from qnn_jax.circuits.observables import ObservableLike, PauliSum, masks, observables_on
-from qnn_jax.simulate.angle_table import checked_vectors, evaluate
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
+from qnn_jax.errors import InputError
+from qnn_jax.simulate.angle_table import checked_vectors
+from qnn_jax.simulate.observables import measure
+from qnn_jax.simulate.planner import plan
+from qnn_jax.simulate.preflight import check_memory
+from qnn_jax.simulate.run import run
+
+#: From this many qubits on "auto" means "adjoint": a state is then larger than a core's cache.
+ADJOINT_FROM = 14
 
 jax.tree_util.register_static(Circuit)
 jax.tree_util.register_static(PauliSum)
@@ -43,8 +51,8 @@ def statevector(
     >>> print(statevector(bell, [], []).real.round(3))
     [0.707 0.    0.    0.707]
     """
-    real, imag = _simulate(circuit, *checked_vectors(circuit, inputs, weights))
-    return jax.lax.complex(real, imag)
+    check_memory(circuit)
+    return _state(circuit, *checked_vectors(circuit, inputs, weights))
 
 
 def expectations(
@@ -52,6 +60,7 @@ def expectations(
     observables: ObservableLike | list[ObservableLike] | tuple[ObservableLike, ...],
     inputs: Float[Array, " inputs"],
     weights: Float[Array, " weights"],
+    gradient: Literal["auto", "reverse", "adjoint"] = "auto",
 ) -> Float[Array, " observables"]:
     """Exact expectation values <ψ|O|ψ>, differentiable in inputs and weights.
 
@@ -61,6 +70,10 @@ def expectations(
             to coefficients, or PauliSums.
         inputs: shape (circuit.num_inputs,).
         weights: shape (circuit.num_weights,).
+        gradient: how derivatives are taken. "reverse" differentiates the steps in any mode and
+            keeps a state for each of them; "adjoint" uncomputes them, in memory that does not grow
+            with depth, for reverse mode and forward over reverse; "auto" is "adjoint" from
+            ADJOINT_FROM qubits on. The values are the same.
 
     Returns:
         Shape (len(observables),); batches go through `jax.vmap`.
@@ -70,82 +83,34 @@ def expectations(
 
     >>> from qnn_jax import Circuit, Op, w
     >>> tilted = Circuit(1, (Op("ry", 0, w[0]),))
-    >>> print(expectations(tilted, ["Z", "X"], [], [0.5]).round(3))  # cos and sin of 0.5
-    [0.878 0.479]
+    >>> z, x = expectations(tilted, ["Z", "X"], [], [0.5])
+    >>> print(f"{z:.3f} {x:.3f}")  # the cosine and the sine of 0.5
+    0.878 0.479
     """
     sums = observables_on(circuit.num_qubits, observables)
-    real, imag = _simulate(circuit, *checked_vectors(circuit, inputs, weights))
-    return jnp.stack([_expectation(one, real, imag) for one in sums])
+    if gradient not in ("auto", "reverse", "adjoint"):
+        raise InputError(
+            "Argument `gradient` must be one of 'auto', 'reverse' and 'adjoint', "
+            f"but is {gradient!r}."
+        )
+    if gradient == "auto":
+        gradient = "adjoint" if circuit.num_qubits >= ADJOINT_FROM else "reverse"
+    check_memory(circuit)
+    return _expectations(circuit, sums, *checked_vectors(circuit, inputs, weights), gradient)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _simulate(circuit: Circuit, inputs: Array, weights: Array) -> tuple[Array, Array]:
-    table = evaluate(circuit.angles, inputs, weights)
-    real = jnp.zeros(2**circuit.num_qubits, table.dtype).at[0].set(1)
-    state = (real, jnp.zeros_like(real))
-    position = 0
-    for op in circuit.ops:
-        angles = [table[position + k] for k in range(len(op.angles))]
-        position += len(op.angles)
-        state = _apply(op, angles, state, circuit.num_qubits)
-    return state
+def _state(circuit: Circuit, inputs: Array, weights: Array) -> Array:
+    state = run(plan(circuit), inputs, weights)
+    return lax.complex(state[0], state[1] if len(state) == 2 else jnp.zeros_like(state[0]))
 
 
-def _apply(op: Op, angles: list[Array], state: tuple[Array, Array], num_qubits: int) -> Any:
-    """Apply one gate to slices of the state: one slice for each value of the gate's bits."""
-    matrix = op.row.matrix(jnp, *angles)
-    # Axis j of the tensor is qubit num_qubits - 1 - j, so that the flat order is Qiskit's.
-    axes = [num_qubits - 1 - q for q in op.qubits]
-    parts = [part.reshape((2,) * num_qubits) for part in state]
-    index = [
-        tuple(
-            (row >> axes.index(axis) & 1) if axis in axes else slice(None)
-            for axis in range(num_qubits)
-        )
-        for row in range(len(matrix))
-    ]
-    new = list(parts)
-    for row, entries in enumerate(matrix):
-        if all(_is(e, column == row) for column, e in enumerate(entries)):
-            continue
-        real = imag = 0.0
-        for column, entry in enumerate(entries):
-            if _is(entry, 0):
-                continue
-            a, b = _split(entry)
-            re, im = parts[0][index[column]], parts[1][index[column]]
-            real = real + (a * re - b * im if b is not None else a * re)
-            imag = imag + (a * im + b * re if b is not None else a * im)
-        new[0] = new[0].at[index[row]].set(real)
-        new[1] = new[1].at[index[row]].set(imag)
-    return tuple(part.reshape(-1) for part in new)
-
-
-def _is(entry: Any, value: complex) -> bool:
-    return isinstance(entry, int | float | complex) and entry == value
-
-
-def _split(entry: Any) -> tuple[Any, Any]:
-    if isinstance(entry, complex):
-        return entry.real, (entry.imag or None)
-    if isinstance(entry, int | float):
-        return entry, None
-    if jnp.iscomplexobj(entry):
-        return entry.real, entry.imag
-    return entry, None
-
-
-def _expectation(one: PauliSum, real: Array, imag: Array) -> Array:
-    indices = jnp.arange(real.size)
-    total = jnp.zeros((), real.dtype)
-    for label, coefficient in one.terms:
-        flips, signs, num_y = masks(label)
-        sign = 1 - 2 * (jax.lax.population_count(indices & signs) & 1).astype(real.dtype)
-        # P|i> = i^num_y (-1)^|i & signs| |i ^ flips>, so <ψ|P|ψ> sums conj(ψ[i ^ flips]) … ψ[i].
-        re, im = (real, imag) if not flips else (real[indices ^ flips], imag[indices ^ flips])
-        if num_y % 2 == 0:
-            value = jnp.sum(sign * (re * real + im * imag)) * (-1) ** (num_y // 2)
-        else:
-            value = -jnp.sum(sign * (re * imag - im * real)) * (-1) ** (num_y // 2)
-        total = total + coefficient * value
-    return total
+@functools.partial(jax.jit, static_argnums=(0, 1, 4))
+def _expectations(
+    circuit: Circuit,
+    observables: tuple[PauliSum, ...],
+    inputs: Array,
+    weights: Array,
+    gradient: str,
+) -> Array:
+    return measure(observables, run(plan(circuit), inputs, weights, gradient))

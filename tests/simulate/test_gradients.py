@@ -14,13 +14,13 @@ from qnn_jax.simulate.statevector import observables_on
 CIRCUITS = {
     "zz, real amplitudes, 2": zz_feature_map(2) + real_amplitudes(2, reps=2),
     "zz, real amplitudes, 6": zz_feature_map(6) + real_amplitudes(6, reps=3),
-    "random, 3": random_circuit(1, 3, 50),
-    "random, 5": random_circuit(2, 5, 40),
+    "random, 3": random_circuit(1, 3, 18),
+    "random, 5": random_circuit(2, 5, 14),
     "becomes complex while it repeats": Circuit(
         5,
         tuple(
             Op(*one)
-            for layer in range(4)
+            for layer in range(3)
             for q in range(5)
             for one in (("ry", q, w[5 * layer + q]), ("rz", q, x[q]), ("cx", (q, (q + 1) % 5)))
         ),
@@ -38,7 +38,10 @@ def loss_of(circuit, gradient):
     return loss
 
 
-@pytest.mark.parametrize("name", CIRCUITS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n == "random, 5" else n for n in CIRCUITS],
+)
 def test_reverse_adjoint_and_finite_differences_agree(name):
     circuit = CIRCUITS[name]
     with x64(True):
@@ -46,9 +49,9 @@ def test_reverse_adjoint_and_finite_differences_agree(name):
         along = tuple(map(jnp.array, values(1, circuit)))
         slopes, curvatures = [], []
         for gradient in ("reverse", "adjoint"):
-            slope, curvature = jax.jvp(
-                jax.grad(loss_of(circuit, gradient), (0, 1)), (inputs, weights), along
-            )
+            slope_of = jax.grad(loss_of(circuit, gradient), (0, 1))
+            both = jax.jit(lambda *at, of=slope_of: jax.jvp(of, at[:2], at[2:]))
+            slope, curvature = both(inputs, weights, *along)
             slopes.append(np.concatenate(slope))
             curvatures.append(np.concatenate(curvature))
         loss = loss_of(circuit, "reverse")
@@ -71,8 +74,9 @@ def test_forward_mode_works_with_reverse():
     with x64(True):
         inputs, weights = map(jnp.array, values(0, circuit))
         loss = loss_of(circuit, "reverse")
-        forward = jax.jacfwd(loss, 1)(inputs, weights)
-        np.testing.assert_allclose(forward, jax.grad(loss, 1)(inputs, weights), atol=1e-12)
+        forward = jax.jit(jax.jacfwd(loss, 1))(inputs, weights)
+        reverse = jax.jit(jax.grad(loss, 1))(inputs, weights)
+    np.testing.assert_allclose(forward, reverse, atol=1e-12)
 
 
 @pytest.mark.parametrize("fault", [None, "inverse is not the inverse", "cotangent left behind"])
@@ -91,7 +95,7 @@ def test_a_wrong_step_back_is_noticed(fault, monkeypatch):
 
         def stuck(atom, parameter, pair, num_rows):
             (state, _), gradient = undo(atom, parameter, pair, num_rows)
-            return (state, pair[1]), gradient
+            return (state, pair[1][:num_rows]), gradient
 
         monkeypatch.setattr(evolve, "_undo", stuck)
     elif fault:
@@ -100,12 +104,12 @@ def test_a_wrong_step_back_is_noticed(fault, monkeypatch):
         inputs, weights = map(jnp.array, values(0, circuit))
 
         def by(gradient):
-            return jax.grad(lambda v: measure(sums, run(plan(circuit), inputs, v, gradient))[0])(
-                weights
-            )
+            def value(v):
+                return measure(sums, run(plan(circuit), inputs, v, gradient))[0]
 
-        with jax.disable_jit():
-            difference = abs(by("adjoint") - by("reverse")).max()
+            return jax.jit(jax.grad(value))(weights)
+
+        difference = abs(np.asarray(by("adjoint")) - np.asarray(by("reverse"))).max()
     assert (difference > 1e-3) if fault else (difference < 1e-11)
 
 
@@ -119,8 +123,7 @@ def test_memory_of_the_adjoint_does_not_grow_with_depth():
             )
             compiled = jax.jit(loss).lower(jnp.zeros(circuit.num_weights)).compile()
             sizes[gradient, reps] = compiled.memory_analysis().temp_size_in_bytes / (8 * 2**14)
-    # The tables of angles and block matrices grow, a few percent of a state a layer here.
-    assert sizes["adjoint", 40] - sizes["adjoint", 5] < 35 * 0.5
+    assert sizes["adjoint", 40] - sizes["adjoint", 5] < 1
     assert sizes["reverse", 40] - sizes["reverse", 5] > 35 * 2
 
 
@@ -129,13 +132,13 @@ def test_batches_are_loops():
     rng = np.random.default_rng(0)
     inputs, weights = rng.normal(size=(3, 5)), rng.normal(size=(3, 15))
     for gradient in ("reverse", "adjoint"):
-        one = jax.grad(loss_of(circuit, gradient), (0, 1))
+        one = jax.jit(jax.grad(loss_of(circuit, gradient), (0, 1)))
         single = [one(inputs[k], weights[k]) for k in range(3)]
-        both = jax.vmap(one)(inputs, weights)
-        shared = jax.vmap(one, (0, None))(inputs, weights[0])
+        both = jax.jit(jax.vmap(one))(inputs, weights)
+        shared = jax.jit(jax.vmap(one, (0, None)))(inputs, weights[0])
         for part in range(2):
-            np.testing.assert_allclose(both[part], [s[part] for s in single], atol=2e-5)
-        np.testing.assert_allclose(shared[0][0], single[0][0], atol=2e-5)
+            np.testing.assert_allclose(both[part], [s[part] for s in single], rtol=1e-4, atol=5e-5)
+        np.testing.assert_allclose(shared[0][0], single[0][0], rtol=1e-4, atol=5e-5)
 
 
 def test_weights_stay_unbatched_under_vmap_over_inputs():

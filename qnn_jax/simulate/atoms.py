@@ -1,0 +1,83 @@
+"""The atoms of a plan: the few things that are ever done to a state. Static values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from qnn_jax.simulate.bits import Affine
+from qnn_jax.simulate.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A diagonal: multiply amplitude i by exp(i Σ_m t[m] (-1)^popcount(i & masks[m])).
+
+    Its parameters are t = offsets + Σ over terms (m, a, slope) of slope·angles[a] at position m.
+
+    Attributes:
+        masks: the parity masks.
+        offsets: the constant part of t, one a mask.
+        terms: (position of the mask, position of the angle, slope).
+        num_angles: how many angles it takes.
+        real: True where the diagonal is ±1 at every angle.
+    """
+
+    masks: tuple[int, ...]
+    offsets: tuple[float, ...]
+    terms: tuple[tuple[int, int, float], ...]
+    num_angles: int
+    real: bool = False
+
+
+@dataclass(frozen=True)
+class Move:
+    """An index map: amplitude i goes to place affine(i)."""
+
+    affine: Affine
+    num_angles: int = 0
+
+
+@dataclass(frozen=True)
+class Block:
+    """A matrix on neighbouring bits: out[a, k, l] = Σ_j M[k, j] s[a, j, l], l the bits below.
+
+    Attributes:
+        recipe: what the matrix is made of.
+        base: the lowest of the bits.
+    """
+
+    recipe: Recipe
+    base: int = 0
+
+    @property
+    def num_angles(self) -> int:
+        """How many angles it takes."""
+        return self.recipe.num_angles
+
+
+Atom: TypeAlias = "Phase | Move | Block"
+
+
+@dataclass(frozen=True)
+class Step:
+    """An atom and where its angles are: positions in the plan's expressions, weights first."""
+
+    atom: Atom
+    angles: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Steps that are done `repeats` times, with other angles each time: one `lax.scan`.
+
+    Attributes:
+        atoms: what is done each time.
+        angles: for each atom an array of shape (repeats, atom.num_angles).
+    """
+
+    repeats: int
+    atoms: tuple[Atom, ...]
+    angles: tuple[np.ndarray, ...]

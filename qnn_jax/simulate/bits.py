@@ -1,0 +1,93 @@
+"""Bits of basis-state numbers: affine maps over GF(2), parities, and what JAX makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Affine:
+    """The map i -> (XOR of columns[q] over the set bits q of i) ^ offset, a bijection."""
+
+    columns: tuple[int, ...]
+    offset: int = 0
+
+    def __call__(self, i: int) -> int:
+        """The image of a number."""
+        image = self.offset
+        for q, column in enumerate(self.columns):
+            if i >> q & 1:
+                image ^= column
+        return image
+
+    @property
+    def is_identity(self) -> bool:
+        """Does it leave every number where it is?"""
+        return not self.offset and all(c == 1 << q for q, c in enumerate(self.columns))
+
+    def then(self, other: Affine) -> Affine:
+        """First this map, then the other."""
+        linear = Affine(other.columns)
+        return Affine(tuple(map(linear, self.columns)), other(self.offset))
+
+    def inverse(self) -> Affine:
+        """The map back, by Gauss-Jordan elimination over GF(2)."""
+        n = len(self.columns)
+        rows = [
+            sum((self.columns[q] >> r & 1) << q for q in range(n)) | 1 << (n + r) for r in range(n)
+        ]
+        for q in range(n):
+            pivot = next(r for r in range(q, n) if rows[r] >> q & 1)
+            rows[q], rows[pivot] = rows[pivot], rows[q]
+            for r in range(n):
+                if r != q and rows[r] >> q & 1:
+                    rows[r] ^= rows[q]
+        back = Affine(tuple(sum((rows[r] >> (n + q) & 1) << r for r in range(n)) for q in range(n)))
+        return Affine(back.columns, back(self.offset))
+
+    def pull(self, mask: int) -> tuple[int, int]:
+        """The mask m and the sign s with parity(mask & self(i)) = parity(m & i) ^ s."""
+        pulled = sum(
+            ((column & mask).bit_count() & 1) << q for q, column in enumerate(self.columns)
+        )
+        return pulled, (self.offset & mask).bit_count() & 1
+
+
+def identity(num_bits: int) -> Affine:
+    """The map that changes nothing."""
+    return Affine(tuple(1 << q for q in range(num_bits)))
+
+
+def bit_permutation(places: tuple[int, ...]) -> Affine:
+    """The map that moves bit q to bit places[q]."""
+    return Affine(tuple(1 << place for place in places))
+
+
+def affine_of(images: tuple[int, ...]) -> Affine | None:
+    """The affine map with these images, or None where the permutation is not affine."""
+    num_bits = len(images).bit_length() - 1
+    candidate = Affine(tuple(images[1 << q] ^ images[0] for q in range(num_bits)), images[0])
+    return candidate if all(candidate(i) == image for i, image in enumerate(images)) else None
+
+
+def spread(value: int, places: tuple[int, ...]) -> int:
+    """The number whose bit places[k] is bit k of `value`."""
+    return sum((value >> k & 1) << place for k, place in enumerate(places))
+
+
+def on_bits(local: Affine, places: tuple[int, ...], num_bits: int) -> Affine:
+    """A map of a few bits as a map of all: local bit k is bit places[k]."""
+    columns = [1 << q for q in range(num_bits)]
+    for k, place in enumerate(places):
+        columns[place] = spread(local.columns[k], places)
+    return Affine(tuple(columns), spread(local.offset, places))
+
+
+def parity_coefficients(values: np.ndarray) -> np.ndarray:
+    """The c with values[i] = Σ c[mask] (-1)^popcount(i & mask): a Walsh-Hadamard transform."""
+    size = len(values)
+    mask, i = np.arange(size)[:, None], np.arange(size)[None, :]
+    signs = 1 - 2 * (np.bitwise_count(mask & i) & 1).astype(int)
+    return np.asarray(signs @ values / size)

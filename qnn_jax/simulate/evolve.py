@@ -1,0 +1,175 @@
+"""Doing the steps of a plan, and their gradient by uncomputing them (the adjoint method).
+
+A step is orthogonal on the real and imaginary parts taken as one real vector, so its transpose is
+its inverse: backwards, the state and its cotangent are carried together through the same inverse
+steps. Nothing is stored but the last state, whatever the depth.
+
+Reference: Jones and Gacon, arXiv:2009.02823; Luo et al. (Yao.jl), arXiv:1912.10877.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from qnn_jax.simulate.atoms import Atom, Block, Phase, Segment
+from qnn_jax.simulate.planner import Plan
+from qnn_jax.simulate.steps import apply, parameters, phase_angles
+
+#: For each segment the parameters of its atoms that take angles, with an axis of repeats; by the
+#: adjoint method the angles themselves, because tables of matrices would grow with depth.
+Parameters: TypeAlias = "tuple[tuple[Array, ...], ...]"
+_Pair: TypeAlias = "tuple[Array, Array]"
+
+
+def evolve(
+    plan: Plan, every: Parameters, state: Array, late: bool = False
+) -> Float[Array, "c amplitudes"]:
+    """Do all steps; JAX differentiates them in any mode.
+
+    Args:
+        plan: the plan.
+        every: the parameters of all atoms, or their angles where `late`.
+        state: shape (1 or 2, 2**n).
+        late: compute the parameters of a step when it is done, not all of them before.
+    """
+    for segment, own in zip(plan.segments, every, strict=True):
+        fill = _filler(segment, state.dtype)
+
+        def once(
+            state: Array, varying: Sequence[Array], segment: Segment = segment, fill: Any = fill
+        ) -> tuple[Array, None]:
+            for atom, parameter in zip(segment.atoms, fill(varying), strict=True):
+                if late and atom.num_angles:
+                    parameter = parameters(atom, parameter)
+                state = apply(atom, parameter, state)
+            return state, None
+
+        apart = _apart(segment, state.shape[0])
+        if apart:
+            state, _ = once(state, [p[0] for p in own])
+        if segment.repeats > apart:
+            rest = tuple(p[apart:] for p in own)
+            state, _ = jax.lax.scan(once, state, rest, length=segment.repeats - apart)
+    return state
+
+
+def _apart(segment: Segment, num_rows: int) -> int:
+    """How many repeats to do before the scan: the first, where the state becomes complex in it."""
+    turns = num_rows == 1 and any(makes_complex(atom) for atom in segment.atoms)
+    return int(turns or segment.repeats == 1)
+
+
+def _filler(segment: Segment, dtype: Any) -> Any:
+    """A function that puts the parameters of constant atoms between those that vary."""
+    constants = [
+        None if atom.num_angles else parameters(atom, jnp.zeros((0,), dtype))
+        for atom in segment.atoms
+    ]
+
+    def fill(varying: Sequence[Array]) -> list[Array]:
+        rest = iter(varying)
+        return [next(rest) if constant is None else constant for constant in constants]
+
+    return fill
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def evolve_by_adjoint(plan: Plan, every: Parameters, state: Array) -> Array:
+    """Do all steps; the gradient uncomputes them. No pure forward mode."""
+    return evolve(plan, every, state, late=True)
+
+
+def _forwards(plan: Plan, every: Parameters, state: Array) -> tuple[Array, Any]:
+    last = evolve(plan, every, state, late=True)
+    return last, (every, last, state[:, :0])
+
+
+def _backwards(plan: Plan, residuals: Any, cotangent: Array) -> tuple[Parameters, Array]:
+    every, last, first = residuals
+    # How many rows (real, imaginary) the state has before each atom of each first repeat.
+    rows = first.shape[0]
+    before: list[list[int]] = []
+    for segment in plan.segments:
+        before.append([])
+        for atom in segment.atoms:
+            before[-1].append(rows)
+            rows = 2 if rows == 2 or makes_complex(atom) else 1
+    pair = (last, cotangent)
+    gradients: list[tuple[Array, ...]] = []
+    for segment, own, first_rows in reversed(list(zip(plan.segments, every, before, strict=True))):
+        fill = _filler(segment, last.dtype)
+
+        def once(
+            pair: _Pair,
+            varying: Sequence[Array],
+            rows: Sequence[int],
+            segment: Segment = segment,
+            fill: Any = fill,
+        ) -> tuple[_Pair, tuple[Array, ...]]:
+            found = []
+            steps = list(zip(segment.atoms, fill(varying), rows, strict=True))
+            for atom, parameter, num_rows in reversed(steps):
+                pair, gradient = _undo(atom, parameter, pair, num_rows)
+                if gradient is not None:
+                    found.append(gradient)
+            return pair, tuple(reversed(found))
+
+        apart = _apart(segment, first_rows[0])
+        now: tuple[Array, ...] = ()
+        if segment.repeats > apart:
+            every_rows = [pair[0].shape[0]] * len(segment.atoms)
+            pair, now = jax.lax.scan(
+                functools.partial(once, rows=every_rows),
+                pair,
+                tuple(p[apart:] for p in own),
+                length=segment.repeats - apart,
+                reverse=True,
+            )
+        if apart:
+            pair, first_found = once(pair, [p[0] for p in own], first_rows)
+            rest = now or tuple(jnp.zeros((0, *p.shape), p.dtype) for p in first_found)
+            now = tuple(
+                jnp.concatenate([a[None], b]) for a, b in zip(first_found, rest, strict=True)
+            )
+        gradients.append(now)
+    return tuple(reversed(gradients)), pair[1]
+
+
+evolve_by_adjoint.defvjp(_forwards, _backwards)
+
+
+def makes_complex(atom: Atom) -> bool:
+    """Does a real state become complex?"""
+    if isinstance(atom, Phase):
+        return not atom.real
+    return isinstance(atom, Block) and not atom.recipe.real
+
+
+def _undo(atom: Atom, varying: Array, pair: _Pair, num_rows: int) -> tuple[_Pair, Array | None]:
+    """Take a step back with a state and its cotangent; the angles' cotangent on the way."""
+    state, cotangent = pair
+    if not atom.num_angles:
+        state = apply(atom, varying, state, inverse=True)[:num_rows]
+        cotangent = apply(atom, varying, cotangent, inverse=True)[:num_rows]
+        return (state, cotangent), None
+    parameter, to_angles = jax.vjp(lambda angles: parameters(atom, angles), varying)
+    if isinstance(atom, Phase):
+        # d(exp(iφ) ψ)/dφ is i times the state that came out.
+        slope = cotangent[1] * state[0] - cotangent[0] * state[1]
+        num_bits = state.shape[-1].bit_length() - 1
+        _, pull = jax.vjp(lambda t: phase_angles(atom.masks, t, num_bits), parameter)
+        gradient = pull(slope)[0]
+        state = apply(atom, parameter, state, inverse=True)[:num_rows]
+    else:
+        # A block is linear in its matrix.
+        state = apply(atom, parameter, state, inverse=True)[:num_rows]
+        _, pull = jax.vjp(lambda matrix: apply(atom, matrix, state), parameter)
+        gradient = pull(cotangent)[0]
+    cotangent = apply(atom, parameter, cotangent, inverse=True)[:num_rows]
+    return (state, cotangent), to_angles(gradient)[0]

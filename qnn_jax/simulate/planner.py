@@ -1,0 +1,482 @@
+"""The plan of a circuit: how its gates become few large steps. Pure Python, no JAX, cached.
+
+Gates are sorted into layers that alternate between L (diagonals, then one index map) and B (blocks
+of dense gates), each gate as early as its qubits allow. Diagonals and permutations commute past
+each other at the price of rewriting parity masks, so everything between two B layers is one phase
+polynomial and one affine map over GF(2).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qnn_jax.circuits.angles import Expression
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.simulate.atoms import Atom, Block, Move, Phase, Segment, Step
+from qnn_jax.simulate.bits import Affine, bit_permutation, identity, on_bits, spread
+from qnn_jax.simulate.primitives import Primitive, eigenframe, lower, real_frame
+from qnn_jax.simulate.recipes import Recipe, recipe_of
+
+#: Registers up to this size are one block: all gates between two data-dependent phases fuse.
+SMALL = 4
+#: Blocks of larger registers have this many bits, or more where a gate is wider.
+BLOCK = 5
+_NARROW, _WIDEST = 4, 7
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is done to run a circuit.
+
+    Attributes:
+        num_qubits: of the circuit.
+        from_weights: the expressions of the angles that do not depend on the inputs.
+        from_inputs: those that do. Angle k of a step is entry k of both, one after the other.
+        initial: a product state to start from, as blocks on |0…0>, from the lowest bits up.
+        segments: the steps, those that repeat put together.
+    """
+
+    num_qubits: int
+    from_weights: tuple[Expression, ...]
+    from_inputs: tuple[Expression, ...]
+    initial: tuple[tuple[Recipe, tuple[int, ...]], ...]
+    segments: tuple[Segment, ...]
+
+    def __str__(self) -> str:
+        """The steps, how often each is done, and what it costs."""
+        n = self.num_qubits
+        sizes = "+".join(str(recipe.num_bits) for recipe, _ in self.initial)
+        lines = [
+            f"{n} qubits; {len(self.from_weights)} angles of weights, "
+            f"{len(self.from_inputs)} of inputs",
+            f"  start: a product state on {sizes} bits",
+        ]
+        for segment in self.segments:
+            lines.append(f"  {segment.repeats} x:" if segment.repeats > 1 else "  once:")
+            lines += [f"    {_describe(atom, n)}" for atom in segment.atoms]
+        return "\n".join(lines)
+
+
+def _describe(atom: Atom, num_qubits: int) -> str:
+    if isinstance(atom, Phase):
+        return (
+            f"phases of {len(atom.masks)} parities from {atom.num_angles} angles: "
+            f"cosine and sine of up to 2^{num_qubits} numbers, 1 pass"
+        )
+    if isinstance(atom, Move):
+        return "index map: 1 pass"
+    kind = "real" if atom.recipe.real else "complex"
+    flops = (4 if atom.recipe.real else 8) * 2 ** (num_qubits + atom.recipe.num_bits)
+    top = atom.base + atom.recipe.num_bits - 1
+    return (
+        f"{kind} block on bits {atom.base}…{top} from {atom.num_angles} angles: "
+        f"{flops / 1e6:.3g} Mflop"
+    )
+
+
+class _Angles:
+    """Numbers the expressions of a circuit, those without inputs first."""
+
+    def __init__(self, primitives: Sequence[Primitive]) -> None:
+        tables: tuple[dict[Expression, int], dict[Expression, int]] = ({}, {})
+        for primitive in primitives:
+            if primitive.angle is not None:
+                table = tables[primitive.reads_inputs]
+                table.setdefault(primitive.angle, len(table))
+        self.from_weights, self.from_inputs = map(tuple, tables)
+        self._number = {e: k for k, e in enumerate(self.from_weights + self.from_inputs)}
+
+    def __call__(self, primitive: Primitive) -> int:
+        assert primitive.angle is not None
+        return self._number[primitive.angle]
+
+
+class _Diagonals:
+    """An L layer: diagonals in terms of the incoming bits, and the map that follows them."""
+
+    def __init__(self, num_qubits: int) -> None:
+        self.map = identity(num_qubits)
+        self.num_qubits = num_qubits
+        self.offsets: dict[int, float] = {}
+        self.terms: list[tuple[int, float, Primitive]] = []
+        self.real = True
+
+    def add(self, primitive: Primitive, places: tuple[int, ...]) -> None:
+        form = primitive.form
+        if form.affine is not None:
+            self.map = self.map.then(on_bits(form.affine, places, self.num_qubits))
+            return
+        assert form.phases is not None
+        self.real &= form.real
+        for local, slope, offset in form.phases:
+            mask, flipped = self.map.pull(spread(local, places))
+            sign = -1 if flipped else 1
+            self.offsets[mask] = self.offsets.get(mask, 0.0) + sign * offset
+            if primitive.angle is not None and slope:
+                self.terms.append((mask, sign * slope, primitive))
+
+    def phase(self, angles: _Angles) -> Step | None:
+        """The phases as a step, or None where there are none."""
+        merged: dict[tuple[int, int], float] = {}
+        for mask, slope, primitive in self.terms:
+            key = (mask, angles(primitive))
+            merged[key] = merged.get(key, 0.0) + slope
+        kept = {key: slope for key, slope in merged.items() if slope}
+        offsets = {m: float(np.remainder(o, 2 * np.pi)) for m, o in self.offsets.items()}
+        used = {mask for mask, _ in kept} | {m for m, o in offsets.items() if abs(o) > 1e-14}
+        if not used:
+            return None
+        masks = tuple(sorted(used))
+        position = {mask: k for k, mask in enumerate(masks)}
+        # In the order of the gates, not sorted: layers that differ in their angles only must look
+        # alike to be repeated.
+        numbers = list(dict.fromkeys(number for _, number in kept))
+        at = {number: k for k, number in enumerate(numbers)}
+        return Step(
+            Phase(
+                masks,
+                tuple(offsets.get(mask, 0.0) for mask in masks),
+                tuple((position[m], at[number], slope) for (m, number), slope in kept.items()),
+                len(numbers),
+                self.real,
+            ),
+            tuple(numbers),
+        )
+
+
+@functools.lru_cache(maxsize=256)
+def plan(circuit: Circuit) -> Plan:
+    """The plan of a circuit; equal circuits have the same plan."""
+    primitives = [p for op in circuit.ops for p in lower(op) if p.form.key != ("id",)]
+    if circuit.num_qubits <= SMALL:
+        return _plan_small(circuit.num_qubits, primitives)
+    return _plan_layered(circuit.num_qubits, primitives)
+
+
+def _plan_small(num_qubits: int, primitives: list[Primitive]) -> Plan:
+    """The whole register is one block; only what depends on the inputs stays apart, as phases."""
+    gates: list[Primitive] = []
+    for primitive in primitives:
+        if primitive.reads_inputs and primitive.form.phases is None:
+            back, middle, frame = eigenframe(primitive.form)
+            gates.append(Primitive(back, primitive.qubits))
+            gates.append(Primitive(middle, primitive.qubits, primitive.angle))
+            gates.append(Primitive(frame, primitive.qubits))
+        else:
+            gates.append(primitive)
+    angles = _Angles(gates)
+
+    # Even slots hold phases of the inputs and constant permutations, odd ones all the rest.
+    slots: dict[int, list[Primitive]] = {}
+    level = [0] * num_qubits
+    for gate in gates:
+        form = gate.form
+        diagonal = form.phases is not None and (gate.angle is None or gate.reads_inputs)
+        odd = not (diagonal or form.affine is not None)
+        slot = max((level[q] for q in gate.qubits), default=0)
+        slot += slot % 2 != odd
+        slots.setdefault(slot, []).append(gate)
+        for q in gate.qubits:
+            level[q] = slot
+
+    steps: list[Step] = []
+    stretch: list[Primitive | np.ndarray] = []
+    bit_of = {q: q for q in range(num_qubits)}
+
+    def block() -> tuple[Recipe, tuple[int, ...]]:
+        recipe, members = recipe_of(stretch, bit_of, num_qubits)
+        stretch.clear()
+        return recipe, tuple(map(angles, members))
+
+    initial: tuple[Recipe, tuple[int, ...]] | None = None
+    for slot in sorted(slots):
+        if slot % 2:
+            stretch.extend(slots[slot])
+            continue
+        layer = _Diagonals(num_qubits)
+        for gate in slots[slot]:
+            layer.add(gate, gate.qubits)
+        phase = layer.phase(angles)
+        if phase is not None and phase.angles:
+            done = block()
+            if initial is None:
+                initial = done
+            else:
+                steps.append(Step(Block(done[0]), done[1]))
+            steps.append(phase)
+        elif phase is not None:
+            assert isinstance(phase.atom, Phase)
+            stretch.append(_diagonal_matrix(phase.atom, num_qubits))
+        if not layer.map.is_identity:
+            stretch.append(_permutation_matrix(layer.map, num_qubits))
+    last = block()
+    if initial is None:
+        initial = last
+    elif not last[0].is_identity:
+        steps.append(Step(Block(last[0]), last[1]))
+    return Plan(
+        num_qubits,
+        angles.from_weights,
+        angles.from_inputs,
+        (initial,),
+        _segments(steps, len(angles.from_weights)),
+    )
+
+
+def _plan_layered(num_qubits: int, primitives: list[Primitive]) -> Plan:
+    """Layers of diagonals and index maps alternate with layers of blocks."""
+    gates: list[Primitive] = []
+    for primitive in primitives:
+        form = primitive.form
+        dense = form.phases is None and form.affine is None
+        frame = real_frame(form) if dense and not form.real else None
+        if frame is None:
+            gates.append(primitive)
+        else:
+            before, middle, after = frame
+            gates.append(Primitive(before, primitive.qubits))
+            gates.append(Primitive(middle, primitive.qubits, primitive.angle))
+            gates.append(Primitive(after, primitive.qubits))
+    angles = _Angles(gates)
+    width = max([BLOCK, *(len(gate.qubits) for gate in gates)])
+
+    diagonals: dict[int, list[Primitive]] = {}
+    blocks: dict[int, list[_Cluster]] = {}
+    level = [0] * num_qubits
+    for gate in gates:
+        slot = max((level[q] for q in gate.qubits), default=0)
+        if gate.form.phases is not None or gate.form.affine is not None:
+            slot += slot % 2
+            diagonals.setdefault(slot, []).append(gate)
+        else:
+            slot += 1 - slot % 2
+            while not _join(blocks.setdefault(slot, []), gate, width):
+                slot += 2
+        for q in gate.qubits:
+            level[q] = slot
+
+    steps: list[Step] = []
+    initial: tuple[tuple[Recipe, tuple[int, ...]], ...] = ()
+    place = list(range(num_qubits))  # the bit where each qubit is
+    pending = identity(num_qubits)
+
+    def settle(wanted: list[int]) -> None:
+        """Emit the index map that is due, and bring qubit q to bit wanted[q] on the way."""
+        nonlocal place, pending
+        turn = [0] * num_qubits
+        for q in range(num_qubits):
+            turn[place[q]] = wanted[q]
+        pending = pending.then(bit_permutation(tuple(turn)))
+        if not pending.is_identity:
+            steps.append(Step(Move(pending)))
+        place, pending = list(wanted), identity(num_qubits)
+
+    for slot in sorted({*diagonals, *(s for s, clusters in blocks.items() if clusters)}):
+        if slot % 2 == 0:
+            layer = _Diagonals(num_qubits)
+            for gate in diagonals[slot]:
+                layer.add(gate, tuple(place[q] for q in gate.qubits))
+            phase = layer.phase(angles)
+            if phase is not None:
+                steps.append(phase)
+            pending = pending.then(layer.map)
+            continue
+        wanted, groups = _arrange(blocks[slot], place, num_qubits, width)
+        row = []
+        for group in groups:
+            bit_of = {q: wanted[q] - group.base for c in group.clusters for q in c.qubits}
+            own = [gate for cluster in group.clusters for gate in cluster.gates]
+            recipe, order = recipe_of(own, bit_of, group.size)
+            row.append((group, recipe, tuple(map(angles, order))))
+        untouched = not steps and not initial and pending.is_identity
+        if untouched and wanted == list(range(num_qubits)):
+            covered = 0
+            for group, recipe, numbers in row:
+                if group.base > covered:
+                    initial += ((Recipe(group.base - covered, ()), ()),)
+                initial += ((recipe, numbers),)
+                covered = group.base + group.size
+            if covered < num_qubits:
+                initial += ((Recipe(num_qubits - covered, ()), ()),)
+            continue
+        settle(wanted)
+        steps += [Step(Block(recipe, group.base), numbers) for group, recipe, numbers in row]
+    settle(list(range(num_qubits)))
+    return Plan(
+        num_qubits,
+        angles.from_weights,
+        angles.from_inputs,
+        initial or ((Recipe(num_qubits, ()), ()),),
+        _segments(steps, len(angles.from_weights)),
+    )
+
+
+@dataclass
+class _Cluster:
+    """Gates of one B layer that share qubits."""
+
+    qubits: set[int]
+    gates: list[Primitive]
+
+
+def _join(clusters: list[_Cluster], gate: Primitive, width: int) -> bool:
+    """Put a gate into a B layer, merging clusters that it connects; False where it is too wide."""
+    qubits = set(gate.qubits)
+    touched = [c for c in clusters if c.qubits & qubits]
+    union = qubits.union(*(c.qubits for c in touched))
+    if len(union) > width:
+        return False
+    merged = _Cluster(union, [g for c in touched for g in c.gates] + [gate])
+    clusters[:] = [c for c in clusters if not c.qubits & qubits] + [merged]
+    return True
+
+
+@dataclass
+class _Group:
+    """Clusters that go into one block, on `size` bits from `base` up."""
+
+    clusters: list[_Cluster]
+    base: int
+    size: int
+
+
+def _arrange(
+    clusters: list[_Cluster], place: list[int], num_qubits: int, width: int
+) -> tuple[list[int], list[_Group]]:
+    """Where each qubit should be for a B layer, and the groups of bits, from the lowest up.
+
+    Qubits stay in their natural order where every cluster then lies on few neighbouring bits; else
+    those that are used come together on the lowest bits.
+    """
+    clusters = sorted(clusters, key=lambda c: min(c.qubits))
+    natural = _natural_groups(clusters, num_qubits, width)
+    if natural is not None:
+        return list(range(num_qubits)), natural
+    groups: list[_Group] = []
+    for cluster in clusters:
+        if groups and groups[-1].size + len(cluster.qubits) <= width:
+            groups[-1].clusters.append(cluster)
+            groups[-1].size += len(cluster.qubits)
+        else:
+            base = groups[-1].base + groups[-1].size if groups else 0
+            groups.append(_Group([cluster], base, len(cluster.qubits)))
+    order = [q for group in groups for c in group.clusters for q in sorted(c.qubits)]
+    idle = sorted(set(range(num_qubits)) - set(order), key=lambda q: place[q])
+    wanted = [0] * num_qubits
+    for bit, q in enumerate(order + idle):
+        wanted[q] = bit
+    return wanted, _merged_low(groups)
+
+
+def _natural_groups(clusters: list[_Cluster], num_qubits: int, width: int) -> list[_Group] | None:
+    """Groups of neighbouring qubits that hold whole clusters, or None where there are none."""
+    spans: list[_Group] = []
+    for cluster in clusters:
+        low, high = min(cluster.qubits), max(cluster.qubits)
+        if spans and low < spans[-1].base + spans[-1].size:
+            last = spans[-1]
+            spans[-1] = _Group(
+                [*last.clusters, cluster],
+                last.base,
+                max(high + 1, last.base + last.size) - last.base,
+            )
+        else:
+            spans.append(_Group([cluster], low, high + 1 - low))
+    if any(span.size > width for span in spans):
+        return None
+    # As few groups as fit, of sizes as equal as may be; but the lowest one larger and the next one
+    # smaller, because a block repeats its matrix for every index above it.
+    fewest = -(-num_qubits // width)
+    equal = -(-num_qubits // fewest)
+    for sizes in ([equal + 1, equal - 1, equal], *([size] for size in range(equal, width + 1))):
+        groups: list[_Group] = []
+        for span in spans:
+            top = span.base + span.size
+            if groups and top - groups[-1].base <= sizes[min(len(groups), len(sizes)) - 1]:
+                last = groups[-1]
+                groups[-1] = _Group(last.clusters + span.clusters, last.base, top - last.base)
+            else:
+                groups.append(_Group(list(span.clusters), span.base, span.size))
+        if len(groups) <= fewest:
+            break
+    return _merged_low(groups)
+
+
+def _merged_low(groups: list[_Group]) -> list[_Group]:
+    """Let no block begin a little above bit 0: it would be very many very narrow products."""
+    first, *rest = groups
+    if 0 < first.base < _NARROW and first.base + first.size <= _WIDEST:
+        first = _Group(first.clusters, 0, first.base + first.size)
+    if rest and rest[0].base < _NARROW and rest[0].base + rest[0].size <= _WIDEST:
+        top = rest[0].base + rest[0].size
+        first, rest = _Group(first.clusters + rest[0].clusters, 0, top), rest[1:]
+    return [first, *rest]
+
+
+def _diagonal_matrix(phase: Phase, num_qubits: int) -> np.ndarray:
+    i = np.arange(1 << num_qubits)
+    total = np.zeros(len(i))
+    for mask, offset in zip(phase.masks, phase.offsets, strict=True):
+        total += offset * (1 - 2 * (np.bitwise_count(i & mask) & 1).astype(int))
+    matrix = np.exp(1j * total)
+    return np.diag(np.round(matrix.real) if phase.real else matrix)
+
+
+def _permutation_matrix(affine: Affine, num_qubits: int) -> np.ndarray:
+    size = 1 << num_qubits
+    matrix = np.zeros((size, size))
+    matrix[[affine(i) for i in range(size)], range(size)] = 1
+    return matrix
+
+
+def _segments(steps: list[Step], num_weights: int) -> tuple[Segment, ...]:
+    """Find what repeats: greedily the period that covers most steps from here on."""
+
+    def signature(step: Step) -> object:
+        return step.atom, tuple(k >= num_weights for k in step.angles)
+
+    kinds: dict[object, int] = {}
+    row = [kinds.setdefault(signature(step), len(kinds)) for step in steps]
+    segments: list[Segment] = []
+    alone: list[Step] = []
+    start = 0
+    while start < len(steps):
+        best = (1, 1)
+        for period in range(1, min(64, (len(row) - start) // 2) + 1):
+            pattern = row[start : start + period]
+            repeats = 1
+            while row[start + repeats * period : start + (repeats + 1) * period] == pattern:
+                repeats += 1
+            if repeats > 1 and repeats * period > best[0] * best[1]:
+                best = (period, repeats)
+        period, repeats = best
+        if repeats == 1:
+            alone.append(steps[start])
+        else:
+            if alone:
+                segments.append(_segment(alone, 1))
+                alone = []
+            segments.append(_segment(steps[start : start + period * repeats], repeats))
+        start += period * repeats
+    if alone:
+        segments.append(_segment(alone, 1))
+    return tuple(segments)
+
+
+def _segment(steps: list[Step], repeats: int) -> Segment:
+    period = len(steps) // repeats
+    return Segment(
+        repeats,
+        tuple(step.atom for step in steps[:period]),
+        tuple(
+            np.array([s.angles for s in steps[k::period]], int).reshape(repeats, -1)
+            for k in range(period)
+        ),
+    )
+
+
+__all__ = ["SMALL", "Plan", "plan"]

@@ -1,0 +1,266 @@
+"""Matrices of blocks: what a block of gates is made of, and its matrix at given angles.
+
+A recipe is static; it is the same for every block that has the same gates on the same bits, so the
+matrices of all such blocks, in all layers, are built at once, with leading axes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from qnn_jax.simulate.primitives import NUM_FEATURES, Form, Primitive, features
+
+_HIGHEST = lax.Precision.HIGHEST  # float32 stays float32 on GPUs too
+_TINY = 8
+
+
+def product_of(left: Array, right: Array) -> Array:
+    """The matrix product; one of few terms is written as a sum.
+
+    XLA calls a library for every product of matrices, which takes longer than the arithmetic of a
+    tiny one; sums fuse with what comes before and after them. Not so for wider results: what is
+    fused is computed anew for every entry, cosines included.
+    """
+    if left.shape[-1] <= _TINY and right.shape[-1] <= 2 * _TINY:
+        return jnp.sum(left[..., :, :, None] * right[..., None, :, :], -2)
+    return jnp.matmul(left, right, precision=_HIGHEST)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A constant matrix, compared by value."""
+
+    key: bytes = field(repr=False)
+    matrix: np.ndarray = field(compare=False)
+
+    @staticmethod
+    def of(matrix: np.ndarray) -> Constant:
+        """Wrap a matrix; real where it is."""
+        if np.iscomplexobj(matrix) and np.max(abs(matrix.imag), initial=0) < 1e-14:
+            matrix = matrix.real
+        matrix = np.ascontiguousarray(matrix)
+        matrix = matrix + 0.0  # no negative zeros: they compare unequal as bytes
+        return Constant(matrix.tobytes(), matrix)
+
+
+@dataclass(frozen=True)
+class Element:
+    """Gates on disjoint bits, and after them a constant matrix."""
+
+    factors: tuple[tuple[Form, tuple[int, ...]], ...]
+    constant: Constant | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A block on `num_bits` bits: a constant, then elements, in the order of application."""
+
+    num_bits: int
+    elements: tuple[Element, ...]
+    first: Constant | None = None
+
+    @functools.cached_property
+    def num_angles(self) -> int:
+        """How many angles it takes."""
+        return sum(len(element.factors) for element in self.elements)
+
+    @functools.cached_property
+    def real(self) -> bool:
+        """Is its matrix real at every angle?"""
+        constants = [self.first, *(element.constant for element in self.elements)]
+        return all(form.real for e in self.elements for form, _ in e.factors) and not any(
+            c is not None and np.iscomplexobj(c.matrix) for c in constants
+        )
+
+    @functools.cached_property
+    def is_constant(self) -> bool:
+        """Does it take no angles?"""
+        return not self.elements
+
+    @functools.cached_property
+    def is_identity(self) -> bool:
+        """Does it do nothing?"""
+        return self.is_constant and self.first is None
+
+
+def embed(matrix: np.ndarray, bits: Sequence[int], num_bits: int) -> np.ndarray:
+    """A matrix on some bits as a matrix on all; leading axes are kept."""
+    delta, inside = _masks(tuple(bits), num_bits)
+    rows, columns = inside[:, None], inside[None, :]
+    return np.where(delta, matrix[..., rows, columns], 0)
+
+
+@functools.cache
+def _masks(bits: tuple[int, ...], num_bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where all other bits agree; and each number's bits at `bits`."""
+    i = np.arange(1 << num_bits)
+    inside = sum(((i >> b & 1) << k for k, b in enumerate(bits)), start=np.zeros_like(i))
+    rest = i & ~sum(1 << b for b in bits)
+    return rest[:, None] == rest[None, :], inside
+
+
+def recipe_of(
+    primitives: Sequence[Primitive | np.ndarray], bit_of: dict[int, int], num_bits: int
+) -> tuple[Recipe, list[Primitive]]:
+    """The recipe of gates in order, and the gates that its angles belong to, in its order.
+
+    Args:
+        primitives: gates, and constant matrices on all bits.
+        bit_of: the bit of each qubit.
+        num_bits: how many bits the block has.
+    """
+    constant: np.ndarray | None = None
+    first: Constant | None = None
+    elements: list[Element] = []
+    members: list[Primitive] = []
+    factors: list[tuple[Primitive, tuple[int, ...]]] = []
+
+    def close() -> None:
+        nonlocal constant, first, factors
+        after = None if constant is None else Constant.of(constant)
+        if factors:
+            forms = tuple((primitive.form, bits) for primitive, bits in factors)
+            elements.append(Element(forms, after))
+            members.extend(primitive for primitive, _ in factors)
+        else:
+            first = after
+        constant, factors = None, []
+
+    for primitive in primitives:
+        if isinstance(primitive, np.ndarray):
+            constant = primitive if constant is None else primitive @ constant
+            continue
+        bits = tuple(bit_of[q] for q in primitive.qubits)
+        if primitive.angle is None:
+            matrix = embed(primitive.form.matrix(), bits, num_bits)
+            constant = matrix if constant is None else matrix @ constant
+            continue
+        busy = {b for _, other in factors for b in other}
+        if constant is not None or busy & set(bits):
+            close()
+        factors.append((primitive, bits))
+    close()
+    if first is not None and np.allclose(first.matrix, np.eye(1 << num_bits), atol=1e-14, rtol=0):
+        first = None
+    return Recipe(num_bits, tuple(elements), first), members
+
+
+@functools.lru_cache(maxsize=1024)
+def _factor_tables(element: Element, num_bits: int) -> list[tuple[list[int], np.ndarray]]:
+    """For each factor the features it uses and their coefficients on the whole block.
+
+    The element's matrix is the product, entry by entry, of its factors' tables: a Kronecker
+    product without transposes. Bits that no factor touches must agree; the first table says so.
+    """
+    size = 1 << num_bits
+    tables = []
+    touched: tuple[int, ...] = ()
+    for form, bits in element.factors:
+        touched += bits
+        _, inside = _masks(bits, num_bits)
+        wide = form.coefficients[:, inside[:, None], inside[None, :]]
+        used = [f for f in range(NUM_FEATURES) if np.any(abs(form.coefficients[f]) > 1e-12)]
+        tables.append((used, wide[used].real if form.real else wide[used]))
+    delta, _ = _masks(touched, num_bits)
+    used, table = tables[0]
+    tables[0] = (used, np.where(delta, table, 0))
+    return [(used, table.reshape(len(used), size * size)) for used, table in tables]
+
+
+def build(recipe: Recipe, angles: Float[Array, "*lead angles"]) -> Array:
+    """The matrices of a recipe.
+
+    Args:
+        recipe: what the block is made of.
+        angles: shape (..., recipe.num_angles), in radians.
+
+    Returns:
+        Shape (..., 2**k, 2**k), or (..., 2, 2**k, 2**k) with real and imaginary part where the
+        recipe is not real.
+    """
+    size = 1 << recipe.num_bits
+    lead, dtype = angles.shape[:-1], angles.dtype
+    matrices: list[Array] = []
+    # Elements of one structure are evaluated together.
+    places: dict[Element, list[tuple[int, int]]] = {}
+    position = 0
+    for order, element in enumerate(recipe.elements):
+        places.setdefault(element, []).append((order, position))
+        position += len(element.factors)
+    order_of: list[int] = []
+    for element, where in places.items():
+        count = len(element.factors)
+        starts = np.array([start for _, start in where])
+        if len(where) == 1:
+            own = angles[..., None, starts[0] : starts[0] + count]
+        elif np.array_equal(starts, starts[0] + count * np.arange(len(starts))):
+            own = angles[..., starts[0] : starts[0] + count * len(starts)]
+            own = own.reshape(*lead, len(starts), count)
+        else:
+            own = angles[..., (starts[:, None] + np.arange(count)).astype(np.int32)]
+        matrices.append(_element(element, own, recipe.num_bits))
+        order_of += [order for order, _ in where]
+    product: Array | None = None
+    if matrices:
+        if any(jnp.iscomplexobj(m) for m in matrices):
+            matrices = [m.astype(jnp.result_type(dtype, jnp.complex64)) for m in matrices]
+        stack = matrices[0] if len(matrices) == 1 else jnp.concatenate(matrices, -3)
+        back = np.argsort(order_of).astype(np.int32)
+        if not np.array_equal(back, np.arange(len(back))):
+            stack = stack[..., back, :, :]
+        product = _chain(stack)
+    if recipe.first is not None:
+        start = jnp.asarray(recipe.first.matrix, _like(dtype, recipe.first.matrix))
+        product = start if product is None else _matmul(product, start)
+    if product is None:
+        product = jnp.eye(size, dtype=dtype)
+    product = jnp.broadcast_to(product, (*lead, size, size))
+    if recipe.real:
+        return product
+    return jnp.stack([product.real, product.imag], -3)
+
+
+def _like(dtype: jnp.dtype, matrix: np.ndarray) -> jnp.dtype:
+    return jnp.result_type(dtype, jnp.complex64) if np.iscomplexobj(matrix) else dtype
+
+
+def _element(element: Element, angles: Array, num_bits: int) -> Array:
+    size = 1 << num_bits
+    product: Array | None = None
+    values = features(jnp, angles)
+    for k, (used, table) in enumerate(_factor_tables(element, num_bits)):
+        columns = jnp.stack([values[f][..., k] for f in used], -1)
+        parts = [
+            product_of(columns, jnp.asarray(part, angles.dtype))
+            for part in ([table.real, table.imag] if np.iscomplexobj(table) else [table])
+        ]
+        factor = lax.complex(*parts) if len(parts) == 2 else parts[0]
+        product = factor if product is None else product * factor
+    assert product is not None
+    product = product.reshape(*product.shape[:-1], size, size)
+    if element.constant is not None:
+        constant = element.constant.matrix
+        product = _matmul(jnp.asarray(constant, _like(angles.dtype, constant)), product)
+    return product
+
+
+def _matmul(left: Array, right: Array) -> Array:
+    dtype = jnp.result_type(left, right)
+    return product_of(left.astype(dtype), right.astype(dtype))
+
+
+def _chain(stack: Array) -> Array:
+    """The product … M2 M1 M0 along axis -3, pairwise, so that it takes log2 many steps."""
+    while stack.shape[-3] > 1:
+        count = stack.shape[-3]
+        even = count // 2 * 2
+        pairs = _matmul(stack[..., 1:even:2, :, :], stack[..., 0:even:2, :, :])
+        stack = pairs if even == count else jnp.concatenate([pairs, stack[..., even:, :, :]], -3)
+    return stack[..., 0, :, :]

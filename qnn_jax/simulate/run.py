@@ -1,0 +1,84 @@
+"""Running a plan: angles, then parameters of all steps, then the steps."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from qnn_jax.simulate.angle_table import evaluate, take
+from qnn_jax.simulate.evolve import evolve, evolve_by_adjoint
+from qnn_jax.simulate.planner import Plan
+from qnn_jax.simulate.recipes import build
+from qnn_jax.simulate.steps import parameters
+
+
+def run(
+    plan: Plan, inputs: Array, weights: Array, gradient: str = "reverse"
+) -> Float[Array, "c amplitudes"]:
+    """The state that a plan prepares, shape (1 or 2, 2**n).
+
+    Args:
+        plan: the plan.
+        inputs: shape (num_inputs,).
+        weights: shape (num_weights,), of the same dtype.
+        gradient: "reverse" lets JAX differentiate the steps, "adjoint" uncomputes them.
+    """
+    tables = _Tables(plan, inputs, weights)
+    state = _initial(plan, tables)
+    angles = tuple(
+        tuple(tables[k] for a, k in zip(s.atoms, s.angles, strict=True) if a.num_angles)
+        for s in plan.segments
+    )
+    if gradient == "adjoint":
+        return evolve_by_adjoint(plan, angles, state)
+    every = tuple(
+        tuple(map(parameters, (atom for atom in s.atoms if atom.num_angles), own))
+        for s, own in zip(plan.segments, angles, strict=True)
+    )
+    return evolve(plan, every, state)
+
+
+class _Tables:
+    """The angles that depend on weights alone, and those that read inputs, kept apart.
+
+    Under `vmap` over inputs the first stay unbatched, and so does all that is made of them.
+    """
+
+    def __init__(self, plan: Plan, inputs: Array, weights: Array) -> None:
+        self.dtype = jnp.result_type(inputs, weights)
+        self.split = len(plan.from_weights)
+        self.of_weights = evaluate(plan.from_weights, inputs, weights)
+        self.of_inputs = evaluate(plan.from_inputs, inputs, weights)
+
+    def __getitem__(self, numbers: np.ndarray) -> Array:
+        if numbers.size == 0:
+            return jnp.zeros(numbers.shape, self.dtype)
+        flat = numbers.reshape(-1)
+        if np.all(flat < self.split):
+            values = take(self.of_weights, flat)
+        elif np.all(flat >= self.split):
+            values = take(self.of_inputs, flat - self.split)
+        else:
+            values = take(jnp.concatenate([self.of_weights, self.of_inputs]), flat)
+        return values.reshape(numbers.shape)
+
+
+def _initial(plan: Plan, tables: _Tables) -> Array:
+    state = jnp.ones((1, 1), tables.dtype)
+    for recipe, numbers in plan.initial:
+        if recipe.is_identity:
+            column = jnp.zeros((1, 1 << recipe.num_bits), tables.dtype).at[0, 0].set(1)
+        else:
+            matrix = build(recipe, tables[np.array(numbers, int)])
+            column = matrix[None, :, 0] if recipe.real else matrix[:, :, 0]
+        state = _kron(column, state)
+    return state
+
+
+def _kron(high: Array, low: Array) -> Array:
+    """The product of two states, each of shape (1 or 2, amplitudes)."""
+    parts = [[(a[:, None] * b[None, :]).reshape(-1) for b in low] for a in high]
+    if len(high) == 1 or len(low) == 1:
+        return jnp.stack([part for row in parts for part in row])
+    return jnp.stack([parts[0][0] - parts[1][1], parts[0][1] + parts[1][0]])

@@ -1,0 +1,187 @@
+"""Applying atoms to states.
+
+A state is a real array of shape (..., c, 2**n): c = 1 while it is real, else 2 (real and imaginary
+part). A real gate acts on all leading axes alike, as one batched matrix product.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from qnn_jax.simulate.atoms import Atom, Block, Move, Phase
+from qnn_jax.simulate.moves import columns_of, move
+from qnn_jax.simulate.recipes import build, product_of
+
+_HIGHEST = lax.Precision.HIGHEST
+_DIRECT = 6  # up to here a table of all signs is smaller than the detour through halves
+
+
+def parameters(atom: Atom, angles: Float[Array, "*lead angles"]) -> Array:
+    """What an atom needs to know beside its structure: a block's matrix, a phase's parities."""
+    if isinstance(atom, Block):
+        return build(atom.recipe, angles)
+    if isinstance(atom, Move):
+        return jnp.asarray(
+            np.stack([columns_of(atom.affine.inverse()), columns_of(atom.affine)]), jnp.int32
+        )
+    offsets = jnp.asarray(np.array(atom.offsets), angles.dtype)
+    if not atom.terms:
+        return jnp.broadcast_to(offsets, (*angles.shape[:-1], len(offsets)))
+    slopes = np.zeros((atom.num_angles, len(atom.masks)))
+    for mask, angle, slope in atom.terms:
+        slopes[angle, mask] += slope
+    # Slopes are multiples of 1/4, so whole turns of 8π may go before large sums lose them.
+    turned = _reduced(angles, 8 * math.pi)
+    return offsets + product_of(turned[..., None, :], jnp.asarray(slopes, angles.dtype))[..., 0, :]
+
+
+def _reduced(values: Array, period: float) -> Array:
+    """Values modulo a period, nearest to 0; exact in float32, of derivative 1."""
+    turns = jnp.round(values / period)
+    coarse = float(np.round(period * 256) / 256)  # few bits: its multiples are exact
+    return (values - turns * coarse) - turns * (period - coarse)
+
+
+def apply(atom: Atom, parameter: Array, state: Array, inverse: bool = False) -> Array:
+    """An atom, or its inverse, applied to a state of shape (..., c, 2**n)."""
+    if isinstance(atom, Phase):
+        return _apply_phase(atom, parameter, state, inverse)
+    if isinstance(atom, Block):
+        return _apply_block(atom, parameter, state, inverse)
+    source, target = parameter[0], parameter[1]
+    return move(state, target, source) if inverse else move(state, source, target)
+
+
+def phase_angles(masks: tuple[int, ...], parities: Array, num_bits: int) -> Array:
+    """Σ_m parities[m] (-1)^popcount(i & masks[m]) for every i, shape (2**num_bits,).
+
+    A mask is a high and a low half, so with T holding the parities at their halves the sum is the
+    matrix product H T L, with one row of signs for each half that occurs. For single qubits and
+    pairs that is a few dozen rows; where all halves occur it is a Walsh-Hadamard transform.
+    """
+    if num_bits <= _DIRECT:
+        signs = jnp.asarray(_signs(masks, num_bits), parities.dtype)
+        return product_of(parities[..., None, :], signs)[..., 0, :]
+    high, low, rows, columns = _halves(masks, num_bits, parities.dtype)
+    table = jnp.zeros((high.shape[0], low.shape[0]), parities.dtype)
+    table = table.at[rows, columns].set(parities, unique_indices=True)
+    inner = jnp.matmul(table, low, precision=_HIGHEST)
+    return jnp.matmul(high.T, inner, precision=_HIGHEST).reshape(-1)
+
+
+def parity_moments(masks: tuple[int, ...], values: Float[Array, " amplitudes"]) -> Array:
+    """Σ_i values[i] (-1)^popcount(i & mask) for every mask: the transpose of `phase_angles`."""
+    num_bits = values.shape[-1].bit_length() - 1
+    if num_bits <= _DIRECT:
+        signs = jnp.asarray(_signs(masks, num_bits), values.dtype)
+        return product_of(values[..., None, :], signs.T)[..., 0, :]
+    high, low, rows, columns = _halves(masks, num_bits, values.dtype)
+    tensor = values.reshape(high.shape[1], low.shape[1])
+    inner = jnp.matmul(high, tensor, precision=_HIGHEST)
+    return jnp.matmul(inner, low.T, precision=_HIGHEST)[rows, columns]
+
+
+def _halves(
+    masks: tuple[int, ...], num_bits: int, dtype: jnp.dtype
+) -> tuple[Array, Array, np.ndarray, np.ndarray]:
+    """Signs of the high and the low halves of masks, and which two halves each mask has."""
+    low_bits = num_bits // 2
+    highs, rows = np.unique(np.array(masks) >> low_bits, return_inverse=True)
+    lows, columns = np.unique(np.array(masks) & ((1 << low_bits) - 1), return_inverse=True)
+    high = _traced_signs(highs, num_bits - low_bits, dtype)
+    low = _traced_signs(lows, low_bits, dtype)
+    return high, low, rows.astype(np.int32), columns.astype(np.int32)
+
+
+def _traced_signs(masks: np.ndarray, num_bits: int, dtype: jnp.dtype) -> Array:
+    i = jnp.arange(1 << num_bits, dtype=jnp.uint32)
+    odd = lax.population_count(jnp.asarray(masks.astype(np.uint32))[:, None] & i) & 1
+    return 1 - 2 * odd.astype(dtype)
+
+
+def _signs(masks: tuple[int, ...], num_bits: int) -> np.ndarray:
+    i = np.arange(1 << num_bits)
+    return np.asarray(1 - 2 * (np.bitwise_count(np.array(masks)[:, None] & i) & 1).astype(int))
+
+
+def _factor(atom: Phase, parities: Array, num_bits: int) -> tuple[Array, Array]:
+    """Cosine and sine of the phases, each of shape (2**num_bits,)."""
+    low_bits = num_bits // 2
+    low = [k for k, mask in enumerate(atom.masks) if mask < 1 << low_bits]
+    high = [k for k, mask in enumerate(atom.masks) if mask & ((1 << low_bits) - 1) == 0 and mask]
+    if num_bits <= _DIRECT or len(low) + len(high) < len(atom.masks):
+        phases = phase_angles(atom.masks, parities, num_bits)
+        return jnp.cos(phases), jnp.sin(phases)
+    # No mask crosses the middle: an outer product of two small tables, without a cosine for
+    # every amplitude.
+
+    def half(own: list[int], shift: int, bits: int) -> Array:
+        if not own:
+            return jnp.zeros(1 << bits, parities.dtype)
+        masks = tuple(atom.masks[k] >> shift for k in own)
+        return phase_angles(masks, parities[np.array(own, np.int32)], bits)
+
+    a, b = half(high, low_bits, num_bits - low_bits), half(low, 0, low_bits)
+    a, b = a[:, None], b[None, :]
+    cos = jnp.cos(a) * jnp.cos(b) - jnp.sin(a) * jnp.sin(b)
+    sin = jnp.sin(a) * jnp.cos(b) + jnp.cos(a) * jnp.sin(b)
+    return cos.reshape(-1), sin.reshape(-1)
+
+
+def _apply_phase(atom: Phase, parities: Array, state: Array, inverse: bool) -> Array:
+    num_bits = state.shape[-1].bit_length() - 1
+    cos, sin = _factor(atom, parities, num_bits)
+    if atom.real:
+        return state * cos
+    if inverse:
+        sin = -sin
+    if state.shape[-2] == 1:
+        return jnp.concatenate([state * cos, state * sin], -2)
+    re, im = state[..., 0, :], state[..., 1, :]
+    return jnp.stack([re * cos - im * sin, re * sin + im * cos], -2)
+
+
+def _apply_block(atom: Block, matrix: Array, state: Array, inverse: bool) -> Array:
+    real = atom.recipe.real
+    size, below = 1 << atom.recipe.num_bits, 1 << atom.base
+    lead, amplitudes = state.shape[:-1], state.shape[-1]
+    if not real and state.shape[-2] == 1:
+        state = jnp.concatenate([state, jnp.zeros_like(state)], -2)
+        lead = state.shape[:-1]
+    if inverse:
+        matrix = jnp.swapaxes(matrix, -1, -2)
+    if real:
+        return _multiply(matrix, state, size, below)
+    re, im = matrix[..., 0, :, :], matrix[..., 1, :, :]
+    if inverse:
+        im = -im
+    if size == amplitudes:
+        wide = jnp.concatenate([jnp.concatenate([re, -im], -1), jnp.concatenate([im, re], -1)], -2)
+        flat = state.reshape(*lead[:-1], 1, 2 * size)
+        return product_of(flat, jnp.swapaxes(wide, -1, -2)).reshape(*lead, amplitudes)
+    by_re = _multiply(re, state, size, below)
+    by_im = _multiply(im, state, size, below)
+    return jnp.stack([by_re[..., 0, :] - by_im[..., 1, :], by_re[..., 1, :] + by_im[..., 0, :]], -2)
+
+
+def _multiply(matrix: Array, state: Array, size: int, below: int) -> Array:
+    """out[a, k, l] = Σ_j M[k, j] s[a, j, l]."""
+    if size == state.shape[-1]:
+        return product_of(state, jnp.swapaxes(matrix, -1, -2))
+    shape = state.shape
+    if below == 1:
+        tensor = state.reshape(*shape[:-1], -1, size)
+        axes = "...kj,...aj->...ak"
+    else:
+        tensor = state.reshape(*shape[:-1], -1, size, below)
+        axes = "...kj,...jl->...kl"
+    # One product for each index above, with the matrix repeated: XLA's code for a single product
+    # with the index split in two moves the whole state twice.
+    lead = tensor.shape[:-2]
+    matrix = jnp.broadcast_to(matrix, (*lead, *matrix.shape[-2:]))
+    return jnp.einsum(axes, matrix, tensor, precision=_HIGHEST).reshape(shape)
