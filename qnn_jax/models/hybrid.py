@@ -8,6 +8,7 @@ circuit or, in the twins that every result is compared with, a classical layer o
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import flax.linen as nn
@@ -40,7 +41,7 @@ class Encoder(nn.Module):
             hidden = ConvPool(channels, kernel_size=(5, 5), name=f"conv{k}")(hidden)
         # Whole channels are dropped, as the seed's Dropout2d did.
         hidden = nn.Dropout(config.dropout, broadcast_dims=(1, 2), deterministic=not train)(hidden)
-        hidden = hidden.reshape(hidden.shape[0], -1)
+        hidden = hidden.reshape(hidden.shape[0], math.prod(hidden.shape[1:]))
         for k, width in enumerate(config.hidden):
             hidden = nn.Dense(width, name=f"dense{k}")(hidden)
             if k + 1 < len(config.hidden) or config.activation_before_features:

@@ -193,9 +193,9 @@ def in_batches(function: Callable[[Array], Any], images: Array) -> Array:
     batches = images[: whole * _EVALUATION_BATCH].reshape(
         whole, _EVALUATION_BATCH, *images.shape[1:]
     )
-    mapped = jax.lax.map(function, batches)
     rest = function(images[whole * _EVALUATION_BATCH :])
-    return jnp.concatenate([mapped.reshape(-1, *rest.shape[1:]), rest])
+    mapped = jax.lax.map(function, batches).reshape(-1, *rest.shape[1:]) if whole else rest[:0]
+    return jnp.concatenate([mapped, rest])
 
 
 def example_losses(

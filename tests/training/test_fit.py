@@ -16,6 +16,7 @@ from qnn_jax.training import (
     all_logits,
     augment,
     fit_epoch,
+    in_batches,
     init_state,
     predictions,
     wilson_interval,
@@ -120,6 +121,18 @@ def test_ten_classes_and_more_qubits_are_only_a_config() -> None:
     logits = all_logits(HybridClassifier(config, 10), state.params["hybrid"], data.images)
     assert logits.shape == (600, 10)
     assert metrics.validation_accuracy["hybrid"] > 0.5  # chance is 0.1
+
+
+@pytest.mark.parametrize("count", [0, 3, 500, 1001])
+def test_many_images_are_mapped_in_batches(count: int) -> None:
+    values = in_batches(lambda batch: batch[:, :2] + 1, jnp.arange(3 * count).reshape(count, 3))
+    assert np.array_equal(values, np.arange(3 * count).reshape(count, 3)[:, :2] + 1)
+
+
+def test_no_images_have_no_logits(both, train: Examples) -> None:
+    task, state, _ = both
+    model = task.members[0][1]
+    assert all_logits(model, state.params["hybrid"], train.images[:0]).shape == (0, 1)
 
 
 def test_losses_are_the_textbooks() -> None:

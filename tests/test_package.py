@@ -1,0 +1,33 @@
+"""What `import qnn_jax` promises."""
+
+import subprocess
+import sys
+
+import pytest
+
+import qnn_jax
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, qnn_jax; dir(qnn_jax); "
+        "heavy = {'jax', 'flax', 'qiskit', 'tensorflow_datasets', 'matplotlib'}; "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_layers_load_neither_qiskit_nor_tfds_nor_matplotlib() -> None:
+    code = (
+        "import sys, qnn_jax.linen, qnn_jax.nnx, qnn_jax.training, qnn_jax.models; "
+        "heavy = {'qiskit', 'tensorflow_datasets', 'matplotlib', 'tyro'}; "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_there() -> None:
+    for name in qnn_jax.__all__:
+        assert getattr(qnn_jax, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        qnn_jax.nonsense  # noqa: B018
