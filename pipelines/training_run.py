@@ -18,7 +18,6 @@ import optax
 import psutil
 
 import qnn_jax
-from pipelines import figures, report
 from qnn_jax.data import ImageDataset, load_fashion_mnist, progress_bar
 from qnn_jax.errors import InputError, TrainingFailedError
 from qnn_jax.models import HybridClassifier, count_parameters, twin_width
@@ -164,6 +163,8 @@ def train(config: FashionConfig, classes: tuple[int, ...], config_json: Mapping[
             run.path / "weights.npz", _flat(state.params[HYBRID])
         )
         write_json_atomic(run.path / "manifest.json", manifest)
+        from pipelines import figures, report  # late: matplotlib would delay the first epoch
+
         drawn = figures.draw_all(
             run, members[HYBRID], state.params[HYBRID], outcomes, splits.test, dataset.class_names
         )

@@ -99,8 +99,13 @@ class Task:
         return optax.adamw(self.schedule(), weight_decay=self.config.weight_decay)
 
 
+@functools.partial(jax.jit, static_argnames="task")
 def init_state(task: Task, key: Array, images: UInt8[Array, "count height width"]) -> State:
-    """Fresh parameters of all members, from one key: members of one shape start alike."""
+    """Fresh parameters of all members, from one key: members of one shape start alike.
+
+    One program, since Flax runs a model to initialise it: operation by operation that takes
+    seconds, while XLA drops what the parameters do not depend on.
+    """
     init_key = jax.random.fold_in(key, _INIT)
     params = {name: model.init(init_key, images[:1])["params"] for name, model in task.members}
     return State(params, task.optimizer().init(params))
