@@ -1,0 +1,102 @@
+"""Distances between states: fidelities, quantum kernels, the quantum geometric tensor."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.errors import InputError
+from qnn_jax.simulate.statevector import statevector
+
+
+def overlap(
+    state: Complex[Array, " amplitudes"], other: Complex[Array, " amplitudes"]
+) -> Complex[Array, ""]:
+    """The inner product <state|other>."""
+    if state.shape != other.shape or state.ndim != 1:
+        raise InputError(
+            f"Argument `other` must have the shape of `state`, {state.shape}, "
+            f"but has {other.shape}."
+        )
+    return jnp.vdot(state, other)
+
+
+def fidelity(
+    state: Complex[Array, " amplitudes"], other: Complex[Array, " amplitudes"]
+) -> Float[Array, ""]:
+    """|<state|other>|² of two pure states, between 0 and 1."""
+    product = overlap(state, other)
+    return jnp.square(product.real) + jnp.square(product.imag)
+
+
+def kernel_matrix(
+    circuit: Circuit,
+    left: Float[Array, "m inputs"],
+    right: Float[Array, "k inputs"],
+    weights: Float[Array, " weights"],
+) -> Float[Array, "m k"]:
+    """The fidelity kernel K[i, j] = |<ψ(left[i])|ψ(right[j])>|².
+
+    Each state is simulated once, m + k of them, not once for each of the m · k pairs.
+
+    Args:
+        circuit: the feature map.
+        left: samples, shape (m, circuit.num_inputs).
+        right: samples, shape (k, circuit.num_inputs).
+        weights: shape (circuit.num_weights,).
+
+    Returns:
+        Shape (m, k).
+
+    Reference: Havlíček et al., arXiv:1804.11326.
+    """
+    for name, samples in (("left", left), ("right", right)):
+        if jnp.ndim(samples) != 2:
+            raise InputError(
+                f"Argument `{name}` must have shape (samples, {circuit.num_inputs}), "
+                f"but has shape {jnp.shape(samples)}."
+            )
+    states = jax.vmap(lambda inputs: statevector(circuit, inputs, weights))
+    products = states(jnp.asarray(left)).conj() @ states(jnp.asarray(right)).T
+    return jnp.square(products.real) + jnp.square(products.imag)
+
+
+def quantum_geometric_tensor(
+    circuit: Circuit, inputs: Float[Array, " inputs"], weights: Float[Array, " weights"]
+) -> Complex[Array, "weights weights"]:
+    """G[i, j] = <∂ᵢψ|∂ⱼψ> - <∂ᵢψ|ψ><ψ|∂ⱼψ>, derivatives in the weights.
+
+    Its real part is the Fubini-Study metric, its imaginary part half the Berry curvature with the
+    opposite sign. Takes one state a weight of memory.
+
+    Args:
+        circuit: the circuit that prepares ψ.
+        inputs: shape (circuit.num_inputs,).
+        weights: shape (circuit.num_weights,).
+
+    Returns:
+        Shape (weights, weights), Hermitian and positive.
+
+    Reference: Stokes et al., "Quantum natural gradient", arXiv:1909.02108, eq. 7.
+    """
+
+    def state_of(w: Array) -> Array:
+        return statevector(circuit, inputs, w)
+
+    weights = jnp.asarray(weights)
+    state = state_of(weights)
+    derivatives = jax.jacfwd(state_of)(weights)
+    connection = state.conj() @ derivatives
+    return derivatives.conj().T @ derivatives - jnp.outer(connection.conj(), connection)
+
+
+def fisher_information(
+    circuit: Circuit, inputs: Float[Array, " inputs"], weights: Float[Array, " weights"]
+) -> Float[Array, "weights weights"]:
+    """The quantum Fisher information of a pure state: four times the Fubini-Study metric.
+
+    Arguments and reference are those of `quantum_geometric_tensor`.
+    """
+    return 4 * quantum_geometric_tensor(circuit, inputs, weights).real

@@ -1,0 +1,121 @@
+"""What can be read off a state beside expectation values: probabilities, samples, variances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax, random
+from jaxtyping import Array, Complex, Float, Int
+
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.observables import ObservableLike, PauliSum, masks, observables_on
+from qnn_jax.errors import InputError
+from qnn_jax.simulate.statevector import statevector
+
+
+def probabilities(
+    circuit: Circuit,
+    inputs: Float[Array, " inputs"],
+    weights: Float[Array, " weights"],
+    qubits: Sequence[int] | None = None,
+) -> Float[Array, " outcomes"]:
+    """The probability of every outcome when qubits are measured.
+
+    Args:
+        circuit: the circuit that prepares the state.
+        inputs: shape (circuit.num_inputs,).
+        weights: shape (circuit.num_weights,).
+        qubits: which are measured; bit k of an outcome's number is `qubits[k]`, as with Qiskit's
+            `qargs`. All of them by default, bit q being qubit q.
+
+    Returns:
+        Shape (2**len(qubits),).
+
+    >>> from qnn_jax import Circuit, Op
+    >>> bell = Circuit(2, (Op("h", 0), Op("cx", (0, 1))))
+    >>> print(probabilities(bell, [], []).round(3))
+    [0.5 0.  0.  0.5]
+    """
+    n = circuit.num_qubits
+    chosen = tuple(range(n)) if qubits is None else tuple(qubits)
+    if not chosen or len(set(chosen)) != len(chosen) or not all(0 <= q < n for q in chosen):
+        raise InputError(
+            f"Argument `qubits` must name different qubits below {n}, but is {qubits}."
+        )
+    state = statevector(circuit, inputs, weights)
+    # Never through abs or sqrt, whose gradients are NaN where an amplitude vanishes.
+    every = jnp.square(state.real) + jnp.square(state.imag)
+    if chosen == tuple(range(n)):
+        return every
+    # Axis j of the tensor is qubit n - 1 - j, and so it shall be for the chosen ones.
+    tensor = every.reshape((2,) * n)
+    rest = tuple(n - 1 - q for q in range(n) if q not in chosen)
+    kept = [n - 1 - q for q in reversed(chosen)]
+    return jnp.transpose(tensor, (*kept, *rest)).reshape(2 ** len(chosen), -1).sum(axis=1)
+
+
+def sample(
+    circuit: Circuit,
+    inputs: Float[Array, " inputs"],
+    weights: Float[Array, " weights"],
+    shots: int,
+    key: Array,
+) -> Int[Array, " shots"]:
+    """Measure all qubits `shots` times; bit q of an outcome is qubit q.
+
+    Args:
+        circuit: the circuit that prepares the state.
+        inputs: shape (circuit.num_inputs,).
+        weights: shape (circuit.num_weights,).
+        shots: how often, at least 1.
+        key: a JAX random key; the same key gives the same outcomes.
+
+    Returns:
+        Outcomes, shape (shots,), int32.
+    """
+    if isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 1:
+        raise InputError(f"Argument `shots` must be an integer of at least 1, but is {shots!r}.")
+    weight = probabilities(circuit, inputs, weights)
+    cumulative = jnp.cumsum(weight)
+    # Scaled by the total, so that rounding leaves no outcome beyond the last.
+    drawn = random.uniform(key, (int(shots),), weight.dtype) * cumulative[-1]
+    outcome = jnp.searchsorted(cumulative, drawn, side="right")
+    return jnp.minimum(outcome, len(weight) - 1).astype(jnp.int32)
+
+
+def variances(
+    circuit: Circuit,
+    observables: ObservableLike | Sequence[ObservableLike],
+    inputs: Float[Array, " inputs"],
+    weights: Float[Array, " weights"],
+) -> Float[Array, " observables"]:
+    """The variances <O²> - <O>² of observables: what one shot of a measurement of O scatters.
+
+    Arguments and errors are those of `expectations`; shape (len(observables),).
+    """
+    sums = observables_on(circuit.num_qubits, observables)
+    state = statevector(circuit, inputs, weights)
+    values = []
+    for one in sums:
+        moved = apply_pauli_sum(one, state)
+        mean = jnp.vdot(state, moved).real
+        # The norm of (O - <O>)|ψ>: no difference of large numbers.
+        rest = moved - mean * state
+        values.append(jnp.sum(jnp.square(rest.real) + jnp.square(rest.imag)))
+    return jnp.stack(values)
+
+
+def apply_pauli_sum(
+    observable: PauliSum, state: Complex[Array, " amplitudes"]
+) -> Complex[Array, " amplitudes"]:
+    """O|ψ> of a state in Qiskit's order; P|i> = i^y (-1)^|i & signs| |i ^ flips>."""
+    index = jnp.arange(state.size, dtype=jnp.uint32)
+    total = jnp.zeros_like(state)
+    for label, coefficient in observable.terms:
+        flips, signs, num_y = masks(label)
+        source = index ^ np.uint32(flips)
+        odd = (lax.population_count(source & np.uint32(signs)) & 1).astype(state.real.dtype)
+        total = total + coefficient * (1j) ** num_y * (1 - 2 * odd) * state[source]
+    return total
