@@ -59,7 +59,7 @@ def kernel_matrix(
                 f"but has shape {jnp.shape(samples)}."
             )
     states = jax.vmap(lambda inputs: statevector(circuit, inputs, weights))
-    products = states(jnp.asarray(left)).conj() @ states(jnp.asarray(right)).T
+    products = jnp.conj(states(jnp.asarray(left))) @ states(jnp.asarray(right)).T
     return jnp.square(products.real) + jnp.square(products.imag)
 
 

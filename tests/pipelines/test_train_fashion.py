@@ -182,26 +182,27 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 ) -> None:
     flags = (*LONG, "--results-dir", tmp_path, "--data-dir", data_dir)
     process = start(*flags)
-    wait_for(process, "epoch  2/12")
+    wait_for(process, "epoch  2/30")
     process.send_signal(sent)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == status
     folder = tmp_path / "fashion"
     stopped_at = max(checkpoints.epochs(folder / "checkpoints"))
-    assert 2 <= stopped_at < 12
+    assert 2 <= stopped_at < 30
     if sent != signal.SIGKILL:
         assert "Saved epoch" in out
         assert "python -m pipelines.train_fashion" in out
     resumed = run(*flags)
     assert resumed.returncode == 0, resumed.stderr
-    assert f"Resuming after epoch {stopped_at} of 12" in resumed.stdout
+    assert f"Resuming after epoch {stopped_at} of 30" in resumed.stdout
     assert (folder / "weights.npz").read_bytes() == (uninterrupted / "weights.npz").read_bytes()
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == list(range(1, 13))
-    assert len(loaded(folder, "summary.json")["seconds"]["epochs"]) == 12
+    assert [row["epoch"] for row in rows] == list(range(1, 31))
+    assert len(loaded(folder, "summary.json")["seconds"]["epochs"]) == 30
 
 
-LONG = ("--epochs", 12, "--no-twin", *SMALL)
+# Epochs long enough that a signal sent after one arrives before the last.
+LONG = ("--epochs", 30, "--no-twin", "--train-images", 2000, "--batch-size", 32)
 
 
 @pytest.fixture(scope="session")
@@ -217,7 +218,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_offered(
 ) -> None:
     flags = (*LONG, "--results-dir", tmp_path, "--data-dir", data_dir)
     process = start(*flags)
-    wait_for(process, "epoch  3/12")
+    wait_for(process, "epoch  3/30")
     process.kill()
     process.communicate()
     folder = tmp_path / "fashion" / "checkpoints"
@@ -232,7 +233,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_offered(
     newest.unlink()
     before = max(checkpoints.epochs(folder))
     process = start(*flags)
-    wait_for(process, f"Resuming after epoch {before} of 12")
+    wait_for(process, f"Resuming after epoch {before} of 30")
     process.kill()
     process.communicate()
 
@@ -318,7 +319,7 @@ def test_two_processes_do_not_share_a_run(tmp_path: Path, data_dir: Path) -> Non
     flags = (*LONG, "--results-dir", tmp_path, "--data-dir", data_dir)
     first = start(*flags)
     try:
-        wait_for(first, "epoch  1/12")
+        wait_for(first, "epoch  1/30")
         second = run(*flags)
     finally:
         first.kill()
