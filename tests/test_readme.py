@@ -21,7 +21,7 @@ def test_named_files_and_targets_exist() -> None:
     ):
         assert (REPOSITORY / path).exists(), path
     makefile = (REPOSITORY / "Makefile").read_text("utf-8")
-    for target in re.findall(r"make ([a-z-]+)", README):
+    for target in re.findall(r"(?:^|`|do )make ([a-z-]+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 

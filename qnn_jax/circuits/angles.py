@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
+from qnn_jax.circuits.checks import is_integer
 from qnn_jax.errors import InputError
 
 #: What may be written where an angle is wanted; plain numbers become `Number`.
@@ -115,6 +116,18 @@ class Symbol(Expression):
     vector: str
     index: int
 
+    def __post_init__(self) -> None:
+        if self.vector not in ("x", "w"):
+            raise InputError(
+                "Argument `vector` of a symbol must be 'x', the inputs, or 'w', the weights, "
+                f"but is {self.vector!r}."
+            )
+        if not is_integer(self.index) or self.index < 0:
+            raise InputError(
+                f"Argument `index` of `{self.vector}[index]` must be an integer of at least 0, "
+                f"but is {self.index!r}."
+            )
+
     def __str__(self) -> str:
         return f"{self.vector}[{self.index}]"
 
@@ -168,12 +181,7 @@ class Vector:
     name: str
 
     def __getitem__(self, index: int) -> Symbol:
-        if isinstance(index, bool) or not isinstance(index, numbers.Integral) or index < 0:
-            raise InputError(
-                f"Argument `index` of `{self.name}[index]` must be an integer of at least 0, "
-                f"but is {index!r}."
-            )
-        return Symbol(self.name, int(index))
+        return Symbol(self.name, int(index) if is_integer(index) else index)
 
     # Without this Python would try __getitem__ with 0, 1, 2, … for ever.
     __iter__ = None

@@ -5,19 +5,27 @@ from __future__ import annotations
 import difflib
 import functools
 import json
-import numbers
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from qnn_jax.circuits import angles as _angles
 from qnn_jax.circuits.angles import AngleLike, Expression, Symbol
+from qnn_jax.circuits.checks import at_least, is_integer, one_of, qubits_of
 from qnn_jax.circuits.gates import GATES, Gate, Matrix
 from qnn_jax.errors import InputError
 
 #: A `unitary` given as an array may act on this many qubits.
 MAX_UNITARY_QUBITS = 6
 _UNITARY_TOLERANCE = 1e-8
+_UNITARITY = "a circuit is unitary, and where it ends its expectations and samples are read"
+#: Instructions of Qiskit's circuits that are no gates, and what to do about them.
+_NO_GATES = {
+    "barrier": "a barrier does nothing: leave it out",
+    "delay": "a circuit has no clock: leave it out",
+    "measure": f"{_UNITARITY}: leave it out",
+    "reset": f"{_UNITARITY}: take a fresh qubit",
+}
 
 
 @dataclass(frozen=True)
@@ -46,10 +54,10 @@ class Op:
         angles: AngleLike | Sequence[AngleLike] = (),
         matrix: Any = None,
     ) -> None:
-        several = (qubits,) if isinstance(qubits, numbers.Integral) else tuple(qubits)  # type: ignore[arg-type]
-        many = tuple(angles) if isinstance(angles, Sequence) else (angles,)
+        one = isinstance(angles, Expression | float) or not isinstance(angles, Sequence)
+        many: Sequence[Any] = (angles,) if one else angles  # type: ignore[assignment]
         object.__setattr__(self, "gate", gate)
-        object.__setattr__(self, "qubits", tuple(map(_qubit, several)))
+        object.__setattr__(self, "qubits", qubits_of(qubits))
         object.__setattr__(self, "angles", tuple(map(_angles.angle, many)))
         object.__setattr__(self, "matrix", _unitary(gate, matrix, len(self.qubits)))
         row = self.row
@@ -76,6 +84,12 @@ class Op:
             return Gate("unitary", len(self.qubits), 0, lambda m: matrix, None)
         return GATES[self.gate]
 
+    def _with(self, qubits: tuple[int, ...], angles: tuple[Expression, ...]) -> Op:
+        """This gate on other qubits or with other angles, which need no check."""
+        op = object.__new__(Op)
+        op.__dict__.update(gate=self.gate, qubits=qubits, angles=angles, matrix=self.matrix)
+        return op
+
     def inverse(self) -> Op:
         """The gate that undoes this one."""
         row = self.row
@@ -94,18 +108,15 @@ class Op:
         return f"{self.gate}({inside})" if inside else self.gate
 
 
-def _qubit(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
-        raise InputError(
-            f"Argument `qubits` must hold integers of at least 0, but holds {value!r}."
-        )
-    return int(value)
-
-
 def _unitary(gate: str, matrix: Any, num_qubits: int) -> Matrix | None:
     """Check the name of a gate and, for "unitary", its matrix; the matrix as nested tuples."""
     if gate != "unitary":
         if not isinstance(gate, str) or gate not in GATES:
+            if gate in _NO_GATES:
+                raise InputError(
+                    f"Argument `gate` must be one of Qiskit's standard gates, but is {gate!r}; "
+                    f"{_NO_GATES[gate]}."
+                )
             near = difflib.get_close_matches(str(gate), GATES, n=3)
             hint = f"; did you mean {' or '.join(near)}?" if near else "."
             raise InputError(
@@ -163,19 +174,13 @@ class Circuit:
     ops: tuple[Op, ...] = ()
     num_inputs: int = -1
     num_weights: int = -1
-    _hash: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        num_qubits = self.num_qubits
-        if (
-            isinstance(num_qubits, bool)
-            or not isinstance(num_qubits, numbers.Integral)
-            or num_qubits < 1
-        ):
-            raise InputError(
-                f"Argument `num_qubits` must be an integer of at least 1, but is {num_qubits!r}."
-            )
+        num_qubits = at_least("num_qubits", self.num_qubits, 1)
+        if not isinstance(self.ops, Iterable):
+            raise InputError(f"Argument `ops` must be a sequence of Ops, but is {self.ops!r}.")
         ops = tuple(self.ops)
+        used = {"x": 0, "w": 0}
         for op in ops:
             if not isinstance(op, Op):
                 raise InputError(f"Argument `ops` must hold values of type Op, but holds {op!r}.")
@@ -184,26 +189,42 @@ class Circuit:
                     f"Argument `qubits` of gate `{op.gate}` must be below {num_qubits}, the number "
                     f"of qubits, but is {op.qubits}."
                 )
-        object.__setattr__(self, "num_qubits", int(num_qubits))
+            for angle in op.angles:
+                for symbol in _angles.symbols(angle):
+                    used[symbol.vector] = max(used[symbol.vector], symbol.index + 1)
+        object.__setattr__(self, "num_qubits", num_qubits)
         object.__setattr__(self, "ops", ops)
         for name, vector in (("num_inputs", "x"), ("num_weights", "w")):
-            used = 1 + max((s.index for s in self._symbols() if s.vector == vector), default=-1)
-            given = getattr(self, name)
-            if given != -1 and given < used:
+            given, least = getattr(self, name), used[vector]
+            if not is_integer(given) or (given != -1 and given < least):
+                because = f", because the gates use {vector}[{least - 1}]" if least else ""
                 raise InputError(
-                    f"Argument `{name}` must be at least {used}, because the gates use "
-                    f"{vector}[{used - 1}], but is {given}."
+                    f"Argument `{name}` must be an integer of at least {least}{because}, "
+                    f"but is {given!r}."
                 )
-            object.__setattr__(self, name, used if given == -1 else int(given))
-        object.__setattr__(
-            self, "_hash", hash((self.num_qubits, ops, self.num_inputs, self.num_weights))
-        )
+            object.__setattr__(self, name, least if given == -1 else int(given))
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        return self.num_qubits, self.ops, self.num_inputs, self.num_weights
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash(self._key)  # computed once: jit asks for it at every call
 
     def __hash__(self) -> int:
-        return self._hash  # computed once: jit asks for it at every call
+        return self._hash
 
-    def _symbols(self) -> Iterable[Symbol]:
-        return (s for op in self.ops for angle in op.angles for s in _angles.symbols(angle))
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Circuit):
+            return NotImplemented
+        return self._hash == other._hash and self._key == other._key
+
+    def __reduce__(self) -> tuple[type[Circuit], tuple[Any, ...]]:
+        # Python salts the hashes of strings, so `_hash` must not travel to another process.
+        return Circuit, self._key
 
     @property
     def num_angles(self) -> int:
@@ -215,29 +236,33 @@ class Circuit:
         """Every gate's angles, in order."""
         return tuple(angle for op in self.ops for angle in op.angles)
 
-    def _with(self, ops: Iterable[Op], **changes: int) -> Circuit:
-        fields = {
-            "num_qubits": self.num_qubits,
-            "num_inputs": self.num_inputs,
-            "num_weights": self.num_weights,
-            **changes,
-        }
-        return Circuit(ops=tuple(ops), **fields)
+    @property
+    def unused_weights(self) -> tuple[int, ...]:
+        """The weights that no gate reads: trained, they would stay as they are."""
+        read = {s.index for a in self.angles for s in _angles.symbols(a) if s.vector == "w"}
+        return tuple(j for j in range(self.num_weights) if j not in read)
 
-    def _substitute(self, replace: Callable[[Symbol], AngleLike]) -> tuple[Op, ...]:
-        return tuple(
-            Op(
-                op.gate,
-                op.qubits,
-                tuple(_angles.substitute(angle, replace) for angle in op.angles),
-                op.matrix,
-            )
-            for op in self.ops
+    def _with(self, ops: Iterable[Op], **changes: int) -> Circuit:
+        """Gates that were checked before; checking them again would cost k² for k additions."""
+        circuit = object.__new__(Circuit)
+        circuit.__dict__.update(
+            num_qubits=self.num_qubits,
+            ops=tuple(ops),
+            num_inputs=self.num_inputs,
+            num_weights=self.num_weights,
         )
+        circuit.__dict__.update(changes)
+        return circuit
 
     def _shift(self, vector: str, by: int) -> tuple[Op, ...]:
-        return self._substitute(
-            lambda s: Symbol(s.vector, s.index + by) if s.vector == vector else s
+        def shifted(s: Symbol) -> Symbol:
+            return Symbol(vector, s.index + by) if s.vector == vector else s
+
+        return tuple(
+            op._with(op.qubits, tuple(_angles.substitute(angle, shifted) for angle in op.angles))
+            if op.angles and by
+            else op
+            for op in self.ops
         )
 
     def __add__(self, other: Circuit) -> Circuit:
@@ -253,12 +278,14 @@ class Circuit:
             other: a circuit on as many qubits.
             weights: "fresh" appends the other's weights, "shared" lets w[j] be the same in both.
         """
+        if not isinstance(other, Circuit):
+            raise InputError(f"Argument `other` must be a Circuit, but is {other!r}.")
         if other.num_qubits != self.num_qubits:
             raise InputError(
                 f"Argument `other` must have {self.num_qubits} qubits, but has "
                 f"{other.num_qubits}; place it with `.on(qubits, num_qubits)` first."
             )
-        fresh = _one_of("weights", weights, ("fresh", "shared")) == "fresh"
+        fresh = one_of("weights", weights, ("fresh", "shared")) == "fresh"
         return self._with(
             self.ops + (other._shift("w", self.num_weights) if fresh else other.ops),
             num_inputs=max(self.num_inputs, other.num_inputs),
@@ -269,28 +296,65 @@ class Circuit:
 
     def repeat(self, times: int, weights: Literal["fresh", "shared"] = "fresh") -> Circuit:
         """This circuit `times` times in sequence; inputs are shared."""
-        _at_least("times", times, 0)
-        circuit = self._with((), num_weights=0 if weights == "fresh" else self.num_weights)
-        for _ in range(times):
-            circuit = circuit.then(self, weights)
-        return circuit
+        times = at_least("times", times, 0)
+        if one_of("weights", weights, ("fresh", "shared")) == "shared":
+            return self._with(self.ops * times)
+        ops = (op for k in range(times) for op in self._shift("w", k * self.num_weights))
+        return self._with(ops, num_weights=times * self.num_weights)
+
+    def power(self, exponent: int) -> Circuit:
+        """This circuit `exponent` times with the same weights; its inverse where negative."""
+        if not is_integer(exponent):
+            raise InputError(f"Argument `exponent` must be an integer, but is {exponent!r}.")
+        once = self if exponent >= 0 else self.inverse()
+        return once.repeat(abs(exponent), weights="shared")
+
+    def controlled(self, num_controls: int = 1) -> Circuit:
+        """This circuit where the first `num_controls` qubits are 1, nothing elsewhere.
+
+        Qubit q becomes qubit q + num_controls. A global phase becomes relative, as in Qiskit's
+        `QuantumCircuit.control`. A gate that the table has no controlled form of is rewritten
+        exactly, into about 2**num_controls gates.
+
+        >>> from qnn_jax.circuits import w
+        >>> print(Circuit(1, (Op("rx", 0, w[0]), Op("global_phase", (), 0.5))).controlled())
+        q0: ────●─────P(0.5)─
+        q1: ─RX(w[0])────────
+
+        Raises:
+            InputError: where a unitary given as an array would act on too many qubits.
+        """
+        from qnn_jax.circuits.control import controlled
+
+        num_controls = at_least("num_controls", num_controls, 1)
+        controls = range(num_controls)
+        num_qubits = self.num_qubits + num_controls
+        placed = self.on(range(num_controls, num_qubits))
+        return self._with(
+            (gate for op in placed.ops for gate in controlled(op, controls)), num_qubits=num_qubits
+        )
 
     def on(self, qubits: Sequence[int], num_qubits: int | None = None) -> Circuit:
         """This circuit with its qubit k placed on `qubits[k]` of a circuit of `num_qubits`."""
-        places = tuple(map(_qubit, qubits))
+        places = qubits_of(qubits)
         if len(places) != self.num_qubits or len(set(places)) != len(places):
             raise InputError(
                 f"Argument `qubits` must name {self.num_qubits} different qubits, but is {places}."
             )
-        return self._with(
-            (Op(op.gate, [places[q] for q in op.qubits], op.angles, op.matrix) for op in self.ops),
-            num_qubits=max(places) + 1 if num_qubits is None else num_qubits,
-        )
+        size = max(places) + 1
+        size = size if num_qubits is None else at_least("num_qubits", num_qubits, size)
+        ops = (op._with(tuple(places[q] for q in op.qubits), op.angles) for op in self.ops)
+        return self._with(ops, num_qubits=size)
 
     def shift_inputs(self, by: int) -> Circuit:
         """Read x[i + by] where this circuit reads x[i]: two circuits then take separate inputs."""
-        _at_least("by", by, 0)
+        by = at_least("by", by, 0)
         return self._with(self._shift("x", by), num_inputs=self.num_inputs + by)
+
+    def shift_weights(self, by: int) -> Circuit:
+        """Read w[j + by] where this circuit reads w[j]."""
+        by = at_least("by", by, 0)
+        return self._with(self._shift("w", by), num_weights=self.num_weights + by)
 
     def inverse(self) -> Circuit:
         """The circuit that undoes this one, with the same inputs and weights."""
@@ -356,16 +420,3 @@ def _drawing(circuit: Circuit) -> str:
     from qnn_jax.circuits.drawing import draw
 
     return draw(circuit)
-
-
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise InputError(f"Argument `{name}` must be one of {choices}, but is {value!r}.")
-    return value
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise InputError(
-            f"Argument `{name}` must be an integer of at least {least}, but is {value!r}."
-        )

@@ -106,7 +106,7 @@ def _rotation(label: str) -> MatrixFunction:
     return matrix
 
 
-def _controlled(base: MatrixFunction, num_controls: int = 1) -> MatrixFunction:
+def controlled_matrix(base: MatrixFunction, num_controls: int = 1) -> MatrixFunction:
     """Apply `base` to the last qubits where all of the first `num_controls` qubits are 1."""
     ones = 2**num_controls - 1
 
@@ -145,7 +145,7 @@ def _u(m: Any, theta: Any, phi: Any, lam: Any) -> Matrix:
 def _cu(m: Any, theta: Any, phi: Any, lam: Any, gamma: Any) -> Matrix:
     phase = _phase(m, gamma)
     inner = tuple(tuple(phase * entry for entry in row) for row in _u(m, theta, phi, lam))
-    return _controlled(lambda m: inner)(m)
+    return controlled_matrix(lambda m: inner)(m)
 
 
 def _r(m: Any, theta: Any, phi: Any) -> Matrix:
@@ -228,20 +228,20 @@ _ROWS = (
         lambda phi, lam: ("u2", (-lam - math.pi, -phi + math.pi)),
     ),
     Gate("u3", 1, 3, _u, _u_inverse("u3")),
-    Gate("cx", 2, 0, _controlled(_x), _self("cx")),
-    Gate("cy", 2, 0, _controlled(_y), _self("cy")),
+    Gate("cx", 2, 0, controlled_matrix(_x), _self("cx")),
+    Gate("cy", 2, 0, controlled_matrix(_y), _self("cy")),
     Gate("cz", 2, 0, _diagonal(1, 1, 1, -1), _self("cz")),
-    Gate("ch", 2, 0, _controlled(_h), _self("ch")),
+    Gate("ch", 2, 0, controlled_matrix(_h), _self("ch")),
     Gate("cs", 2, 0, _diagonal(1, 1, 1, 1j), _self("csdg")),
     Gate("csdg", 2, 0, _diagonal(1, 1, 1, -1j), _self("cs")),
-    Gate("csx", 2, 0, _controlled(_sx), None),
-    Gate("cp", 2, 1, _controlled(_p), _negated("cp")),
-    Gate("cu1", 2, 1, _controlled(_p), _negated("cu1")),
-    Gate("crx", 2, 1, _controlled(_rotation("X")), _negated("crx")),
-    Gate("cry", 2, 1, _controlled(_rotation("Y")), _negated("cry")),
-    Gate("crz", 2, 1, _controlled(_rotation("Z")), _negated("crz")),
+    Gate("csx", 2, 0, controlled_matrix(_sx), None),
+    Gate("cp", 2, 1, controlled_matrix(_p), _negated("cp")),
+    Gate("cu1", 2, 1, controlled_matrix(_p), _negated("cu1")),
+    Gate("crx", 2, 1, controlled_matrix(_rotation("X")), _negated("crx")),
+    Gate("cry", 2, 1, controlled_matrix(_rotation("Y")), _negated("cry")),
+    Gate("crz", 2, 1, controlled_matrix(_rotation("Z")), _negated("crz")),
     Gate("cu", 2, 4, _cu, _u_inverse("cu")),
-    Gate("cu3", 2, 3, _controlled(_u), _u_inverse("cu3")),
+    Gate("cu3", 2, 3, controlled_matrix(_u), _u_inverse("cu3")),
     Gate("swap", 2, 0, _swap, _self("swap")),
     Gate(
         "iswap",
@@ -269,9 +269,9 @@ _ROWS = (
     Gate("rzx", 2, 1, _rotation("XZ"), _negated("rzx")),
     Gate("xx_plus_yy", 2, 2, _xx_yy(1, 2), _first_negated("xx_plus_yy")),
     Gate("xx_minus_yy", 2, 2, _xx_yy(0, 3), _first_negated("xx_minus_yy")),
-    Gate("ccx", 3, 0, _controlled(_x, 2), _self("ccx")),
+    Gate("ccx", 3, 0, controlled_matrix(_x, 2), _self("ccx")),
     Gate("ccz", 3, 0, _diagonal(1, 1, 1, 1, 1, 1, 1, -1), _self("ccz")),
-    Gate("cswap", 3, 0, _controlled(_swap), _self("cswap")),
+    Gate("cswap", 3, 0, controlled_matrix(_swap), _self("cswap")),
     Gate("rccx", 3, 0, _sparse(3, {(3, 7): -1j, (7, 3): 1j, (5, 5): -1}), _self("rccx")),
     Gate(
         "rcccx",
@@ -280,7 +280,7 @@ _ROWS = (
         _sparse(4, {(3, 3): 1j, (11, 11): -1j, (7, 15): 1, (15, 7): -1}),
         None,
     ),
-    Gate("c3sx", 4, 0, _controlled(_sx, 3), None),
+    Gate("c3sx", 4, 0, controlled_matrix(_sx, 3), None),
 )
 
 #: Every standard gate, by name.

@@ -74,7 +74,8 @@ def test_every_operator_and_function_means_what_python_means() -> None:
     for expression, wanted in [
         (a + b, u + v), (a - b, u - v), (a * b, u * v), (a / b, u / v), (a**b, u**v), (-a, -u),
         (abs(-a), u), (1 + a, 1 + u), (1 - a, 1 - u), (3 * a, 3 * u), (2 / a, 2 / u), (2**a, 2**u),
-        (expressions.sin(a), math.sin(u)), (expressions.cos(a), math.cos(u)), (expressions.exp(a), math.exp(u)),
+        (expressions.sin(a), math.sin(u)), (expressions.cos(a), math.cos(u)),
+        (expressions.exp(a), math.exp(u)),
         (expressions.call("tan", a), math.tan(u)), (expressions.call("asin", a), math.asin(u)),
         (expressions.call("acos", a), math.acos(u)), (expressions.call("atan", a), math.atan(u)),
         (expressions.call("log", a), math.log(u)), (expressions.call("sign", -a), -1.0),
@@ -92,6 +93,9 @@ def test_every_operator_and_function_means_what_python_means() -> None:
         (lambda: expressions.angle("x[0]"), "must be a real number or an expression"),
         (lambda: x[-1], r"Argument `index` of `x\[index\]` must be an integer of at least 0"),
         (lambda: w[1.5], "must be an integer of at least 0, but is 1.5"),
+        (lambda: expressions.Symbol("y", 0), "`vector` of a symbol must be 'x', .* but is 'y'"),
+        (lambda: expressions.Symbol("x", -1), r"`index` of `x\[index\]` must be .* but is -1"),
+        (lambda: expressions.from_json(["y", 0]), "`function` must be one of .* but is 'y'"),
         (
             lambda: expressions.call("sinh", x[0]),
             "Argument `function` must be one of .* but is 'sinh'",

@@ -1,8 +1,12 @@
 """Circuits as values: composition, counts, printing, JSON, and refusals."""
 
+import copy
 import math
+import os
+import pickle
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -74,6 +78,85 @@ def test_the_separable_twin_keeps_its_inputs_and_weights() -> None:
     assert (lone.ops, lone.num_weights) == ((), 1)
 
 
+def test_unused_weights_are_reported() -> None:
+    assert SEED.unused_weights == ()
+    circuit = Circuit(2, (Op("rx", 0, w[1]), Op("rzz", (0, 1), w[0] * w[3] + x[2])), num_weights=6)
+    assert circuit.unused_weights == (2, 4, 5)
+    twin = circuit.without_entanglement()
+    assert (twin.unused_weights, twin.num_weights, twin.num_inputs) == ((0, 2, 3, 4, 5), 6, 3)
+    assert (circuit + circuit).unused_weights == (2, 4, 5, 8, 10, 11)
+
+
+def test_additions_keep_what_no_gate_reads() -> None:
+    bare = Circuit(1, (), num_inputs=3, num_weights=2)
+    assert (bare + bare).num_weights == 4
+    assert bare.repeat(3).num_weights == 6
+    assert bare.shift_inputs(2).num_inputs == 5
+    assert bare.shift_weights(2).num_weights == 4
+    assert [str(op) for op in Circuit(1, (Op("rx", 0, w[1]),)).shift_weights(3).ops] == ["rx(w[4])"]
+    assert bare.power(-4) == bare == bare.inverse()
+
+
+def test_what_composition_makes_would_pass_every_check() -> None:
+    # Composition does not check gates again; a circuit made from scratch does.
+    base = SEED + Circuit(2, (Op("unitary", (1, 0), matrix=np.eye(4)[[0, 2, 1, 3]]),))
+    for made in (
+        base + base,
+        base.then(base, weights="shared"),
+        base.repeat(3),
+        base.repeat(np.int64(2), weights="shared"),
+        base.power(np.int64(-2)),
+        base.on([np.int64(2), 0], np.int64(4)),
+        base.shift_inputs(np.int64(1)),
+        base.shift_weights(np.int64(1)),
+        base.inverse(),
+        base.without_entanglement(),
+        base.controlled(np.int64(2)),
+    ):
+        again = Circuit(made.num_qubits, made.ops, made.num_inputs, made.num_weights)
+        assert again == made
+        assert hash(again) == hash(made)
+        assert Circuit.from_json(made.to_json()) == made
+
+
+def test_a_pickled_circuit_is_the_same_value_in_another_process() -> None:
+    # Python salts the hashes of strings anew in each process: a stored hash would be stale.
+    code = (
+        "import pickle, sys; from qnn_jax.circuits import zz_feature_map; "
+        "read = pickle.loads(bytes.fromhex(sys.argv[1])); made = zz_feature_map(2); "
+        "assert read == made and hash(read) == hash(made)"
+    )
+    circuit = zz_feature_map(2)
+    hash(circuit)
+    data = pickle.dumps(circuit).hex()
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    subprocess.run([sys.executable, "-c", code, data], check=True, env=environment)
+    assert copy.deepcopy(circuit) == circuit
+
+
+def test_large_circuits_are_made_hashed_and_compared_quickly() -> None:
+    def make() -> Circuit:
+        circuit = Circuit(20)
+        for _ in range(50):
+            circuit = circuit + zz_feature_map(20, 1, "linear") + real_amplitudes(20, 1)
+        return circuit
+
+    start = time.perf_counter()
+    circuit = make()
+    assert time.perf_counter() - start < 1  # 0.1 s; it was 1.1 s when every sum was checked again
+    assert (len(circuit.ops), circuit.num_weights) == (7800, 2000)
+    other = make()
+    hash(circuit), hash(other)
+    start = time.perf_counter()
+    for _ in range(1000):
+        hash(circuit)
+        assert circuit == circuit
+    assert time.perf_counter() - start < 0.1
+    start = time.perf_counter()
+    assert circuit == other
+    assert time.perf_counter() - start < 0.1
+
+
 def test_json_and_back_is_the_same_value() -> None:
     unitary = np.array([[0, 1j], [1, 0]])
     circuit = Circuit(
@@ -104,6 +187,16 @@ def test_printing_draws_the_circuit() -> None:
         (lambda: Op("hadamard", 0), "must be one of Qiskit's standard gates, but is 'hadamard'"),
         (lambda: Op("cxx", (0, 1)), "but is 'cxx'; did you mean .*cx"),
         (lambda: Op("measure", 0), "must be one of Qiskit's standard gates, but is 'measure'"),
+        (lambda: Op("measure", 0), "but is 'measure'; a circuit is unitary, .*: leave it out"),
+        (lambda: Op("reset", 0), "but is 'reset'; a circuit is unitary, .*: take a fresh qubit"),
+        (lambda: Op("delay", 0), "but is 'delay'; a circuit has no clock: leave it out"),
+        (lambda: Op("barrier", (0, 1)), "but is 'barrier'; a barrier does nothing: leave it out"),
+        (lambda: Op(3, 0), "must be one of Qiskit's standard gates, but is 3"),
+        (lambda: Op("h", 0.5), "`qubits` must hold integers of at least 0, but holds 0.5"),
+        (lambda: Op("h", None), "`qubits` must hold integers of at least 0, but holds None"),
+        (lambda: Op("h", "0"), "`qubits` must hold integers of at least 0, but holds '0'"),
+        (lambda: Op("rx", 0, 1j), "must be a real number or an expression .*, but is 1j"),
+        (lambda: Op("rx", 0, "x"), "must be a real number or an expression .*, but is 'x'"),
         (
             lambda: Op("cx", (0, 0)),
             r"`qubits` of gate `cx` must not repeat a qubit, but is \(0, 0\)",
@@ -120,16 +213,28 @@ def test_printing_draws_the_circuit() -> None:
         (lambda: Op("unitary", range(7), matrix=[]), "must name 1 to 6 qubits, but names 7"),
         (lambda: Circuit(1, (Op("h", 1),)), r"of gate `h` must be below 1, .* but is \(1,\)"),
         (lambda: Circuit(1, ("h",)), "`ops` must hold values of type Op, but holds 'h'"),
-        (lambda: Circuit(1, (Op("rx", 0, x[2]),), 2), r"`num_inputs` must be at least 3, .*x\[2\]"),
+        (
+            lambda: Circuit(1, (Op("rx", 0, x[2]),), 2),
+            r"`num_inputs` must be an integer of at least 3, .*x\[2\]",
+        ),
+        (lambda: Circuit(1, (), 1.5), "`num_inputs` must be an integer of at least 0, but is 1.5"),
+        (
+            lambda: Circuit(1, (), 0, -2),
+            "`num_weights` must be an integer of at least 0, but is -2",
+        ),
+        (lambda: Circuit(1, 5), "`ops` must be a sequence of Ops, but is 5"),
+        (lambda: Circuit(1, Op("h", 0)), "`ops` must be a sequence of Ops, but is Op"),
+        (lambda: SEED.then("h"), "Argument `other` must be a Circuit, but is 'h'"),
+        (lambda: SEED.on(1), r"`qubits` must name 2 different qubits, but is \(1,\)"),
+        (lambda: SEED.on([0, 2], 2), "`num_qubits` must be an integer of at least 3, but is 2"),
+        (lambda: SEED.shift_weights(-1), "`by` must be an integer of at least 0, but is -1"),
+        (lambda: SEED.repeat(2, weights="new"), "`weights` must be one of .* but is 'new'"),
         (lambda: SEED + Circuit(3), "Argument `other` must have 2 qubits, but has 3"),
         (lambda: SEED.then(SEED, weights="new"), r"`weights` must be one of .* but is 'new'"),
         (lambda: SEED.on([0]), r"`qubits` must name 2 different qubits, but is \(0,\)"),
         (lambda: SEED.on([1, 1]), r"`qubits` must name 2 different qubits, but is \(1, 1\)"),
         (lambda: SEED.repeat(-1), "`times` must be an integer of at least 0, but is -1"),
         (lambda: SEED.shift_inputs(-1), "`by` must be an integer of at least 0, but is -1"),
-        (lambda: zz_feature_map(1), "`num_qubits` must be an integer of at least 2, but is 1"),
-        (lambda: zz_feature_map(2, reps=0), "`reps` must be an integer of at least 1, but is 0"),
-        (lambda: real_amplitudes(2, entanglement="ring"), "`entanglement` must be one of .*'ring'"),
         (lambda: Circuit.from_json("[]"), "`text` must be JSON written by Circuit.to_json"),
         (lambda: Circuit.from_json("{"), "`text` must be JSON written by Circuit.to_json"),
         (lambda: observable("ZQ"), "must be labels of the letters I, X, Y and Z, but has 'ZQ'"),

@@ -1,0 +1,46 @@
+"""Checks that several constructors share; each refuses in one sentence."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from qnn_jax.errors import InputError
+
+
+def is_integer(value: object) -> bool:
+    """Is it an integer, numpy's included, and no bool?"""
+    if type(value) is int:  # the usual case; asking an abstract class is ten times slower
+        return True
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def at_least(name: str, value: int, least: int) -> int:
+    """Refuse what is no integer of at least `least`."""
+    if not is_integer(value) or value < least:
+        raise InputError(
+            f"Argument `{name}` must be an integer of at least {least}, but is {value!r}."
+        )
+    return int(value)
+
+
+def one_of(name: str, value: str, choices: Sequence[str]) -> str:
+    """Refuse what is none of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(
+            f"Argument `{name}` must be one of {', '.join(map(repr, choices))}, but is {value!r}."
+        )
+    return value
+
+
+def qubits_of(value: object) -> tuple[int, ...]:
+    """One qubit or several as a tuple of integers of at least 0."""
+    one = is_integer(value) or not isinstance(value, Iterable)
+    several: tuple[Any, ...] = (value,) if one else tuple(value)  # type: ignore[arg-type]
+    for qubit in several:
+        if not is_integer(qubit) or qubit < 0:
+            raise InputError(
+                f"Argument `qubits` must hold integers of at least 0, but holds {qubit!r}."
+            )
+    return tuple(int(qubit) for qubit in several)

@@ -1,0 +1,131 @@
+"""Encodings: inputs written into rotation angles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qnn_jax.circuits.angles import w, x
+from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.circuits.gates import GATES
+from qnn_jax.circuits.library.entanglement import BlockEntanglement, connections
+from qnn_jax.circuits.multiplexer import multiplexed
+from qnn_jax.errors import InputError
+
+
+def angle_encoding(num_qubits: int, rotation: str = "ry") -> Circuit:
+    """One rotation a qubit, by one input: no weights, a product state.
+
+    Args:
+        num_qubits: how many qubits and inputs.
+        rotation: the name of a one-qubit gate with one angle; after |0⟩, "rz" and "p" do nothing
+            that can be measured.
+
+    >>> print(angle_encoding(2))
+    q0: ─RY(x[0])─
+    q1: ─RY(x[1])─
+    """
+    at_least("num_qubits", num_qubits, 1)
+    _one_qubit_rotation("rotation", rotation)
+    return Circuit(num_qubits, tuple(Op(rotation, q, x[q]) for q in range(num_qubits)))
+
+
+def amplitude_encoding(num_qubits: int, phases: bool = False) -> Circuit:
+    r"""From |0…0⟩ to any state: the inputs are angles that a vector v of 2**n amplitudes gives.
+
+    A tree of multiplexed RY, from qubit n - 1 down to qubit 0. Level l has 2**l rotations on qubit
+    n - 1 - l. Let p be the number that qubits n - l, …, n - 1 hold (bit k is qubit n - l + k), and
+    v_{p,b} the amplitudes whose index begins with the bits of p and then b (index j is in Qiskit's
+    order, so bit q of j is qubit q). The branches at p have the angle
+
+    $$ α_{l,p} = 2\,\mathrm{atan2}(‖v_{p,1}‖, ‖v_{p,0}‖) $$
+
+    where a real v keeps its signs on the last level: atan2(v_{2p+1}, v_{2p}). The inputs are, with
+    the Gray code g(i) = i ^ (i >> 1), the Walsh transform
+
+    $$ x[2^l - 1 + i] = 2^{-l} \sum_p (-1)^{\mathrm{popcount}(p \& g(i))} α_{l,p}. $$
+
+    With `phases`, as many RZ in the same places follow, for v_j = |v_j| exp(iφ_j): their inputs
+    begin at x[2**n - 1] and are the same transform of
+
+    $$ α_{l,p} = \mathrm{mean}(φ_{p,1}) - \mathrm{mean}(φ_{p,0}), $$
+
+    and the last input, x[2**(n+1) - 2], is a global phase, the mean of all φ. The state is then v
+    exactly, divided by its norm.
+
+    Args:
+        num_qubits: n.
+        phases: False for real amplitudes, 2**n - 1 inputs; True for complex ones, 2**(n+1) - 1.
+
+    Reference: Möttönen et al., arXiv:quant-ph/0407010.
+
+    >>> print(amplitude_encoding(2))
+    q0: ─RY(x[1])─⊕─RY(x[2])─⊕─
+    q1: ─RY(x[0])─●──────────●─
+    """
+    at_least("num_qubits", num_qubits, 1)
+    ops: list[Op] = []
+    used = 0
+    for gate in ("ry", "rz") if phases else ("ry",):
+        for level in range(num_qubits):
+            target = num_qubits - 1 - level
+            angles = [x[used + i] for i in range(2**level)]
+            ops += multiplexed(gate, range(target + 1, num_qubits), target, angles)
+            used += 2**level
+    if phases:
+        ops.append(Op("global_phase", (), x[used]))
+    return Circuit(num_qubits, tuple(ops))
+
+
+def data_reuploading(
+    num_qubits: int,
+    num_inputs: int | None = None,
+    reps: int = 3,
+    rotations: Sequence[str] = ("rz", "ry", "rz"),
+    entanglement: BlockEntanglement = "linear",
+) -> Circuit:
+    """The inputs again in every layer, scaled and shifted by weights.
+
+    Rotation s of a layer, counted over its qubits and on each over `rotations`, turns by
+    w[2k] · x[s mod num_inputs] + w[2k + 1], where k counts the rotations of all layers: with three
+    inputs each qubit reads all three. Between layers, not after the last, CZ entangle.
+
+    Args:
+        num_qubits: how many qubits.
+        num_inputs: how many inputs, by default one a qubit; a layer must have room for all.
+        reps: how many layers.
+        rotations: names of one-qubit gates with one angle.
+        entanglement: a pattern's name, or pairs of qubits.
+
+    Reference: Pérez-Salinas et al., arXiv:1907.02085.
+
+    >>> print(data_reuploading(1, 2, reps=1, rotations=["ry", "rz"]))
+    q0: ─RY(w[0]*x[0] + w[1])─RZ(w[2]*x[1] + w[3])─
+    """
+    at_least("num_qubits", num_qubits, 1)
+    at_least("reps", reps, 1)
+    count = num_qubits if num_inputs is None else at_least("num_inputs", num_inputs, 1)
+    slots = [(q, _one_qubit_rotation("rotations", g)) for q in range(num_qubits) for g in rotations]
+    if count > len(slots):
+        raise InputError(
+            f"Argument `num_inputs` must be at most {len(slots)}, the rotations of one layer, but "
+            f"is {count}."
+        )
+    ops: list[Op] = []
+    for layer in range(reps):
+        if layer:
+            pairs = connections(num_qubits, 2, entanglement, layer - 1)
+            ops += [Op("cz", pair) for pair in pairs]
+        for s, (q, gate) in enumerate(slots):
+            k = 2 * (layer * len(slots) + s)
+            ops.append(Op(gate, q, w[k] * x[s % count] + w[k + 1]))
+    return Circuit(num_qubits, tuple(ops))
+
+
+def _one_qubit_rotation(name: str, gate: str) -> str:
+    row = GATES.get(gate) if isinstance(gate, str) else None
+    if row is None or (row.num_qubits, row.num_angles) != (1, 1):
+        raise InputError(
+            f"Argument `{name}` must name one-qubit gates with one angle, but names {gate!r}."
+        )
+    return gate
