@@ -23,10 +23,10 @@ bench: $(STAMP) ## Measure speed: ratios in one run, compile and steady state ap
 	@$(PYTHON) -m pipelines.bench $(ARGS)
 
 test: $(STAMP) ## Run the tests (minutes)
-	@$(PYTHON) -m pytest -m "not slow" $(ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
 
 test-all: $(STAMP) ## Run the tests and the slow proofs, also under Python 3.13
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## Check style and types
 	@$(VENV)/bin/ruff check .

@@ -64,7 +64,9 @@ def train() -> Examples:
 
 @pytest.fixture(scope="module")
 def both(train: Examples) -> tuple[Task, State, object]:
-    task = Task.of(members("hybrid", "classical"), TrainingConfig(epochs=3, batch_size=32), 256)
+    task = Task.of(
+        members("hybrid", "classical"), TrainingConfig(epochs=3, batch_size=32, flip=False), 256
+    )
     return (task, *trained(task, train, 3))
 
 
@@ -78,7 +80,7 @@ def test_both_members_learn(both) -> None:
 
 def test_a_member_trains_as_if_it_were_alone(both, train: Examples) -> None:
     _, state, _ = both
-    alone = Task.of(members("hybrid"), TrainingConfig(epochs=3, batch_size=32), 256)
+    alone = Task.of(members("hybrid"), TrainingConfig(epochs=3, batch_size=32, flip=False), 256)
     single, _ = trained(alone, train, 3)
     for together, by_itself in zip(
         jax.tree.leaves(state.params["hybrid"]),
@@ -103,7 +105,9 @@ def test_epochs_in_two_parts_give_the_same_bits(both, train: Examples) -> None:
 def test_the_second_epoch_does_not_compile_again(both, train: Examples) -> None:
     task, _, _ = both
     before = fit_epoch._cache_size()
-    again = Task.of(members("hybrid", "classical"), TrainingConfig(epochs=3, batch_size=32), 256)
+    again = Task.of(
+        members("hybrid", "classical"), TrainingConfig(epochs=3, batch_size=32, flip=False), 256
+    )
     assert again == task
     trained(again, train, 1)
     assert fit_epoch._cache_size() == before
@@ -114,7 +118,7 @@ def test_ten_classes_and_more_qubits_are_only_a_config() -> None:
     data = toy(600, num_classes=10)
     task = Task.of(
         {"hybrid": HybridClassifier(config, 10)},
-        TrainingConfig(epochs=12, batch_size=20, learning_rate=1e-2),
+        TrainingConfig(epochs=12, batch_size=20, learning_rate=1e-2, flip=False),
         600,
     )
     state, metrics = trained(task, data, 12)
