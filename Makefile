@@ -7,6 +7,13 @@ PYTHON := $(VENV)/bin/python
 UV := UV_PYTHON_DOWNLOADS=never $(VENV)/bin/uv
 STAMP := $(VENV)/.stamp
 
+# A PY that is named and is not the one .venv was built with rebuilds it.
+ifneq ($(origin PY),file)
+ifneq ($(PY),$(shell cat $(VENV)/.interpreter 2>/dev/null))
+$(shell rm -f $(STAMP))
+endif
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help setup train-fashion bench test test-all lint format lock clean
 
@@ -55,8 +62,9 @@ $(STAMP): requirements.lock pyproject.toml
 	    echo "Error: JAX has no packages for this machine; use Linux, macOS on Apple silicon, or WSL on Windows" >&2; exit 2; }
 	@echo "Setting up $(VENV) (once, about half a minute and 1 GB) …" >&2
 	@$(PY) -m venv --clear $(VENV)
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	@$(UV) pip install --quiet --python $(PYTHON) --require-hashes --requirements requirements.lock
 	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
 	@$(PYTHON) -c 'import matplotlib.font_manager'
+	@echo '$(PY)' > $(VENV)/.interpreter
 	@touch $@

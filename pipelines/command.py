@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -25,7 +28,20 @@ def parse(
         elif word == "--preset" and position + 1 < len(arguments):
             chosen = arguments[position + 1]
     # An unknown preset is left to tyro, which names the choices.
-    return tyro.cli(config_type, default=presets.get(chosen, presets["default"]), args=arguments)
+    default = presets.get(chosen, presets["default"])
+    return tyro.cli(config_type, default=default, args=arguments, prog=program())
+
+
+def program() -> str:
+    """How this command is called: `python -m pipelines.train_fashion`."""
+    return f"python -m pipelines.{Path(sys.argv[0]).stem}"
+
+
+def again() -> str:
+    """This command with all its flags, to be pasted into a shell in this folder."""
+    python = os.path.relpath(sys.executable)
+    python = sys.executable if python.startswith("..") else python
+    return shlex.join([python, "-m", f"pipelines.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
 
 
 def run(main: Callable[[], int]) -> None:
@@ -39,6 +55,9 @@ def run(main: Callable[[], int]) -> None:
         print(f"Stopped: {error}", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
-        print("Stopped; nothing was being trained yet.", file=sys.stderr)
+        print(
+            f"Stopped. Every finished epoch is saved; this goes on from there:\n  {again()}",
+            file=sys.stderr,
+        )
         status = 130
     sys.exit(status)

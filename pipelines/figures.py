@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from qnn_jax.circuits import Circuit
 from qnn_jax.circuits.drawing import columns, symbol
 from qnn_jax.models import HybridClassifier
-from qnn_jax.runs import RunDirectory
+from qnn_jax.runs import RunDirectory, write_bytes_atomic
 from qnn_jax.training import Examples, in_batches
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _HYBRID, _TWIN = "hybrid", "classical_twin"
 _COLORS = {_HYBRID: "#5b3fd6", _TWIN: "#e08a1e"}
 _CLASSES = ("#2166ac", "#b2182b", *(f"C{k}" for k in range(10)))
 _MOST_MISTAKES = 24
+_MOST_CIRCLES = 200
 _GRID = 101  # points along each side of the plane
 
 
@@ -69,7 +71,9 @@ def draw_all(
         ("circuit", circuit_picture(model.config.circuit()), "The circuit."),
     ):
         path = run.figures / f"{name}.png"
-        figure.savefig(path, dpi=110, bbox_inches="tight")
+        png = BytesIO()
+        figure.savefig(png, format="png", dpi=110, bbox_inches="tight")
+        write_bytes_atomic(path, png.getvalue())
         drawn.append(Picture(path, caption))
     return drawn
 
@@ -130,7 +134,7 @@ def plane(
     axes = figure.subplots()
     extent = (first[0], first[-1], second[0], second[-1])
     if logits.shape[1] == 1:
-        share = 1 / (1 + np.exp(-logits.reshape(_GRID, _GRID)))
+        share = np.exp(-np.logaddexp(0, -logits.reshape(_GRID, _GRID)))
         image = axes.imshow(
             share, origin="lower", extent=extent, cmap="RdBu_r", vmin=0, vmax=1, aspect="auto"
         )
@@ -163,9 +167,10 @@ def plane(
             label=f"{name} ({len(chosen)})",
         )
     wrong = features[predicted != labels]
+    shown = wrong if len(wrong) <= _MOST_CIRCLES else wrong[:0]  # more would hide the picture
     axes.scatter(
-        wrong[:, 0],
-        wrong[:, 1],
+        shown[:, 0],
+        shown[:, 1],
         s=36,
         facecolors="none",
         edgecolors="black",

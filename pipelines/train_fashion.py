@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 import tyro
 
 from pipelines import command
-from qnn_jax.configs import ModelConfig, TrainingConfig, check_training
+from qnn_jax.configs import ModelConfig, TrainingConfig, check_model, check_training
 from qnn_jax.errors import InputError
 
 Preset = Literal["default", "slides", "notebook"]
@@ -76,17 +76,19 @@ PRESETS: Mapping[Preset, FashionConfig] = {
     ),
 }
 # These say where and whether, not what: a run goes on under other values of them.
-NOT_OF_THE_RUN = ("resume", "results_dir", "data_dir", "manual_dir", "run")
+NOT_OF_THE_RUN = ("run", "data_dir", "manual_dir")
 
 
 def check(config: FashionConfig) -> tuple[int, ...]:
     """Everything that can be refused before JAX loads; the numbers of the classes."""
     from qnn_jax.data import FASHION_MNIST, class_numbers
+    from qnn_jax.runs import check_name
 
     names = FASHION_MNIST.class_names
     given = tuple(names) if [c.lower() for c in config.classes] == ["all"] else config.classes
     numbers = class_numbers(given, names)
-    config.model.circuit()  # refuses what cannot be built
+    check_name(config.run)
+    check_model(config.model)
     if config.training.loss == "mse" and len(numbers) > 2:
         raise InputError(
             f"Argument `--loss` must be cross-entropy for more than two classes, but is mse and "
@@ -99,7 +101,19 @@ def check(config: FashionConfig) -> tuple[int, ...]:
     ):
         if value < 0:
             raise InputError(f"Argument `{flag}` must be at least 0, but is {value}.")
-    check_training(config.training, config.train_images or 60_000)
+    available = FASHION_MNIST.train_count // len(names) * len(numbers) - config.validation_images
+    if available < 1:
+        raise InputError(
+            f"Argument `--validation-images` must be below {available + config.validation_images}, "
+            "the number of images to train and validate on, but is "
+            f"{config.validation_images}."
+        )
+    if config.train_images > available:
+        raise InputError(
+            f"Argument `--train-images` must be at most {available}, what --validation-images "
+            f"leaves, but is {config.train_images}."
+        )
+    check_training(config.training, config.train_images or available)
     return numbers
 
 
@@ -112,7 +126,7 @@ def main(argv: list[str] | None = None) -> int:
     }
     from pipelines.training_run import train
 
-    return train(config, classes, as_json)
+    return train(config, classes, as_json, NOT_OF_THE_RUN)
 
 
 if __name__ == "__main__":

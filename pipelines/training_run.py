@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +18,7 @@ import optax
 import psutil
 
 import qnn_jax
+from pipelines import command
 from qnn_jax.data import ImageDataset, load_fashion_mnist, progress_bar
 from qnn_jax.errors import InputError, TrainingFailedError
 from qnn_jax.models import HybridClassifier, count_parameters, twin_width
@@ -31,6 +32,7 @@ from qnn_jax.runs import (
     write_npz_atomic,
 )
 from qnn_jax.training import (
+    EpochMetrics,
     Examples,
     State,
     Task,
@@ -73,7 +75,12 @@ class Outcome(NamedTuple):
     interval: tuple[float, float]
 
 
-def train(config: FashionConfig, classes: tuple[int, ...], config_json: Mapping[str, Any]) -> int:
+def train(
+    config: FashionConfig,
+    classes: tuple[int, ...],
+    config_json: Mapping[str, Any],
+    not_of_the_run: Sequence[str],
+) -> int:
     """Train, evaluate once on the test images, write the run's directory; the exit status."""
     started = psutil.Process().create_time()
     with progress_bar() as progress:
@@ -81,7 +88,6 @@ def train(config: FashionConfig, classes: tuple[int, ...], config_json: Mapping[
     splits = split(dataset, config.seed, config.validation_images, config.train_images)
     train_count = splits.train.labels.size
     check_training(config.training, train_count)
-    not_of_the_run = ("data_dir", "manual_dir")
     with RunDirectory.open(
         config.results_dir, config.run, config_json, config.resume, not_of_the_run
     ) as run:
@@ -126,7 +132,7 @@ def train(config: FashionConfig, classes: tuple[int, ...], config_json: Mapping[
                 metrics = jax.tree.map(np.asarray, metrics)
                 epoch_seconds.append(time.monotonic() - epoch_started)
                 for name in members:
-                    _stop_at_nan(name, metrics.losses[name], epoch, task.steps, schedule, run)
+                    _stop_at_nan(name, metrics, epoch, task.steps, schedule, run)
                 row: dict[str, Any] = {
                     name: {
                         "loss": metrics.losses[name].mean(),
@@ -151,7 +157,7 @@ def train(config: FashionConfig, classes: tuple[int, ...], config_json: Mapping[
                 if stop.requested:
                     print(
                         f"Saved epoch {epoch + 1} of {config.training.epochs}; the same command "
-                        f"goes on from there:\n  {_command_line()}"
+                        f"goes on from there:\n  {command.again()}"
                     )
                     return stop.exit_code
 
@@ -275,28 +281,33 @@ def _last(run: RunDirectory, metric: str) -> float | None:
 
 def _stop_at_nan(
     name: str,
-    losses: np.ndarray,
+    metrics: EpochMetrics,
     epoch: int,
     steps: int,
     schedule: optax.Schedule,
     run: RunDirectory,
 ) -> None:
+    """End the run, before anything of the epoch is saved, if a number is not finite any more."""
+    losses = metrics.losses[name]
     bad = np.flatnonzero(~np.isfinite(losses))
-    if not bad.size:
+    if bad.size:
+        step, what = int(bad[0]), f"loss of {name} became {losses[bad[0]]}"
+    elif not metrics.finite[name] or np.isinf(metrics.validation_loss[name]):
+        step, what = steps - 1, f"parameters of {name} grew beyond all bounds"
+    else:
         return
-    step = epoch * steps + int(bad[0])
     latest = checkpoints.latest(run.checkpoints)
     kept = f"the last good checkpoint is {latest}" if latest else "no epoch was finished before"
     raise TrainingFailedError(
-        f"The loss of {name} became {losses[bad[0]]} at step {int(bad[0]) + 1} of epoch "
-        f"{epoch + 1} (learning rate {float(schedule(step)):.3g}); {kept}; train with a lower "
+        f"The {what} at step {step + 1} of epoch {epoch + 1} (learning rate "
+        f"{float(schedule(epoch * steps + step)):.3g}); {kept}; train with a lower "
         "--learning-rate under another --run name."
     )
 
 
 def _manifest(config: FashionConfig, dataset: ImageDataset) -> dict[str, Any]:
     return {
-        "command": _command_line(),
+        "command": command.again(),
         "seed": config.seed,
         "data": {"name": dataset.name, "sha256": dataset.checksum},
         "versions": {
@@ -311,10 +322,6 @@ def _manifest(config: FashionConfig, dataset: ImageDataset) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
-
-
-def _command_line() -> str:
-    return " ".join(["python -m pipelines.train_fashion", *sys.argv[1:]])
 
 
 def _warn_of_other_versions(path: Path, manifest: dict[str, Any]) -> None:
@@ -374,12 +381,13 @@ def _introduce(
 
 def _epoch_line(epoch: int, epochs: int, row: Mapping[str, Any], seconds: list[float]) -> str:
     hybrid = row[HYBRID]
-    twin = f"   twin {row[TWIN]['validation_accuracy']:.4f}" if TWIN in row else ""
+    twin = f" (twin {row[TWIN]['validation_accuracy']:.4f})" if TWIN in row else ""
+    validated = f"validation {hybrid['validation_accuracy']:.4f}{twin}   "
+    validated = validated if np.isfinite(hybrid["validation_accuracy"]) else ""
     left = (epochs - epoch - 1) * float(np.median(seconds[-5:]))
     return (
         f"epoch {epoch + 1:>{len(str(epochs))}}/{epochs}   loss {hybrid['loss']:.4f}   "
-        f"train {hybrid['accuracy']:.4f}   validation {hybrid['validation_accuracy']:.4f}{twin}   "
-        f"{seconds[-1]:.2f} s   {left:.0f} s left"
+        f"train {hybrid['accuracy']:.4f}   {validated}{seconds[-1]:.2f} s   {left:.0f} s left"
     )
 
 

@@ -110,7 +110,49 @@ def check_training(config: TrainingConfig, train_count: int) -> None:
         )
     if config.epochs < 0:
         raise InputError(f"Argument `--epochs` must be at least 0, but is {config.epochs}.")
-    if not config.learning_rate > 0:
+    if not 0 < config.learning_rate < math.inf:
         raise InputError(
-            f"Argument `--learning-rate` must be above 0, but is {config.learning_rate}."
+            f"Argument `--learning-rate` must be above 0 and finite, but is {config.learning_rate}."
         )
+    if not 0 <= config.weight_decay < math.inf:
+        raise InputError(
+            f"Argument `--weight-decay` must be at least 0, but is {config.weight_decay}."
+        )
+    if not 0 <= config.label_smoothing < 1:
+        raise InputError(
+            f"Argument `--label-smoothing` must be at least 0 and below 1, but is "
+            f"{config.label_smoothing}."
+        )
+    if config.label_smoothing and config.loss == "mse":
+        raise InputError(
+            "Argument `--label-smoothing` must be 0 with --loss mse, but is "
+            f"{config.label_smoothing}."
+        )
+    if not 0 <= config.shift <= 14:
+        raise InputError(
+            f"Argument `--shift` must be between 0 and 14 pixels, but is {config.shift}."
+        )
+
+
+def check_model(config: ModelConfig) -> None:
+    """Refuse what cannot be built, in one sentence."""
+    config.circuit()
+    for name, sizes in (("channels", config.channels), ("hidden", config.hidden)):
+        if any(size < 1 for size in sizes):
+            raise InputError(
+                f"Argument `--model.{name}` must hold integers of at least 1, but is {sizes}."
+            )
+    if not 0 <= config.dropout < 1:
+        raise InputError(
+            f"Argument `--model.dropout` must be at least 0 and below 1, but is {config.dropout}."
+        )
+    if len(config.channels) > 2:
+        raise InputError(
+            "Argument `--model.channels` must name at most 2 convolutions, after which 28 pixels "
+            f"are 4, but is {config.channels}."
+        )
+    for name in ("feature_scale", "feature_gain", "weight_bound"):
+        value = getattr(config, name)
+        if not 0 < value < math.inf:
+            flag = name.replace("_", "-")
+            raise InputError(f"Argument `--model.{flag}` must be above 0, but is {value}.")

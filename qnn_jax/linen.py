@@ -38,6 +38,11 @@ class QuantumLayer(nn.Module):
     executor: Executor = exact
     weight_init: Callable[..., Any] = uniform_angles
 
+    def __post_init__(self) -> None:
+        # Values compared by value, so that the module can be a static argument of jit.
+        self.observables = observables_on(self.circuit.num_qubits, self.observables)
+        super().__post_init__()
+
     @nn.compact
     def __call__(self, inputs: Float[Array, "*batch inputs"]) -> Float[Array, "*batch observables"]:
         """Expectation values, shape (..., observables), of features of shape (..., inputs)."""

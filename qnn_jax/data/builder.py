@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds  # type: ignore[import-untyped]
-from array_record.python.array_record_module import (  # type: ignore[import-untyped]
+import tensorflow_datasets as tfds
+from array_record.python.array_record_module import (
     ArrayRecordWriter,
 )
-from tensorflow_datasets.core.utils import tqdm_utils  # type: ignore[import-untyped]
+from tensorflow_datasets.core.utils import tqdm_utils
 from tensorflow_datasets.proto import tf_example_pb2
 
 from qnn_jax.data.idx import Uint8Array

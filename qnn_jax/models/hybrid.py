@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from qnn_jax.configs import ModelConfig
+from qnn_jax.executor import Executor, exact
 from qnn_jax.initializers import uniform
 from qnn_jax.linen import QuantumLayer
 from qnn_jax.models.convolution import ConvPool
@@ -58,28 +59,45 @@ class Encoder(nn.Module):
 class ClassicalMiddle(nn.Module):
     """The circuit's classical twin: Dense → tanh → Dense without biases, of nearly equal size."""
 
+    config: ModelConfig
     num_outputs: int
-    num_weights: int
 
     @nn.compact
     def __call__(self, features: Float[Array, "batch features"]) -> Float[Array, "batch outputs"]:
         """Outputs in the place of the circuit's expectation values."""
-        width = twin_width(features.shape[-1], self.num_outputs, self.num_weights)
+        config = self.config
+        if config.bound == "tanh":
+            # The centre suits the circuit; a tanh without bias would be saturated there.
+            features = (features - config.feature_center) / config.feature_scale
+        width = twin_width(features.shape[-1], self.num_outputs, config.circuit().num_weights)
         hidden = jnp.tanh(nn.Dense(width, use_bias=False)(features))
         return nn.Dense(self.num_outputs, use_bias=False)(hidden)
 
 
 def twin_width(num_features: int, num_outputs: int, num_weights: int) -> int:
-    """The hidden width whose weights come nearest to `num_weights`: 2 for the seed's 6 weights."""
-    return max(1, round(num_weights / (num_features + num_outputs)))
+    """The hidden width whose weights come nearest to `num_weights`: 2 for the seed's 6 weights.
+
+    Never narrower than both sides, since a bottleneck would cripple the twin: where a circuit has
+    few weights for its size, the twin is the larger of the two.
+    """
+    nearest = round(num_weights / (num_features + num_outputs))
+    return max(nearest, min(num_features, num_outputs))
 
 
 class HybridClassifier(nn.Module):
-    """Images to logits; two classes have one logit, positive for class 1."""
+    """Images to logits; two classes have one logit, positive for class 1.
+
+    Attributes:
+        config: the shape of the network.
+        num_classes: at least 2.
+        middle: what stands between encoder and head.
+        executor: where the circuit runs; a trained model is evaluated elsewhere by another one.
+    """
 
     config: ModelConfig
     num_classes: int
     middle: Middle = "quantum"
+    executor: Executor = exact
 
     def setup(self) -> None:
         """Name the three parts, so that parameters read encoder/…, middle/…, head/…."""
@@ -88,9 +106,10 @@ class HybridClassifier(nn.Module):
         labels = config.labels(self.num_classes)
         self.encoder = Encoder(config)
         if self.middle == "quantum":
-            self.quantum = QuantumLayer(circuit, labels, weight_init=uniform(config.weight_bound))
+            init = uniform(config.weight_bound)
+            self.quantum = QuantumLayer(circuit, labels, self.executor, init)
         elif self.middle == "classical":
-            self.classical = ClassicalMiddle(len(labels), circuit.num_weights)
+            self.classical = ClassicalMiddle(config, len(labels))
         binary = self.num_classes == 2
         self.head = nn.Dense(
             1 if binary else self.num_classes,

@@ -1,7 +1,7 @@
 """A run is a directory: atomic, locked, resumable bit for bit after kill -9. Imports no JAX."""
 
 from qnn_jax.runs import checkpoints
-from qnn_jax.runs.directory import RunDirectory, differences
+from qnn_jax.runs.directory import RunDirectory, check_name, differences
 from qnn_jax.runs.files import (
     read_json,
     read_npz,
@@ -14,6 +14,7 @@ from qnn_jax.runs.signals import GracefulStop
 __all__ = [
     "GracefulStop",
     "RunDirectory",
+    "check_name",
     "checkpoints",
     "differences",
     "read_json",

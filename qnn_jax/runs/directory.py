@@ -81,12 +81,16 @@ class RunDirectory:
             earlier = read_json(path / "config.json", _OTHER_RUN) if goes_on else None
             summary = read_json(path / "summary.json") if goes_on else None
             if differing := differences(wanted if earlier is None else earlier, wanted, may_change):
-                raise InputError(
-                    f"Run {path} has another configuration ({'; '.join(differing)}): {_OTHER_RUN}."
-                )
+                # Before its first checkpoint a run has nothing that another one could spoil.
+                if summary is not None or checkpoints.epochs(path / "checkpoints"):
+                    raise InputError(
+                        f"Run {path} has another configuration ({'; '.join(differing)}): "
+                        f"{_OTHER_RUN}."
+                    )
+                goes_on = False
             # All checks have passed: files change from here on.
             torn = (*path.glob(".*.tmp"), *path.glob("checkpoints/.*.tmp"))
-            for file in (*torn, *([] if resume else _outcomes(path))):
+            for file in (*torn, *([] if goes_on else _outcomes(path))):
                 remove(file)
             if earlier != wanted:
                 write_json_atomic(path / "config.json", wanted)
@@ -207,12 +211,17 @@ def differences(
     return found
 
 
-def _run_path(results_dir: Path, name: str) -> Path:
+def check_name(name: str) -> None:
+    """Refuse what cannot name a run: raises InputError."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise InputError(
             "Argument `--run` must be 1 to 100 letters, digits, dots, dashes or underscores with "
             f"a letter or digit first, but is {name!r}."
         )
+
+
+def _run_path(results_dir: Path, name: str) -> Path:
+    check_name(name)
     return results_dir / name
 
 
@@ -256,4 +265,5 @@ def _outcomes(path: Path) -> list[Path]:
         *checkpoints.epochs(path / "checkpoints").values(),
         path / "metrics.jsonl",
         path / "manifest.json",
+        path / "report.html",
     ]

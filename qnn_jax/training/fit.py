@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from qnn_jax.configs import TrainingConfig, check_training
 
 # What fold_in numbers stand for, so that no two random draws share a key.
-_INIT, _ORDER, _DROPOUT, _SHIFT, _FLIP = range(5)
+_INIT, _EPOCHS, _ORDER, _DROPOUT, _SHIFT, _FLIP, _STEPS = range(7)
 #: Images that are evaluated at once; more only costs memory.
 _EVALUATION_BATCH = 500
 
@@ -48,6 +48,7 @@ class EpochMetrics(NamedTuple):
         gradient_norm: mean over the steps.
         validation_loss: after the epoch.
         validation_accuracy: after the epoch.
+        finite: whether every parameter is a finite number after the epoch.
     """
 
     losses: dict[str, Float[Array, " steps"]]
@@ -55,6 +56,7 @@ class EpochMetrics(NamedTuple):
     gradient_norm: dict[str, Float[Array, ""]]
     validation_loss: dict[str, Float[Array, ""]]
     validation_accuracy: dict[str, Float[Array, ""]]
+    finite: dict[str, Bool[Array, ""]]
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,15 @@ class Task:
         )
 
     def optimizer(self) -> optax.GradientTransformation:
-        """Adam with the schedule, and decoupled weight decay where it is asked for."""
-        return optax.adamw(self.schedule(), weight_decay=self.config.weight_decay)
+        """Adam with the schedule, and decoupled weight decay of the kernels.
+
+        Biases are not decayed, nor are circuit weights: an angle has no size, only a direction.
+        """
+
+        def kernels(params: Any) -> Any:
+            return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+        return optax.adamw(self.schedule(), weight_decay=self.config.weight_decay, mask=kernels)
 
 
 @functools.partial(jax.jit, static_argnames="task")
@@ -131,13 +140,14 @@ def fit_epoch(
         validation: images to evaluate on after the epoch; there may be none.
     """
     config, optimizer = task.config, task.optimizer()
-    epoch_key = jax.random.fold_in(key, epoch + 1)
+    epoch_key = jax.random.fold_in(jax.random.fold_in(key, _EPOCHS), epoch)
+    steps_key = jax.random.fold_in(epoch_key, _STEPS)
     order = jax.random.permutation(jax.random.fold_in(epoch_key, _ORDER), train.labels.size)
     batches = order[: task.steps * config.batch_size].reshape(task.steps, config.batch_size)
 
     def step(state: State, at: tuple[Array, Array]) -> tuple[State, Any]:
         indices, number = at
-        step_key = jax.random.fold_in(epoch_key, number + 16)
+        step_key = jax.random.fold_in(steps_key, number)
         images = augment(step_key, train.images[indices], config.shift, config.flip)
         labels = train.labels[indices]
 
@@ -169,8 +179,13 @@ def fit_epoch(
         jax.tree.map(jnp.mean, norms),
         {name: value[0] for name, value in values.items()},
         {name: value[1] for name, value in values.items()},
+        {name: _all_finite(state.params[name]) for name, _ in task.members},
     )
     return state, metrics
+
+
+def _all_finite(tree: Any) -> Bool[Array, ""]:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def evaluate(

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from pipelines.train_fashion import PRESETS
+from qnn_jax import InputError
+from qnn_jax.configs import check_model
+from qnn_jax.executor import Expectations
 from qnn_jax.models import HybridClassifier, ModelConfig, count_parameters, twin_width
 
 KEY = jax.random.key(0)
@@ -62,7 +65,8 @@ def test_the_twin_of_the_seeds_circuit_has_its_six_weights() -> None:
         n: s for n, s in SLIDES.items() if n != "quantum/weights"
     }
     assert twin_width(2, 1, 6) == 2
-    assert twin_width(4, 10, 12) == 1
+    assert twin_width(4, 10, 12) == 4  # never a bottleneck, though the circuit has 12 weights
+    assert twin_width(2, 1, 60) == 20
 
 
 def test_parameters_are_counted_by_kind() -> None:
@@ -90,6 +94,32 @@ def test_encode_then_decide_is_the_model() -> None:
         assert features.shape == (5, 2)
         logits = model.apply(params, features, method="decide")
         assert np.array_equal(logits, model.apply(params, IMAGES))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"channels": (2, 0)}, r"`--model.channels` must hold integers of at least 1"),
+        ({"channels": (2, 2, 2)}, r"`--model.channels` must name at most 2 convolutions"),
+        ({"hidden": (0,)}, r"`--model.hidden` must hold integers of at least 1, but is \(0,\)"),
+        ({"dropout": 1.0}, "`--model.dropout` must be at least 0 and below 1, but is 1.0"),
+        ({"feature_scale": 0.0}, "`--model.feature-scale` must be above 0, but is 0.0"),
+        ({"num_qubits": 1}, "`num_qubits` must be an integer of at least 2, but is 1"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(changes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_model(ModelConfig(**changes))
+
+
+def test_another_executor_is_handed_through() -> None:
+    def constant(circuit, observables, inputs, weights, key=None) -> Expectations:
+        values = jnp.full((len(inputs), len(observables)), 0.25)
+        return Expectations(values, jnp.zeros_like(values))
+
+    params = HybridClassifier(ModelConfig(), 2).init(KEY, IMAGES)
+    logits = HybridClassifier(ModelConfig(), 2, executor=constant).apply(params, IMAGES)
+    np.testing.assert_allclose(logits, 0.25 * 4.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -249,6 +249,19 @@ def test_a_loss_that_explodes_stops_the_run(tmp_path: Path, data_dir: Path) -> N
     assert not (tmp_path / "fashion" / "summary.json").exists()
 
 
+def test_parameters_that_explode_in_an_epochs_last_step_stop_it_too(
+    tmp_path: Path, data_dir: Path
+) -> None:
+    # One step an epoch: its loss is still that of the initial parameters.
+    done = run(
+        "--epochs", 2, "--train-images", 300, "--batch-size", 300, "--schedule", "constant",
+        "--learning-rate", 1e37, "--results-dir", tmp_path, "--data-dir", data_dir,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "grew beyond all bounds at step 1 of epoch 1" in done.stderr
+    assert not checkpoints.epochs(tmp_path / "fashion" / "checkpoints")
+
+
 def test_no_epochs_is_evaluation_only(tmp_path: Path, data_dir: Path) -> None:
     done = run("--epochs", 0, *SMALL, "--results-dir", tmp_path, "--data-dir", data_dir)
     assert done.returncode == 0, done.stderr
@@ -281,6 +294,13 @@ BAD = [
     (("--model.num-qubits", 1), "Argument `num_qubits` must be an integer of at least 2"),
     (("--model.entanglement", "ring"), "Argument `entanglement` must be one of"),
     (("--loss", "mse", "--classes", "all"), "Argument `--loss` must be cross-entropy"),
+    (("--batch-size", 20_000), "`--batch-size` must be between 1 and 11000"),
+    (("--validation-images", 12_000), "`--validation-images` must be below 12000"),
+    (("--train-images", 11_500), "`--train-images` must be at most 11000"),
+    (("--run", "../x"), "Argument `--run` must be"),
+    (("--shift", -1), "Argument `--shift` must be between 0 and 14"),
+    (("--model.channels", 0), "Argument `--model.channels` must hold integers of at least 1"),
+    (("--model.dropout", 1.5), "Argument `--model.dropout` must be at least 0 and below 1"),
 ]
 
 
@@ -298,10 +318,8 @@ def test_bad_flags_are_answered_before_jax_loads(flags, words: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--batch-size", 20_000), "`--batch-size` must be between 1 and 11000"),
-        (("--validation-images", 12_000), "`--validation-images` must be below 12000"),
-        (("--train-images", 11_500), "`--train-images` must be between 2 and"),
-        (("--run", "../x"), "Argument `--run` must be"),
+        (("--train-images", 10_990), "`--train-images` must be between 2 and"),
+        (("--train-images", 64, "--manual-dir", "/nowhere"), "/nowhere"),
     ],
 )
 def test_what_only_the_data_can_tell_is_one_sentence_too(

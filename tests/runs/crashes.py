@@ -124,7 +124,7 @@ def start_over_at_every_line(folder):
         was_killed = killed(
             lambda: RunDirectory.open(work, "run", new, resume=False), at_line=before + after + 1
         )
-        try:
+        if json.loads((work / "run" / "config.json").read_text()) == old:
             with RunDirectory.open(work, "run", old, resume_may_change=["epochs"]) as run:
                 before += 1
                 latest = checkpoints.latest(run.checkpoints)
@@ -132,9 +132,7 @@ def start_over_at_every_line(folder):
                 assert not run.fresh
                 assert {row["epoch"] for row in run.read_metrics()} >= set(range(1, epochs + 1))
                 assert not run.finished or (run.path / "weights.npz").exists()
-        except InputError as error:
-            if "another configuration" not in str(error):
-                raise
+        else:
             after += 1
             with RunDirectory.open(work, "run", new) as run:
                 assert not run.finished

@@ -204,6 +204,15 @@ def test_starting_over_removes_what_is_ours_and_nothing_else(tmp_path):
     assert left == {*theirs, ".lock", "config.json"}
 
 
+def test_a_run_without_a_checkpoint_may_be_configured_anew(tmp_path):
+    with reopen(tmp_path) as run:
+        run.append_metrics(1, {"loss": 1.0})
+    with reopen(tmp_path, {**CONFIG, "rate": 0.3}) as again:
+        assert again.fresh
+        assert again.config["rate"] == 0.3
+        assert again.read_metrics() == []
+
+
 def test_starting_over_is_refused_while_another_process_trains(tmp_path):
     path = finished_run(tmp_path)
     with RunDirectory.existing(tmp_path, "run"), pytest.raises(InputError, match="in use by"):
@@ -333,7 +342,8 @@ def test_bad_input_is_answered_without_jax(tmp_path):
 import sys
 from pathlib import Path
 from qnn_jax.runs import RunDirectory
-with RunDirectory.open(Path(sys.argv[1]), "run", {}): pass
+with RunDirectory.open(Path(sys.argv[1]), "run", {}) as run: run.checkpoints.mkdir()
+(run.checkpoints / "epoch-000001.npz").touch()
 try: RunDirectory.open(Path(sys.argv[1]), "run", {"a": 1})
 except ValueError as error: print(error)
 print("jax" in sys.modules)
