@@ -58,8 +58,11 @@ def kernel_matrix(
                 f"Argument `{name}` must have shape (samples, {circuit.num_inputs}), "
                 f"but has shape {jnp.shape(samples)}."
             )
-    states = jax.vmap(lambda inputs: statevector(circuit, inputs, weights))
-    products = jnp.conj(states(jnp.asarray(left))) @ states(jnp.asarray(right)).T
+
+    def states(samples: Float[Array, "samples inputs"]) -> Complex[Array, "samples amplitudes"]:
+        return jax.vmap(lambda inputs: statevector(circuit, inputs, weights))(jnp.asarray(samples))
+
+    products = states(left).conj() @ states(right).T
     return jnp.square(products.real) + jnp.square(products.imag)
 
 
