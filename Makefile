@@ -44,10 +44,13 @@ format: $(STAMP) ## Put the code into shape
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-lock: $(STAMP) ## Resolve requirements.lock anew from pyproject.toml
+lock: $(STAMP) ## Resolve the locks anew, ours and the peers'
 	@$(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	    --extra pipelines --group dev --no-annotate --no-header --upgrade --quiet \
 	    --output-file requirements.lock
+	@$(PYTHON) -m pipelines.benchmarks.peers | $(UV) pip compile - --universal \
+	    --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \
+	    --output-file requirements-peers.lock
 
 clean: ## Remove the environment and all caches; results stay
 	rm -rf $(VENV) .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -1,6 +1,7 @@
 """Measure speed: ratios from one run, compile and steady state apart.
 
     make bench
+    make bench ARGS="--only simulator --full"
 
 Everything that is compared runs in turn within the same minutes, round after round, and what is
 reported is the median over the rounds: seconds depend on the machine and on who else uses it,
@@ -10,29 +11,33 @@ ratios much less.
 from __future__ import annotations
 
 import dataclasses
-import platform
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Literal
 
 import tyro
 
 from pipelines import command
 from qnn_jax.errors import InputError
 
-if TYPE_CHECKING:
-    import flax.linen as nn
-
 
 @dataclasses.dataclass(frozen=True)
 class BenchConfig:
     """Measure speed against peers, in one run."""
 
+    only: Literal["training", "simulator"] | None = None
+    """One of the two tables; default: both."""
+    full: bool = False
+    """Every cell of the simulator's table (hours), not the part that takes ten minutes."""
+    peers: bool = True
+    """Build .bench with other simulators and measure them too; else ours alone."""
     rounds: int = 7
     """Rounds of which the median is taken."""
+    cap_seconds: float = 60.0
+    """What an engine may take for one cell of the simulator's table, compilation included."""
+    minutes: float = 8.0
+    """When the simulator's table ends, unless --full: later cells are marked as not run."""
     results_dir: Path = Path("results")
-    """Where bench/training.json goes."""
+    """Where bench/training.json and bench/simulator.json go."""
     data_dir: Path | None = None
     """Where prepared data are kept; default: TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     manual_dir: Path | None = None
@@ -40,106 +45,32 @@ class BenchConfig:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run all benchmarks."""
+    """Run the benchmarks and write what they found."""
     config = tyro.cli(BenchConfig, args=argv)
     if config.rounds < 1:
         raise InputError(f"Argument `--rounds` must be at least 1, but is {config.rounds}.")
-    table = training(config)
+    for flag, value in (("cap-seconds", config.cap_seconds), ("minutes", config.minutes)):
+        if not value > 0:
+            raise InputError(f"Argument `--{flag}` must be above 0, but is {value}.")
     from qnn_jax.runs import write_json_atomic
 
     folder = config.results_dir / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    write_json_atomic(folder / "training.json", table)
-    print(f"\nWritten to {folder / 'training.json'}")
+    if config.only != "simulator":
+        from pipelines.benchmarks.training import training
+
+        found = training(config.rounds, config.data_dir, config.manual_dir)
+        write_json_atomic(folder / "training.json", found)
+        print(f"\nWritten to {folder / 'training.json'}")
+    if config.only != "training":
+        from pipelines.benchmarks.simulator import simulator
+
+        found = simulator(
+            config.rounds, config.cap_seconds, config.minutes, config.full, config.peers
+        )
+        write_json_atomic(folder / "simulator.json", found)
+        print(f"\nWritten to {folder / 'simulator.json'}")
     return 0
-
-
-def stock_network() -> nn.Module:
-    """The same network without a circuit, as one writes it with Flax's stock layers."""
-    import flax.linen as nn
-    import jax.numpy as jnp
-
-    class StockNetwork(nn.Module):
-        @nn.compact
-        def __call__(self, images: Any, train: bool = False) -> Any:
-            hidden = (images.astype(jnp.float32) / 255 - 0.5)[..., None] / 0.5
-            for channels in (2, 16):
-                hidden = nn.relu(nn.Conv(channels, (5, 5), padding="VALID")(hidden))
-                hidden = nn.max_pool(hidden, (2, 2), strides=(2, 2))
-            hidden = nn.relu(nn.Dense(64)(hidden.reshape(hidden.shape[0], -1)))
-            return nn.Dense(1)(nn.Dense(2)(hidden))
-
-    return StockNetwork()
-
-
-def training(config: BenchConfig) -> dict[str, Any]:
-    """An epoch of the hybrid network beside the same network without its circuit."""
-    import jax
-    import jax.numpy as jnp
-
-    from pipelines.training_run import split
-    from qnn_jax.data import load_fashion_mnist, progress_bar
-    from qnn_jax.models import HybridClassifier, ModelConfig
-    from qnn_jax.training import Examples, Task, TrainingConfig, fit_epoch, init_state
-
-    with progress_bar() as progress:
-        dataset = load_fashion_mnist(config.data_dir, config.manual_dir, progress).select((0, 1))
-    train = split(dataset, 0, 0, 0).train
-    one = Examples(train.images[:1], train.labels[:1])  # the epoch alone is to be measured
-    key, epoch = jax.random.key(0), jnp.asarray(0)
-    networks: Mapping[str, nn.Module] = {
-        "hybrid": HybridClassifier(ModelConfig(), 2),
-        "without circuit": HybridClassifier(ModelConfig(), 2, "bypass"),
-        "stock, without circuit": stock_network(),
-    }
-    compile_seconds: dict[str, float] = {}
-    programs: dict[str, Callable[[], Any]] = {}
-    for name, network in networks.items():
-        task = Task.of({name: network}, TrainingConfig(epochs=config.rounds), train.labels.size)
-        state = init_state(task, key, train.images)
-        began = time.monotonic()
-        compiled = fit_epoch.lower(task, state, key, epoch, train, one).compile()
-        compile_seconds[name] = time.monotonic() - began
-
-        def run(compiled: Any = compiled, state: Any = state) -> Any:
-            # The state's buffers are given away at each call, so each gets its own copy.
-            copied = jax.tree.map(jnp.copy, state)
-            return compiled(copied, key, epoch, train, one)
-
-        programs[name] = run
-    medians = interleaved(programs, config.rounds)
-    print(
-        f"An epoch of {train.labels.size:,} images, batch 64, on {platform.machine()}, "
-        f"jax {jax.__version__}, {jax.default_backend()}; median of {config.rounds} rounds\n"
-    )
-    print(f"{'network':<26}{'compile s':>10}{'epoch s':>10}{'hybrid / it':>13}")
-    rows = {}
-    for name in networks:
-        ratio = medians["hybrid"] / medians[name]
-        rows[name] = {
-            "compile_seconds": compile_seconds[name],
-            "epoch_seconds": medians[name],
-            "hybrid_over_this": ratio,
-        }
-        print(f"{name:<26}{compile_seconds[name]:>10.2f}{medians[name]:>10.3f}{ratio:>13.2f}")
-    return {"jax": jax.__version__, "device": jax.devices()[0].device_kind, "networks": rows}
-
-
-def interleaved(programs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each program; all take their turns in every round."""
-    import statistics
-
-    import jax
-
-    seconds: dict[str, list[float]] = {name: [] for name in programs}
-    for program in programs.values():
-        jax.block_until_ready(program())  # the first call is not measured
-    for _ in range(rounds):
-        for name, program in programs.items():
-            began = time.monotonic()
-            jax.block_until_ready(program())
-            seconds[name].append(time.monotonic() - began)
-    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,238 @@
+"""Value and gradient of circuits: ours beside the peers, each in a process of its own.
+
+For each cell of the table: every engine makes its program and runs it once (its first call), all
+results are compared with ours, then those that agree are timed in turn, round after round. An
+engine has `cap_seconds` for all of that; one that takes longer is stopped and starts anew for the
+next cell. Only one engine works at a time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipelines.benchmarks import cases, table
+from pipelines.benchmarks.cases import Cell
+from pipelines.benchmarks.compare import difference
+from pipelines.benchmarks.peers import PEERS, NoPeersError, python_of_peers
+from pipelines.benchmarks.workers import Worker, WorkerError, WorkerTimeoutError
+
+OURS = "qnn_jax"
+BATCH_OF_SEED = 64
+NOT_RUN = "not run"
+
+
+class Asked(Protocol):
+    """What answers requests: a `Worker`, or a test's stand-in."""
+
+    versions: dict[str, str]
+
+    def start(self) -> None:
+        """Be ready."""
+
+    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Answer within that time."""
+
+    def stop(self) -> None:
+        """End."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How long to measure, and on what."""
+
+    rounds: int = 7
+    cap_seconds: float = 60.0
+    deadline: float = float("inf")
+    """On `time.monotonic`: what is not measured by then is left out."""
+    memory_bytes: float = float("inf")
+    infer: bool = True
+    """An engine that was stopped is not asked again for more of the same family."""
+
+
+def simulator(
+    rounds: int, cap_seconds: float, minutes: float, full: bool, peers: bool
+) -> dict[str, Any]:
+    """Run the table and print it; all numbers as one JSON object."""
+    began = time.monotonic()
+    workers = {OURS: Worker(_command(sys.executable, OURS))}
+    why_alone = "" if peers else "Peers are left out, as --no-peers says."
+    if peers:
+        try:
+            python = python_of_peers()
+            workers |= {name: Worker(_command(python, name)) for name in PEERS}
+        except NoPeersError as error:
+            why_alone = str(error)
+    if why_alone:
+        print(why_alone, flush=True)
+    limits = Limits(
+        rounds,
+        cap_seconds,
+        float("inf") if full else time.monotonic() + 60 * minutes,
+        0.6 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        infer=not full,
+    )
+    try:
+        for name, worker in tuple(workers.items()):
+            try:
+                worker.start()
+            except (WorkerError, WorkerTimeoutError) as error:
+                if name == OURS:
+                    raise
+                print(f"{name} is left out, because it does not start here ({error}).")
+                del workers[name]
+        versions = {name: worker.versions for name, worker in workers.items()}
+        print(table.heading(versions, limits.rounds), flush=True)
+        rows = []
+        for row in measure(cases.every_cell() if full else cases.DEFAULT_CELLS, workers, limits):
+            rows.append(row)
+            print(table.line(row, list(workers)), flush=True)
+        seed = seed_circuit(dataclasses.replace(limits, deadline=float("inf")))
+        print(table.footer(rows, seed, bool(why_alone)))
+    finally:
+        for worker in workers.values():
+            worker.stop()
+    return {
+        "peers": why_alone or "measured",
+        "versions": versions,
+        "machine": machine(),
+        "limits": {"rounds": rounds, "cap_seconds": cap_seconds, "full": full},
+        "cells": rows,
+        "seed_circuit": seed,
+        "seconds": time.monotonic() - began,
+    }
+
+
+def _command(python: str | Path, engine: str) -> list[str | Path]:
+    return [python, "-m", "pipelines.benchmarks.worker", engine]
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were taken on."""
+    return {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+    }
+
+
+def measure(
+    cells: Iterable[Cell], workers: Mapping[str, Asked], limits: Limits
+) -> Iterable[dict[str, Any]]:
+    """One row for each cell, as soon as it is measured."""
+    stopped: dict[str, list[Cell]] = {name: [] for name in workers}
+    for cell in cells:
+        row = {**dataclasses.asdict(cell), "gates": len(cell.circuit.ops), "batched": cell.batched}
+        if time.monotonic() > limits.deadline:
+            yield {**row, "engines": {name: {"outcome": NOT_RUN} for name in workers}}
+            continue
+        hopeless = {
+            name
+            for name, before in stopped.items()
+            if limits.infer and any(cell.at_least(other) for other in before)
+        }
+        entries = measure_problem(
+            cases.problem(cell.circuit, cell.batched, cell.batch),
+            {name: worker for name, worker in workers.items() if name not in hopeless},
+            limits,
+        )
+        for name in hopeless:
+            outcome = f"> {limits.cap_seconds:g} s"
+            entries[name] = {"outcome": outcome, "inferred": "a smaller circuit took longer"}
+        for name, entry in entries.items():
+            if entry["outcome"].startswith(">") and name not in hopeless:
+                stopped[name].append(cell)
+        yield {**row, "engines": entries, **ratios(entries)}
+
+
+def measure_problem(
+    problem: dict[str, Any], workers: Mapping[str, Asked], limits: Limits
+) -> dict[str, dict[str, Any]]:
+    """What each engine took for one problem; `outcome` is "measured" or says why not."""
+    entries: dict[str, dict[str, Any]] = {}
+    spent = dict.fromkeys(workers, 0.0)
+
+    def ask(name: str, request: dict[str, Any]) -> dict[str, Any] | None:
+        """The reply, or None with the outcome noted."""
+        began = float("inf")
+        try:
+            workers[name].start()  # again, where it was stopped; not counted
+            began = time.monotonic()
+            seconds = limits.cap_seconds - spent[name]
+            return workers[name].ask(request, min(seconds, limits.deadline - began))
+        except WorkerTimeoutError:
+            over = time.monotonic() < limits.deadline
+            entries[name]["outcome"] = f"> {limits.cap_seconds:g} s" if over else NOT_RUN
+        except WorkerError as error:
+            entries[name]["outcome"] = f"failed: {error}"
+        finally:
+            spent[name] += max(0.0, time.monotonic() - began)
+        return None
+
+    reference = None
+    for name in workers:
+        entries[name] = {"outcome": "measured", "seconds": []}
+        request = {"ask": "prepare", "memory_limit": limits.memory_bytes, **problem}
+        reply = ask(name, request)
+        if reply is None:
+            continue
+        reference = reference or reply
+        entries[name] |= {key: reply[key] for key in ("first_call_seconds", "temp_bytes", "steps")}
+        apart = difference(reply, reference)
+        entries[name]["difference"] = apart
+        if not apart <= 1:
+            entries[name]["outcome"] = "differs"
+    for _ in range(limits.rounds):
+        for name, entry in entries.items():
+            if entry["outcome"] == "measured":
+                reply = ask(name, {"ask": "time", "steps": entry["steps"]})
+                if reply is not None:
+                    entry["seconds"].append(reply["seconds"])
+    for entry in entries.values():
+        taken = entry.pop("seconds")
+        if taken and entry["outcome"] != "differs":
+            # Stopped in a later round: the rounds before count.
+            entry |= {"outcome": "measured", "seconds": statistics.median(taken), "all": taken}
+    return entries
+
+
+def ratios(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The best peer, and how many times longer it takes than ours; likewise the first calls."""
+    ours = entries.get(OURS, {})
+    found: dict[str, Any] = {}
+    for quantity in ("seconds", "first_call_seconds"):
+        theirs = {
+            name: entry[quantity]
+            for name, entry in entries.items()
+            if name != OURS
+            and quantity in entry
+            and entry["outcome"] == "measured"
+            # Nothing is compiled there, so there is no first call to compare with.
+            and not (quantity == "first_call_seconds" and name == "lightning")
+        }
+        if theirs and quantity in ours:
+            best = min(theirs, key=theirs.__getitem__)
+            found[f"best_{quantity}"] = best
+            found[f"ratio_{quantity}"] = theirs[best] / ours[quantity]
+    return found
+
+
+def seed_circuit(limits: Limits) -> dict[str, dict[str, Any]]:
+    """The seed's two-qubit circuit, batch 64, beside the same written by hand."""
+    from qnn_jax.models import ModelConfig
+
+    workers = {name: Worker(_command(sys.executable, name)) for name in (OURS, "closed form")}
+    problem = cases.problem(ModelConfig().circuit(), "inputs", BATCH_OF_SEED)
+    try:
+        return measure_problem(problem, workers, limits)
+    finally:
+        for worker in workers.values():
+            worker.stop()

@@ -1,0 +1,100 @@
+"""An epoch of training: the hybrid network beside networks without a circuit."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import flax.linen as nn
+
+
+def stock_network() -> nn.Module:
+    """The same network without a circuit, as one writes it with Flax's stock layers."""
+    import flax.linen as nn
+    import jax.numpy as jnp
+
+    class StockNetwork(nn.Module):
+        @nn.compact
+        def __call__(self, images: Any, train: bool = False) -> Any:
+            hidden = (images.astype(jnp.float32) / 255 - 0.5)[..., None] / 0.5
+            for channels in (2, 16):
+                hidden = nn.relu(nn.Conv(channels, (5, 5), padding="VALID")(hidden))
+                hidden = nn.max_pool(hidden, (2, 2), strides=(2, 2))
+            hidden = nn.relu(nn.Dense(64)(hidden.reshape(hidden.shape[0], -1)))
+            return nn.Dense(1)(nn.Dense(2)(hidden))
+
+    return StockNetwork()
+
+
+def training(rounds: int, data_dir: Path | None, manual_dir: Path | None) -> dict[str, Any]:
+    """An epoch of the hybrid network beside the same network without its circuit."""
+    import jax
+    import jax.numpy as jnp
+
+    from pipelines.training_run import split
+    from qnn_jax.data import load_fashion_mnist, progress_bar
+    from qnn_jax.models import HybridClassifier, ModelConfig
+    from qnn_jax.training import Examples, Task, TrainingConfig, fit_epoch, init_state
+
+    with progress_bar() as progress:
+        dataset = load_fashion_mnist(data_dir, manual_dir, progress).select((0, 1))
+    train = split(dataset, 0, 0, 0).train
+    one = Examples(train.images[:1], train.labels[:1])  # the epoch alone is to be measured
+    key, epoch = jax.random.key(0), jnp.asarray(0)
+    networks: Mapping[str, nn.Module] = {
+        "hybrid": HybridClassifier(ModelConfig(), 2),
+        "without circuit": HybridClassifier(ModelConfig(), 2, "bypass"),
+        "stock, without circuit": stock_network(),
+    }
+    compile_seconds: dict[str, float] = {}
+    programs: dict[str, Callable[[], Any]] = {}
+    for name, network in networks.items():
+        task = Task.of({name: network}, TrainingConfig(epochs=rounds), train.labels.size)
+        state = init_state(task, key, train.images)
+        began = time.monotonic()
+        compiled = fit_epoch.lower(task, state, key, epoch, train, one).compile()
+        compile_seconds[name] = time.monotonic() - began
+
+        def run(compiled: Any = compiled, state: Any = state) -> Any:
+            # The state's buffers are given away at each call, so each gets its own copy.
+            copied = jax.tree.map(jnp.copy, state)
+            return compiled(copied, key, epoch, train, one)
+
+        programs[name] = run
+    medians = interleaved(programs, rounds)
+    print(
+        f"An epoch of {train.labels.size:,} images, batch 64, on {platform.machine()}, "
+        f"jax {jax.__version__}, {jax.default_backend()}; median of {rounds} rounds\n"
+    )
+    print(f"{'network':<26}{'compile s':>10}{'epoch s':>10}{'hybrid / it':>13}")
+    rows = {}
+    for name in networks:
+        ratio = medians["hybrid"] / medians[name]
+        rows[name] = {
+            "compile_seconds": compile_seconds[name],
+            "epoch_seconds": medians[name],
+            "hybrid_over_this": ratio,
+        }
+        print(f"{name:<26}{compile_seconds[name]:>10.2f}{medians[name]:>10.3f}{ratio:>13.2f}")
+    return {"jax": jax.__version__, "device": jax.devices()[0].device_kind, "networks": rows}
+
+
+def interleaved(programs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Median seconds of each program; all take their turns in every round."""
+    import statistics
+
+    import jax
+
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for program in programs.values():
+        jax.block_until_ready(program())  # the first call is not measured
+    for _ in range(rounds):
+        for name, program in programs.items():
+            began = time.monotonic()
+            jax.block_until_ready(program())
+            seconds[name].append(time.monotonic() - began)
+    return {name: statistics.median(values) for name, values in seconds.items()}

@@ -1,0 +1,84 @@
+"""The process of one engine: requests come as lines of JSON, and so do replies go.
+
+    python -m pipelines.benchmarks.worker qujax
+
+{"ask": "versions"}              -> {"qujax": "1.1.0", …}
+{"ask": "prepare", …a problem…}  -> {"first_call_seconds": …, "steps": …, "values": …, …}
+{"ask": "time", "steps": 1000}   -> {"seconds": …}, of one step
+
+What cannot be done is answered by {"error": "…"}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+from pipelines.benchmarks.engines import ENGINES, versions
+from pipelines.benchmarks.programs import OutOfMemoryError, Program, first_call, timed
+
+#: A problem that every engine takes, the closed form (which reads no circuit) too.
+WARM_UP = {
+    "circuit": json.dumps(
+        {
+            "num_qubits": 2,
+            "num_inputs": 2,
+            "num_weights": 6,
+            "ops": [
+                {"gate": "ry", "qubits": [0], "angles": [["w", 0]]},
+                {"gate": "cx", "qubits": [0, 1]},
+                {"gate": "rx", "qubits": [1], "angles": [["x", 0]]},
+            ],
+        }
+    ),
+    "batched": "inputs",
+    "inputs": [[0.1, 0.2], [0.3, 0.4]],
+    "weights": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+}
+
+
+def main(engine: str) -> None:
+    """Answer until there are no more requests."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    # Replies keep the standard output for themselves; what libraries print goes to the errors.
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    state: dict[str, Program] = {}
+    for line in sys.stdin:
+        try:
+            reply = answer(engine, json.loads(line), state)
+        except OutOfMemoryError as error:
+            reply = {"error": str(error)}
+        except Exception as error:
+            sentence = " ".join(str(error).split())[:200]
+            reply = {"error": f"{type(error).__name__}: {sentence}"}
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+def _end_with(parent: int) -> None:
+    """End when the parent is gone: who is compiling would not notice for minutes."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def answer(engine: str, request: dict[str, Any], state: dict[str, Program]) -> dict[str, Any]:
+    """The reply to one request; `state` holds the program that was prepared last."""
+    if request["ask"] == "versions":
+        # What is imported or started only once is no part of any circuit's first call.
+        ENGINES[engine][0](WARM_UP).run(1)
+        return versions(engine)
+    if request["ask"] == "time":
+        return {"seconds": timed(state["program"], request["steps"])}
+    state.clear()
+    make = ENGINES[engine][0]
+    state["program"], reply = first_call(lambda: make(request), request["memory_limit"])
+    return reply
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
