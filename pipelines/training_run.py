@@ -132,7 +132,7 @@ def train(
                 metrics = jax.tree.map(np.asarray, metrics)
                 epoch_seconds.append(time.monotonic() - epoch_started)
                 for name in members:
-                    _stop_at_nan(name, metrics, epoch, task.steps, schedule, run)
+                    _stop_at_nan(name, metrics, splits, epoch, task.steps, schedule, run)
                 row: dict[str, Any] = {
                     name: {
                         "loss": metrics.losses[name].mean(),
@@ -282,6 +282,7 @@ def _last(run: RunDirectory, metric: str) -> float | None:
 def _stop_at_nan(
     name: str,
     metrics: EpochMetrics,
+    splits: Splits,
     epoch: int,
     steps: int,
     schedule: optax.Schedule,
@@ -292,7 +293,9 @@ def _stop_at_nan(
     bad = np.flatnonzero(~np.isfinite(losses))
     if bad.size:
         step, what = int(bad[0]), f"loss of {name} became {losses[bad[0]]}"
-    elif not metrics.finite[name] or np.isinf(metrics.validation_loss[name]):
+    elif not metrics.finite[name] or (
+        splits.validation.labels.size and not np.isfinite(metrics.validation_loss[name])
+    ):
         step, what = steps - 1, f"parameters of {name} grew beyond all bounds"
     else:
         return

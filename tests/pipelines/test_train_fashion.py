@@ -318,7 +318,7 @@ def test_bad_flags_are_answered_before_jax_loads(flags, words: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--train-images", 10_990), "`--train-images` must be between 2 and"),
+        (("--train-images", 11_000), "`--train-images` must be between 2 and"),
         (("--train-images", 64, "--manual-dir", "/nowhere"), "/nowhere"),
     ],
 )
