@@ -34,9 +34,9 @@ class Phase:
 
 @dataclass(frozen=True)
 class Move:
-    """An index map: amplitude i goes to place affine(i)."""
+    """An index map: amplitude i goes to place affine(i); None where it is data of its segment."""
 
-    affine: Affine
+    affine: Affine | None
     num_angles: int = 0
 
 
@@ -58,7 +58,22 @@ class Block:
         return self.recipe.num_angles
 
 
-Atom: TypeAlias = "Phase | Move | Block"
+@dataclass(frozen=True)
+class Patch:
+    """A matrix on the lowest bits, given by data: gates of any kind, see `irregular`.
+
+    Attributes:
+        num_bits: how many.
+        num_angles: how many gates with an angle it is the product of.
+        real: if not, bit `num_bits` tells the imaginary from the real part.
+    """
+
+    num_bits: int
+    num_angles: int
+    real: bool
+
+
+Atom: TypeAlias = "Phase | Move | Block | Patch"
 
 
 @dataclass(frozen=True)
@@ -76,8 +91,11 @@ class Segment:
     Attributes:
         atoms: what is done each time.
         angles: for each atom an array of shape (repeats, atom.num_angles).
+        data: for each atom constant arrays with a leading axis of repeats: what differs from one
+            repeat to the next beside the angles.
     """
 
     repeats: int
     atoms: tuple[Atom, ...]
     angles: tuple[np.ndarray, ...]
+    data: tuple[tuple[np.ndarray, ...], ...]

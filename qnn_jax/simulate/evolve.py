@@ -39,24 +39,43 @@ def evolve(
         late: compute the parameters of a step when it is done, not all of them before.
     """
     for segment, own in zip(plan.segments, every, strict=True):
+        data = data_of(segment, state.dtype)
         fill = _filler(segment, state.dtype)
 
         def once(
-            state: Array, varying: Sequence[Array], segment: Segment = segment, fill: Any = fill
+            state: Array, varying: Any, segment: Segment = segment, fill: Any = fill
         ) -> tuple[Array, None]:
-            for atom, parameter in zip(segment.atoms, fill(varying), strict=True):
+            for atom, parameter, its_data in zip(segment.atoms, *fill(varying), strict=True):
                 if late and atom.num_angles:
-                    parameter = parameters(atom, parameter)
+                    parameter = parameters(atom, parameter, its_data)
                 state = apply(atom, parameter, state)
             return state, None
 
         apart = _apart(segment, state.shape[0])
         if apart:
-            state, _ = once(state, [p[0] for p in own])
+            state, _ = once(state, _first((own, data)))
         if segment.repeats > apart:
-            rest = tuple(p[apart:] for p in own)
+            rest = _from(apart, (own, data))
             state, _ = jax.lax.scan(once, state, rest, length=segment.repeats - apart)
     return state
+
+
+def _first(arrays: Any) -> Any:
+    """The first of the leading axis of each array."""
+    return jax.tree.map(lambda array: array[0], arrays)
+
+
+def _from(start: int, arrays: Any) -> Any:
+    """The rest of the leading axis of each array."""
+    return jax.tree.map(lambda array: array[start:], arrays)
+
+
+def data_of(segment: Segment, dtype: Any) -> tuple[tuple[Array, ...], ...]:
+    """A segment's data as arrays: numbers of the state's dtype, columns of maps as int32."""
+    return tuple(
+        tuple(jnp.asarray(a, dtype if a.dtype.kind == "f" else jnp.int32) for a in arrays)
+        for arrays in segment.data
+    )
 
 
 def _apart(segment: Segment, num_rows: int) -> int:
@@ -68,13 +87,23 @@ def _apart(segment: Segment, num_rows: int) -> int:
 def _filler(segment: Segment, dtype: Any) -> Any:
     """A function that puts the parameters of constant atoms between those that vary."""
     constants = [
-        None if atom.num_angles else parameters(atom, jnp.zeros((0,), dtype))
-        for atom in segment.atoms
+        None if atom.num_angles or data else parameters(atom, jnp.zeros((0,), dtype))
+        for atom, data in zip(segment.atoms, segment.data, strict=True)
     ]
 
-    def fill(varying: Sequence[Array]) -> list[Array]:
-        rest = iter(varying)
-        return [next(rest) if constant is None else constant for constant in constants]
+    def fill(varying: Any) -> tuple[list[Array], Sequence[tuple[Array, ...]]]:
+        """The parameters (or angles) and the data of all atoms."""
+        own, data = varying
+        rest = iter(own)
+        found = []
+        for atom, constant, its_data in zip(segment.atoms, constants, data, strict=True):
+            if atom.num_angles:
+                found.append(next(rest))
+            elif constant is None:
+                found.append(parameters(atom, jnp.zeros((0,), dtype), its_data))
+            else:
+                found.append(constant)
+        return found, data
 
     return fill
 
@@ -103,19 +132,20 @@ def _backwards(plan: Plan, residuals: Any, cotangent: Array) -> tuple[Parameters
     pair = (last, cotangent)
     gradients: list[tuple[Array, ...]] = []
     for segment, own, first_rows in reversed(list(zip(plan.segments, every, before, strict=True))):
+        data = data_of(segment, last.dtype)
         fill = _filler(segment, last.dtype)
 
         def once(
             pair: _Pair,
-            varying: Sequence[Array],
+            varying: Any,
             rows: Sequence[int],
             segment: Segment = segment,
             fill: Any = fill,
         ) -> tuple[_Pair, tuple[Array, ...]]:
             found = []
-            steps = list(zip(segment.atoms, fill(varying), rows, strict=True))
-            for atom, parameter, num_rows in reversed(steps):
-                pair, gradient = _undo(atom, parameter, pair, num_rows)
+            steps = list(zip(segment.atoms, *fill(varying), rows, strict=True))
+            for atom, parameter, its_data, num_rows in reversed(steps):
+                pair, gradient = _undo(atom, parameter, its_data, pair, num_rows)
                 if gradient is not None:
                     found.append(gradient)
             return pair, tuple(reversed(found))
@@ -127,12 +157,12 @@ def _backwards(plan: Plan, residuals: Any, cotangent: Array) -> tuple[Parameters
             pair, now = jax.lax.scan(
                 functools.partial(once, rows=every_rows),
                 pair,
-                tuple(p[apart:] for p in own),
+                _from(apart, (own, data)),
                 length=segment.repeats - apart,
                 reverse=True,
             )
         if apart:
-            pair, first_found = once(pair, [p[0] for p in own], first_rows)
+            pair, first_found = once(pair, _first((own, data)), first_rows)
             rest = now or tuple(jnp.zeros((0, *p.shape), p.dtype) for p in first_found)
             now = tuple(
                 jnp.concatenate([a[None], b]) for a, b in zip(first_found, rest, strict=True)
@@ -151,14 +181,16 @@ def makes_complex(atom: Atom) -> bool:
     return isinstance(atom, Block) and not atom.recipe.real
 
 
-def _undo(atom: Atom, varying: Array, pair: _Pair, num_rows: int) -> tuple[_Pair, Array | None]:
+def _undo(
+    atom: Atom, varying: Array, data: tuple[Array, ...], pair: _Pair, num_rows: int
+) -> tuple[_Pair, Array | None]:
     """Take a step back with a state and its cotangent; the angles' cotangent on the way."""
     state, cotangent = pair
     if not atom.num_angles:
         state = apply(atom, varying, state, inverse=True)[:num_rows]
         cotangent = apply(atom, varying, cotangent, inverse=True)[:num_rows]
         return (state, cotangent), None
-    parameter, to_angles = jax.vjp(lambda angles: parameters(atom, angles), varying)
+    parameter, to_angles = jax.vjp(lambda angles: parameters(atom, angles, data), varying)
     if isinstance(atom, Phase):
         # d(exp(iφ) ψ)/dφ is i times the state that came out.
         slope = cotangent[1] * state[0] - cotangent[0] * state[1]

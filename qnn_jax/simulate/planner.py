@@ -3,7 +3,8 @@
 Gates are sorted into layers that alternate between L (diagonals, then one index map) and B (blocks
 of dense gates), each gate as early as its qubits allow. Diagonals and permutations commute past
 each other at the price of rewriting parity masks, so everything between two B layers is one phase
-polynomial and one affine map over GF(2).
+polynomial and one affine map over GF(2). A circuit whose layers neither repeat nor are few is done
+by uniform steps instead (`irregular`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import numpy as np
 
 from qnn_jax.circuits.angles import Expression
 from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.simulate.atoms import Atom, Block, Move, Phase, Segment, Step
+from qnn_jax.simulate.atoms import Atom, Block, Move, Patch, Phase, Segment, Step
 from qnn_jax.simulate.bits import Affine, bit_permutation, identity, on_bits, spread
+from qnn_jax.simulate.irregular import segments_of
 from qnn_jax.simulate.primitives import Primitive, eigenframe, lower, real_frame
 from qnn_jax.simulate.recipes import Recipe, recipe_of
 
@@ -26,6 +28,9 @@ SMALL = 4
 #: Blocks of larger registers have this many bits, or more where a gate is wider.
 BLOCK = 5
 _NARROW, _WIDEST = 4, 7
+#: A program of more pieces is done by uniform steps instead (`irregular`): they are fewer where
+#: nothing repeats, and they keep the program short where what repeats is itself long.
+SHORT, LONG = 18, 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +74,13 @@ def _describe(atom: Atom, num_qubits: int) -> str:
         )
     if isinstance(atom, Move):
         return "index map: 1 pass"
+    if isinstance(atom, Patch):
+        width = atom.num_bits + (not atom.real)
+        flops = 2 * 2 ** (num_qubits + (not atom.real) + width)
+        return (
+            f"any gates on bits 0…{atom.num_bits - 1}, up to {atom.num_angles} with angles: "
+            f"{flops / 1e6:.3g} Mflop"
+        )
     kind = "real" if atom.recipe.real else "complex"
     flops = (4 if atom.recipe.real else 8) * 2 ** (num_qubits + atom.recipe.num_bits)
     top = atom.base + atom.recipe.num_bits - 1
@@ -152,9 +164,27 @@ class _Diagonals:
 def plan(circuit: Circuit) -> Plan:
     """The plan of a circuit; equal circuits have the same plan."""
     primitives = [p for op in circuit.ops for p in lower(op) if p.form.key != ("id",)]
-    if circuit.num_qubits <= SMALL:
-        return _plan_small(circuit.num_qubits, primitives)
-    return _plan_layered(circuit.num_qubits, primitives)
+    by_layers = _plan_small if circuit.num_qubits <= SMALL else _plan_layered
+    found = by_layers(circuit.num_qubits, primitives)
+    most = LONG if any(segment.repeats > 1 for segment in found.segments) else SHORT
+    return found if _length(found) <= most else _plan_irregular(circuit.num_qubits, primitives)
+
+
+def _length(plan: Plan) -> int:
+    """About how long the program of a plan is: its atoms, and what its matrices are made of."""
+    atoms = [atom for segment in plan.segments for atom in segment.atoms]
+    recipes = {atom.recipe for atom in atoms if isinstance(atom, Block)}
+    recipes |= {recipe for recipe, _ in plan.initial}
+    return len(atoms) + sum(len({*recipe.elements}) for recipe in recipes)
+
+
+def _plan_irregular(num_qubits: int, primitives: list[Primitive]) -> Plan:
+    """Uniform steps on a real state, with one more bit where the circuit is complex."""
+    angles = _Angles(primitives)
+    segments = segments_of(num_qubits, primitives, angles)
+    num_bits = num_qubits + (not all(gate.form.real for gate in primitives))
+    start = ((Recipe(num_bits, ()), ()),)
+    return Plan(num_qubits, angles.from_weights, angles.from_inputs, start, segments)
 
 
 def _plan_small(num_qubits: int, primitives: list[Primitive]) -> Plan:
@@ -476,6 +506,7 @@ def _segment(steps: list[Step], repeats: int) -> Segment:
             np.array([s.angles for s in steps[k::period]], int).reshape(repeats, -1)
             for k in range(period)
         ),
+        ((),) * period,
     )
 
 

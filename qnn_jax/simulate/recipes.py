@@ -7,7 +7,7 @@ matrices of all such blocks, in all layers, are built at once, with leading axes
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import jax.numpy as jnp
@@ -215,7 +215,7 @@ def build(recipe: Recipe, angles: Float[Array, "*lead angles"]) -> Array:
         back = np.argsort(order_of).astype(np.int32)
         if not np.array_equal(back, np.arange(len(back))):
             stack = stack[..., back, :, :]
-        product = _chain(stack)
+        product = chain(stack)
     if recipe.first is not None:
         start = jnp.asarray(recipe.first.matrix, _like(dtype, recipe.first.matrix))
         product = start if product is None else _matmul(product, start)
@@ -256,11 +256,14 @@ def _matmul(left: Array, right: Array) -> Array:
     return product_of(left.astype(dtype), right.astype(dtype))
 
 
-def _chain(stack: Array) -> Array:
-    """The product … M2 M1 M0 along axis -3, pairwise, so that it takes log2 many steps."""
-    while stack.shape[-3] > 1:
-        count = stack.shape[-3]
+def chain(stack: Array, times: Callable[[Array, Array], Array] = _matmul, axis: int = -3) -> Array:
+    """The product … M2 M1 M0 along an axis, pairwise, so that it takes log2 many steps."""
+    while (count := stack.shape[axis]) > 1:
         even = count // 2 * 2
-        pairs = _matmul(stack[..., 1:even:2, :, :], stack[..., 0:even:2, :, :])
-        stack = pairs if even == count else jnp.concatenate([pairs, stack[..., even:, :, :]], -3)
-    return stack[..., 0, :, :]
+
+        def part(start: int, stop: int, step: int, stack: Array = stack) -> Array:
+            return lax.slice_in_dim(stack, start, stop, step, axis)
+
+        pairs = times(part(1, even, 2), part(0, even, 2))
+        stack = jnp.concatenate([pairs, part(even, count, 1)], axis) if count > even else pairs
+    return lax.index_in_dim(stack, 0, axis, keepdims=False)

@@ -23,8 +23,9 @@ from qnn_jax.simulate.planner import plan
 from qnn_jax.simulate.preflight import check_memory
 from qnn_jax.simulate.run import run
 
-#: From this many qubits on "auto" means "adjoint": a state is then larger than a core's cache.
-ADJOINT_FROM = 14
+#: From this many qubits on "auto" means "adjoint": a state for each step no longer fits a core's
+#: cache (measured at depth 10: 1.0 against 1.4 ms, in a batch of 64 123 against 147 ms).
+ADJOINT_FROM = 12
 
 jax.tree_util.register_static(Circuit)
 jax.tree_util.register_static(PauliSum)

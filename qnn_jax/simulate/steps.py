@@ -13,19 +13,31 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from qnn_jax.simulate.atoms import Atom, Block, Move, Phase
+from qnn_jax.simulate.atoms import Atom, Block, Move, Patch, Phase
 from qnn_jax.simulate.moves import columns_of, move
-from qnn_jax.simulate.recipes import build, product_of
+from qnn_jax.simulate.recipes import build, chain, product_of
 
 _HIGHEST = lax.Precision.HIGHEST
 _DIRECT = 6  # up to here a table of all signs is smaller than the detour through halves
 
 
-def parameters(atom: Atom, angles: Float[Array, "*lead angles"]) -> Array:
-    """What an atom needs to know beside its structure: a block's matrix, a phase's parities."""
+def parameters(
+    atom: Atom, angles: Float[Array, "*lead angles"], data: tuple[Array, ...] = ()
+) -> Array:
+    """What an atom needs to know beside its structure: a block's matrix, a phase's parities.
+
+    Args:
+        atom: the atom.
+        angles: its angles.
+        data: its part of `Segment.data`, with the same leading axes.
+    """
     if isinstance(atom, Block):
         return build(atom.recipe, angles)
+    if isinstance(atom, Patch):
+        return build_patch(atom, angles, *data)
     if isinstance(atom, Move):
+        if atom.affine is None:
+            return data[0]
         return jnp.asarray(
             np.stack([columns_of(atom.affine.inverse()), columns_of(atom.affine)]), jnp.int32
         )
@@ -38,6 +50,45 @@ def parameters(atom: Atom, angles: Float[Array, "*lead angles"]) -> Array:
     # Slopes are multiples of 1/4, so whole turns of 8π may go before large sums lose them.
     turned = _reduced(angles, 8 * math.pi)
     return offsets + product_of(turned[..., None, :], jnp.asarray(slopes, angles.dtype))[..., 0, :]
+
+
+def build_patch(
+    atom: Patch,
+    angles: Float[Array, "*lead angles"],
+    scales: Float[Array, "*lead factors"],
+    tables: Float[Array, "*lead factors 3 c size size"],
+) -> Array:
+    """The orthogonal matrix of a patch, shape (..., 2**k, 2**k), k one more where not real."""
+    product = tables[..., 0, :, :, :]
+    if atom.num_angles:
+        turns = (angles * scales)[..., None, None, None]
+        product = product + jnp.cos(turns) * tables[..., 1, :, :, :]
+        product = product + jnp.sin(turns) * tables[..., 2, :, :, :]
+    product = chain(product, _times, -4)
+    if atom.real:
+        return product[..., 0, :, :]
+    re, im = product[..., 0, :, :], product[..., 1, :, :]
+    return jnp.concatenate([jnp.concatenate([re, -im], -1), jnp.concatenate([im, re], -1)], -2)
+
+
+def _times(left: Array, right: Array) -> Array:
+    """Products of matrices in parts, shape (..., 1 or 2, size, size).
+
+    Two wide real products: XLA's complex one takes twice as long.
+    """
+    if left.shape[-3] == 1:
+        return jnp.matmul(left, right, precision=_HIGHEST)
+    wide = jnp.concatenate([right[..., 0, :, :], right[..., 1, :, :]], -1)
+    by_re = jnp.matmul(left[..., 0, :, :], wide, precision=_HIGHEST)
+    by_im = jnp.matmul(left[..., 1, :, :], wide, precision=_HIGHEST)
+    size = left.shape[-1]
+    return jnp.stack(
+        [
+            by_re[..., :size] - by_im[..., size:],
+            by_re[..., size:] + by_im[..., :size],
+        ],
+        -3,
+    )
 
 
 def _reduced(values: Array, period: float) -> Array:
@@ -53,6 +104,9 @@ def apply(atom: Atom, parameter: Array, state: Array, inverse: bool = False) -> 
         return _apply_phase(atom, parameter, state, inverse)
     if isinstance(atom, Block):
         return _apply_block(atom, parameter, state, inverse)
+    if isinstance(atom, Patch):
+        matrix = jnp.swapaxes(parameter, -1, -2) if inverse else parameter
+        return _multiply(matrix, state, matrix.shape[-1], 1)
     source, target = parameter[0], parameter[1]
     return move(state, target, source) if inverse else move(state, source, target)
 
@@ -175,13 +229,12 @@ def _multiply(matrix: Array, state: Array, size: int, below: int) -> Array:
         return product_of(state, jnp.swapaxes(matrix, -1, -2))
     shape = state.shape
     if below == 1:
-        tensor = state.reshape(*shape[:-1], -1, size)
-        axes = "...kj,...aj->...ak"
-    else:
-        tensor = state.reshape(*shape[:-1], -1, size, below)
-        axes = "...kj,...jl->...kl"
+        # One large product, over a batch too where the matrix has none.
+        rows = state.reshape(-1, size)
+        product = jnp.matmul(rows, jnp.swapaxes(matrix, -1, -2), precision=_HIGHEST)
+        return product.reshape(shape)
     # One product for each index above, with the matrix repeated: XLA's code for a single product
     # with the index split in two moves the whole state twice.
-    lead = tensor.shape[:-2]
-    matrix = jnp.broadcast_to(matrix, (*lead, *matrix.shape[-2:]))
-    return jnp.einsum(axes, matrix, tensor, precision=_HIGHEST).reshape(shape)
+    tensor = state.reshape(*shape[:-1], -1, size, below)
+    matrix = jnp.broadcast_to(matrix, (*tensor.shape[:-2], *matrix.shape[-2:]))
+    return jnp.matmul(matrix, tensor, precision=_HIGHEST).reshape(shape)

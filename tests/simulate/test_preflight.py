@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from simulator_references import x64
+from simulator_references import random_circuit, x64
 
 from qnn_jax import Circuit, expectations, real_amplitudes, statevector, zz_feature_map
 from qnn_jax.errors import InputError
@@ -37,11 +37,11 @@ def test_the_formula_bounds_the_compilers_own_count(num_qubits, gradient):
     assert measured <= needed <= 6 * measured
 
 
-def compare_precision(num_qubits):
+def compare_precision(num_qubits, circuit=None):
     """Angles of the ZZ map up to about ±50, float32 against float64."""
-    circuit = zz_feature_map(num_qubits) + real_amplitudes(num_qubits, reps=2)
+    circuit = circuit or zz_feature_map(num_qubits) + real_amplitudes(num_qubits, reps=2)
     rng = np.random.default_rng(0)
-    inputs = np.pi + rng.uniform(-5, 5, num_qubits).astype(np.float32)
+    inputs = np.pi + rng.uniform(-5, 5, circuit.num_inputs).astype(np.float32)
     inputs = inputs.astype(np.float32).astype(float)
     weights = rng.uniform(-50, 50, circuit.num_weights).astype(np.float32).astype(float)
     observables = ["Z" * num_qubits, "I" * (num_qubits - 1) + "Z", "Z" + "I" * (num_qubits - 1)]
@@ -63,6 +63,10 @@ def compare_precision(num_qubits):
 @pytest.mark.parametrize("num_qubits", [4, 10])
 def test_float32_is_float64_to_1e_4(num_qubits):
     compare_precision(num_qubits)
+
+
+def test_float32_is_float64_to_1e_4_in_uniform_steps():
+    compare_precision(6, random_circuit(1, 6, 60))
 
 
 @pytest.mark.slow

@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 from simulator_references import qiskit_state, random_circuit, values, x64
 
-from qnn_jax import Circuit, Op, real_amplitudes, statevector, w, x, zz_feature_map
+from qnn_jax import Circuit, Op, expectations, real_amplitudes, statevector, w, x, zz_feature_map
 from qnn_jax.circuits import GATES
 from qnn_jax.circuits.angles import evaluate
-from qnn_jax.simulate import evolve, planner
+from qnn_jax.simulate import evolve, irregular, planner
+from qnn_jax.simulate.atoms import Patch
 from qnn_jax.simulate.primitives import eigenframe, lower, real_frame
 from qnn_jax.simulate.recipes import embed
 from qnn_jax.simulate.run import run
@@ -70,26 +71,63 @@ def test_layered_circuits_prepare_qiskits_state(name):
     np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-12)
 
 
-@pytest.mark.parametrize("fault", ["swapped qubits", "wrong phase", "dropped gate"])
-def test_the_comparison_rejects_a_broken_plan(fault, monkeypatch):
-    circuit = random_circuit(5, 6, 60)
+def is_uniform(plan):
+    return any(isinstance(atom, Patch) for segment in plan.segments for atom in segment.atoms)
+
+
+def test_circuits_that_do_not_repeat_are_done_by_uniform_steps():
+    assert is_uniform(planner.plan(random_circuit(1, 6, 60)))
+    assert is_uniform(planner.plan(LAYERED["re-uploading with far pairs"]))
+    assert not is_uniform(planner.plan(LAYERED["zz and real amplitudes"]))
+    assert not is_uniform(planner.plan(random_circuit(0, 5, 15)))
+
+
+@pytest.mark.parametrize("real", [True, False])
+@pytest.mark.parametrize("num_qubits", [1, 2, 5])
+def test_uniform_steps_prepare_qiskits_state(num_qubits, real, monkeypatch):
+    """Also where a plan by layers would do: few gates, few qubits, real gates alone."""
+    ops = [Op("ry", q, w[q % 5]) for q in range(num_qubits)] + [Op("h", 0), Op("x", 0)]
+    ops += [Op("cx", (q, q + 1)) for q in range(num_qubits - 1)]
+    ops += [Op("ry", q, x[0]) for q in range(0, num_qubits, 2)]
+    ops += [] if real else [Op("global_phase", (), 0.3), Op("rx", 0, x[1]), Op("s", 0)]
+    circuit = Circuit(num_qubits, tuple(ops), 3, 5)
+    monkeypatch.setattr(planner, "SHORT", -1)
+    inputs, weights = values(4, circuit)
+    with x64(True):
+        found = planner.plan.__wrapped__(circuit)
+        assert is_uniform(found)
+        state = np.asarray(jax.jit(lambda i, v: run(found, i, v))(inputs, weights))
+    assert len(state) == (1 if real else 2)
+    state = state[0] + 1j * (0 if real else state[1])
+    np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-12)
+
+
+@pytest.mark.parametrize("gates", [15, 60])
+@pytest.mark.parametrize("fault", [None, "swapped qubits", "wrong phase", "dropped gate"])
+def test_the_comparison_rejects_a_broken_plan(fault, gates, monkeypatch):
+    circuit = random_circuit(5, 6, gates)
     inputs, weights = values(5, circuit)
     if fault == "swapped qubits":
         right = planner.on_bits
-        monkeypatch.setattr(planner, "on_bits", lambda a, b, n: right(a, b[::-1], n))
+        for module in (planner, irregular):
+            monkeypatch.setattr(module, "on_bits", lambda a, b, n: right(a, b[::-1], n))
     elif fault == "wrong phase":
         right = planner.spread
         monkeypatch.setattr(planner, "spread", lambda v, p: right(v, p) ^ (v == 1 and 1))
-    else:
+        three = irregular._three
+        monkeypatch.setattr(irregular, "_three", lambda form: (1.0, three(form)[1]))
+    elif fault == "dropped gate":
         right = evolve.apply
         monkeypatch.setattr(
             evolve, "apply", lambda a, p, s, i=False: s if hasattr(a, "affine") else right(a, p, s)
         )
     with x64(True):
-        broken = planner.plan.__wrapped__(circuit)
-        state = jax.jit(lambda i, v: run(broken, i, v))(inputs, weights)
+        plan = planner.plan.__wrapped__(circuit)
+        assert is_uniform(plan) == (gates == 60)
+        state = jax.jit(lambda i, v: run(plan, i, v))(inputs, weights)
     state = np.asarray(state)
-    assert abs(state[0] + 1j * state[1] - qiskit_state(circuit, inputs, weights)).max() > 1e-3
+    error = abs(state[0] + 1j * state[1] - qiskit_state(circuit, inputs, weights)).max()
+    assert (error > 1e-3) if fault else (error < 1e-12)
 
 
 @pytest.mark.parametrize("name", GATES)
@@ -134,8 +172,28 @@ def test_depth_does_not_lengthen_the_program():
     assert "50 x:" in str(programs[1])
 
 
+def test_the_number_of_gates_does_not_lengthen_the_program_either():
+    lengths = []
+    for gates in (60, 240):
+        circuit = random_circuit(1, 6, gates)
+        lower = jax.jit(lambda i, v, c=circuit: statevector(c, i, v)).lower
+        lengths.append(len(lower(np.ones(3), np.ones(5)).as_text().splitlines()))
+    assert lengths[1] < 1.25 * lengths[0]
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_primitives_of_one_angle_use_it_or_its_half(name):
+    row = GATES[name]
+    op = Op(name, tuple(range(row.num_qubits)), [w[k] for k in range(row.num_angles)])
+    for primitive in lower(op):
+        if primitive.angle is not None:
+            scale, (one, cos, sin) = irregular._three(primitive.form)
+            matrix = one + np.cos(0.7 * scale) * cos + np.sin(0.7 * scale) * sin
+            np.testing.assert_allclose(matrix, primitive.form.matrix(0.7), atol=1e-12)
+
+
 def test_equal_circuits_share_one_plan_and_one_trace():
-    from qnn_jax.simulate.statevector import _state
+    from qnn_jax.simulate.statevector import _expectations, _state
 
     first, second = (zz_feature_map(3) + real_amplitudes(3) for _ in range(2))
     assert first is not second
@@ -144,3 +202,7 @@ def test_equal_circuits_share_one_plan_and_one_trace():
     statevector(second, np.zeros(3), np.zeros(12))
     assert _state._cache_size() == size
     assert planner.plan(first) is planner.plan(second)
+    expectations(first, "ZZZ", np.ones(3), np.ones(12))
+    size = _expectations._cache_size()
+    expectations(second, ["ZZZ"], np.zeros(3), np.zeros(12))
+    assert _expectations._cache_size() == size

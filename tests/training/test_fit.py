@@ -243,17 +243,6 @@ def test_what_cannot_be_trained_is_refused(changes, message: str) -> None:
         Task.of(members("hybrid"), TrainingConfig(**changes), 256)
 
 
-def test_only_kernels_decay() -> None:
-    task = Task.of(members("hybrid"), TrainingConfig(weight_decay=0.5), 256)
-    optimizer = task.optimizer()
-    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2), "weights": jnp.ones(6)}
-    still = jax.tree.map(jnp.zeros_like, params)
-    updates, _ = optimizer.update(still, optimizer.init(params), params)
-    assert np.all(np.asarray(updates["kernel"]) < 0)
-    assert not np.any(updates["bias"])
-    assert not np.any(updates["weights"])
-
-
 def test_wilson_intervals() -> None:
     # Newcombe (1998), table I: 81 of 263 and 0 of 20.
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)

@@ -1,0 +1,177 @@
+"""The plan of a circuit that does not repeat itself: gates on far-apart qubits in any order.
+
+Each step brings a few qubits to the lowest bits and multiplies by one matrix there. All steps look
+alike, index maps and matrices are data, so one `lax.scan` does them and the program does not grow
+with the number of gates. Complex amplitudes are real ones with one more bit, which tells the
+imaginary part from the real one: a step is an orthogonal matrix on real numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qnn_jax.simulate.atoms import Move, Patch, Segment
+from qnn_jax.simulate.bits import Affine, bit_permutation, identity, on_bits
+from qnn_jax.simulate.moves import columns_of
+from qnn_jax.simulate.primitives import Form, Primitive
+from qnn_jax.simulate.recipes import embed
+
+#: A step takes gates on this many qubits, or more where a gate is wider.
+WIDTH = 4
+#: A step takes this many gates with angles; its matrix is their product, pairwise.
+FACTORS = 4
+
+
+@dataclass
+class _Patch:
+    """What one step does."""
+
+    arrive: Affine
+    qubits: tuple[int, ...]
+    gates: list[Primitive]
+
+
+def segments_of(
+    num_qubits: int, gates: Sequence[Primitive], number: Callable[[Primitive], int]
+) -> tuple[Segment, ...]:
+    """Steps on a real state of num_qubits bits, or of one more where a gate is complex.
+
+    Args:
+        num_qubits: of the circuit.
+        gates: in the order of application.
+        number: the number of a gate's angle.
+    """
+    width = min(num_qubits, max([WIDTH, *(len(gate.qubits) for gate in gates)]))
+    real = all(gate.form.real for gate in gates)
+    num_bits = num_qubits + (not real)
+    patches, last = _patches(num_qubits, num_bits, gates, width)
+    most = max(sum(gate.angle is not None for gate in patch.gates) for patch in patches)
+    tables, scales, numbers = [], [], []
+    for patch in patches:
+        table, scale, members = _tables(patch, width, max(most, 1))
+        own = [number(gate) for gate in members]
+        tables.append(np.stack([table.real] if real else [table.real, table.imag], 2))
+        scales.append(scale)
+        # What is left over multiplies by the identity whatever its angle is.
+        numbers.append(own + [own[0] if own else 0] * (most - len(own)))
+    moves = [np.stack([columns_of(p.arrive.inverse()), columns_of(p.arrive)]) for p in patches]
+    steps = Segment(
+        len(patches),
+        (Move(None), Patch(width, most, real)),
+        (np.zeros((len(patches), 0), int), np.array(numbers, int).reshape(len(patches), most)),
+        ((np.array(moves),), (np.array(scales), np.array(tables))),
+    )
+    home = Segment(1, (Move(last),), (np.zeros((1, 0), int),), ((),))
+    return (steps,) if last.is_identity else (steps, home)
+
+
+def _patches(
+    num_qubits: int, num_bits: int, gates: Sequence[Primitive], width: int
+) -> tuple[list[_Patch], Affine]:
+    """The steps, and the index map that is left at the end."""
+    wires = [gate.qubits or (0,) for gate in gates]  # a global phase goes anywhere
+    queues: list[list[int]] = [[] for _ in range(num_qubits)]
+    for k in range(len(gates)):
+        for q in wires[k]:
+            queues[q].append(k)
+    done = [0] * num_qubits  # how many gates of each queue
+    place = list(range(num_bits))  # the bit where each qubit is; the last may be the complex bit
+    pending = identity(num_bits)
+    patches: list[_Patch] = []
+
+    def ready(done: list[int]) -> list[int]:
+        """The gates all of whose predecessors are done."""
+        heads = {queue[at] for queue, at in zip(queues, done, strict=True) if at < len(queue)}
+        return sorted(k for k in heads if all(queues[q][done[q]] == k for q in wires[k]))
+
+    def grow(seed: int) -> tuple[set[int], list[int], list[int]]:
+        """The gates of a step that begins with one: its qubits, its gates, and what is done."""
+        after = list(done)
+        qubits: set[int] = set()
+        members: list[int] = []
+        angles = 0
+        chosen: int | None = seed
+        while chosen is not None:
+            members.append(chosen)
+            qubits |= set(wires[chosen])
+            angles += gates[chosen].angle is not None
+            for q in wires[chosen]:
+                after[q] += 1
+            open_gates = [
+                (len(qubits.union(wires[k])), -len(wires[k]), k)
+                for k in ready(after)
+                if gates[k].angle is None or angles < FACTORS
+            ]
+            fitting = [entry for entry in open_gates if entry[0] <= width]
+            chosen = min(fitting)[-1] if fitting else None
+        return qubits, members, after
+
+    while True:
+        moved = [k for k in ready(done) if gates[k].form.affine is not None]
+        for k in moved:
+            gate = gates[k]
+            assert gate.form.affine is not None
+            places = tuple(place[q] for q in gate.qubits)
+            pending = pending.then(on_bits(gate.form.affine, places, num_bits))
+            for q in wires[k]:
+                done[q] += 1
+        if moved:
+            continue
+        seeds = ready(done)
+        if not seeds:
+            break
+        qubits, members, done = max((grow(k) for k in seeds), key=lambda found: len(found[1]))
+        idle = sorted(set(range(num_qubits)) - qubits, key=lambda q: place[q])
+        used = sorted(qubits, key=lambda q: place[q]) + idle[: width - len(qubits)]
+        order = used + list(range(num_qubits, num_bits)) + idle[width - len(qubits) :]
+        turn = [0] * num_bits
+        for bit, q in enumerate(order):
+            turn[place[q]] = bit
+            place[q] = bit
+        arrive = pending.then(bit_permutation(tuple(turn)))
+        patches.append(_Patch(arrive, tuple(used), [gates[k] for k in members]))
+        pending = identity(num_bits)
+    home = [0] * num_bits
+    for q, bit in enumerate(place):
+        home[bit] = q
+    return patches, pending.then(bit_permutation(tuple(home)))
+
+
+def _tables(
+    patch: _Patch, width: int, length: int
+) -> tuple[np.ndarray, np.ndarray, list[Primitive]]:
+    """For each gate with an angle θ the A, B, C, s with matrix A + B cos sθ + C sin sθ.
+
+    Constant gates are multiplied into the one before them, or the first one after them.
+
+    Returns:
+        A, B, C of shape (length, 3, 2**width, 2**width), s of shape (length,), and the gates.
+    """
+    bit_of = {q: bit for bit, q in enumerate(patch.qubits)}
+    tables = np.zeros((length, 3, 1 << width, 1 << width), complex)
+    tables[:, 0] = np.eye(1 << width)
+    scales = np.ones(length)
+    members: list[Primitive] = []
+    for gate in patch.gates:
+        bits = tuple(bit_of[q] for q in gate.qubits)
+        at = max(len(members) - 1, 0)
+        if gate.angle is None:
+            tables[at] = embed(gate.form.matrix(), bits, width) @ tables[at]
+            continue
+        scale, three = _three(gate.form)
+        before = tables[0, 0] if not members else np.eye(1 << width)
+        at = len(members)
+        tables[at] = embed(three, bits, width) @ before
+        scales[at] = scale
+        members.append(gate)
+    return tables, scales, members
+
+
+def _three(form: Form) -> tuple[float, np.ndarray]:
+    """The scale s of the angle, and the coefficients of 1, cos sθ and sin sθ."""
+    half = bool(np.any(abs(form.coefficients[1:3]) > 1e-12))
+    assert not (half and np.any(abs(form.coefficients[3:]) > 1e-12)), form.key
+    return (0.5, form.coefficients[:3]) if half else (1.0, form.coefficients[[0, 3, 4]])
