@@ -61,7 +61,7 @@ _SLIDES = FashionConfig(
     train_images=400,
     model=ModelConfig(hidden=(64,), activation_before_features=True, bound="none", head_gain=0.0),
     training=TrainingConfig(
-        epochs=5, batch_size=4, schedule="constant", loss="mse", weight_decay=0, flip=False
+        epochs=5, batch_size=4, schedule="constant", loss="mse", weight_decay=0, shift=0, flip=False
     ),
 )
 PRESETS: Mapping[Preset, FashionConfig] = {

@@ -97,7 +97,7 @@ class TrainingConfig:
     weight_decay: float = 0.1
     loss: Literal["cross-entropy", "mse"] = "cross-entropy"
     label_smoothing: float = 0.0
-    shift: int = 0
+    shift: int = 1
     flip: bool = True
 
 

@@ -65,7 +65,9 @@ def train() -> Examples:
 @pytest.fixture(scope="module")
 def both(train: Examples) -> tuple[Task, State, object]:
     task = Task.of(
-        members("hybrid", "classical"), TrainingConfig(epochs=3, batch_size=32, flip=False), 256
+        members("hybrid", "classical"),
+        TrainingConfig(epochs=3, batch_size=32, shift=0, flip=False),
+        256,
     )
     return (task, *trained(task, train, 3))
 
@@ -80,7 +82,9 @@ def test_both_members_learn(both) -> None:
 
 def test_a_member_trains_as_if_it_were_alone(both, train: Examples) -> None:
     _, state, _ = both
-    alone = Task.of(members("hybrid"), TrainingConfig(epochs=3, batch_size=32, flip=False), 256)
+    alone = Task.of(
+        members("hybrid"), TrainingConfig(epochs=3, batch_size=32, shift=0, flip=False), 256
+    )
     single, _ = trained(alone, train, 3)
     for together, by_itself in zip(
         jax.tree.leaves(state.params["hybrid"]),
@@ -106,7 +110,9 @@ def test_the_second_epoch_does_not_compile_again(both, train: Examples) -> None:
     task, _, _ = both
     before = fit_epoch._cache_size()
     again = Task.of(
-        members("hybrid", "classical"), TrainingConfig(epochs=3, batch_size=32, flip=False), 256
+        members("hybrid", "classical"),
+        TrainingConfig(epochs=3, batch_size=32, shift=0, flip=False),
+        256,
     )
     assert again == task
     trained(again, train, 1)
@@ -121,7 +127,7 @@ def test_ten_classes_and_more_qubits_are_only_a_config() -> None:
             "hybrid": HybridClassifier(config, 10),
             "twin": HybridClassifier(config, 10, "classical"),
         },
-        TrainingConfig(epochs=12, batch_size=20, learning_rate=1e-2, flip=False),
+        TrainingConfig(epochs=12, batch_size=20, learning_rate=1e-2, shift=0, flip=False),
         600,
     )
     state, metrics = trained(task, data, 12)
@@ -138,7 +144,7 @@ def test_every_seed_trains() -> None:
 
     def losses(**changes) -> np.ndarray:
         model = HybridClassifier(ModelConfig(**changes), 2)
-        config = TrainingConfig(epochs=10, batch_size=32, flip=False)
+        config = TrainingConfig(epochs=10, batch_size=32, shift=0, flip=False)
         task = Task.of({"hybrid": model}, config, 256)
         found = []
         for seed in range(8):
@@ -196,7 +202,7 @@ def test_augmentation_moves_and_mirrors_and_nothing_else() -> None:
     places = {tuple(np.argwhere(one)[0]) for one in moved}
     assert places == {(r, c) for r in (9, 10, 11) for c in (4, 5, 6, 21, 22, 23)}
     assert (moved.sum(axis=(1, 2)) == 200).all()
-    assert np.array_equal(augment(KEY, images, shift=0, flip=False), images)
+    assert np.array_equal(augment(KEY, images, shift=0, shift=0, flip=False), images)
 
 
 def test_dropout_is_off_outside_of_training() -> None:
