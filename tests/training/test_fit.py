@@ -202,7 +202,7 @@ def test_augmentation_moves_and_mirrors_and_nothing_else() -> None:
     places = {tuple(np.argwhere(one)[0]) for one in moved}
     assert places == {(r, c) for r in (9, 10, 11) for c in (4, 5, 6, 21, 22, 23)}
     assert (moved.sum(axis=(1, 2)) == 200).all()
-    assert np.array_equal(augment(KEY, images, shift=0, shift=0, flip=False), images)
+    assert np.array_equal(augment(KEY, images, shift=0, flip=False), images)
 
 
 def test_dropout_is_off_outside_of_training() -> None:
