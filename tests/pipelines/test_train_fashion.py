@@ -1,5 +1,6 @@
 """`make train-fashion` as its users meet it: as a program, on a tiny stand-in for the archives."""
 
+import functools
 import json
 import os
 import re
@@ -171,6 +172,8 @@ def start(*flags: object) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        # Tests that a shell runs in the background ignore Ctrl-C, and so would their children.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
