@@ -435,8 +435,8 @@ def mcnemar(ahead: int, behind: int) -> float:
 def _conclude(path: Path, summary: Mapping[str, Any]) -> None:
     low, high = summary["test_interval"]
     print(
-        f"\nTest accuracy {summary['test_accuracy']:.4f} on {summary['test_count']:,} images that "
-        f"nothing was chosen by (95 % interval {low:.4f} to {high:.4f})"
+        f"\nTest accuracy {summary['test_accuracy']:.4f} on {summary['test_count']:,} images kept "
+        f"out of training and validation (95 % interval {low:.4f} to {high:.4f})"
     )
     for name, accuracy in summary["baselines"].items():
         low, high = summary["baseline_intervals"][name]
