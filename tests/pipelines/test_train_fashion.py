@@ -1,6 +1,5 @@
 """`make train-fashion` as its users meet it: as a program, on a tiny stand-in for the archives."""
 
-import functools
 import json
 import os
 import re
@@ -164,17 +163,21 @@ def wait_for(process: subprocess.Popen, words: str) -> str:
 
 
 def start(*flags: object) -> subprocess.Popen:
-    return subprocess.Popen(
-        command(*flags),
-        cwd=REPOSITORY,
-        env=bare_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        # Tests that a shell runs in the background ignore Ctrl-C, and so would their children.
-        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
+    # Tests that a shell runs in the background ignore Ctrl-C, and their children inherit that;
+    # a handled signal is reset by exec. (preexec_fn would fork, which JAX's threads forbid.)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            command(*flags),
+            cwd=REPOSITORY,
+            env=bare_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(
