@@ -1,0 +1,75 @@
+"""Out: a circuit as Qiskit's QuantumCircuit.
+
+The table form has one bare Parameter for each angle that depends on inputs or weights. It is
+transpiled once and bound with rows of the angle table, so no expression and no order of x and w
+ever leaves JAX: what could be bound in the wrong order is bound by column number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.circuit.library import UnitaryGate, get_standard_gate_name_mapping
+
+from qnn_jax.circuits.angles import Expression, Number
+from qnn_jax.circuits.checks import one_of
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.errors import InputError
+
+_GATES = get_standard_gate_name_mapping()
+
+
+def to_qiskit(circuit: Circuit, form: Literal["table", "named"] = "table") -> QuantumCircuit:
+    """The circuit in Qiskit, gate by gate; qubit k is qubit k, global phases are kept.
+
+    Args:
+        circuit: the circuit.
+        form: "table" has one Parameter for each angle that depends on inputs or weights, named by
+            its column of the angle table: bind it with rows of `qnn_jax.angles`, columns
+            `angle_columns(circuit)`.
+
+    >>> from qnn_jax.circuits import Circuit, Op, w, x
+    >>> circuit = Circuit(1, (Op("rx", 0, 2 * x[0]), Op("rz", 0, 0.5), Op("ry", 0, w[0])))
+    >>> [parameter.name for parameter in to_qiskit(circuit).parameters]
+    ['angle_0', 'angle_2']
+    """
+    if not isinstance(circuit, Circuit):
+        raise InputError(f"Argument `circuit` must be a Circuit, but is {circuit!r}.")
+    one_of("form", form, ("table",))
+    names = iter(angle_columns(circuit))
+    return _rebuilt(circuit, lambda angle: Parameter(next(names)))
+
+
+def angle_columns(circuit: Circuit) -> dict[str, int]:
+    """The table form's Parameters by name, and the column of the angle table that each one is.
+
+    The order is that of `to_qiskit(circuit).parameters`: names are padded with zeros, so Qiskit's
+    order by name is the order of the columns.
+
+    >>> from qnn_jax.circuits import Circuit, Op, w
+    >>> angle_columns(Circuit(1, (Op("rz", 0, 0.5), Op("ry", 0, w[0]))))
+    {'angle_1': 1}
+    """
+    digits = len(str(max(circuit.num_angles - 1, 0)))
+    return {
+        f"angle_{column:0{digits}d}": column
+        for column, angle in enumerate(circuit.angles)
+        if not isinstance(angle, Number)
+    }
+
+
+def _rebuilt(circuit: Circuit, translate: Callable[[Expression], object]) -> QuantumCircuit:
+    """The circuit gate by gate, `translate` applied to every angle that is no number, in order."""
+    rebuilt = QuantumCircuit(circuit.num_qubits)
+    for op in circuit.ops:
+        angles = [a.value if isinstance(a, Number) else translate(a) for a in op.angles]
+        if op.matrix is not None:
+            rebuilt.append(UnitaryGate(np.array(op.matrix)), op.qubits)
+        elif op.gate == "global_phase":
+            rebuilt.global_phase += angles[0]
+        else:
+            rebuilt.append(_GATES[op.gate].base_class(*angles), op.qubits)
+    return rebuilt

@@ -1,0 +1,45 @@
+"""Observables as Qiskit's SparsePauliOp and back. Labels have one order in both: Qiskit's."""
+
+from __future__ import annotations
+
+from qiskit.quantum_info import SparsePauliOp
+
+from qnn_jax.circuits.observables import ObservableLike, PauliSum, observable
+from qnn_jax.errors import InputError
+
+
+def to_sparse_pauli_op(value: ObservableLike) -> SparsePauliOp:
+    """A label, a mapping from labels to coefficients or a PauliSum in Qiskit, term by term.
+
+    >>> to_sparse_pauli_op({"ZI": 0.5})
+    SparsePauliOp(['ZI'],
+                  coeffs=[0.5+0.j])
+    """
+    return SparsePauliOp.from_list(observable(value).terms)
+
+
+def from_sparse_pauli_op(operator: SparsePauliOp) -> PauliSum:
+    """A SparsePauliOp as a PauliSum, term by term.
+
+    Raises:
+        InputError: where it is none, or a coefficient is a parameter or is not real: then it
+            is no observable.
+    """
+    if not isinstance(operator, SparsePauliOp):
+        raise InputError(f"Argument `operator` must be a SparsePauliOp, but is {operator!r}.")
+    terms = []
+    for label, coefficient in zip(operator.paulis.to_labels(), operator.coeffs, strict=True):
+        try:
+            value = complex(coefficient)
+        except TypeError:
+            raise InputError(
+                "Argument `operator` must have numbers as coefficients, but that of "
+                f"{label!r} is {coefficient}; assign its parameters first."
+            ) from None
+        if value.imag:
+            raise InputError(
+                "Argument `operator` must have real coefficients, as an observable has, but that "
+                f"of {label!r} is {value:g}."
+            )
+        terms.append((label, value.real))
+    return PauliSum(tuple(terms))

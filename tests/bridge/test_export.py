@@ -1,0 +1,62 @@
+"""Circuits in Qiskit: the table form and observables."""
+
+import numpy as np
+import pytest
+from qiskit.quantum_info import SparsePauliOp, Statevector
+from reference import in_qiskit, random_vectors
+
+from qnn_jax import Circuit, InputError, Op, angles, w, x, zz_feature_map
+from qnn_jax.bridge import angle_columns, from_sparse_pauli_op, to_qiskit, to_sparse_pauli_op
+
+
+def test_parameters_are_the_columns_of_the_angle_table_in_order():
+    circuit = Circuit(2, tuple(Op("u", k % 2, [x[k], 0.5, w[11 - k]]) for k in range(12)))
+    table = to_qiskit(circuit)
+    columns = angle_columns(circuit)
+    assert [p.name for p in table.parameters] == list(columns)
+    assert list(columns.values()) == [c for c in range(36) if c % 3 != 1]
+    inputs, weights = random_vectors(circuit, 0)
+    row = np.asarray(angles(circuit, inputs, weights), float)[list(columns.values())]
+    bound = Statevector(table.assign_parameters(row)).data
+    np.testing.assert_allclose(
+        bound, Statevector(in_qiskit(circuit, inputs, weights)).data, atol=1e-5
+    )
+
+
+def test_numbers_stay_numbers():
+    table = to_qiskit(Circuit(1, (Op("rx", 0, 0.25), Op("global_phase", (), 0.5))))
+    assert not table.parameters
+    assert table.global_phase == 0.5
+    assert table.data[0].params == [0.25]
+
+
+@pytest.mark.parametrize("value", ["ZIX", {"ZIX": -0.5, "IYI": 2.0}])
+def test_observables_go_to_qiskit_and_back(value):
+    from qnn_jax.circuits import observable
+
+    assert from_sparse_pauli_op(to_sparse_pauli_op(value)) == observable(value)
+
+
+def test_labels_mean_the_same_qubits():
+    matrix = to_sparse_pauli_op("ZI").to_matrix()  # Z on qubit 1, the high bit
+    np.testing.assert_array_equal(np.diag(matrix), [1, 1, -1, -1])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: to_qiskit("rx"), "Argument `circuit` must be a Circuit, but is 'rx'"),
+        (
+            lambda: to_qiskit(zz_feature_map(2), form="best"),
+            "Argument `form` must be one of .*but is 'best'",
+        ),
+        (lambda: from_sparse_pauli_op("ZZ"), "must be a SparsePauliOp, but is 'ZZ'"),
+        (
+            lambda: from_sparse_pauli_op(SparsePauliOp(["XY"], [1j])),
+            "must have real coefficients, as an observable has, but that of 'XY' is 0\\+1j",
+        ),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
