@@ -15,20 +15,7 @@ import pytest
 from qnn_jax.runs import checkpoints, read_npz
 
 REPOSITORY = Path(__file__).parents[2]
-ARCHIVES = Path(os.environ.get("QNN_JAX_MANUAL_DIR", REPOSITORY.parent / "shared/fashion-mnist"))
 SMALL = ("--train-images", "256", "--validation-images", "500", "--batch-size", "32")
-
-
-@pytest.fixture(scope="session")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real data, prepared once for all tests of this file."""
-    if not (ARCHIVES / "train-images-idx3-ubyte.gz").is_file():
-        pytest.skip(f"the official archives of Fashion-MNIST are not in {ARCHIVES}")
-    from qnn_jax.data import load_fashion_mnist
-
-    folder = tmp_path_factory.mktemp("tfds")
-    load_fashion_mnist(folder, ARCHIVES)
-    return folder
 
 
 def command(*flags: object) -> list[str]:

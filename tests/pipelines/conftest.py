@@ -1,0 +1,20 @@
+"""The real data, prepared once for all tests of the pipelines."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+ARCHIVES = Path(os.environ.get("QNN_JAX_MANUAL_DIR", REPOSITORY.parent / "shared/fashion-mnist"))
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not (ARCHIVES / "train-images-idx3-ubyte.gz").is_file():
+        pytest.skip(f"the official archives of Fashion-MNIST are not in {ARCHIVES}")
+    from qnn_jax.data import load_fashion_mnist
+
+    folder = tmp_path_factory.mktemp("tfds")
+    load_fashion_mnist(folder, ARCHIVES)
+    return folder
