@@ -14,11 +14,13 @@ from qnn_jax.training.fit import (
     init_state,
     predictions,
 )
+from qnn_jax.training.population import Knobs, fit_population_epoch, init_population
 from qnn_jax.training.statistics import wilson_interval
 
 __all__ = [
     "EpochMetrics",
     "Examples",
+    "Knobs",
     "State",
     "Task",
     "TrainingConfig",
@@ -27,7 +29,9 @@ __all__ = [
     "check_training",
     "evaluate",
     "fit_epoch",
+    "fit_population_epoch",
     "in_batches",
+    "init_population",
     "init_state",
     "predictions",
     "wilson_interval",

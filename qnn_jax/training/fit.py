@@ -89,12 +89,13 @@ class Task:
         if config.schedule == "constant":
             return optax.constant_schedule(config.learning_rate)
         total = max(self.steps * config.epochs, 2)
-        return optax.warmup_cosine_decay_schedule(
-            init_value=config.learning_rate / 10,
-            peak_value=config.learning_rate,
-            warmup_steps=min(self.steps, total // 2),
-            decay_steps=total,
-        )
+        peak, warmup = config.learning_rate, min(self.steps, total // 2)
+        # optax.warmup_cosine_decay_schedule in its parts, since it takes no traced peak.
+        parts = [
+            optax.linear_schedule(peak / 10, peak, warmup),
+            optax.cosine_decay_schedule(peak, total - warmup),
+        ]
+        return optax.join_schedules(parts, [warmup])
 
     def optimizer(self) -> optax.GradientTransformation:
         """Adam with the schedule, and decoupled weight decay.
@@ -105,20 +106,14 @@ class Task:
         return optax.adamw(self.schedule(), weight_decay=self.config.weight_decay)
 
 
-@functools.partial(jax.jit, static_argnames="task")
-def init_state(task: Task, key: Array, images: UInt8[Array, "count height width"]) -> State:
-    """Fresh parameters of all members, from one key: members of one shape start alike.
-
-    One program, since Flax runs a model to initialise it: operation by operation that takes
-    seconds, while XLA drops what the parameters do not depend on.
-    """
+def first_state(task: Task, key: Array, images: UInt8[Array, "count height width"]) -> State:
+    """`init_state` before jit: what a population maps over."""
     init_key = jax.random.fold_in(key, _INIT)
     params = {name: model.init(init_key, images[:1])["params"] for name, model in task.members}
     return State(params, task.optimizer().init(params))
 
 
-@functools.partial(jax.jit, static_argnames="task", donate_argnames="state")
-def fit_epoch(
+def one_epoch(
     task: Task,
     state: State,
     key: Array,
@@ -126,16 +121,7 @@ def fit_epoch(
     train: Examples,
     validation: Examples,
 ) -> tuple[State, EpochMetrics]:
-    """One pass over the training images in an order that follows from the key and the epoch.
-
-    Args:
-        task: what to train.
-        state: the state after `epoch` finished epochs; its buffers are reused.
-        key: the run's key; every draw is a fold_in of it, so a resumed run repeats it exactly.
-        epoch: how many epochs are finished.
-        train: the training images.
-        validation: images to evaluate on after the epoch; there may be none.
-    """
+    """`fit_epoch` before jit: what a population maps over."""
     config, optimizer = task.config, task.optimizer()
     epoch_key = jax.random.fold_in(jax.random.fold_in(key, _EPOCHS), epoch)
     steps_key = jax.random.fold_in(epoch_key, _STEPS)
@@ -179,6 +165,38 @@ def fit_epoch(
         {name: _all_finite(state.params[name]) for name, _ in task.members},
     )
     return state, metrics
+
+
+@functools.partial(jax.jit, static_argnames="task")
+def init_state(task: Task, key: Array, images: UInt8[Array, "count height width"]) -> State:
+    """Fresh parameters of all members, from one key: members of one shape start alike.
+
+    One program, since Flax runs a model to initialise it: operation by operation that takes
+    seconds, while XLA drops what the parameters do not depend on.
+    """
+    return first_state(task, key, images)
+
+
+@functools.partial(jax.jit, static_argnames="task", donate_argnames="state")
+def fit_epoch(
+    task: Task,
+    state: State,
+    key: Array,
+    epoch: Int[Array, ""],
+    train: Examples,
+    validation: Examples,
+) -> tuple[State, EpochMetrics]:
+    """One pass over the training images in an order that follows from the key and the epoch.
+
+    Args:
+        task: what to train.
+        state: the state after `epoch` finished epochs; its buffers are reused.
+        key: the run's key; every draw is a fold_in of it, so a resumed run repeats it exactly.
+        epoch: how many epochs are finished.
+        train: the training images.
+        validation: images to evaluate on after the epoch; there may be none.
+    """
+    return one_epoch(task, state, key, epoch, train, validation)
 
 
 def _all_finite(tree: Any) -> Bool[Array, ""]:

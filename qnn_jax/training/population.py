@@ -1,0 +1,168 @@
+"""Whole trainings side by side: one jitted program trains a population for an epoch.
+
+A population is the single training of `fit`, mapped over a leading axis: seeds, and the numbers of
+a configuration. What is no number (depth, width, a loss of another form) is another task, and so
+another program.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, Int, UInt8
+
+from qnn_jax.configs import ModelConfig
+from qnn_jax.errors import InputError
+from qnn_jax.training.fit import EpochMetrics, Examples, State, Task, first_state, one_epoch
+
+#: A knob: one number for all, one for each member, or None, the task's own.
+Knob = float | Float[Array, ""] | Float[Array, " members"] | None
+
+
+class Knobs(NamedTuple):
+    """The numbers in which members may differ, each under its name in the configuration.
+
+    The first three are those of `TrainingConfig`. The others are those of the `ModelConfig` that
+    a hybrid model has as its `config`; models without one have no such number.
+    """
+
+    learning_rate: Knob = None
+    weight_decay: Knob = None
+    label_smoothing: Knob = None
+    weight_bound: Knob = None
+    feature_scale: Knob = None
+    feature_center: Knob = None
+    feature_gain: Knob = None
+
+    def of_one(self, task: Task) -> Task:
+        """The task with these numbers in place of its own; traced numbers will do."""
+        given = {name: value for name, value in self._asdict().items() if value is not None}
+        of_training = {name: given.pop(name) for name in _TRAINING_KNOBS & given.keys()}
+        members = task.members
+        if given:
+            members = tuple((name, _with_numbers(model, given)) for name, model in members)
+        return Task(members, dataclasses.replace(task.config, **of_training), task.steps)
+
+
+_TRAINING_KNOBS = {"learning_rate", "weight_decay", "label_smoothing"}
+
+
+def _with_numbers(model: Any, numbers: dict[str, Any]) -> Any:
+    config = getattr(model, "config", None)
+    if not isinstance(config, ModelConfig):
+        return model
+    return model.clone(config=dataclasses.replace(config, **numbers))
+
+
+@functools.partial(jax.jit, static_argnames=("task", "mesh"))
+def init_population(
+    task: Task,
+    keys: Array,
+    knobs: Knobs,
+    images: UInt8[Array, "count height width"],
+    mesh: Mesh | None = None,
+) -> State:
+    """Fresh states of a population: that of a member is `init_state` of its key and numbers.
+
+    Args:
+        task: what to train; it may hold several models, which start from the same key.
+        keys: one a member, shape (members,).
+        knobs: the numbers in which members differ.
+        images: training images, for their shape.
+        mesh: devices to spread the members over, all its axes alike; none for one device.
+
+    Raises:
+        InputError: where a length is not that of `keys`, or not a multiple of the devices.
+    """
+    if keys.ndim != 1:
+        raise InputError(f"Argument `keys` must have shape (members,), but has {keys.shape}.")
+    _check(keys.size, keys, knobs, mesh)
+
+    def one(key: Array, knobs: Knobs) -> State:
+        return first_state(knobs.of_one(task), key, images[:1])
+
+    return _mapped(one, (keys, knobs), mesh)
+
+
+@functools.partial(jax.jit, static_argnames=("task", "mesh"), donate_argnames="state")
+def fit_population_epoch(
+    task: Task,
+    state: State,
+    keys: Array,
+    knobs: Knobs,
+    epoch: Int[Array, ""],
+    train: Examples,
+    validation: Examples,
+    mesh: Mesh | None = None,
+) -> tuple[State, EpochMetrics]:
+    """`fit_epoch` of every member, in one program. Members do not meet: a NaN stays where it is.
+
+    Args:
+        task: what to train.
+        state: the members' states after `epoch` finished epochs; its buffers are reused.
+        keys: one a member, shape (members,), or a single key, by which all see the same batches.
+            The order of the images, their augmentation and dropout follow from it; a member is
+            the single run of its seed where `init_population` had the same keys.
+        knobs: the numbers in which members differ.
+        epoch: how many epochs are finished.
+        train: the training images, the same for all.
+        validation: images to evaluate on after the epoch; there may be none.
+        mesh: devices to spread the members over, all its axes alike; none for one device.
+
+    Returns:
+        The states, and the metrics with a leading member axis.
+
+    Raises:
+        InputError: where a length is not that of the state, or not a multiple of the devices.
+    """
+    _check(len(jax.tree.leaves(state)[0]), keys, knobs, mesh)
+
+    def one(
+        state: State, key: Array, knobs: Knobs, epoch: Array, train: Examples, validation: Examples
+    ) -> tuple[State, EpochMetrics]:
+        return one_epoch(knobs.of_one(task), state, key, epoch, train, validation)
+
+    return _mapped(one, (state, keys, knobs), mesh, (epoch, train, validation))
+
+
+def _mapped(
+    function: Callable[..., Any], by_member: Any, mesh: Mesh | None, shared: tuple[Any, ...] = ()
+) -> Any:
+    """`function` of each member's part of `by_member` and of all that is shared."""
+    axes = jax.tree.map(lambda leaf: 0 if getattr(leaf, "ndim", 0) else None, by_member)
+    mapped = jax.vmap(function, in_axes=(*axes, *(None for _ in shared)))
+    if mesh is None:
+        return mapped(*by_member, *shared)
+    # Under shard_map every device runs the program of its own members: nothing to talk about.
+    split = PartitionSpec(mesh.axis_names)
+    specs = jax.tree.map(
+        lambda leaf: split if getattr(leaf, "ndim", 0) else PartitionSpec(), by_member
+    )
+    return jax.shard_map(
+        mapped,
+        mesh=mesh,
+        in_specs=(*specs, *(PartitionSpec() for _ in shared)),
+        out_specs=split,
+        check_vma=False,
+    )(*by_member, *shared)
+
+
+def _check(members: int, keys: Array, knobs: Knobs, mesh: Mesh | None) -> None:
+    """Refuse lengths that do not fit."""
+    for name, value in (("keys", keys), *knobs._asdict().items()):
+        shape = getattr(value, "shape", ())
+        if shape not in ((), (members,)):
+            raise InputError(
+                f"Argument `{name}` must have shape () or ({members},), one for each member, but "
+                f"has {shape}."
+            )
+    if mesh is not None and members % mesh.size:
+        raise InputError(
+            f"Argument `mesh` must have a number of devices that divides the {members} members, "
+            f"but has {mesh.size}."
+        )
