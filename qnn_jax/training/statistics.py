@@ -1,5 +1,6 @@
 """Intervals and paired tests: no number stands alone."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -40,6 +41,7 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
     return (mean - half, mean + half)
 
 
+@functools.cache
 def student_quantile(freedom: int, share: float = 0.95) -> float:
     """What |t| stays below with probability `share`, t of Student's distribution.
 
