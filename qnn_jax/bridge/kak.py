@@ -8,6 +8,7 @@ stays one PUB. The compiler saw the bound angles: a result got so says that it i
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.circuit.library import CZGate
@@ -59,10 +60,12 @@ def template_rows(circuit: Circuit, inputs: np.ndarray, weights: np.ndarray) -> 
 
 def _unitaries(circuit: Circuit, inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The matrices of all rows, shape (rows, 4, 4): a column is what becomes of a basis state."""
-    columns = []
+    columns, weights_on_device = [], jnp.asarray(weights)
     for state in range(4):
         start = Circuit(2, tuple(Op("x", q) for q in range(2) if state >> q & 1))
-        columns.append(jax.vmap(lambda x, c=start + circuit: statevector(c, x, weights))(inputs))
+        columns.append(
+            jax.vmap(lambda x, c=start + circuit: statevector(c, x, weights_on_device))(inputs)
+        )
     unitaries = np.stack([np.asarray(column, np.complex128) for column in columns], axis=-1)
     # Single precision leaves them unitary to 1e-6; the decomposition wants 1e-9.
     left, _, right = np.linalg.svd(unitaries)

@@ -52,5 +52,5 @@ def test_the_template_has_three_cz_and_its_parameters_in_order() -> None:
 
 
 def test_other_widths_are_refused() -> None:
-    with pytest.raises(InputError, match="must have 2 qubits to be recompiled .* but has 3"):
+    with pytest.raises(InputError, match=r"must have 2 qubits to be recompiled .* but has 3"):
         template_rows(qnn_jax.real_amplitudes(3), np.zeros((1, 0)), np.zeros(12))
