@@ -3,7 +3,8 @@
     images ─ convolutions ─ Dense … Dense ─ features ─ circuit ─ expectations ─ Dense ─ logits
 
 The encoder ends in one feature for each input of the circuit. What stands in the middle is a
-circuit or, in the twins that every result is compared with, a classical layer or nothing.
+circuit or, in the twins that every result is compared with, a circuit without entanglement, a
+classical layer, or nothing. Two more twins leave out more: the features, or the whole encoder.
 """
 
 from __future__ import annotations
@@ -16,20 +17,34 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
+from qnn_jax.circuits import Circuit
 from qnn_jax.configs import ModelConfig
 from qnn_jax.executor import Executor, exact
 from qnn_jax.initializers import uniform
 from qnn_jax.linen import QuantumLayer
 from qnn_jax.models.convolution import ConvPool
 
-#: What may stand between encoder and head: the circuit, a classical layer of its size, or nothing.
-Middle = Literal["quantum", "classical", "bypass"]
+#: What may stand between encoder and head: the circuit, the circuit without its gates on several
+#: qubits, a classical layer of its size, nothing; "network" is the encoder without its features,
+#: so that the head reads the last hidden layer.
+Middle = Literal["quantum", "separable", "classical", "bypass", "network"]
+
+
+def pixels(images: UInt8[Array, "batch height width"]) -> Float[Array, "batch height width"]:
+    """Numbers from -1 to 1."""
+    return (images.astype(jnp.float32) / 255 - 0.5) / 0.5
 
 
 class Encoder(nn.Module):
-    """Images (batch, 28, 28) of uint8 to features (batch, num_qubits)."""
+    """Images (batch, 28, 28) of uint8 to features (batch, num_qubits).
+
+    Attributes:
+        config: the shape of the network.
+        bottleneck: end in those features; else in the last hidden layer, whatever its width.
+    """
 
     config: ModelConfig
+    bottleneck: bool = True
 
     @nn.compact
     def __call__(
@@ -37,7 +52,7 @@ class Encoder(nn.Module):
     ) -> Float[Array, "batch features"]:
         """Normalise to [-1, 1], convolve, and map to bounded features."""
         config = self.config
-        hidden = (images.astype(jnp.float32) / 255 - 0.5)[..., None] / 0.5
+        hidden = pixels(images)[..., None]
         for k, channels in enumerate(config.channels):
             hidden = ConvPool(channels, kernel_size=(5, 5), name=f"conv{k}")(hidden)
         # Whole channels are dropped, as the seed's Dropout2d did.
@@ -47,6 +62,8 @@ class Encoder(nn.Module):
             hidden = nn.Dense(width, name=f"dense{k}")(hidden)
             if k + 1 < len(config.hidden) or config.activation_before_features:
                 hidden = nn.relu(hidden)
+        if not self.bottleneck:
+            return hidden
         init = nn.initializers.variance_scaling(
             config.feature_gain**2, "fan_in", "truncated_normal"
         )
@@ -54,6 +71,18 @@ class Encoder(nn.Module):
         if config.bound == "tanh":
             features = config.feature_center + config.feature_scale * jnp.tanh(features)
         return features
+
+
+def centered(
+    config: ModelConfig, features: Float[Array, "batch features"]
+) -> Float[Array, "batch features"]:
+    """Bounded features around 0, from -1 to 1: their centre suits the circuit, and it alone.
+
+    A tanh without bias would be saturated there, and a head would start as a constant.
+    """
+    if config.bound == "none":
+        return features
+    return (features - config.feature_center) / config.feature_scale
 
 
 class ClassicalMiddle(nn.Module):
@@ -66,9 +95,7 @@ class ClassicalMiddle(nn.Module):
     def __call__(self, features: Float[Array, "batch features"]) -> Float[Array, "batch outputs"]:
         """Outputs in the place of the circuit's expectation values."""
         config = self.config
-        if config.bound == "tanh":
-            # The centre suits the circuit; a tanh without bias would be saturated there.
-            features = (features - config.feature_center) / config.feature_scale
+        features = centered(config, features)
         width = twin_width(features.shape[-1], self.num_outputs, config.circuit().num_weights)
         hidden = jnp.tanh(nn.Dense(width, use_bias=False)(features))
         return nn.Dense(self.num_outputs, use_bias=False)(hidden)
@@ -102,21 +129,30 @@ class HybridClassifier(nn.Module):
     def setup(self) -> None:
         """Name the three parts, so that parameters read encoder/…, middle/…, head/…."""
         config = self.config
-        circuit = config.circuit()
         labels = config.labels(self.num_classes)
-        self.encoder = Encoder(config)
-        if self.middle == "quantum":
+        self.encoder = Encoder(config, bottleneck=self.middle != "network")
+        if self.has_circuit:
             init = uniform(config.weight_bound)
-            self.quantum = QuantumLayer(circuit, labels, self.executor, init)
+            self.quantum = QuantumLayer(self.circuit(), labels, self.executor, init)
         elif self.middle == "classical":
             self.classical = ClassicalMiddle(config, len(labels))
         binary = self.num_classes == 2
         self.head = nn.Dense(
             1 if binary else self.num_classes,
             kernel_init=nn.initializers.constant(config.head_gain)
-            if binary and config.head_gain and self.middle == "quantum"
+            if binary and config.head_gain and self.has_circuit
             else nn.initializers.lecun_normal(),
         )
+
+    @property
+    def has_circuit(self) -> bool:
+        """Whether a circuit stands in the middle."""
+        return self.middle in ("quantum", "separable")
+
+    def circuit(self) -> Circuit:
+        """The circuit in the middle."""
+        circuit = self.config.circuit()
+        return circuit.without_entanglement() if self.middle == "separable" else circuit
 
     def __call__(
         self, images: UInt8[Array, "batch height width"], train: bool = False
@@ -126,15 +162,33 @@ class HybridClassifier(nn.Module):
 
     def decide(self, features: Float[Array, "batch features"]) -> Float[Array, "batch logits"]:
         """Logits of features: what follows the encoder."""
-        if self.middle == "quantum":
+        if self.has_circuit:
             return self.head(self.quantum(features))
         if self.middle == "classical":
             return self.head(self.classical(features))
-        return self.head(features)
+        return self.head(centered(self.config, features) if self.middle == "bypass" else features)
 
     def encode(self, images: UInt8[Array, "batch height width"]) -> Float[Array, "batch features"]:
         """The features of images: what the circuit is told."""
         return self.encoder(images, False)
+
+
+class PixelRegression(nn.Module):
+    """Logistic regression on pixels: one Dense layer, the least that can be trained.
+
+    Attributes:
+        num_classes: at least 2.
+    """
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(
+        self, images: UInt8[Array, "batch height width"], train: bool = False
+    ) -> Float[Array, "batch logits"]:
+        """Logits, shaped as those of `HybridClassifier`."""
+        flat = pixels(images).reshape(len(images), math.prod(images.shape[1:]))
+        return nn.Dense(1 if self.num_classes == 2 else self.num_classes)(flat)
 
 
 def count_parameters(params: object) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """The hybrid models: the seed's sizes, the twin's size, bounds, initialisation."""
 
 import math
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -8,13 +9,22 @@ import numpy as np
 import pytest
 
 from pipelines.train_fashion import PRESETS
-from qnn_jax import InputError
+from qnn_jax import InputError, expectations
 from qnn_jax.configs import check_model
 from qnn_jax.executor import Expectations
-from qnn_jax.models import HybridClassifier, ModelConfig, count_parameters, twin_width
+from qnn_jax.models import (
+    HybridClassifier,
+    ModelConfig,
+    PixelRegression,
+    count_parameters,
+    twin_width,
+)
+from qnn_jax.models.hybrid import Middle
 
 KEY = jax.random.key(0)
-IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (5, 28, 28)), jnp.uint8)
+RNG = np.random.default_rng(0)
+IMAGES = jnp.asarray(RNG.integers(0, 256, (5, 28, 28)), jnp.uint8)
+MIDDLES = get_args(Middle)
 
 
 def shapes(model: HybridClassifier) -> dict[str, tuple[int, ...]]:
@@ -69,6 +79,54 @@ def test_the_twin_of_the_seeds_circuit_has_its_six_weights() -> None:
     assert twin_width(2, 1, 60) == 20
 
 
+def test_twins_differ_in_the_middle_alone() -> None:
+    models = {middle: HybridClassifier(ModelConfig(), 2, middle) for middle in MIDDLES}
+    params = {middle: model.init(KEY, IMAGES)["params"] for middle, model in models.items()}
+    assert shapes(models["separable"]) == SLIDES
+    assert params["bypass"]["head"]["kernel"].shape == (2, 1)
+    assert params["network"]["head"]["kernel"].shape == (64, 1)
+    assert set(params["quantum"]["encoder"]) - set(params["network"]["encoder"]) == {"features"}
+    for middle in MIDDLES:  # what two of them have, starts alike
+        for name, layer in params[middle]["encoder"].items():
+            assert np.array_equal(layer["kernel"], params["quantum"]["encoder"][name]["kernel"])
+    weights = [params[middle]["quantum"]["weights"] for middle in ("quantum", "separable")]
+    assert np.array_equal(*weights)
+
+
+def test_the_separable_twin_has_no_correlations() -> None:
+    def correlation(middle: Middle) -> float:
+        circuit = HybridClassifier(ModelConfig(), 2, middle).circuit()
+        found = []
+        for x, w in zip(RNG.uniform(-3, 3, (5, 2)), RNG.uniform(-3, 3, (5, 6)), strict=True):
+            zz, iz, zi = expectations(circuit, ("ZZ", "IZ", "ZI"), x, w)
+            found.append(abs(zz - iz * zi))
+        return float(max(found))
+
+    assert correlation("separable") < 1e-5
+    assert correlation("quantum") > 0.1
+
+
+def test_twins_do_not_see_the_circuits_centre() -> None:
+    centre = jnp.full((1, 2), math.pi)
+    for middle in ("bypass", "classical"):
+        model = HybridClassifier(ModelConfig(), 2, middle)
+        assert abs(model.apply(model.init(KEY, IMAGES), centre, method="decide")) < 1e-6
+    free = HybridClassifier(ModelConfig(bound="none"), 2, "bypass")
+    params = free.init(KEY, IMAGES)
+    wanted = centre @ params["params"]["head"]["kernel"]
+    assert np.array_equal(free.apply(params, centre, method="decide"), wanted)
+
+
+def test_pixel_regression_is_one_product() -> None:
+    for num_classes, outputs in ((2, 1), (3, 3)):
+        model = PixelRegression(num_classes)
+        params = model.init(KEY, IMAGES)
+        kernel = np.asarray(params["params"]["Dense_0"]["kernel"], np.float64)
+        wanted = (np.asarray(IMAGES, np.float64).reshape(5, -1) / 127.5 - 1) @ kernel
+        assert wanted.shape == (5, outputs)
+        np.testing.assert_allclose(model.apply(params, IMAGES), wanted, atol=1e-4)
+
+
 def test_parameters_are_counted_by_kind() -> None:
     params = HybridClassifier(ModelConfig(), 2).init(KEY, IMAGES)["params"]
     counts = count_parameters(params)
@@ -87,11 +145,11 @@ def test_features_stay_within_their_bounds() -> None:
 
 
 def test_encode_then_decide_is_the_model() -> None:
-    for middle in ("quantum", "classical", "bypass"):
+    for middle in MIDDLES:
         model = HybridClassifier(ModelConfig(), 2, middle)
         params = model.init(KEY, IMAGES)
         features = model.apply(params, IMAGES, method="encode")
-        assert features.shape == (5, 2)
+        assert features.shape == (5, 64 if middle == "network" else 2)
         logits = model.apply(params, features, method="decide")
         assert np.array_equal(logits, model.apply(params, IMAGES))
 
