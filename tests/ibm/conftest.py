@@ -1,0 +1,57 @@
+"""One loopback server for all tests of this folder, and a clock that need not be waited for."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+
+class FastClock:
+    """Time that passes by sleeping only."""
+
+    def __init__(self):
+        self.at = time.time()
+
+    def now(self):
+        return self.at
+
+    def sleep(self, seconds):
+        self.at += seconds
+
+
+@pytest.fixture(scope="session")
+def running_server():
+    from ibm_server import IbmServer
+
+    with IbmServer() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield running
+        finally:
+            running.over.set()
+            running.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def fast_clock():
+    return FastClock()
+
+
+@pytest.fixture
+def server(running_server, fast_clock, tmp_path, monkeypatch):
+    """The server, fresh, on the fast clock; the environment leads to it."""
+    running_server.reset()
+    running_server.clock = fast_clock.now
+    for name, value in running_server.environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    return running_server
+
+
+@pytest.fixture
+def chunks():
+    from circuits_on_fez import make_chunk
+
+    return [make_chunk(rows) for rows in (np.linspace(0, 3, 4), np.linspace(1, 2, 3))]
