@@ -51,7 +51,18 @@ _ROOMS = {
     "qnn_jax.errors": ("InputError",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
-_MODULES = ("bridge", "circuits", "data", "linen", "models", "nnx", "runs", "simulate", "training")
+_MODULES = (
+    "bridge",
+    "circuits",
+    "data",
+    "diagnostics",
+    "linen",
+    "models",
+    "nnx",
+    "runs",
+    "simulate",
+    "training",
+)
 
 __all__ = [*_HOME, "__version__"]
 

@@ -1,0 +1,133 @@
+"""Angles that are affine in the inputs, read off their expressions: no number is tried.
+
+An input may be scaled by weights: in w[0]*x[0] + w[1] the rescaled variable is w[0]*x[0].
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qnn_jax.circuits.angles import Call, Expression, Number, call, evaluate, substitute, symbols
+from qnn_jax.circuits.angles import x as _x
+from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An input times what scales it: x[index], or for instance w[0]*x[index].
+
+    Attributes:
+        index: of the input.
+        scales: expressions of weights that multiply it; none where it stands alone.
+    """
+
+    index: int
+    scales: tuple[Expression, ...] = ()
+
+    def __str__(self) -> str:
+        product: Expression = _x[self.index]
+        for scale in reversed(self.scales):
+            product = call("mul", scale, product)
+        return str(product)
+
+    def scale(self, weights: list[float]) -> float:
+        """What the input is multiplied by at these weights."""
+        product = 1.0
+        for one in self.scales:
+            product *= evaluate(one, [], weights)
+        return product
+
+
+#: Coefficients of variables: what an angle depends on the inputs through.
+Slopes = Mapping[Variable, float]
+
+
+def slopes_of(circuit: Circuit) -> list[tuple[Slopes, ...]]:
+    """For every gate, for each of its angles, the coefficients of the rescaled variables.
+
+    Raises:
+        InputError: where an angle is not affine in the inputs.
+    """
+    every: list[tuple[Slopes, ...]] = []
+    for number, op in enumerate(circuit.ops):
+        slopes: list[Slopes] = []
+        for angle in op.angles:
+            found = _slopes(angle)
+            if found is None:
+                raise InputError(
+                    "Argument `circuit` must have angles that are affine in the inputs for an "
+                    f"exact Fourier spectrum, but gate {number}, {op.gate} on {op.qubits}, has the "
+                    f"angle {angle}, so that its function is no Fourier series; take a feature map "
+                    "without such products, for instance z_feature_map, or look at its values."
+                )
+            slopes.append(found)
+        every.append(tuple(slopes))
+    return every
+
+
+def in_variables(circuit: Circuit, variables: tuple[Variable, ...]) -> Circuit:
+    """The same circuit with the rescaled variables as its inputs: x[v] is variables[v]."""
+    ops = []
+    for op, slopes in zip(circuit.ops, slopes_of(circuit), strict=True):
+        angles = []
+        for angle, slope in zip(op.angles, slopes, strict=True):
+            rewritten = substitute(angle, lambda s: 0.0 if s.vector == "x" else s)
+            for variable, coefficient in slope.items():
+                rewritten = rewritten + coefficient * _x[variables.index(variable)]
+            angles.append(rewritten)
+        ops.append(Op(op.gate, op.qubits, angles, op.matrix))
+    return Circuit(circuit.num_qubits, tuple(ops), len(variables), circuit.num_weights)
+
+
+def _slopes(angle: Expression) -> dict[Variable, float] | None:
+    """The coefficients of an affine expression, without zeros; None where it is not affine."""
+    if not _reads_inputs(angle):
+        return {}
+    if not isinstance(angle, Call):
+        return {Variable(angle.index): 1.0}  # type: ignore[attr-defined]
+    parts = [_slopes(part) for part in angle.arguments]
+    if angle.function in ("add", "sub") and None not in parts:
+        left, right = parts
+        sign = 1.0 if angle.function == "add" else -1.0
+        total = dict(left or {})
+        for variable, coefficient in (right or {}).items():
+            total[variable] = total.get(variable, 0.0) + sign * coefficient
+        return {variable: c for variable, c in total.items() if c}
+    if angle.function == "neg" and parts[0] is not None:
+        return {variable: -c for variable, c in parts[0].items()}
+    if angle.function == "mul":
+        for slopes, other in zip(parts, reversed(angle.arguments), strict=True):
+            if slopes is not None and not _reads_inputs(other):
+                return _scaled(slopes, other)
+    if angle.function == "div" and parts[0] is not None and not _reads_inputs(angle.arguments[1]):
+        return _scaled(parts[0], call("div", 1.0, angle.arguments[1]))
+    return None
+
+
+def _scaled(slopes: Slopes, scale: Expression) -> dict[Variable, float]:
+    number, factors = _factors(scale)
+    return {
+        Variable(one.index, tuple(sorted((*one.scales, *factors), key=str))): number * coefficient
+        for one, coefficient in slopes.items()
+        if number
+    }
+
+
+def _factors(scale: Expression) -> tuple[float, tuple[Expression, ...]]:
+    """A product as its number and its other factors, so that 2*w[0] and w[0]*2 are one scale."""
+    if isinstance(scale, Number):
+        return scale.value, ()
+    if isinstance(scale, Call) and scale.function == "neg":
+        number, factors = _factors(scale.arguments[0])
+        return -number, factors
+    if isinstance(scale, Call) and scale.function == "mul":
+        (a, left), (b, right) = map(_factors, scale.arguments)
+        return a * b, tuple(itertools.chain(left, right))
+    return 1.0, (scale,)
+
+
+def _reads_inputs(expression: Expression) -> bool:
+    return any(symbol.vector == "x" for symbol in symbols(expression))

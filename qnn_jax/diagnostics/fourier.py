@@ -1,0 +1,218 @@
+"""The Fourier spectrum of a circuit's function: the frequencies in reach and those in use."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Complex, Float, Int
+
+from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
+from qnn_jax.diagnostics.affine import Slopes, Variable, in_variables, slopes_of
+from qnn_jax.diagnostics.checks import checked_weights
+from qnn_jax.errors import InputError
+from qnn_jax.simulate import expectations
+
+#: As many points of the rescaled inputs are simulated at most.
+MAX_POINTS = 2**20
+#: Ratios of frequencies count as rational up to this denominator.
+_MAX_DENOMINATOR = 64
+#: Every standard gate repeats itself, up to a global phase, after 4π; its harmonics are below 8.
+_GATE_PERIOD, _GATE_POINTS = 4 * math.pi, 16
+
+
+class Spectrum(NamedTuple):
+    """f(x) = Σ coefficients[k] · exp(i frequencies[k] · x), exactly.
+
+    The rows are all frequencies in reach: with other weights, an other observable or other gates
+    that read no input, f has no others.
+
+    Attributes:
+        frequencies: in x, radians for each unit of an input, shape (rows, num_inputs).
+        coefficients: at the given weights, shape (rows,); those of -frequency are conjugate.
+        variables: the inputs as the circuit scales them, for instance "w[0]*x[1]".
+        harmonics: the frequencies as multiples of `units` in the variables, shape (rows,
+            variables). A trained scale moves the frequencies, never the harmonics.
+        units: the base frequency of each variable, in radians for each of its units.
+    """
+
+    frequencies: Float[np.ndarray, "rows inputs"]
+    coefficients: Complex[np.ndarray, " rows"]
+    variables: tuple[str, ...]
+    harmonics: Int[np.ndarray, "rows variables"]
+    units: Float[np.ndarray, " variables"]
+
+    @property
+    def used(self) -> Bool[np.ndarray, " rows"]:
+        """Which rows have a coefficient that is no rounding."""
+        return np.abs(self.coefficients) > 1e-9
+
+
+def fourier_spectrum(
+    circuit: Circuit,
+    observable: ObservableLike,
+    weights: Float[Array, " weights"] = (),  # type: ignore[assignment]
+) -> Spectrum:
+    """The spectrum of x ↦ <observable>, by one FFT over a period of every rescaled input.
+
+    That this is exact is decided from the angles' expressions: each must be affine in the inputs,
+    whose coefficients are commensurate. Where weights scale an input, the variable is the product:
+    F(w[0]*x[0], w[1]*x[0], …) has one period in each, whatever the weights are.
+
+    Args:
+        circuit: the circuit.
+        observable: one observable, as in `qnn_jax.expectations`.
+        weights: shape (circuit.num_weights,).
+
+    Returns:
+        A `Spectrum`, computed in double precision.
+
+    Raises:
+        InputError: where an angle is not affine in the inputs, coefficients are not commensurate,
+            or more than MAX_POINTS points would have to be simulated.
+
+    Reference: Schuld, Sweke, Meyer, "The effect of data encoding on the expressive power of
+    variational quantum machine learning models", arXiv:2008.08605.
+
+    >>> from qnn_jax import Circuit, Op, w, x
+    >>> twice = Circuit(1, (Op("rx", 0, x[0]), Op("rx", 0, x[0] + w[0])))
+    >>> spectrum = fourier_spectrum(twice, "Z", [0.0])  # cos 2x
+    >>> print(spectrum.frequencies[:, 0], spectrum.coefficients.real.round(3) + 0.0)
+    [-2. -1.  0.  1.  2.] [0.5 0.  0.  0.  0.5]
+    """
+    (measured,) = observables_on(circuit.num_qubits, [observable])
+    values = checked_weights(circuit, weights)
+    slopes = slopes_of(circuit)
+    variables = tuple(dict.fromkeys(v for gate in slopes for angle in gate for v in angle))
+    steps = [
+        {variable: half / 2 * c for variable, c in angle.items()}
+        for op, gate in zip(circuit.ops, slopes, strict=True)
+        for number, angle in enumerate(gate)
+        for half in _half_harmonics(op, number)
+        if half > 0 and angle
+    ]
+    units = np.array([_unit(variable, steps) for variable in variables])
+    moves = [
+        _multiples(op, gate, variables, units) for op, gate in zip(circuit.ops, slopes, strict=True)
+    ]
+    highest = tuple(
+        sum(max(abs(move[v]) for move in angle) for gate in moves for angle in gate)
+        for v in range(len(variables))
+    )
+    sizes = tuple(2 * high + 1 for high in highest)
+    if math.prod(sizes) > MAX_POINTS:
+        raise InputError(
+            f"Argument `circuit` must need at most {MAX_POINTS:,} points for an exact Fourier "
+            f"spectrum, but needs {math.prod(sizes):,}, {' × '.join(map(str, sizes))} for "
+            f"{', '.join(map(str, variables))}; take fewer layers, or let them share a scale."
+        )
+    with jax.enable_x64(True):
+        table = np.asarray(
+            _on_periods(in_variables(circuit, variables), measured, sizes, units, values)
+        )
+    rows = np.argwhere(_reachable(moves, sizes)) - np.array(highest, int)
+    scales = [variable.scale(list(values)) for variable in variables]
+    directions = np.zeros((len(variables), circuit.num_inputs))
+    for v, variable in enumerate(variables):
+        directions[v, variable.index] = units[v] * scales[v]
+    coefficients = np.fft.fftn(table, axes=range(table.ndim))[tuple(rows.T)] / table.size
+    return Spectrum(
+        rows @ directions, np.atleast_1d(coefficients), tuple(map(str, variables)), rows, units
+    )
+
+
+def _half_harmonics(op: Op, number: int) -> tuple[int, ...]:
+    """Which k occur in U ⊗ U* ~ Σ exp(i k θ/2), θ being one of the gate's angles.
+
+    Found from the gate's matrix, as every property of a gate is.
+    """
+    return _half_harmonics_of(op.gate, number)
+
+
+@functools.lru_cache
+def _half_harmonics_of(gate: str, number: int) -> tuple[int, ...]:
+    from qnn_jax.circuits.gates import GATES
+
+    row = GATES[gate]
+    angles: list[np.ndarray] = [np.full(_GATE_POINTS, 0.7 + 1.1 * k) for k in range(row.num_angles)]
+    angles[number] = np.arange(_GATE_POINTS) * _GATE_PERIOD / _GATE_POINTS
+    entries = [e + 0j * angles[number] for line in row.matrix(np, *angles) for e in line]
+    matrix = np.stack(entries, axis=-1)
+    products = matrix[:, :, None] * matrix[:, None, :].conj()
+    series = np.abs(np.fft.fft(products, axis=0)).max(axis=(1, 2)) / _GATE_POINTS
+    half = _GATE_POINTS // 2
+    return tuple(k for k in range(-half, half) if series[k] > 1e-9)
+
+
+def _unit(variable: Variable, steps: Sequence[Slopes]) -> float:
+    """The largest frequency of which all of a variable's frequencies are multiples."""
+    sizes = sorted({abs(step[variable]) for step in steps if variable in step})
+    if not sizes:
+        return 1.0  # no gate's harmonics see it
+    ratios = [Fraction(size / sizes[0]).limit_denominator(_MAX_DENOMINATOR) for size in sizes]
+    for size, ratio in zip(sizes, ratios, strict=True):
+        if abs(size / sizes[0] - float(ratio)) > 1e-9 * float(ratio):
+            raise InputError(
+                "Argument `circuit` must have commensurate frequencies for an exact Fourier "
+                f"spectrum, but those of {variable} have the ratio {size / sizes[0]:.9g}; write "
+                "one of the factors as a weight, which makes it a variable of its own."
+            )
+    return sizes[0] / math.lcm(*(ratio.denominator for ratio in ratios))
+
+
+def _multiples(
+    op: Op, gate: Sequence[Slopes], variables: Sequence[Variable], units: np.ndarray
+) -> list[list[tuple[int, ...]]]:
+    """For each angle that reads inputs, by how much it can move the harmonics."""
+    return [
+        [
+            tuple(
+                round(half / 2 * angle.get(variable, 0.0) / unit)
+                for variable, unit in zip(variables, units, strict=True)
+            )
+            for half in _half_harmonics(op, number)
+        ]
+        for number, angle in enumerate(gate)
+        if angle
+    ]
+
+
+def _reachable(
+    moves: Sequence[Sequence[Sequence[tuple[int, ...]]]], sizes: tuple[int, ...]
+) -> np.ndarray:
+    """The sums of one move an angle, as a box of booleans with the zero in the middle."""
+    box = np.zeros(sizes, bool)
+    box[tuple(size // 2 for size in sizes)] = True
+    for angle in itertools.chain(*moves):
+        # No sum leaves the box, so nothing is rolled around its edge.
+        axes = tuple(range(len(sizes)))
+        box = np.logical_or.reduce([np.roll(box, move, axes) for move in angle])
+    return box
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _on_periods(
+    circuit: Circuit,
+    observable: PauliSum,
+    sizes: tuple[int, ...],
+    units: Array,
+    weights: Array,
+) -> Array:
+    """The function on a grid over one period of every variable, shape `sizes`."""
+
+    def one(index: Array) -> Array:
+        place = jnp.stack(jnp.unravel_index(index, sizes)) if sizes else jnp.zeros(0)
+        inputs = 2 * jnp.pi * place / jnp.asarray(sizes, float) / units
+        return expectations(circuit, [observable], inputs, weights)[0]
+
+    count = math.prod(sizes)
+    return lax.map(one, jnp.arange(count), batch_size=min(count, 4096)).reshape(sizes)
