@@ -10,6 +10,7 @@ from typing import Any
 _ROOMS = {
     "qnn_jax.bridge.export": ("angle_columns", "to_qiskit"),
     "qnn_jax.bridge.observables": ("from_sparse_pauli_op", "to_sparse_pauli_op"),
+    "qnn_jax.bridge.reading": ("differences", "from_qiskit"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

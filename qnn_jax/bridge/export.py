@@ -2,7 +2,8 @@
 
 The table form has one bare Parameter for each angle that depends on inputs or weights. It is
 transpiled once and bound with rows of the angle table, so no expression and no order of x and w
-ever leaves JAX: what could be bound in the wrong order is bound by column number.
+ever leaves JAX: what could be bound in the wrong order is bound by column number. The named form
+is for people: x and w are ParameterVectors, and the expressions are Qiskit's own.
 """
 
 from __future__ import annotations
@@ -11,15 +12,19 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
 from qiskit.circuit.library import UnitaryGate, get_standard_gate_name_mapping
 
+from qnn_jax.bridge.expressions import to_parameter_expression
 from qnn_jax.circuits.angles import Expression, Number
 from qnn_jax.circuits.checks import one_of
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.errors import InputError
 
-_GATES = get_standard_gate_name_mapping()
+#: The standard gates by name, as Qiskit has them.
+QISKIT_GATES = get_standard_gate_name_mapping()
+#: Under this name the metadata of the named form hold [num_inputs, num_weights].
+LENGTHS = "qnn_jax.lengths"
 
 
 def to_qiskit(circuit: Circuit, form: Literal["table", "named"] = "table") -> QuantumCircuit:
@@ -29,18 +34,35 @@ def to_qiskit(circuit: Circuit, form: Literal["table", "named"] = "table") -> Qu
         circuit: the circuit.
         form: "table" has one Parameter for each angle that depends on inputs or weights, named by
             its column of the angle table: bind it with rows of `qnn_jax.angles`, columns
-            `angle_columns(circuit)`.
+            `angle_columns(circuit)`. "named" has the ParameterVectors x and w, and can be read
+            back by `from_qiskit`.
+
+    Returns:
+        A circuit without measurements. Several global phases are one: their sum.
+
+    Raises:
+        InputError: where `circuit` is none, or the form is unknown.
 
     >>> from qnn_jax.circuits import Circuit, Op, w, x
     >>> circuit = Circuit(1, (Op("rx", 0, 2 * x[0]), Op("rz", 0, 0.5), Op("ry", 0, w[0])))
     >>> [parameter.name for parameter in to_qiskit(circuit).parameters]
     ['angle_0', 'angle_2']
+    >>> [parameter.name for parameter in to_qiskit(circuit, form="named").parameters]
+    ['w[0]', 'x[0]']
     """
     if not isinstance(circuit, Circuit):
         raise InputError(f"Argument `circuit` must be a Circuit, but is {circuit!r}.")
-    one_of("form", form, ("table",))
-    names = iter(angle_columns(circuit))
-    return _rebuilt(circuit, lambda angle: Parameter(next(names)))
+    if one_of("form", form, ("table", "named")) == "table":
+        names = iter(angle_columns(circuit))
+        return _rebuilt(circuit, lambda angle: Parameter(next(names)))
+    vectors = {
+        "x": ParameterVector("x", circuit.num_inputs),
+        "w": ParameterVector("w", circuit.num_weights),
+    }
+    named = _rebuilt(circuit, lambda angle: to_parameter_expression(angle, vectors))
+    # Qiskit keeps only the parameters that a gate reads; the lengths let `from_qiskit` know all.
+    named.metadata = {LENGTHS: [circuit.num_inputs, circuit.num_weights]}
+    return named
 
 
 def angle_columns(circuit: Circuit) -> dict[str, int]:
@@ -71,5 +93,5 @@ def _rebuilt(circuit: Circuit, translate: Callable[[Expression], object]) -> Qua
         elif op.gate == "global_phase":
             rebuilt.global_phase += angles[0]
         else:
-            rebuilt.append(_GATES[op.gate].base_class(*angles), op.qubits)
+            rebuilt.append(QISKIT_GATES[op.gate].base_class(*angles), op.qubits)
     return rebuilt

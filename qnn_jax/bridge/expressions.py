@@ -1,0 +1,243 @@
+"""Angles as Qiskit's ParameterExpressions and back.
+
+Out is plain arithmetic on Parameters. In is a walk along the instructions that built the
+expression: `_qpy_replay`, which Qiskit itself reads to write QPY files and to make SymPy
+expressions. Its name is private, yet there is no better way from Qiskit 2.2 on: `sympify` needs
+SymPy, which Qiskit no longer installs and whose parser evaluates strings; `str` is for the eye.
+So the walk is trusted as far as it is checked: every expression read is evaluated at random points
+by Qiskit's own `bind`, and a difference is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from qiskit.circuit import Parameter, ParameterExpression
+from qiskit.circuit.parameterexpression import op_code_to_method
+
+from qnn_jax.circuits.angles import (
+    AngleLike,
+    Call,
+    Expression,
+    Number,
+    Symbol,
+    angle,
+    call,
+    evaluate,
+)
+from qnn_jax.errors import InputError
+
+#: How the functions of `circuits.angles.FUNCTIONS` are called on Qiskit's expressions.
+_TO_QISKIT: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "add": lambda a, b: a + b,
+        "sub": lambda a, b: a - b,
+        "mul": lambda a, b: a * b,
+        "div": lambda a, b: a / b,
+        "neg": lambda a: -a,
+        "pow": lambda a, b: a**b,
+        "sin": lambda a: a.sin(),
+        "cos": lambda a: a.cos(),
+        "tan": lambda a: a.tan(),
+        "asin": lambda a: a.arcsin(),
+        "acos": lambda a: a.arccos(),
+        "atan": lambda a: a.arctan(),
+        "exp": lambda a: a.exp(),
+        "log": lambda a: a.log(),
+        "abs": lambda a: a.abs(),
+        "sign": lambda a: a.sign(),
+    }
+)
+
+
+def _sum(left: AngleLike, right: AngleLike) -> Expression:
+    """The sum as people write it.
+
+    Qiskit puts a number first, else a symbol, and has no difference where one of them is negative.
+    """
+    left, right = angle(left), angle(right)
+    if isinstance(left, Number) or (isinstance(left, Symbol) and _is(right, "mul")):
+        left, right = right, left
+    if isinstance(right, Number) and right.value == 0:
+        return left
+    if isinstance(right, Number) and right.value < 0:
+        return call("sub", left, -right.value)
+    if isinstance(left, Call) and _is(left, "neg"):
+        return call("sub", right, left.arguments[0])
+    return call("add", left, right)
+
+
+def _is(expression: Expression, function: str) -> bool:
+    return isinstance(expression, Call) and expression.function == function
+
+
+def _product(left: AngleLike, right: AngleLike) -> Expression:
+    """A * b as people write it: Qiskit's -a is a * -1, and its a - a is 0 * a."""
+    left, right = angle(left), angle(right)
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, Number) and one.value == 0:
+            return Number(0.0)
+        if isinstance(one, Number) and one.value == -1:
+            return call("neg", other)
+    return call("mul", left, right)
+
+
+#: Binary and unary methods of Qiskit's ParameterExpression, on ours.
+_BINARY: Mapping[str, Callable[[AngleLike, AngleLike], Expression]] = MappingProxyType(
+    {
+        "__add__": _sum,
+        "__sub__": lambda a, b: call("sub", a, b),
+        "__rsub__": lambda a, b: call("sub", b, a),
+        "__mul__": _product,
+        "__truediv__": lambda a, b: call("div", a, b),
+        "__rtruediv__": lambda a, b: call("div", b, a),
+        "__pow__": lambda a, b: call("pow", a, b),
+        "__rpow__": lambda a, b: call("pow", b, a),
+    }
+)
+_UNARY: Mapping[str, str] = MappingProxyType(
+    {
+        "sin": "sin",
+        "cos": "cos",
+        "tan": "tan",
+        "arcsin": "asin",
+        "arccos": "acos",
+        "arctan": "atan",
+        "exp": "exp",
+        "log": "log",
+        "abs": "abs",
+        "sign": "sign",
+    }
+)
+
+
+def to_parameter_expression(
+    expression: Expression, parameters: Mapping[str, Any]
+) -> ParameterExpression | float:
+    """An angle in Qiskit, function by function.
+
+    Args:
+        expression: the angle.
+        parameters: what x and w are: sequences of Parameters.
+    """
+    if isinstance(expression, Number):
+        # Qiskit divides by 2, but multiplies by 0.5 where 2.0 is asked for.
+        whole = expression.value.is_integer()
+        return int(expression.value) if whole else expression.value
+    if isinstance(expression, Symbol):
+        return parameters[expression.vector][expression.index]
+    assert isinstance(expression, Call)
+    return _TO_QISKIT[expression.function](
+        *(to_parameter_expression(part, parameters) for part in expression.arguments)
+    )
+
+
+def from_parameter_expression(value: Any, symbols: Mapping[Parameter, AngleLike]) -> Expression:
+    """An angle from Qiskit: a number, a Parameter or any expression of them.
+
+    Args:
+        value: the angle.
+        symbols: what each Parameter stands for.
+
+    Raises:
+        InputError: where it is not real, has a Parameter that `symbols` does not name, or where
+            the walk and Qiskit's own evaluation differ.
+    """
+    if isinstance(value, Parameter):
+        return _symbol(value, symbols)
+    if not isinstance(value, ParameterExpression):
+        return _number(value)
+    if not value.parameters:
+        return _number(value.numeric())
+    expression = _walked(value, symbols)
+    _check(expression, value, symbols)
+    return expression
+
+
+def _symbol(parameter: Parameter, symbols: Mapping[Parameter, AngleLike]) -> Expression:
+    if parameter not in symbols:
+        raise InputError(
+            f"Argument `circuit` has the free parameter {parameter.name!r}, which is named neither "
+            "in `inputs` nor in `weights`."
+        )
+    return angle(symbols[parameter])
+
+
+def _number(value: Any) -> Expression:
+    number = complex(value)
+    if number.imag:
+        raise InputError(f"Argument `circuit` must have real angles, but has {number:g}.")
+    return angle(number.real)
+
+
+def _walked(value: ParameterExpression, symbols: Mapping[Parameter, AngleLike]) -> Expression:
+    """Replay the instructions: an operand that is None is what was computed last."""
+    stack: list[Expression] = []
+    for instruction in value._qpy_replay:
+        operands = [
+            from_parameter_expression(operand, symbols)
+            for operand in (instruction.lhs, instruction.rhs)
+            if operand is not None
+        ]
+        method = op_code_to_method(instruction.op)
+        if method in _BINARY:
+            if instruction.rhs is None:
+                operands.append(stack.pop())
+            if instruction.lhs is None:
+                operands.insert(0, stack.pop())
+            stack.append(_BINARY[method](*operands))
+        elif method in _UNARY:
+            stack.append(call(_UNARY[method], *(operands or [stack.pop()])))
+        elif method == "conjugate":  # of a real angle
+            stack.append(*(operands or [stack.pop()]))
+        else:
+            raise InputError(
+                "Argument `circuit` must have angles of Qiskit's arithmetic and functions, but "
+                f"{value} uses {method!r}."
+            )
+    return stack.pop()
+
+
+#: Where expressions are compared; the later ones serve functions that the first are no values of.
+_RANGES = ((0.2, 0.9), (0.2, 0.9), (1.1, 3.0), (-0.9, -0.2), (-3.0, -1.1))
+
+
+def _check(
+    expression: Expression, value: ParameterExpression, symbols: Mapping[Parameter, AngleLike]
+) -> None:
+    """Refuse an expression that is not Qiskit's at random points."""
+    draw = random.Random(0)
+    compared = 0
+    for low, high in _RANGES:
+        points = {p: draw.uniform(low, high) for p in value.parameters}
+        vectors: dict[str, dict[int, float]] = {"x": {}, "w": {}}
+        for parameter, point in points.items():
+            symbol = symbols[parameter]
+            if isinstance(symbol, Symbol):
+                vectors[symbol.vector][symbol.index] = point
+        try:
+            theirs = complex(value.bind(points).numeric(strict=False))
+        except (ArithmeticError, RuntimeError, TypeError, ValueError):
+            continue
+        if theirs.imag or not math.isfinite(theirs.real):
+            continue
+        try:
+            ours = evaluate(expression, vectors["x"], vectors["w"])  # type: ignore[arg-type]
+        except (ArithmeticError, ValueError):
+            ours = math.nan
+        if not abs(ours - theirs.real) <= 1e-9 * max(1.0, abs(theirs.real)):
+            raise InputError(
+                f"Argument `circuit` must have angles that can be read, but {value} was read as "
+                f"{expression}, and at one point they are {theirs.real:g} and {ours:g}."
+            )
+        compared += 1
+        if compared == 2:
+            return
+    if not compared:
+        raise InputError(
+            f"Argument `circuit` must have real angles, but {value} is none wherever it was tried."
+        )

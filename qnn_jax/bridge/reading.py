@@ -1,0 +1,297 @@
+"""In: a QuantumCircuit as a circuit of ours.
+
+Every standard gate is taken as it is, recognised by its class and not by its name; every other
+instruction is replaced by its definition, until only standard gates, unitaries of few qubits and
+global phases are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+from qiskit.circuit import (
+    Barrier,
+    ControlFlowOp,
+    ControlledGate,
+    Delay,
+    Gate,
+    Instruction,
+    Measure,
+    Operation,
+    Parameter,
+    ParameterVector,
+    ParameterVectorElement,
+    QuantumCircuit,
+    Reset,
+)
+from qiskit.circuit.library import Initialize, UnitaryGate
+from qiskit.transpiler import TranspilerError
+from qiskit.transpiler.passes import HighLevelSynthesis
+
+from qnn_jax.bridge.export import LENGTHS, QISKIT_GATES
+from qnn_jax.bridge.expressions import from_parameter_expression
+from qnn_jax.circuits.angles import Symbol, w, x
+from qnn_jax.circuits.circuit import MAX_UNITARY_QUBITS, Circuit, Op
+from qnn_jax.circuits.gates import GATES
+from qnn_jax.errors import InputError
+
+#: A free parameter, by itself or by its name.
+ParameterLike: TypeAlias = "Parameter | str"
+
+#: What has no meaning for a pure state, and the way out.
+_REFUSED: tuple[tuple[type, str], ...] = (
+    (Initialize, "it resets its qubits; prepare_state or amplitude_encoding prepare a state"),
+    (Reset, "a state that is reset is no longer pure; take a fresh qubit"),
+    (Delay, "a circuit has no clock; leave it out"),
+    (ControlFlowOp, "what follows a measurement is no pure state; unroll it or leave it out"),
+)
+
+
+def from_qiskit(
+    circuit: QuantumCircuit,
+    inputs: Iterable[ParameterLike] | None = None,
+    weights: Iterable[ParameterLike] | None = None,
+) -> Circuit:
+    """A Qiskit circuit as a circuit of ours, global phase included.
+
+    Composite gates are replaced by their definitions, barriers are left out, and so are
+    measurements that nothing follows. `from_qiskit(to_qiskit(circuit, form="named"))` is
+    `circuit` again up to what Qiskit rewrites in expressions (it puts numbers first, sorts the
+    names in a product of two, folds constants) and to global phases, of which it keeps the sum:
+    `differences` names every such gate.
+
+    Args:
+        circuit: the circuit, with or without free parameters.
+        inputs: the parameters that become x[0], x[1], …, themselves or their names. Of a
+            ParameterVector, elements that the circuit does not use count too. By default the
+            elements of the vector named x or, where `weights` are given, all others.
+        weights: those that become w[0], w[1], …; by default all others, in the order of
+            `circuit.parameters`.
+
+    Raises:
+        InputError: for instructions without meaning for a pure state (measurements that something
+            follows, reset, classical control, delay), by name and position; for parameters that
+            are in neither or in both lists; for angles that are not real.
+
+    >>> from qiskit.circuit import ParameterVector, QuantumCircuit
+    >>> theta = ParameterVector("θ", 2)
+    >>> circuit = QuantumCircuit(2)
+    >>> _ = circuit.ry(theta[0], 0), circuit.cx(0, 1), circuit.rz(theta[1] / 2, 1)
+    >>> print(from_qiskit(circuit))
+    q0: ─RY(w[0])─●────────────
+    q1: ──────────⊕─RZ(w[1]/2)─
+    """
+    if not isinstance(circuit, QuantumCircuit):
+        raise InputError(f"Argument `circuit` must be a QuantumCircuit, but is {circuit!r}.")
+    if not circuit.num_qubits:
+        raise InputError("Argument `circuit` must have at least one qubit, but has none.")
+    first, second = _sorted_parameters(circuit, inputs, weights)
+    symbols: dict[Parameter, Symbol] = {p: x[i] for i, p in enumerate(first)}
+    symbols |= {p: w[j] for j, p in enumerate(second)}
+    kept = _without_final_measurements(circuit)
+    ops = tuple(_ops(circuit, kept, symbols))
+    return Circuit(circuit.num_qubits, ops, len(first), len(second))
+
+
+def differences(first: Circuit, second: Circuit) -> tuple[str, ...]:
+    """Where two circuits are not the same value, one sentence each; empty where they are equal.
+
+    >>> from qnn_jax.circuits import w
+    >>> differences(Circuit(1, (Op("rx", 0, w[0] * 2),)), Circuit(1, (Op("rx", 0, 2 * w[0]),)))
+    ('Gate 0 is rx(w[0]*2) on (0,) in the first and rx(2*w[0]) on (0,) in the second.',)
+    """
+    found = [
+        f"{name} is {getattr(first, name)} in the first and {getattr(second, name)} in the second."
+        for name in ("num_qubits", "num_inputs", "num_weights")
+        if getattr(first, name) != getattr(second, name)
+    ]
+    if len(first.ops) != len(second.ops):
+        found.append(
+            f"There are {len(first.ops)} gates in the first and {len(second.ops)} in the second."
+        )
+    found += [
+        f"Gate {k} is {one} on {one.qubits} in the first and {other} on {other.qubits} in the "
+        "second."
+        for k, (one, other) in enumerate(zip(first.ops, second.ops, strict=False))
+        if one != other
+    ]
+    return tuple(found)
+
+
+def _sorted_parameters(
+    circuit: QuantumCircuit,
+    inputs: Iterable[ParameterLike] | None,
+    weights: Iterable[ParameterLike] | None,
+) -> tuple[Sequence[Parameter], Sequence[Parameter]]:
+    """Which parameters are inputs and which are weights, in order."""
+    free = list(circuit.parameters)
+    if inputs is None and weights is None:
+        lengths = (circuit.metadata or {}).get(LENGTHS)
+        if lengths and (whole := _whole_vectors(free, lengths)):
+            return whole
+        chosen = [p for p in free if _vector_name(p) == "x"]
+        return chosen, [p for p in free if p not in chosen]
+    first = None if inputs is None else _chosen("inputs", inputs, circuit)
+    second = None if weights is None else _chosen("weights", weights, circuit)
+    first = [p for p in free if p not in second] if first is None else first  # type: ignore[operator]
+    second = [p for p in free if p not in first] if second is None else second
+    for parameter in free:
+        if (parameter in first) + (parameter in second) != 1:
+            where = "both" if parameter in first else "neither"
+            raise InputError(
+                "Arguments `inputs` and `weights` must name every free parameter once, but "
+                f"{parameter.name!r} is in {where}."
+            )
+    return first, second
+
+
+def _vector_name(parameter: Parameter) -> str | None:
+    return parameter.vector.name if isinstance(parameter, ParameterVectorElement) else None
+
+
+def _whole_vectors(
+    free: Sequence[Parameter], lengths: Sequence[int]
+) -> tuple[list[Parameter], list[Parameter]] | None:
+    """The vectors x and w with the elements that no gate reads, where all parameters are theirs."""
+    whole: dict[str, list[Parameter]] = {
+        name: list(ParameterVector(name, length))
+        for name, length in zip(("x", "w"), lengths, strict=True)
+    }
+    for parameter in free:
+        name = _vector_name(parameter)
+        if name not in whole or parameter.index >= len(whole[name]):
+            return None
+        whole[name][parameter.index] = parameter
+    return whole["x"], whole["w"]
+
+
+def _chosen(
+    name: str, given: Iterable[ParameterLike], circuit: QuantumCircuit
+) -> Sequence[Parameter]:
+    """Parameters given by themselves, by name, or as a whole vector."""
+    if isinstance(given, ParameterVector):
+        return list(given)
+    if isinstance(given, str | Parameter):
+        given = [given]
+    by_name = {parameter.name: parameter for parameter in circuit.parameters}
+    chosen: list[Parameter] = []
+    for one in given:
+        found = by_name.get(one) if isinstance(one, str) else one
+        if found not in by_name.values() or found in chosen:
+            label = one.name if isinstance(one, Parameter) else one
+            rule = "name each parameter once" if found in chosen else "hold free parameters"
+            raise InputError(
+                f"Argument `{name}` must {rule}, but has {label!r}; the circuit's are "
+                f"{', '.join(by_name) or 'none'}."
+            )
+        chosen.append(found)
+    return chosen
+
+
+def _without_final_measurements(circuit: QuantumCircuit) -> list[int]:
+    """The positions of all instructions but measurements that nothing follows, and barriers."""
+    kept: list[int] = []
+    final = set(circuit.qubits)
+    for position in reversed(range(len(circuit.data))):
+        instruction = circuit.data[position]
+        if isinstance(instruction.operation, Barrier):
+            continue
+        # A control-flow instruction may read any bit: no measurement before it is final.
+        if isinstance(instruction.operation, ControlFlowOp):
+            final.clear()
+        if isinstance(instruction.operation, Measure) and instruction.qubits[0] in final:
+            final.remove(instruction.qubits[0])
+            continue
+        final.difference_update(instruction.qubits)
+        kept.append(position)
+    return kept[::-1]
+
+
+def _ops(
+    circuit: QuantumCircuit, kept: Sequence[int], symbols: Mapping[Parameter, Symbol]
+) -> Iterator[Op]:
+    """The gates of a circuit, its global phase first."""
+    yield from _phase(circuit, symbols)
+    for position in kept:
+        instruction = circuit.data[position]
+        qubits = tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits)
+        place = f"instruction {position}, {instruction.operation.name!r} on qubits {qubits}"
+        yield from _gates(instruction.operation, qubits, symbols, place)
+
+
+def _phase(circuit: QuantumCircuit, symbols: Mapping[Parameter, Symbol]) -> Iterator[Op]:
+    phase = from_parameter_expression(circuit.global_phase, symbols)
+    if phase != from_parameter_expression(0.0, {}):
+        yield Op("global_phase", (), phase)
+
+
+def _gates(
+    operation: Operation,
+    qubits: tuple[int, ...],
+    symbols: Mapping[Parameter, Symbol],
+    place: str,
+) -> Iterator[Op]:
+    """One instruction as gates of the table."""
+    name = _standard_name(operation)
+    if name is not None:
+        angles = [from_parameter_expression(value, symbols) for value in operation.params]
+        yield Op(name, qubits, angles)
+    elif type(operation) is UnitaryGate and 1 <= len(qubits) <= MAX_UNITARY_QUBITS:
+        yield Op("unitary", qubits, matrix=operation.to_matrix())
+    else:
+        definition = _definition(operation, place)
+        yield from _phase(definition, symbols)
+        for part in definition.data:
+            if isinstance(part.operation, Barrier):
+                continue
+            inner = tuple(qubits[definition.find_bit(qubit).index] for qubit in part.qubits)
+            inside = f"{part.operation.name!r} in {place}"
+            yield from _gates(part.operation, inner, symbols, inside)
+
+
+def _standard_name(operation: Operation) -> str | None:
+    """The name in the gate table, if it is that very gate: class and control state decide."""
+    if not isinstance(operation, Gate) or operation.name not in GATES:
+        return None
+    if operation.base_class is not QISKIT_GATES[operation.name].base_class:
+        return None
+    if isinstance(operation, ControlledGate):
+        every = 2**operation.num_ctrl_qubits - 1
+        return operation.name if operation.ctrl_state == every else None
+    return operation.name
+
+
+def _definition(operation: Operation, place: str) -> QuantumCircuit:
+    """What an instruction is made of, or a refusal by name and position."""
+    for kind, way_out in _REFUSED:
+        if isinstance(operation, kind):
+            raise InputError(
+                f"Argument `circuit` must be unitary up to its final measurements, but has {place}:"
+                f" {way_out}."
+            )
+    if operation.num_clbits:
+        raise InputError(
+            f"Argument `circuit` must be unitary up to its final measurements, but has {place}: "
+            "measure at the end only."
+        )
+    definition = operation.definition if isinstance(operation, Instruction) else None
+    if definition is None:
+        definition = _synthesised(operation)
+    if definition is None:
+        raise InputError(
+            "Argument `circuit` must be made of standard gates, unitaries and what is defined by "
+            f"them, but has {place}, which has no definition."
+        )
+    return definition
+
+
+def _synthesised(operation: Operation) -> QuantumCircuit | None:
+    """What Qiskit makes of an abstract operation: a Clifford, a permutation, a modified gate."""
+    alone = QuantumCircuit(operation.num_qubits)
+    alone.append(operation, range(operation.num_qubits))
+    try:
+        made = HighLevelSynthesis()(alone)
+    except TranspilerError:
+        return None
+    return None if any(part.operation == operation for part in made.data) else made
