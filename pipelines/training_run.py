@@ -100,7 +100,7 @@ def train(
         key = jax.random.key(config.seed)
         state = init_state(task, key, splits.train.images)
         parameters = count_parameters(state.params[HYBRID])
-        manifest = _manifest(config, dataset)
+        manifest = manifest_of(config.seed, dataset)
         _introduce(config, dataset, splits, parameters, state, run)
 
         first_epoch, earlier_seconds = 0, [0.0] * 0
@@ -308,10 +308,11 @@ def _stop_at_nan(
     )
 
 
-def _manifest(config: FashionConfig, dataset: ImageDataset) -> dict[str, Any]:
+def manifest_of(seed: int, dataset: ImageDataset) -> dict[str, Any]:
+    """What a result depends on beside its configuration."""
     return {
         "command": command.again(),
-        "seed": config.seed,
+        "seed": seed,
         "data": {"name": dataset.name, "sha256": dataset.checksum},
         "versions": {
             "qnn_jax": qnn_jax.__version__,
