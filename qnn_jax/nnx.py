@@ -48,8 +48,18 @@ class QuantumLayer(nnx.Module):
         self.weights = nnx.Param(weight_init(rngs.params(), (circuit.num_weights,)))
 
     def __call__(
-        self, inputs: Float[Array, "*batch inputs"], key: Array | None = None
+        self,
+        inputs: Float[Array, "*batch inputs"],
+        rngs: nnx.Rngs | nnx.RngStream | Array | None = None,
     ) -> Float[Array, "*batch observables"]:
-        """Expectation values, shape (..., observables), of features of shape (..., inputs)."""
+        """Expectation values, shape (..., observables), of features of shape (..., inputs).
+
+        Args:
+            inputs: the features.
+            rngs: where an executor with shots takes its randomness from: `rngs.shots()` of an
+                `nnx.Rngs`, a stream, or a key.
+        """
         weights = self.weights[...]
+        stream = rngs.shots if isinstance(rngs, nnx.Rngs) else rngs
+        key = stream() if isinstance(stream, nnx.RngStream) else stream
         return run_layer(self.executor, self.circuit, self.observables, inputs, weights, key)

@@ -81,7 +81,9 @@ def sample(
     cumulative = jnp.cumsum(weight)
     # Scaled by the total, so that rounding leaves no outcome beyond the last.
     drawn = random.uniform(key, (int(shots),), weight.dtype) * cumulative[-1]
-    outcome = jnp.searchsorted(cumulative, drawn, side="right")
+    # Comparing with all is much the faster of the two while there are few.
+    method = "compare_all" if len(weight) <= 16 else "scan_unrolled"
+    outcome = jnp.searchsorted(cumulative, drawn, side="right", method=method)
     return jnp.minimum(outcome, len(weight) - 1).astype(jnp.int32)
 
 
