@@ -110,7 +110,7 @@ def train(
             earlier_seconds = found.extra["epoch_seconds"]
             run.truncate_metrics(first_epoch)
             print(f"Resuming after epoch {first_epoch} of {config.training.epochs}.")
-            _warn_of_other_versions(run.path, manifest)
+            warn_of_other_versions(run.path, manifest)
         write_json_atomic(run.path / "manifest.json", manifest)
 
         setup = time.time() - started
@@ -328,7 +328,8 @@ def manifest_of(seed: int, dataset: ImageDataset) -> dict[str, Any]:
     }
 
 
-def _warn_of_other_versions(path: Path, manifest: dict[str, Any]) -> None:
+def warn_of_other_versions(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Say so where an interrupted run in the folder `path` began under other versions."""
     earlier = read_json(path / "manifest.json") or {}
     changed = differences(earlier.get("versions", {}), manifest["versions"])
     if changed:
