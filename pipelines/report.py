@@ -13,7 +13,8 @@ from qnn_jax.runs import RunDirectory, write_bytes_atomic
 if TYPE_CHECKING:
     from pipelines.figures import Picture
 
-_PAGE = Template("""<!doctype html>
+#: How every page begins: its looks, and `$name` as its title and heading.
+HEAD = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>$name</title>
 <style>
@@ -24,7 +25,8 @@ _PAGE = Template("""<!doctype html>
   pre { overflow-x: auto; background: #f6f6f8; padding: .8rem; line-height: 1.2 }
 </style>
 <h1>$name</h1>
-<p><strong>$headline</strong></p>
+"""
+_PAGE = Template(f"""{HEAD}<p><strong>$headline</strong></p>
 <p>$verdict</p>
 <table>$rows</table>
 $figures
