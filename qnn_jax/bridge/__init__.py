@@ -8,8 +8,11 @@ from typing import Any
 
 #: Where every public name lives.
 _ROOMS = {
+    "qnn_jax.bridge.drawing": ("draw",),
     "qnn_jax.bridge.export": ("angle_columns", "to_qiskit"),
     "qnn_jax.bridge.observables": ("from_sparse_pauli_op", "to_sparse_pauli_op"),
+    "qnn_jax.bridge.qasm": ("from_qasm", "to_qasm2"),
+    "qnn_jax.bridge.qasm3": ("to_qasm3",),
     "qnn_jax.bridge.reading": ("differences", "from_qiskit"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}

@@ -9,17 +9,18 @@ is for people: x and w are ParameterVectors, and the expressions are Qiskit's ow
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
 from qiskit.circuit.library import UnitaryGate, get_standard_gate_name_mapping
 
 from qnn_jax.bridge.expressions import to_parameter_expression
-from qnn_jax.circuits.angles import Expression, Number
+from qnn_jax.circuits.angles import Expression, Number, evaluate
 from qnn_jax.circuits.checks import one_of
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.errors import InputError
+from qnn_jax.simulate.angle_table import checked_vectors
 
 #: The standard gates by name, as Qiskit has them.
 QISKIT_GATES = get_standard_gate_name_mapping()
@@ -81,6 +82,24 @@ def angle_columns(circuit: Circuit) -> dict[str, int]:
         for column, angle in enumerate(circuit.angles)
         if not isinstance(angle, Number)
     }
+
+
+def bound(circuit: Circuit, inputs: Any, weights: Any) -> QuantumCircuit:
+    """The circuit in Qiskit with numbers as angles, evaluated in Python's floats.
+
+    Args:
+        circuit: the circuit.
+        inputs: shape (circuit.num_inputs,).
+        weights: shape (circuit.num_weights,).
+
+    Raises:
+        InputError: where the shapes do not fit the circuit.
+    """
+    if not isinstance(circuit, Circuit):
+        raise InputError(f"Argument `circuit` must be a Circuit, but is {circuit!r}.")
+    checked_vectors(circuit, inputs, weights)  # which would round to JAX's float32
+    x, w = (np.asarray(values, float).tolist() for values in (inputs, weights))
+    return _rebuilt(circuit, lambda angle: evaluate(angle, x, w))
 
 
 def _rebuilt(circuit: Circuit, translate: Callable[[Expression], object]) -> QuantumCircuit:

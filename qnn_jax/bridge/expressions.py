@@ -29,6 +29,7 @@ from qnn_jax.circuits.angles import (
     call,
     evaluate,
 )
+from qnn_jax.circuits.angles import symbols as symbols_of
 from qnn_jax.errors import InputError
 
 #: How the functions of `circuits.angles.FUNCTIONS` are called on Qiskit's expressions.
@@ -202,6 +203,10 @@ def _walked(value: ParameterExpression, symbols: Mapping[Parameter, AngleLike]) 
     return stack.pop()
 
 
+def _at(expression: Expression, vectors: Mapping[str, dict[int, float]]) -> float:
+    return evaluate(expression, vectors["x"], vectors["w"])
+
+
 #: Where expressions are compared; the later ones serve functions that the first are no values of.
 _RANGES = ((0.2, 0.9), (0.2, 0.9), (1.1, 3.0), (-0.9, -0.2), (-3.0, -1.1))
 
@@ -213,20 +218,19 @@ def _check(
     draw = random.Random(0)
     compared = 0
     for low, high in _RANGES:
-        points = {p: draw.uniform(low, high) for p in value.parameters}
         vectors: dict[str, dict[int, float]] = {"x": {}, "w": {}}
-        for parameter, point in points.items():
-            symbol = symbols[parameter]
-            if isinstance(symbol, Symbol):
-                vectors[symbol.vector][symbol.index] = point
+        meanings = {p: angle(symbols[p]) for p in sorted(value.parameters, key=lambda p: p.name)}
+        for symbol in (s for meaning in meanings.values() for s in symbols_of(meaning)):
+            vectors[symbol.vector].setdefault(symbol.index, draw.uniform(low, high))
         try:
+            points = {p: _at(meaning, vectors) for p, meaning in meanings.items()}
             theirs = complex(value.bind(points).numeric(strict=False))
         except (ArithmeticError, RuntimeError, TypeError, ValueError):
             continue
         if theirs.imag or not math.isfinite(theirs.real):
             continue
         try:
-            ours = evaluate(expression, vectors["x"], vectors["w"])  # type: ignore[arg-type]
+            ours = _at(expression, vectors)
         except (ArithmeticError, ValueError):
             ours = math.nan
         if not abs(ours - theirs.real) <= 1e-9 * max(1.0, abs(theirs.real)):

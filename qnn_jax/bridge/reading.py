@@ -7,9 +7,10 @@ global phases are left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
+import numpy as np
 from qiskit.circuit import (
     Barrier,
     ControlFlowOp,
@@ -31,7 +32,7 @@ from qiskit.transpiler.passes import HighLevelSynthesis
 
 from qnn_jax.bridge.export import LENGTHS, QISKIT_GATES
 from qnn_jax.bridge.expressions import from_parameter_expression
-from qnn_jax.circuits.angles import Symbol, w, x
+from qnn_jax.circuits.angles import AngleLike, w, x
 from qnn_jax.circuits.circuit import MAX_UNITARY_QUBITS, Circuit, Op
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.errors import InputError
@@ -87,11 +88,19 @@ def from_qiskit(
     if not circuit.num_qubits:
         raise InputError("Argument `circuit` must have at least one qubit, but has none.")
     first, second = _sorted_parameters(circuit, inputs, weights)
-    symbols: dict[Parameter, Symbol] = {p: x[i] for i, p in enumerate(first)}
+    symbols: dict[Parameter, AngleLike] = {p: x[i] for i, p in enumerate(first)}
     symbols |= {p: w[j] for j, p in enumerate(second)}
-    kept = _without_final_measurements(circuit)
-    ops = tuple(_ops(circuit, kept, symbols))
-    return Circuit(circuit.num_qubits, ops, len(first), len(second))
+    return Circuit(circuit.num_qubits, gates_of(circuit, symbols), len(first), len(second))
+
+
+def gates_of(circuit: QuantumCircuit, symbols: Mapping[Parameter, AngleLike]) -> tuple[Op, ...]:
+    """The gates of a circuit, its global phase first, with `symbols` in its parameters' places."""
+    return tuple(_ops(circuit, _without_final_measurements(circuit), symbols))
+
+
+def gates_of_unitary(op: Op, known: Container[str]) -> Iterator[Op]:
+    """A unitary as standard gates whose names are `known` and global phases, by Qiskit."""
+    yield from _gates(UnitaryGate(np.array(op.matrix)), op.qubits, {}, "a unitary", known)
 
 
 def differences(first: Circuit, second: Circuit) -> tuple[str, ...]:
@@ -209,9 +218,9 @@ def _without_final_measurements(circuit: QuantumCircuit) -> list[int]:
 
 
 def _ops(
-    circuit: QuantumCircuit, kept: Sequence[int], symbols: Mapping[Parameter, Symbol]
+    circuit: QuantumCircuit, kept: Sequence[int], symbols: Mapping[Parameter, AngleLike]
 ) -> Iterator[Op]:
-    """The gates of a circuit, its global phase first."""
+    """The global phase, then the instructions at the positions that are kept."""
     yield from _phase(circuit, symbols)
     for position in kept:
         instruction = circuit.data[position]
@@ -220,7 +229,7 @@ def _ops(
         yield from _gates(instruction.operation, qubits, symbols, place)
 
 
-def _phase(circuit: QuantumCircuit, symbols: Mapping[Parameter, Symbol]) -> Iterator[Op]:
+def _phase(circuit: QuantumCircuit, symbols: Mapping[Parameter, AngleLike]) -> Iterator[Op]:
     phase = from_parameter_expression(circuit.global_phase, symbols)
     if phase != from_parameter_expression(0.0, {}):
         yield Op("global_phase", (), phase)
@@ -229,15 +238,18 @@ def _phase(circuit: QuantumCircuit, symbols: Mapping[Parameter, Symbol]) -> Iter
 def _gates(
     operation: Operation,
     qubits: tuple[int, ...],
-    symbols: Mapping[Parameter, Symbol],
+    symbols: Mapping[Parameter, AngleLike],
     place: str,
+    known: Container[str] = GATES,
 ) -> Iterator[Op]:
-    """One instruction as gates of the table."""
-    name = _standard_name(operation)
+    """One instruction as gates that are `known`, by default those of the table and unitaries."""
+    name = _standard_name(operation, known)
     if name is not None:
         angles = [from_parameter_expression(value, symbols) for value in operation.params]
         yield Op(name, qubits, angles)
-    elif type(operation) is UnitaryGate and 1 <= len(qubits) <= MAX_UNITARY_QUBITS:
+    elif (
+        type(operation) is UnitaryGate and known is GATES and 1 <= len(qubits) <= MAX_UNITARY_QUBITS
+    ):
         yield Op("unitary", qubits, matrix=operation.to_matrix())
     else:
         definition = _definition(operation, place)
@@ -247,12 +259,12 @@ def _gates(
                 continue
             inner = tuple(qubits[definition.find_bit(qubit).index] for qubit in part.qubits)
             inside = f"{part.operation.name!r} in {place}"
-            yield from _gates(part.operation, inner, symbols, inside)
+            yield from _gates(part.operation, inner, symbols, inside, known)
 
 
-def _standard_name(operation: Operation) -> str | None:
+def _standard_name(operation: Operation, known: Container[str]) -> str | None:
     """The name in the gate table, if it is that very gate: class and control state decide."""
-    if not isinstance(operation, Gate) or operation.name not in GATES:
+    if not isinstance(operation, Gate) or operation.name not in known:
         return None
     if operation.base_class is not QISKIT_GATES[operation.name].base_class:
         return None

@@ -272,7 +272,9 @@ def substitute(expression: Expression, replace: Callable[[Symbol], AngleLike]) -
 
 
 def evaluate(
-    expression: Expression, inputs: Mapping[int, float] | list[float], weights: list[float]
+    expression: Expression,
+    inputs: Mapping[int, float] | list[float],
+    weights: Mapping[int, float] | list[float],
 ) -> float:
     """The value of an expression on plain floats, in radians: the slow and obvious reference."""
     if isinstance(expression, Number):

@@ -1,0 +1,159 @@
+"""Out: a circuit as OpenQASM 3, inputs and weights as its input parameters.
+
+Qiskit 2.6's own exporter loses global phases and writes functions that OpenQASM 3 does not have,
+so the text is written here. Every gate beyond `stdgates.inc` is defined by one line of the table
+below, exactly, phase included: control modifiers turn a phase that is lost into a wrong number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from qnn_jax.bridge.reading import gates_of_unitary
+from qnn_jax.circuits.angles import FUNCTIONS, Call, Expression, Number, Symbol
+from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.errors import InputError
+
+#: Gates whose definition in stdgates.inc is Qiskit's matrix; u2 and u3 have another phase there.
+STANDARD = frozenset(
+    {"p", "x", "y", "z", "h", "s", "sdg", "t", "tdg", "sx", "rx", "ry", "rz", "id"}
+    | {"cx", "cy", "cz", "cp", "crx", "cry", "crz", "ch", "cu", "swap", "ccx", "cswap"}
+)
+#: Gates that are another one by a second name, with other angles in front.
+_ALIASES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
+    {"u1": ("p", ()), "cu1": ("cp", ()), "u3": ("u", ()), "u2": ("u", ("pi/2",))}
+)
+#: What all other gates are made of. Their parameters' names are in alphabetical order, since
+#: qiskit-qasm3-import 0.6 binds them in that order, whatever the order they are declared in.
+_DEFINITIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "sxdg": "gate sxdg a { inv @ sx a; }",
+        "r": "gate r(p0, p1) a { rz(-p1) a; rx(p0) a; rz(p1) a; }",
+        "u": "gate u(p0, p1, p2) a { p(p2) a; ry(p0) a; p(p1) a; }",
+        "cu3": "gate cu3(p0, p1, p2) a, b { cu(p0, p1, p2, 0) a, b; }",
+        "cs": "gate cs a, b { cp(pi/2) a, b; }",
+        "csdg": "gate csdg a, b { cp(-pi/2) a, b; }",
+        "csx": "gate csx a, b { ctrl @ sx a, b; }",
+        "ccz": "gate ccz a, b, c { h c; ccx a, b, c; h c; }",
+        "c3sx": "gate c3sx a, b, c, d { ctrl(3) @ sx a, b, c, d; }",
+        "iswap": "gate iswap a, b { s a; s b; h a; cx a, b; cx b, a; h b; }",
+        "dcx": "gate dcx a, b { cx a, b; cx b, a; }",
+        "rzz": "gate rzz(p0) a, b { cx a, b; rz(p0) b; cx a, b; }",
+        "rxx": "gate rxx(p0) a, b { h a; h b; cx a, b; rz(p0) b; cx a, b; h a; h b; }",
+        "ryy": (
+            "gate ryy(p0) a, b { rx(pi/2) a; rx(pi/2) b; cx a, b; rz(p0) b; cx a, b; "
+            "rx(-pi/2) a; rx(-pi/2) b; }"
+        ),
+        "rzx": "gate rzx(p0) a, b { h b; cx a, b; rz(p0) b; cx a, b; h b; }",
+        "ecr": (
+            "gate ecr a, b { h b; cx a, b; rz(pi/4) b; cx a, b; h b; x a; "
+            "h b; cx a, b; rz(-pi/4) b; cx a, b; h b; }"
+        ),
+        "xx_plus_yy": (
+            "gate xx_plus_yy(p0, p1) a, b { cx a, b; rz(p1) a; crx(p0) b, a; rz(-p1) a; cx a, b; }"
+        ),
+        "xx_minus_yy": (
+            "gate xx_minus_yy(p0, p1) a, b { cx a, b; x b; rz(-p1) a; crx(p0) b, a; rz(p1) a; x b; "
+            "cx a, b; }"
+        ),
+        "rccx": "gate rccx a, b, c { sdg c; ccx a, b, c; h c; ccx a, b, c; h c; cz a, c; s c; }",
+        "rcccx": (
+            "gate rcccx a, b, c, d { h d; t d; cx c, d; tdg d; h d; cx a, d; t d; cx b, d; tdg d; "
+            "cx a, d; t d; cx b, d; tdg d; h d; t d; cx c, d; tdg d; h d; }"
+        ),
+    }
+)
+#: Functions of angles under their names in OpenQASM 3, which has no absolute value and no sign.
+FUNCTION_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "sin": "sin",
+        "cos": "cos",
+        "tan": "tan",
+        "asin": "arcsin",
+        "acos": "arccos",
+        "atan": "arctan",
+        "exp": "exp",
+        "log": "log",
+    }
+)
+
+
+def to_qasm3(circuit: Circuit) -> str:
+    """The circuit as OpenQASM 3 text; x[0] is `input float[64] x_0`, w[0] is w_0.
+
+    `from_qasm` reads it back as a circuit that prepares the same state, global phase included,
+    with as many inputs and weights; gates beyond `stdgates.inc` come back as what they are made of.
+
+    Raises:
+        InputError: where an angle uses `sign`, which OpenQASM 3 does not have.
+
+    >>> from qnn_jax.circuits import Circuit, Op, w, x
+    >>> print(to_qasm3(Circuit(2, (Op("ry", 0, 2 * x[0] - w[0]), Op("cx", (0, 1))))))
+    OPENQASM 3.0;
+    include "stdgates.inc";
+    input float[64] x_0;
+    input float[64] w_0;
+    qubit[2] q;
+    ry(2*x_0 - w_0) q[0];
+    cx q[0], q[1];
+    """
+    if not isinstance(circuit, Circuit):
+        raise InputError(f"Argument `circuit` must be a Circuit, but is {circuit!r}.")
+    body = [line for op in circuit.ops for line in _statements(op)]
+    used = {line.partition(" ")[0].partition("(")[0] for line in body}
+    lines = [
+        "OPENQASM 3.0;",
+        'include "stdgates.inc";',
+        *(f"input float[64] x_{i};" for i in range(circuit.num_inputs)),
+        *(f"input float[64] w_{j};" for j in range(circuit.num_weights)),
+        *(definition for name, definition in _DEFINITIONS.items() if name in used),
+        f"qubit[{circuit.num_qubits}] q;",
+        *body,
+    ]
+    return "\n".join(lines)
+
+
+def _statements(op: Op) -> Iterator[str]:
+    """A gate as one statement; a unitary as many."""
+    if op.matrix is not None:
+        for part in gates_of_unitary(op, STANDARD | _DEFINITIONS.keys() | _ALIASES.keys()):
+            yield from _statements(part)
+        return
+    angles = tuple(_text(angle) for angle in op.angles)
+    if op.gate == "global_phase":
+        yield f"gphase({angles[0]});"
+        return
+    name, first = _ALIASES.get(op.gate, (op.gate, ()))
+    inside = ", ".join(first + angles)
+    qubits = ", ".join(f"q[{qubit}]" for qubit in op.qubits)
+    yield f"{name}({inside}) {qubits};" if inside else f"{name} {qubits};"
+
+
+def _text(expression: Expression, at_least: int = 0) -> str:
+    """An angle in OpenQASM 3's syntax, in brackets where it binds less than `at_least`."""
+    if isinstance(expression, Symbol):
+        return f"{expression.vector}_{expression.index}"
+    if isinstance(expression, Number):
+        text, precedence = repr(expression.value).removesuffix(".0"), 9
+        precedence = FUNCTIONS["neg"].precedence if text.startswith("-") else 9
+        return text if precedence >= at_least else f"({text})"
+    assert isinstance(expression, Call)
+    name, arguments = expression.function, expression.arguments
+    if name in FUNCTION_NAMES:
+        return f"{FUNCTION_NAMES[name]}({', '.join(map(_text, arguments))})"
+    if name == "abs":
+        return f"sqrt({_text(arguments[0], 9)}*{_text(arguments[0], 9)})"
+    row = FUNCTIONS[name]
+    if not row.infix:
+        raise InputError(
+            f"Argument `circuit` must have angles that OpenQASM 3 can write, but {expression} uses "
+            f"{name!r}, which it does not have; to_qasm2 writes numbers."
+        )
+    if row.num_arguments == 1:
+        text = row.infix + _text(arguments[0], row.precedence + 1)
+    else:
+        left, right = arguments
+        text = _text(left, row.precedence + (name == "pow"))
+        text += row.infix + _text(right, row.precedence + 1)
+    return text if row.precedence >= at_least else f"({text})"
