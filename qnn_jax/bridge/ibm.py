@@ -7,6 +7,7 @@ here under a deadline, is sent once, and its failure is told apart by what the s
 
 import difflib
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -48,8 +49,12 @@ from qnn_jax.errors import InputError
 
 T = TypeVar("T")
 
+# The client logs to stderr what it then raises, or what is said here in a sentence.
+if "QISKIT_IBM_RUNTIME_LOG_LEVEL" not in os.environ:
+    logging.getLogger("qiskit_ibm_runtime").setLevel(logging.CRITICAL)
+
 _SECONDS = 60.0  # for any request
-_SUBMIT_SECONDS = 300.0  # a submission sends megabytes
+_SUBMISSION = 5  # times as long, for it sends megabytes
 _CONNECT_SECONDS = 10.0
 _LOGIN_WAITS = (1.0, 4.0)  # between attempts of the first login
 _TOKENS = "https://quantum.cloud.ibm.com"
@@ -223,7 +228,7 @@ class IbmDevice:
             job = Sampler(mode, _options(chunk, tag)).run([_coerced(pub) for pub in chunk.pubs])
             return job.job_id()
 
-        return self._ask(send, max(self._seconds, _SUBMIT_SECONDS))
+        return self._ask(send, _SUBMISSION * self._seconds, of_job=True)
 
     def find(self, tag: str) -> list[Job]:
         """All jobs of this account with that tag, the oldest first."""
@@ -236,7 +241,7 @@ class IbmDevice:
 
     def job(self, job_id: str) -> Job:
         """The job as it is now."""
-        return self._ask(lambda: _job(self._service.job(job_id)))
+        return self._ask(lambda: _job(self._service.job(job_id)), of_job=True)
 
     def counts(self, job_id: str, chunk: Chunk) -> list[Counts]:
         """What a completed job has measured."""
@@ -253,12 +258,12 @@ class IbmDevice:
                 for result, pub in zip(results, chunk.pubs, strict=True)
             ]
 
-        return self._ask(fetch)
+        return self._ask(fetch, of_job=True)
 
     def usage(self, job_id: str) -> float | None:
         """Seconds that IBM has charged; None while it is still counting."""
         try:
-            metrics = self._ask(lambda: self._service.job(job_id).metrics())
+            metrics = self._ask(lambda: self._service.job(job_id).metrics(), of_job=True)
         except (JobMissingError, RefusedError):
             return None
         usage = metrics.get("usage") or {}
@@ -281,7 +286,7 @@ class IbmDevice:
 
     def close_batch(self, batch: str) -> None:
         """Let no more jobs into the batch; those inside run."""
-        self._ask(lambda: Batch.from_id(batch, self._service).close())
+        self._ask(lambda: Batch.from_id(batch, self._service).close(), of_job=True)
 
     def renew(self) -> None:
         """Log in anew before the next request, with what the environment says by then."""
@@ -295,9 +300,17 @@ class IbmDevice:
             service, backend = self._guarded(self._login, None, self._seconds)
             self._service, self._backend, self.name = service, backend, backend.name
 
-    def _ask(self, request: Callable[[], T], seconds: float | None = None) -> T:
+    def _ask(
+        self, request: Callable[[], T], seconds: float | None = None, of_job: bool = False
+    ) -> T:
         self.log_in()
-        return self._guarded(request, self._service, seconds or self._seconds)
+        try:
+            return self._guarded(request, self._service, seconds or self._seconds)
+        except JobMissingError as error:
+            if of_job:
+                raise
+            # What a login has found, or a list has named, is there.
+            raise UnreachableError(str(error)) from None
 
     def _guarded(self, request: Callable[[], T], service: Any, seconds: float) -> T:
         """Carry `request` out under a deadline; raise what went wrong as one of our errors."""
@@ -507,7 +520,7 @@ def _job(job: Any) -> Job:
     except Exception:
         # Of a failed job it asks the result as well, which may not be there; by then it knows.
         status = job.status()
-    reason = (job.error_message() or "") if status == "ERROR" else ""
+    reason = (job.error_message() or job._reason or "") if status == "ERROR" else ""
     return Job(job.job_id(), _STATUS.get(status, "queued"), _short(reason))  # type: ignore[arg-type]
 
 

@@ -173,7 +173,8 @@ class _Work:
         self.patience = patience
         self.clock = clock
         self.tell = tell
-        self.sent: dict[str, float] = {}  # when, by digest
+        # When a chunk was last sent, until the service's list must have all of its jobs.
+        self.doubtful: dict[str, float] = {}
 
     # Sending
 
@@ -205,12 +206,13 @@ class _Work:
         entry = self.ledger.entry(digest)
         if entry.intent is None:
             # A run in another folder may have asked the same: one look costs nothing.
-            return self._adopt(digest)
+            return self._adopt(digest) is not None
         if entry.intent["account"] != self._account():
             raise InputError(
                 f"Chunk {digest[:12]} was sent through another instance of IBM's: name that one "
                 "in QISKIT_IBM_INSTANCE, since this one cannot see its job."
             )
+        self.doubtful[digest] = entry.intent["at"]
         if entry.job is not None:
             job = self.look(entry.job)
             if job is not None and (job.live or job.status == "completed"):
@@ -224,7 +226,7 @@ class _Work:
         """Look for the chunk's job until the service's list must have it."""
         wait = self.patience.first / 2
         while True:
-            if self._adopt(digest):
+            if self._adopt(digest) is not None:
                 return True
             left = until - self.clock.now()
             if left <= 0:
@@ -236,6 +238,7 @@ class _Work:
     def _send(self, digest: str, chunk: Chunk, batch: str | None) -> None:
         start, wait, logins = self.clock.now(), self.patience.first, 0
         while True:
+            self.doubtful[digest] = self.clock.now()
             try:
                 job_id = self.device.submit(chunk, tag(digest), batch)
                 break
@@ -254,7 +257,6 @@ class _Work:
                     return
                 wait = self._pause(start, wait, error, "submit")
         self.ledger.append("submitted", digest, job=job_id)
-        self.sent[digest] = self.clock.now()
         self.tell(f"job {job_id} is sent")
         self._adopt(digest)
 
@@ -271,7 +273,7 @@ class _Work:
             at=self.clock.now(),
         )
 
-    def _adopt(self, digest: str) -> bool:
+    def _adopt(self, digest: str) -> Job | None:
         """Note the first job that delivers, or may, as the chunk's; cancel the others."""
         entry = self.ledger.entry(digest)
         jobs = [job for job in self.jobs(digest) if job.id not in entry.failed]
@@ -279,7 +281,7 @@ class _Work:
             (job for job in jobs if job.live), None
         )
         if kept is None:
-            return False
+            return None
         if entry.intent is None:
             self._intend(digest)
         if self.ledger.entry(digest).job != kept.id:
@@ -289,7 +291,7 @@ class _Work:
             if job.live and job.id != kept.id:
                 self.cancel(job.id)
                 self.tell(f"job {job.id} was a duplicate and is cancelled")
-        return True
+        return kept
 
     # Collecting
 
@@ -325,8 +327,13 @@ class _Work:
             )
 
     def _look_at(self, digest: str) -> Job | None:
-        if self.clock.now() - self.sent.get(digest, -1e18) < self.device.lag:
-            self._adopt(digest)
+        """The chunk's job as it is now; while duplicates may come to light, look for them."""
+        sent = self.doubtful.get(digest)
+        if sent is not None:
+            if self.clock.now() >= sent + self.device.lag:
+                del self.doubtful[digest]  # this look is the last that is needed
+            if (kept := self._adopt(digest)) is not None:
+                return kept
         job_id = self.ledger.entry(digest).job
         return self.look(job_id) if job_id else None
 
@@ -338,7 +345,6 @@ class _Work:
         return f"Job {job_id} {status} ({reason})".replace("has cancelled", "was cancelled")
 
     def _fetch(self, digest: str, chunk: Chunk, job: Job, seconds: float | None) -> None:
-        self._adopt(digest)
         wait = self.patience.first
         for attempt in range(self.patience.attempts):
             try:

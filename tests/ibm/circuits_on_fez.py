@@ -6,14 +6,14 @@ from qiskit.circuit import ParameterVector
 
 from qnn_jax.bridge.jobs import Chunk, Pub
 
-QUBITS = (136, 143)
+QUBITS = (2, 3)
 
 
 def circuit():
-    """Qubit 136 turned by a[0], copied to 143, which a[1] turns on; asymmetric on purpose."""
+    """Qubit 2 turned by a[0], copied to 3, which a[1] turns on; asymmetric on purpose."""
     a = ParameterVector("a", 2)
     first, second = QUBITS
-    made = QuantumCircuit(156, 2)
+    made = QuantumCircuit(5, 2)
     for qubit, angle in ((first, a[0]), (second, a[1])):
         made.sx(qubit)
         made.rz(angle, qubit)
@@ -26,7 +26,7 @@ def circuit():
 def calibration():
     """Both qubits flipped or left alone, by row."""
     b = ParameterVector("b", 2)
-    made = QuantumCircuit(156, 2)
+    made = QuantumCircuit(5, 2)
     for qubit, angle in zip(QUBITS, b, strict=True):
         made.sx(qubit)
         made.rz(angle, qubit)

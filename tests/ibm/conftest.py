@@ -50,8 +50,9 @@ def server(running_server, fast_clock, tmp_path, monkeypatch):
     return running_server
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def chunks():
+    """Two chunks, the same ones in all tests: what the server has simulated once it keeps."""
     from circuits_on_fez import make_chunk
 
     return [make_chunk(rows) for rows in (np.linspace(0, 3, 4), np.linspace(1, 2, 3))]

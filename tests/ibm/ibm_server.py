@@ -7,6 +7,7 @@ reads; no live server has confirmed them.
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import http.server
 import itertools
@@ -14,6 +15,7 @@ import json
 import re
 import threading
 import time
+import traceback
 import urllib.parse
 from pathlib import Path
 
@@ -34,7 +36,7 @@ from qiskit_ibm_runtime.options_models import SimulatorOptions
 from qiskit_ibm_runtime.quantum_program.params_converters import QUANTUM_PROGRAM_PARAMS_CONVERTERS
 
 CRN = f"crn:v1:bluemix:public:quantum-computing:us-east:a/{'0' * 32}:{'1' * 8}-0000::"
-TOKEN = "canary-3f9a1c77e2"  # noqa: S105  (what must never be seen)
+TOKEN = "canary-3f9a1c77e2"  # what must never be seen
 
 
 @dataclasses.dataclass
@@ -90,7 +92,8 @@ class IbmServer(http.server.ThreadingHTTPServer):
         self.clock = time.time
         self.token, self.login_error = TOKEN, "Provided API key could not be found."
         self.logins = set()
-        self.jobs, self.faults, self.requests, self.invalid = {}, [], [], []
+        self.jobs, self.faults, self.requests = {}, [], []
+        self.invalid, self.crashes = [], []
         self.sessions = {}
         self.outcomes = []  # of the next jobs; Completed once it is empty
         self.copies = 1  # jobs that one submission makes
@@ -115,6 +118,7 @@ class IbmServer(http.server.ThreadingHTTPServer):
             "GLOBAL_CATALOG_URL": f"{self.address}/api/v1",
             "NO_PROXY": "*",
             "HOME": str(home),
+            "USAGE_DATA_OPT_OUT": "True",  # else the client walks the whole stack at each request
             **changes,
         }
 
@@ -137,7 +141,8 @@ class IbmServer(http.server.ThreadingHTTPServer):
         self.logins.clear()
 
     def handle_error(self, request, client_address):
-        """Keep quiet about clients that have hung up."""
+        """Keep faults of this server, which no test has ordered."""
+        self.crashes.append(traceback.format_exc())
 
     # What the API does: (status, JSON or text)
 
@@ -265,11 +270,21 @@ class IbmServer(http.server.ThreadingHTTPServer):
         }  # fmt: skip
 
 
-def description(name, kind):
-    """What IBM publishes of a machine; the client's own package carries it."""
+@functools.cache
+def description(name, kind, qubits=5):
+    """What IBM publishes of a machine, as the client's package carries it, cut to few qubits."""
     short = name.partition("_")[2]
     file = Path(fakes.__path__[0]) / short / f"{kind}_{short}.json"
-    return {**json.loads(file.read_text()), "backend_name": name}
+    told = {**json.loads(file.read_text()), "backend_name": name}
+    if kind == "props":
+        told["qubits"] = told["qubits"][:qubits]
+        told["gates"] = [g for g in told["gates"] if max(g["qubits"]) < qubits]
+        return told
+    told["n_qubits"] = qubits
+    for part in (told, *told["gates"]):
+        if "coupling_map" in part:  # some gates have none
+            part["coupling_map"] = [edge for edge in part["coupling_map"] if max(edge) < qubits]
+    return told
 
 
 def simulate(params, seed):
@@ -296,6 +311,8 @@ def simulate(params, seed):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
 
     def handle_one_request(self):
         with contextlib.suppress(ConnectionError):
