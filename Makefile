@@ -15,7 +15,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-fashion bench test test-all lint format lock clean
+.PHONY: help setup train-fashion eval-hardware bench test test-all lint format lock clean
 
 help: ## Say what there is to do
 	@echo 'Usage: make TARGET [ARGS="--flags of the command"] [PY=python3.13]'
@@ -25,6 +25,9 @@ setup: $(STAMP) ## Build the environment, nothing else
 
 train-fashion: $(STAMP) ## Train the hybrid classifier on Fashion-MNIST (ARGS="--help" lists all flags)
 	@$(PYTHON) -m pipelines.train_fashion $(ARGS)
+
+eval-hardware: $(STAMP) ## Evaluate a trained run on a quantum computer, or a simulated one, in one job
+	@$(PYTHON) -m pipelines.eval_hardware $(ARGS)
 
 bench: $(STAMP) ## Measure speed: ratios in one run, compile and steady state apart
 	@$(PYTHON) -m pipelines.bench $(ARGS)

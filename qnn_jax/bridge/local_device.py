@@ -6,7 +6,7 @@ from typing import Any
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_aer.primitives import SamplerV2
 
-from qnn_jax.bridge.jobs import Chunk, Counts, Job, JobMissingError, count
+from qnn_jax.bridge.jobs import Chunk, Counts, Job, JobMissingError, Pub, count
 
 
 class SimulatedDevice:
@@ -45,12 +45,15 @@ class SimulatedDevice:
         counts = []
         for number, pub in enumerate(chunk.pubs):
             seed = (self._seed * 1_000_003 + digest + number) % 2**31
-            sampler = SamplerV2.from_backend(self._simulator, seed=seed)
-            result = sampler.run([SamplerPub.coerce((pub.circuit, pub.values, chunk.shots))])
-            counts.append(count(dict(result.result()[0].data.items()), pub, chunk.shots))
+            counts.append(self._measure(pub, chunk.shots, seed))
         job_id = f"simulated-{next(self._ids)}"
         self._jobs[job_id] = (tag, counts)
         return job_id
+
+    def _measure(self, pub: Pub, shots: int, seed: int) -> Counts:
+        sampler = SamplerV2.from_backend(self._simulator, seed=seed)
+        result = sampler.run([SamplerPub.coerce((pub.circuit, pub.values, shots))])
+        return count(dict(result.result()[0].data.items()), pub, shots)
 
     def find(self, tag: str) -> list[Job]:
         """The jobs of this process with that tag."""

@@ -15,8 +15,6 @@ import rustworkx
 from qiskit.circuit import ClassicalRegister, Parameter, QuantumCircuit
 from qiskit.transpiler import Target
 
-from qnn_jax.errors import InputError
-
 #: Placements looked at for each copy: all there are for few qubits, a bound on time for many.
 _PLACES = 20_000
 
@@ -33,23 +31,20 @@ class Place(NamedTuple):
     infidelity: float
 
 
-def places(isa: QuantumCircuit, target: Target, copies: int) -> list[Place]:
+def places(isa: QuantumCircuit, target: Target, most: int) -> list[Place]:
     """The best disjoint places for copies of a transpiled circuit, with an idle qubit between.
 
     Args:
         isa: transpiled for the device, measurements included; its own place is the first.
         target: of the device.
-        copies: how many, the first included.
-
-    Raises:
-        InputError: where the device has no room for so many.
+        most: how many to find; there are fewer where the device has no room.
     """
     used = _used(isa)
     lattice = _lattice(target)
     free = set(range(lattice.num_nodes()))
     found = [Place(used, _infidelity(isa, target, dict(zip(used, used, strict=True))))]
     pattern = _pattern(isa, used)
-    while len(found) < copies:
+    while len(found) < most:
         taken = found[-1].qubits
         free -= {*taken, *(n for q in taken for n in lattice.neighbors_undirected(q))}
         # A subgraph numbers its nodes anew, in this order.
@@ -64,10 +59,7 @@ def places(isa: QuantumCircuit, target: Target, copies: int) -> list[Place]:
             if infidelity < (best.infidelity if best else 1.0):
                 best = Place(tuple(place[q] for q in used), infidelity)
         if best is None:
-            raise InputError(
-                f"Argument `copies` must be at most {len(found)}, for which the device has room "
-                f"with an idle qubit between, but is {copies}."
-            )
+            break
         found.append(best)
     return found
 

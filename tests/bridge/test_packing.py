@@ -10,7 +10,6 @@ from qiskit.transpiler import CouplingMap
 import qnn_jax
 from qnn_jax.bridge import angle_columns, to_qiskit
 from qnn_jax.bridge.packing import pack, packed_rows, places, unpacked
-from qnn_jax.errors import InputError
 
 CIRCUIT = qnn_jax.zz_feature_map(2, reps=1) + qnn_jax.real_amplitudes(2, reps=1)
 LINE = GenericBackendV2(
@@ -62,8 +61,7 @@ def test_places_are_disjoint_with_an_idle_qubit_between_and_the_first_is_the_tra
         for other in found[:k]:
             assert min(abs(a - b) for a in place.qubits for b in other.qubits) >= 2
     assert all(0 < place.infidelity < 1 for place in found)
-    with pytest.raises(InputError, match="`copies` must be at most"):
-        places(isa, LINE.target, 7)
+    assert 3 <= len(places(isa, LINE.target, 7)) <= 4  # twelve qubits in pairs with gaps
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 8])

@@ -1,0 +1,1 @@
+"""What `make eval-hardware` does once its flags are read."""

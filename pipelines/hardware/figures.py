@@ -1,0 +1,70 @@
+"""The picture of an evaluation on hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pipelines.trained import Trained
+from qnn_jax.runs import RunDirectory, write_bytes_atomic
+
+if TYPE_CHECKING:
+    from pipelines.hardware.result import Measured
+
+_NAMES = {
+    "exact": "exact",
+    "shots_only": "shots alone\n(expected)",
+    "noisy_simulation": "error rates\n(expected)",
+    "plain": "measured",
+    "mitigated": "readout\ninverted",
+    "recalibrated": "scale, shift\nundone",
+}
+_COLORS = {"plain": "tab:gray", "mitigated": "tab:orange", "recalibrated": "tab:blue"}
+
+
+def draw(
+    run: RunDirectory,
+    trained: Trained,
+    result: Mapping[str, Any],
+    exact: np.ndarray,
+    measured: Measured,
+) -> None:
+    """Scores with intervals on the left, measured against exact values on the right."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
+    metric = "mean_l1" if trained.task == "calculator" else "accuracy"
+    names = [name for name in _NAMES if name in result]
+    for position, name in enumerate(names):
+        value, (low, high) = result[name][metric], result[name]["interval"]
+        left.errorbar(
+            position, value, [[max(value - low, 0)], [max(high - value, 0)]], fmt="o", capsize=4,
+            color=_COLORS.get(name, "black"),
+        )  # fmt: skip
+        left.annotate(
+            f"{value:.4f}", (position, value), (7, 0), textcoords="offset points", fontsize=8
+        )
+    left.set_xticks(range(len(names)), [_NAMES[name] for name in names], fontsize=8)
+    left.set_xlim(-0.5, len(names) - 0.2)
+    left.set(ylabel=f"{metric.replace('_', ' ')}, 95 % interval")
+    left.grid(axis="y", alpha=0.25)
+    where = "simulated " if result["device"] == "simulated" else ""
+    size = f"{result['test_count']:,} examples × {result['shots']:,} shots"
+    left.set_title(f"{where}{result['backend']}, {size}", fontsize=10)
+    span = [float(exact.min()), float(exact.max())]
+    right.plot(span, span, color="black", linewidth=0.8)
+    for name, color in _COLORS.items():
+        found = getattr(measured, name)
+        if found is not None:
+            rms = result[name]["rms"]
+            label = f"{_NAMES[name]} (rms {rms:.3f})".replace("\n", " ")
+            right.plot(exact.ravel(), found.values.ravel(), ".", ms=2, color=color, label=label)
+    right.set(xlabel="exact expectation value", ylabel="measured expectation value")
+    right.legend(frameon=False, fontsize=8, markerscale=4)
+    right.grid(alpha=0.25)
+    png = BytesIO()
+    figure.savefig(png, format="png", dpi=110)
+    write_bytes_atomic(run.figures / "eval-hardware.png", png.getvalue())

@@ -1,0 +1,206 @@
+"""What an evaluation on a quantum computer will cost, and which levers make it fit the budget.
+
+The levers multiply: executions = rows × shots / copies, seconds = executions × (pause + shot).
+Those that are left open are pulled in the order of what they cost in accuracy: fewer shots,
+shorter pauses between shots, more copies side by side, and only then fewer images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from pipelines.trained import Score, Trained
+from qnn_jax.bridge.ibm_cost import qpu_seconds, split_rows
+from qnn_jax.errors import InputError
+from qnn_jax.mitigation import estimate
+
+#: Where each lever may stand, the best first; rep_delay in seconds within the device's range.
+SHOTS = (1024, 512, 256)
+COPIES = (1, 2, 4, 8, 10)
+IMAGES = (2000, 1000, 500, 200, 100, 50)
+REP_DELAYS = (250e-6, 100e-6, 50e-6, 20e-6)
+#: Shots that each basis state of the readout calibration gets, at least.
+CALIBRATION_SHOTS = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Levers:
+    """What the user has set; None leaves the choice to `choose`. `rep_delay` is in seconds."""
+
+    images: int | None = None
+    shots: int | None = None
+    rep_delay: float | None = None
+    copies: int | None = None
+
+
+class Machine(NamedTuple):
+    """What of a device decides the cost.
+
+    Attributes:
+        rep_delay: its own pause between shots, in seconds.
+        rep_delay_range: the least and the greatest it allows.
+        shot_seconds: duration of one shot.
+        instructions: low-level instructions of a row on its busiest qubit.
+        most_copies: for how many copies of the circuit there is room.
+    """
+
+    rep_delay: float
+    rep_delay_range: tuple[float, float]
+    shot_seconds: float
+    instructions: int
+    most_copies: int
+
+
+class Plan(NamedTuple):
+    """Levers that fit, and what they cost.
+
+    Attributes:
+        images: of the test set.
+        shots: of each row.
+        rep_delay: pause between shots, in seconds.
+        copies: rows that run side by side in a shot.
+        repeats: rows of the readout calibration for each basis state.
+        rows: rows of the packed circuit over all jobs, calibration included.
+        parts: the packed rows of each job, from and to.
+        reason: why there are so many jobs.
+        executions: rows times shots.
+        seconds: of quantum computer, predicted by IBM's formula.
+    """
+
+    images: int
+    shots: int
+    rep_delay: float
+    copies: int
+    repeats: int
+    rows: int
+    parts: tuple[tuple[int, int], ...]
+    reason: str
+    executions: int
+    seconds: float
+
+
+def choose(
+    levers: Levers, machine: Machine, images: int, anchors: int, states: int, budget: float
+) -> Plan:
+    """The first plan within the budget, levers that are set as they are.
+
+    Args:
+        levers: what the user has set.
+        machine: the device.
+        images: how many there are.
+        anchors: rows of the recalibration.
+        states: basis states of the readout calibration; 0 without one.
+        budget: seconds of quantum computer.
+
+    Raises:
+        InputError: where nothing within the set levers fits, with the levers that would.
+    """
+    cheapest: Plan | None = None
+    for candidate in _candidates(levers, machine, images):
+        cheapest = priced(candidate, machine, anchors, states)
+        if cheapest.seconds <= budget:
+            return cheapest
+    assert cheapest is not None
+    ways = [
+        f"--{name.replace('_', '-')} {getattr(other, name):g}"
+        for name in ("shots", "rep_delay", "copies", "images")
+        if getattr(levers, name) is not None
+        for other in [_first_fitting(levers, name, machine, images, anchors, states, budget)]
+        if other is not None
+    ]
+    way_out = f"{' or '.join(ways)} would fit" if ways else "raise it or wait for a new allowance"
+    raise InputError(
+        f"Argument `--budget-seconds` must cover the {cheapest.seconds:.0f} s of quantum computer "
+        f"that {cheapest.images} images × {cheapest.shots} shots take, but is {budget:.0f}; "
+        f"{way_out}."
+    )
+
+
+def priced(levers: Levers, machine: Machine, anchors: int, states: int) -> Plan:
+    """What a full set of levers costs."""
+    images, shots, copies = levers.images or 0, levers.shots or 1, levers.copies or 1
+    repeats = math.ceil(CALIBRATION_SHOTS / shots) if states else 0
+    data = math.ceil((images + anchors) / copies)
+    split = split_rows(data, shots, states * repeats, machine.instructions)
+    parts = tuple((part.start, part.stop) for part in split.slices)
+    rows = data + len(parts) * states * repeats
+    rep_delay = machine.rep_delay if levers.rep_delay is None else levers.rep_delay
+    seconds = qpu_seconds(rows * shots, rep_delay, machine.shot_seconds, len(parts))
+    return Plan(
+        images, shots, rep_delay, copies, repeats, rows, parts, split.reason, rows * shots, seconds
+    )
+
+
+def _candidates(levers: Levers, machine: Machine, images: int) -> Iterator[Levers]:
+    """Full sets of levers, the dearest first: one lever after the other is pulled to its end."""
+    low, high = machine.rep_delay_range
+    pauses = [r for r in REP_DELAYS if low <= r < min(machine.rep_delay, high)]
+    stops: dict[str, list[float]] = {
+        "shots": list(SHOTS),
+        "rep_delay": [machine.rep_delay, *pauses],
+        "copies": [k for k in COPIES if k <= machine.most_copies],
+        "images": [images, *(k for k in IMAGES if k < images)],
+    }
+    fixed = dataclasses.asdict(levers)
+    stops = {k: v if fixed[k] is None else [fixed[k]] for k, v in stops.items()}
+    at: dict[str, float] = {name: values[0] for name, values in stops.items()}
+    yield Levers(**at)  # type: ignore[arg-type]
+    for name, values in stops.items():
+        for value in values[1:]:
+            at[name] = value
+            yield Levers(**at)  # type: ignore[arg-type]
+
+
+def _first_fitting(
+    levers: Levers,
+    freed: str,
+    machine: Machine,
+    images: int,
+    anchors: int,
+    states: int,
+    budget: float,
+) -> Levers | None:
+    """Levers that fit if the one named `freed` is left open."""
+    for candidate in _candidates(dataclasses.replace(levers, **{freed: None}), machine, images):
+        if priced(candidate, machine, anchors, states).seconds <= budget:
+            return candidate
+    return None
+
+
+def forecast(
+    trained: Trained,
+    outcomes: np.ndarray,
+    targets: np.ndarray,
+    shots: int,
+    infidelity: float = 0.0,
+    repetitions: int = 8,
+) -> Score:
+    """The score to expect with so many shots on a device of that infidelity.
+
+    Noise is taken to mix the outcomes with a coin toss on every qubit (a depolarising channel);
+    the draws are repeated a few times.
+
+    Args:
+        trained: the model.
+        outcomes: exact probabilities, shape (rows, 2**num_qubits).
+        targets: shape (rows,).
+        shots: of each row.
+        infidelity: 1 - Π (1 - error) over gates and measurements.
+        repetitions: draws of the whole set.
+    """
+    exact = np.asarray(outcomes, np.float64)
+    mixed = (1 - infidelity) * exact + infidelity / exact.shape[1]
+    mixed /= mixed.sum(axis=1, keepdims=True)
+    random = np.random.default_rng(0)
+    draws = (random.multinomial(shots, mixed) for _ in range(repetitions))
+    scores = [
+        trained.score(estimate(counts, trained.observables).values, targets) for counts in draws
+    ]
+    value = float(np.mean([score.value for score in scores]))
+    low, high = np.mean([score.interval for score in scores], axis=0)
+    return Score(scores[0].metric, value, (float(low), float(high)))

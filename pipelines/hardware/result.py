@@ -1,0 +1,189 @@
+"""What the counts of a device mean: scores, plain and improved, beside what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import qnn_jax
+from pipelines.trained import Trained
+from qnn_jax.mitigation import Affine, Estimate, Readout, estimate, fit_affine, fit_readout
+from qnn_jax.runs.ledger import Entry
+
+#: A sign is settled where the score is so many standard errors away from zero.
+_SETTLED = 2.5
+
+
+class Measured(NamedTuple):
+    """Expectation values of the same examples from one device, plain and improved."""
+
+    plain: Estimate
+    mitigated: Estimate | None
+    recalibrated: Estimate | None
+    affine: Affine | None
+
+
+class Exact:
+    """Exact outcomes and values of examples, computed once."""
+
+    def __init__(self, trained: Trained) -> None:
+        circuit, weights = trained.circuit, trained.weights
+        self._program = jax.jit(
+            jax.vmap(lambda inputs: qnn_jax.probabilities(circuit, inputs, weights))
+        )
+        self._observables = trained.observables
+
+    def outcomes(self, inputs: np.ndarray) -> np.ndarray:
+        """Probabilities of all outcomes, shape (rows, 2**num_qubits)."""
+        found = np.asarray(self._program(inputs), np.float64)
+        return found / found.sum(axis=1, keepdims=True)
+
+    def values(self, inputs: np.ndarray) -> np.ndarray:
+        """Expectation values, shape (rows, observables)."""
+        return estimate(self.outcomes(inputs), self._observables).values
+
+
+def measure(
+    trained: Trained,
+    details: Mapping[str, Any],
+    counts: np.ndarray,
+    states: Sequence[np.ndarray],
+    exact_anchors: np.ndarray,
+) -> Measured:
+    """Expectation values of the test examples: plain, readout inverted, scale and shift undone.
+
+    Args:
+        trained: the model.
+        details: of the plan in the ledger.
+        counts: of all rows, tests before anchors, shape (rows, outcomes).
+        states: by copy, counts of the calibration's states; none without readout calibration.
+        exact_anchors: exact values of the anchors, shape (anchors, observables).
+    """
+    copies, tests = details["plan"]["copies"], len(details["test"])
+    plain = estimate(counts, trained.observables)
+    mitigated = None
+    if states:
+        values, stderr = (np.empty_like(part) for part in plain)
+        for copy, found in enumerate(states):
+            here = slice(copy, None, copies)
+            readout: Readout = fit_readout(found, details["num_qubits"])
+            values[here], stderr[here] = estimate(counts[here], trained.observables, readout)
+        mitigated = Estimate(values, stderr)
+    best = mitigated or plain
+    affine = (
+        fit_affine(_rows(best, slice(tests, None)), exact_anchors) if len(exact_anchors) else None
+    )
+    first = slice(tests)
+    return Measured(
+        _rows(plain, first),
+        mitigated and _rows(mitigated, first),
+        affine and affine.undo(_rows(best, first)),
+        affine,
+    )
+
+
+def _rows(found: Estimate, rows: slice) -> Estimate:
+    return Estimate(found.values[rows], found.stderr[rows])
+
+
+def scores(trained: Trained) -> np.ndarray:
+    """What a shot with each outcome adds to a two-class decision, shape (2**num_qubits,)."""
+    outcomes = np.eye(2**trained.circuit.num_qubits)
+    return trained.head(estimate(outcomes, trained.observables).values)[:, 0]
+
+
+def unsettled_rows(trained: Trained, counts: np.ndarray) -> np.ndarray:
+    """Rows whose score is within a few standard errors of zero."""
+    score = scores(trained)
+    shots = counts.sum(axis=1)
+    mean = counts @ score / shots
+    # One more shot on each side keeps a row whose shots all agree from looking certain.
+    spread = np.sqrt((counts @ score**2 / shots - mean**2).clip(min=0) + np.ptp(score) ** 2 / shots)
+    return np.flatnonzero(np.abs(mean) < _SETTLED * spread / np.sqrt(shots))
+
+
+def is_binary(trained: Trained) -> bool:
+    """Whether a decision is the sign of one number."""
+    one = trained.head(np.zeros((1, len(trained.observables))))
+    return trained.task == "fashion" and one.shape[1] == 1
+
+
+def result(
+    trained: Trained,
+    details: Mapping[str, Any],
+    entries: Sequence[Entry],
+    measured: Measured,
+    exact_values: np.ndarray,
+    waited: float,
+) -> dict[str, Any]:
+    """What goes into eval-hardware.json."""
+    targets = trained.test.targets[np.array(details["test"], int)]
+    done = [entry.done or {} for entry in entries]
+
+    def expected(score: Mapping[str, Any]) -> dict[str, Any]:
+        return {score["metric"]: score["value"], "interval": score["interval"], "seconds": 0.0}
+
+    told: dict[str, Any] = {
+        "task": trained.task,
+        "device": "simulated" if details["simulated"] else details["device"],
+        "backend": details["device"],
+        "calibration_date": details["calibration_date"],
+        "job_ids": [entry.job or "" for entry in entries],
+        "test_count": len(targets),
+        "shots": details["plan"]["shots"],
+        "executions": sum(
+            line.get("executions") or 0 for line in (e.intent or {} for e in entries)
+        ),
+        "copies": details["plan"]["copies"],
+        "recompiled": details["recompiled"],
+        "fractional_gates": details["fractional_gates"],
+        "places": details["places"],
+        "seconds_predicted": details["plan"]["seconds"],
+        "seconds_used": [line.get("usage_seconds") for line in done],
+        "seconds_waited": [line.get("waited_seconds") for line in done],
+        "exact": expected(details["exact"]),
+        "shots_only": expected(details["noiseless"]),
+        "noisy_simulation": expected(details["expected"]),
+    }
+    for name in ("plain", "mitigated", "recalibrated"):
+        found = getattr(measured, name)
+        if found is not None:
+            score = trained.score(found.values, targets)
+            told[name] = {
+                score.metric: score.value,
+                "interval": score.interval,
+                "seconds": waited,
+                "rms": float(np.sqrt(np.mean((found.values - exact_values) ** 2))),
+            }
+    if measured.affine is not None:
+        told["scale"], told["shift"] = (part.tolist() for part in measured.affine)
+    return told
+
+
+_ROWS = {
+    "exact": "exact",
+    "shots_only": "shots alone, no noise (expected)",
+    "noisy_simulation": "device's error rates (expected)",
+    "plain": "measured",
+    "mitigated": "measured, readout errors inverted",
+    "recalibrated": "measured, scale and shift undone",
+}
+
+
+def print_result(trained: Trained, result: Mapping[str, Any]) -> None:
+    """Print the table of scores."""
+    metric = "mean_l1" if trained.task == "calculator" else "accuracy"
+    where = "a SIMULATED " if result["device"] == "simulated" else ""
+    print(
+        f"\n{result['test_count']:,} test examples × {result['shots']:,} shots on {where}"
+        f"{result['backend']} ({metric.replace('_', ' ')}, 95 % interval)"
+    )
+    for name, words in _ROWS.items():
+        if name in result:
+            found = result[name]
+            low, high = found["interval"]
+            error = f"   rms error {found['rms']:.4f}" if "rms" in found else ""
+            print(f"  {words:<36} {found[metric]:.4f} ({low:.4f} to {high:.4f}){error}")

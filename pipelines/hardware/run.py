@@ -1,0 +1,385 @@
+"""One evaluation on a quantum computer, from preflight to picture."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pipelines import command
+from pipelines.hardware import jobs
+from pipelines.hardware.plan import Levers, Machine, Plan, choose, forecast
+from pipelines.hardware.result import (
+    Exact,
+    is_binary,
+    measure,
+    print_result,
+    result,
+    scores,
+    unsettled_rows,
+)
+from pipelines.trained import Trained, load, newest
+from qnn_jax.bridge.ibm_cost import instructions, shot_seconds
+from qnn_jax.bridge.jobs import Chunk, Counts, DeviceStoppedError
+from qnn_jax.bridge.submission import (
+    Clock,
+    cancel,
+    collect,
+    keep_chunk,
+    kept_chunk,
+    run_chunks,
+    status,
+)
+from qnn_jax.errors import InputError, TrainingFailedError
+from qnn_jax.mitigation import calibration_states, estimate, flip_probabilities, shots_to_settle
+from qnn_jax.runs import RunDirectory, read_json, write_json_atomic, write_npz_atomic
+from qnn_jax.runs.ledger import Ledger
+
+if TYPE_CHECKING:
+    from pipelines.eval_hardware import HardwareConfig
+
+#: Flags that change what is measured; the same values find the same jobs again.
+_QUESTION = (
+    "seed", "images", "shots", "rep_delay", "copies", "budget_seconds", "anchors", "readout",
+    "recompile", "fractional_gates", "two_stage",
+)  # fmt: skip
+#: What a simulated device pretends to have left: IBM's free plan, unused.
+_PRETENDED_ALLOWANCE = 600.0
+_CLOCK = Clock()
+
+
+class Visit(NamedTuple):
+    """One evaluation: what is asked, of which device, about which model, and where it is kept."""
+
+    config: HardwareConfig
+    device: Any
+    trained: Trained
+    run: RunDirectory
+    ledger: Ledger
+    clock: Clock
+
+
+class Chosen(NamedTuple):
+    """Test rows in the order in which they are taken, and anchors from the training set."""
+
+    test: np.ndarray
+    anchors: np.ndarray
+
+
+def evaluate(config: HardwareConfig, clock: Clock = _CLOCK) -> int:
+    """Do what `config.action` says; the exit status. Tests give a `clock` that need not wait."""
+    started = time.monotonic()
+    name = config.run or _newest(config.results_dir)
+    with RunDirectory.existing(config.results_dir, name) as run:
+        if config.action != "evaluate":
+            return _manage(config, Ledger.existing(run.path), clock)
+        manifest = read_json(run.path / "manifest.json") or {}
+        ledger = Ledger(run.path, manifest.get("weights_sha256"))
+        device = _device(config)
+        trained = load(config.results_dir, name, config.data_dir, config.manual_dir)
+        try:
+            done = _evaluate(Visit(config, device, trained, run, ledger, clock))
+        except DeviceStoppedError as error:
+            raise TrainingFailedError(str(error)) from None
+        except KeyboardInterrupt:
+            print(
+                "\nStopped. Jobs that are sent go on without us; this finds them again:\n"
+                f"  {command.again()}"
+            )
+            return 130
+        if done:
+            seconds = time.monotonic() - started
+            print(f"{seconds:.1f} s in all; look at {run.figures / 'eval-hardware.png'}")
+    return 0
+
+
+def _evaluate(visit: Visit) -> bool:
+    """Plan or find the plan, run, conclude; whether there is a result."""
+    config, ledger = visit.config, visit.ledger
+    exact, key = Exact(visit.trained), _question(visit)
+    plan = ledger.plan(key)
+    if plan is None:
+        details, chunks = _preflight(visit, exact)
+        if config.dry_run:
+            print("Nothing was sent (--dry-run); the same command without it sends this.")
+            return False
+        digests = [keep_chunk(visit.device, chunk, ledger) for chunk in chunks]
+        plan = ledger.record_plan(key, digests, details)
+    else:
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(plan["at"]))
+        print(f"Going on with the evaluation that was planned on {made}.")
+        if config.dry_run:
+            return False
+    details, digests = plan["details"], list(plan["chunks"])
+    asked = time.monotonic()
+    chunks = [kept_chunk(digest, ledger) for digest in digests]
+    counts, states = jobs.counted(details, _measured(visit, chunks, details))
+    if details["two_stage"]:
+        counts, more = _second_stage(visit, key, chunks, details, counts)
+        digests += more
+    test, anchors = np.array(details["test"], int), np.array(details["anchors"], int)
+    exact_values = exact.values(visit.trained.test.inputs[test])
+    exact_anchors = exact.values(visit.trained.train.inputs[anchors])
+    measured = measure(visit.trained, details, counts, states, exact_anchors)
+    entries = [ledger.entry(digest) for digest in digests]
+    told = result(visit.trained, details, entries, measured, exact_values, time.monotonic() - asked)
+    arrays = {"test": test, "exact": exact_values}
+    for name in ("plain", "mitigated", "recalibrated"):
+        if (found := getattr(measured, name)) is not None:
+            arrays[name], arrays[f"{name}_stderr"] = found
+    write_npz_atomic(visit.run.path / "eval-hardware.npz", arrays)
+    from pipelines.hardware import figures  # late: matplotlib
+
+    figures.draw(visit.run, visit.trained, told, exact_values, measured)
+    write_json_atomic(visit.run.path / "eval-hardware.json", told)
+    print_result(visit.trained, told)
+    return True
+
+
+# Where
+
+
+def _newest(results_dir: Path) -> str:
+    names = newest(results_dir)
+    return max(names.values(), key=lambda n: (results_dir / n / "summary.json").stat().st_mtime)
+
+
+def _has_account() -> bool:
+    saved = Path(os.environ.get("HOME", "/nonexistent")) / ".qiskit/qiskit-ibm.json"
+    return bool(os.environ.get("QISKIT_IBM_TOKEN")) or saved.is_file()
+
+
+def _device(config: HardwareConfig) -> Any:
+    """The device, announced in the first line; simulated only where no machine was asked for."""
+    asked = config.instance or config.url or os.environ.get("QISKIT_IBM_INSTANCE")
+    fake = config.backend if config.backend.startswith("Fake") else "FakeFez"
+    if config.backend == fake or (config.backend == "auto" and not asked and not _has_account()):
+        from qnn_jax.bridge.fake_device import FakeDevice
+
+        simulated = FakeDevice(fake, config.seed)
+        print(
+            f"SIMULATED: {fake}, IBM's snapshot of {simulated.calibration_date} with its noise, on "
+            "this machine. No quantum computer is used and nothing is paid.",
+            flush=True,
+        )
+        return simulated
+    from qnn_jax.bridge.ibm import connect
+
+    named = None if config.backend in ("auto", "least-busy") else config.backend
+    device = connect(named, config.instance, config.url, config.fractional_gates)
+    print(f"QUANTUM COMPUTER: {device.name}, calibrated {device.calibration_date}.", flush=True)
+    return device
+
+
+def _manage(config: HardwareConfig, ledger: Ledger, clock: Clock) -> int:
+    """Status, collect or cancel."""
+    device = _device(config)
+    if config.action == "cancel":
+        ids = cancel(device, ledger)
+        print(f"Cancelled {', '.join(ids)}." if ids else "No job was left to cancel.")
+    elif config.action == "collect":
+        fetched = collect(device, ledger, clock=clock, tell=_tell)
+        print(f"Fetched {len(fetched)} results; make eval-hardware shows what they mean.")
+    else:
+        for digest, state in status(device, ledger).items():
+            print(f"{digest[:12]}  {state}")
+    return 0
+
+
+def _question(visit: Visit) -> str:
+    asked = {name: getattr(visit.config, name) for name in _QUESTION}
+    whole = json.dumps([visit.device.name, visit.device.account, asked], sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+
+# Preflight
+
+
+def _choose_examples(visit: Visit, exact: Exact) -> Chosen:
+    """All test rows in an order whose every beginning is balanced, and well-spread anchors."""
+    config, trained = visit.config, visit.trained
+    random = np.random.default_rng(config.seed)
+    targets = trained.test.targets
+    order = random.permutation(len(targets))
+    if trained.task == "fashion":
+        # The k-th image of each class before the (k+1)-th of any.
+        rank = np.empty(len(targets), int)
+        for label in np.unique(targets):
+            members = order[targets[order] == label]
+            rank[members] = np.arange(len(members))
+        order = order[np.argsort(rank[order], kind="stable")]
+    if config.images is not None and config.images > len(order):
+        raise InputError(
+            f"Argument `--images` must be at most {len(order)}, the size of the test set, but is "
+            f"{config.images}."
+        )
+    if config.anchors > len(trained.train.targets):
+        raise InputError(
+            f"Argument `--anchors` must be at most {len(trained.train.targets)}, the size of the "
+            f"training set, but is {config.anchors}."
+        )
+    pool = random.permutation(len(trained.train.targets))[: 20 * config.anchors]
+    values = exact.values(trained.train.inputs[pool])[:, 0]
+    spread = np.linspace(0, max(len(pool) - 1, 0), config.anchors).astype(int)
+    return Chosen(order, pool[np.argsort(values)][spread])
+
+
+def _preflight(visit: Visit, exact: Exact) -> tuple[dict[str, Any], list[Chunk]]:
+    """Transpile, choose what fits the budget, certify, print it, and cut it into jobs."""
+    config, device, trained = visit.config, visit.device, visit.trained
+    chosen = _choose_examples(visit, exact)
+    isa = jobs.transpiled(config, device, trained)
+    target = device.backend.target
+    budget, whose = _budget(visit)
+    room = jobs.find_places(isa, target, config.copies)
+    shot = shot_seconds(isa, target)
+    machine = Machine(
+        device.default_rep_delay, device.rep_delay_range, shot, instructions(isa), len(room)
+    )
+    states = len(calibration_states(trained.circuit.num_qubits)) if config.readout else 0
+    levers = Levers(config.images, config.shots, config.rep_delay, config.copies)
+    plan = choose(levers, machine, len(chosen.test), len(chosen.anchors), states, budget)
+    prepared = jobs.prepare(isa, room[: plan.copies], target, config.readout)
+    test = chosen.test[: plan.images]
+    inputs = np.concatenate([trained.test.inputs[test], trained.train.inputs[chosen.anchors]])
+    two_stage = config.two_stage and is_binary(trained)
+    stage_shots = max(1, plan.shots // 4) if two_stage else plan.shots
+    chunks = jobs.make_chunks(config, trained, prepared, inputs, plan, stage_shots)
+    infidelity = float(np.mean([place.infidelity for place in prepared.places]))
+    outcomes, targets = exact.outcomes(trained.test.inputs[test]), trained.test.targets[test]
+    exact_score = trained.score(estimate(outcomes, trained.observables).values, targets)
+    details = {
+        "device": device.name,
+        "simulated": device.simulated,
+        "calibration_date": device.calibration_date,
+        "test": test.tolist(),
+        "anchors": chosen.anchors.tolist(),
+        "places": [[list(place.qubits), place.infidelity] for place in prepared.places],
+        "two_qubit_depth": prepared.two_qubit_depth,
+        "plan": plan._asdict(),
+        "stage_shots": stage_shots,
+        "two_stage": two_stage,
+        "num_qubits": trained.circuit.num_qubits,
+        "recompiled": config.recompile,
+        "fractional_gates": config.fractional_gates,
+        "expected": forecast(trained, outcomes, targets, plan.shots, infidelity)._asdict(),
+        "noiseless": forecast(trained, outcomes, targets, plan.shots)._asdict(),
+        "exact": exact_score._asdict(),
+    }
+    _introduce(visit, details, plan, f"{budget:.0f} s, {whose}", shot, outcomes)
+    return details, chunks
+
+
+def _budget(visit: Visit) -> tuple[float, str]:
+    config, device = visit.config, visit.device
+    left = _PRETENDED_ALLOWANCE if device.simulated else device.allowance().left
+    if config.budget_seconds is not None:
+        share = f", {config.budget_seconds / left:.0%} of what the plan has left" if left else ""
+        return config.budget_seconds, f"from --budget-seconds{share}"
+    if left is None:
+        raise InputError(
+            "Argument `--budget-seconds` must be given, since this plan has no limit of its own; "
+            "for instance --budget-seconds 60."
+        )
+    whose = "the free plan's 600 s, as if unused" if device.simulated else f"the {left:.0f} s left"
+    return left / 10, f"a tenth of {whose}"
+
+
+def _introduce(
+    visit: Visit,
+    details: dict[str, Any],
+    plan: Plan,
+    budget: str,
+    shot: float,
+    outcomes: np.ndarray,
+) -> None:
+    """Print what is about to be sent."""
+    trained = visit.trained
+    qubits, infidelity = details["places"][0]
+    size = f"{trained.circuit.num_qubits} qubits, {len(trained.circuit.ops)} gates"
+    metric = details["exact"]["metric"].replace("_", " ")
+    copies = "1 copy" if plan.copies == 1 else f"{plan.copies} copies side by side"
+    lines = [
+        ("model", f"{trained.path}: {size}"),
+        (
+            "layout",
+            f"qubits {', '.join(map(str, qubits))}, chosen by error rates with measurements "
+            f"present; two-qubit depth {details['two_qubit_depth']}, infidelity {infidelity:.3f}",
+        ),
+        (
+            "choice",
+            f"{plan.images:,} images × {plan.shots:,} shots, {copies}, "
+            f"{1e6 * plan.rep_delay:.0f} µs between shots, {len(details['anchors'])} anchors",
+        ),
+        ("jobs", plan.reason),
+        ("executions", f"{plan.executions:,}, {1e6 * shot:.1f} µs each beside the pause"),
+        ("cost", f"{plan.seconds:.0f} s of quantum computer predicted; the budget is {budget}"),
+        (
+            "expected",
+            f"{metric} {details['expected']['value']:.4f} with the device's error rates, "
+            f"{details['noiseless']['value']:.4f} with shots alone, "
+            f"{details['exact']['value']:.4f} exact",
+        ),
+    ]
+    if is_binary(trained):
+        score = scores(trained)
+        flips = flip_probabilities(outcomes, score, plan.shots).sum()
+        enough = np.sort(shots_to_settle(outcomes, score))[int(0.99 * (len(outcomes) - 1))]
+        lines.append(
+            (
+                "signs",
+                f"shot noise flips {flips:.1f} of {plan.images:,} decisions on average; "
+                f"{enough:,.0f} shots settle 99 % of them, at a risk of 1 % each",
+            )
+        )
+    print("\n".join(f"{name:<12}{text}" for name, text in lines), flush=True)
+
+
+# Running
+
+
+def _measured(visit: Visit, chunks: list[Chunk], details: dict[str, Any]) -> list[list[Counts]]:
+    seconds = details["plan"]["seconds"] / len(chunks)
+    return run_chunks(
+        visit.device,
+        chunks,
+        visit.ledger,
+        estimates=[seconds] * len(chunks),
+        clock=visit.clock,
+        tell=_tell,
+    )
+
+
+def _second_stage(
+    visit: Visit, key: str, first: list[Chunk], details: dict[str, Any], counts: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+    """Spend the shots that are left on test images whose sign is not settled; add the counts."""
+    ledger, key = visit.ledger, f"{key}-2"
+    plan = ledger.plan(key)
+    if plan is None:
+        rows = unsettled_rows(visit.trained, counts[: len(details["test"])])
+        left = details["plan"]["shots"] - details["stage_shots"]
+        print(
+            f"First stage: {len(rows):,} of {len(details['test']):,} images are not settled; "
+            f"{left:,} more shots for each of them."
+        )
+        if not len(rows) or not left:
+            return counts, []
+        digest = keep_chunk(visit.device, jobs.again(first, rows, left), ledger)
+        plan = ledger.record_plan(key, [digest], {"rows": rows.tolist()})
+    chunks = [kept_chunk(digest, ledger) for digest in plan["chunks"]]
+    copies = details["plan"]["copies"]
+    more = jobs.by_copy(_measured(visit, chunks, details)[0][0], copies)
+    counts = counts.copy()
+    for copy, rows in enumerate(jobs.by_place(np.array(plan["details"]["rows"]), copies)):
+        counts[rows] += more[: len(rows), copy]
+    return counts, list(plan["chunks"])
+
+
+def _tell(line: str) -> None:
+    print(f"  {time.strftime('%H:%M:%S')}  {line}", flush=True)
