@@ -1,0 +1,186 @@
+"""How a circuit's states spread over the sphere of states, and how entangled they are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.diagnostics.sampling import bootstrap, random_states
+from qnn_jax.errors import InputError
+from qnn_jax.training.statistics import mean_interval
+
+
+class Expressibility(NamedTuple):
+    """How far the fidelities of random pairs of states are from those of Haar-random states.
+
+    Attributes:
+        kl: the Kullback-Leibler divergence in nats: 0 for Haar-random states. Freed from what a
+            histogram of so many pairs adds, which `plain` keeps.
+        interval: of 95 %.
+        plain: the histogram's divergence itself, as published values are.
+        fidelities: of the pairs, shape (pairs,).
+        histogram: the share of pairs in each bin of [0, 1], shape (bins,).
+        haar: the share of Haar-random pairs, shape (bins,).
+    """
+
+    kl: float
+    interval: tuple[float, float]
+    plain: float
+    fidelities: Float[np.ndarray, " pairs"]
+    histogram: Float[np.ndarray, " bins"]
+    haar: Float[np.ndarray, " bins"]
+
+
+class Entanglement(NamedTuple):
+    """The Meyer-Wallach measure of a circuit's states.
+
+    Attributes:
+        mean: 0 for product states, 1 where every qubit is maximally entangled with the rest.
+        interval: of 95 %, of the mean.
+        values: of every state, shape (states,).
+        haar: the mean over Haar-random states, (2ⁿ - 2)/(2ⁿ + 1).
+    """
+
+    mean: float
+    interval: tuple[float, float]
+    values: Float[np.ndarray, " states"]
+    haar: float
+
+
+def expressibility(
+    circuit: Circuit,
+    key: Array,
+    pairs: int = 5000,
+    bins: int = 75,
+    inputs: Float[Array, "samples inputs"] | None = None,
+    weights: Float[Array, " weights"] | None = None,
+) -> Expressibility:
+    """KL(fidelities of the circuit's random pairs of states ‖ those of Haar-random states).
+
+    Two states of N amplitudes drawn from the Haar measure have a fidelity of at most F with
+    probability 1 - (1 - F)^(N - 1).
+
+    Args:
+        circuit: of at least 1 qubit.
+        key: a JAX random key.
+        pairs: of states, independent of each other; at least 2.
+        bins: of the histogram; published values have 75.
+        inputs: data to draw from, shape (samples, circuit.num_inputs), where the circuit reads any.
+        weights: shape (circuit.num_weights,), to vary the data alone; by default weights are random
+            over a full turn.
+
+    Returns:
+        An `Expressibility`; its interval is ±1.96 bootstrap deviations.
+
+    Reference: Sim, Johnson, Aspuru-Guzik, arXiv:1905.10876; the correction is Miller's (1955).
+    """
+    at_least("pairs", pairs, 2)
+    at_least("bins", bins, 2)
+    for_states, for_bootstrap = jax.random.split(key)
+    states = random_states(circuit, for_states, 2 * pairs, inputs, weights)
+    edges = np.linspace(0, 1, bins + 1)
+    above = (1 - edges) ** (2**circuit.num_qubits - 1)
+    haar = above[:-1] - above[1:]
+    fidelities, plain, spread, shares = _divergence(
+        states, jnp.log(jnp.asarray(np.maximum(haar, 1e-30), jnp.float32)), for_bootstrap
+    )
+    occupied = int(jnp.sum(shares > 0))
+    kl = max(0.0, float(plain) - (occupied - 1) / (2 * pairs))
+    off = 1.959964 * float(spread)
+    return Expressibility(
+        kl,
+        (max(0.0, kl - off), kl + off),
+        float(plain),
+        np.asarray(fidelities),
+        np.asarray(shares),
+        haar,
+    )
+
+
+@jax.jit
+def _divergence(states: Array, log_haar: Array, key: Array) -> tuple[Array, Array, Array, Array]:
+    """Fidelities, their divergence, its bootstrap deviation, and the histogram."""
+    left, right = jnp.split(states, 2)
+    products = jnp.sum(left.conj() * right, axis=1)
+    fidelities = jnp.square(products.real) + jnp.square(products.imag)
+    bins = len(log_haar)
+    places = jnp.clip(jnp.floor(fidelities * bins), 0, bins - 1).astype(jnp.int32)
+
+    def shares(places: Array) -> Array:
+        return jnp.bincount(places, length=bins) / len(places)
+
+    def divergence(places: Array) -> Array:
+        share = shares(places)
+        logs = jnp.log(jnp.where(share > 0, share, 1)) - log_haar
+        return jnp.sum(jnp.where(share > 0, share * logs, 0))
+
+    again = bootstrap(divergence, places, key)
+    return fidelities, divergence(places), jnp.std(again), shares(places)
+
+
+def meyer_wallach(state: Complex[Array, " amplitudes"]) -> Float[Array, ""]:
+    """Q = 2 (1 - mean over qubits of Tr ρ_k²), ρ_k being the state of qubit k alone.
+
+    Args:
+        state: shape (2**n,), normalised, n at least 1.
+
+    Returns:
+        Shape (), between 0 and 1.
+
+    References: Meyer, Wallach, arXiv:quant-ph/0108104; in this form Brennen,
+    arXiv:quant-ph/0305094.
+
+    >>> bell = jnp.array([1, 0, 0, 1]) / jnp.sqrt(2)
+    >>> print(meyer_wallach(bell).round(3))
+    1.0
+    """
+    n = state.size.bit_length() - 1
+    purities = []
+    for qubit in range(n):
+        halves = jnp.moveaxis(state.reshape(-1, 2, 2**qubit), 1, 0).reshape(2, -1)
+        alone = halves @ halves.conj().T
+        purities.append(jnp.sum(jnp.square(alone.real) + jnp.square(alone.imag)))
+    return 2 * (1 - jnp.mean(jnp.stack(purities)))
+
+
+def entangling_capability(
+    circuit: Circuit,
+    key: Array,
+    states: int = 1000,
+    inputs: Float[Array, "samples inputs"] | None = None,
+    weights: Float[Array, " weights"] | None = None,
+) -> Entanglement:
+    """The mean Meyer-Wallach measure over random weights, over data, or over both.
+
+    Args:
+        circuit: of at least 2 qubits.
+        key: a JAX random key.
+        states: how many, at least 2.
+        inputs: data to draw from, shape (samples, circuit.num_inputs), where the circuit reads any.
+        weights: shape (circuit.num_weights,), for the data's states under trained weights; by
+            default weights are random over a full turn.
+
+    Returns:
+        An `Entanglement`.
+
+    Reference: Sim, Johnson, Aspuru-Guzik, arXiv:1905.10876, eq. 14.
+    """
+    if circuit.num_qubits < 2:
+        raise InputError(
+            "Argument `circuit` must have at least 2 qubits for a measure of entanglement, but has "
+            f"{circuit.num_qubits}."
+        )
+    at_least("states", states, 2)
+    found = _all_meyer_wallach(random_states(circuit, key, states, inputs, weights))
+    values = np.asarray(found, float)
+    dim = 2**circuit.num_qubits
+    return Entanglement(float(values.mean()), mean_interval(values), values, (dim - 2) / (dim + 1))
+
+
+_all_meyer_wallach = jax.jit(jax.vmap(meyer_wallach))

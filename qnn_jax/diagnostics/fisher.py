@@ -1,0 +1,220 @@
+"""Fisher information: which directions of the weights change anything, and how many that makes."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.diagnostics.checks import checked_weights
+from qnn_jax.diagnostics.sampling import bootstrap, data_rows, in_batches, percentiles
+from qnn_jax.errors import InputError
+from qnn_jax.simulate import fisher_information
+
+#: Eigenvalues below this share of the largest, and below this, are rounding.
+_ZERO = 1e-9
+#: What 1 - f² may be off by.
+_ROUNDING = 1e-12
+
+
+class FisherSpectrum(NamedTuple):
+    """The quantum Fisher information of the weights, in the mean over data.
+
+    Attributes:
+        eigenvalues: descending, shape (weights,); a rotation that acts on its own has 1.
+        rank: how many of them are not 0: directions that move some state.
+        sample_ranks: the rank on each sample alone, shape (samples,).
+        most: no state on so many qubits has a higher rank, 2ⁿ⁺¹ - 2.
+    """
+
+    eigenvalues: Float[np.ndarray, " weights"]
+    rank: int
+    sample_ranks: Int[np.ndarray, " samples"]
+    most: int
+
+
+class EffectiveDimension(NamedTuple):
+    """How many parameters a model seems to have, told from so many samples.
+
+    Attributes:
+        counts: of samples, shape (counts,).
+        values: the effective dimension at each count.
+        intervals: of 95 %, of each, over the random weights (bootstrap), shape (counts, 2).
+        parameters: how many there are.
+        eigenvalues: of the normalised Fisher information, descending, shape (draws, parameters).
+    """
+
+    counts: Int[np.ndarray, " counts"]
+    values: Float[np.ndarray, " counts"]
+    intervals: Float[np.ndarray, "counts 2"]
+    parameters: int
+    eigenvalues: Float[np.ndarray, "draws parameters"]
+
+
+def fisher_spectrum(
+    circuit: Circuit,
+    weights: Float[Array, " weights"],
+    inputs: Float[Array, "samples inputs"] | None = None,
+) -> FisherSpectrum:
+    """Eigenvalues and rank of the quantum Fisher information at given weights.
+
+    Args:
+        circuit: the circuit, with at least one weight.
+        weights: shape (circuit.num_weights,).
+        inputs: data, shape (samples, circuit.num_inputs), where the circuit reads any.
+
+    Returns:
+        A `FisherSpectrum`, computed in double precision.
+
+    References: Haug, Bharti, Kim, "Capacity and quantum geometry of parametrized quantum
+    circuits", arXiv:2102.01659; Larocca et al., arXiv:2109.11676.
+    """
+    if not circuit.num_weights:
+        raise InputError("Argument `circuit` must have a weight to differentiate by, but has none.")
+    rows, values = data_rows(circuit, inputs), checked_weights(circuit, weights)
+    with jax.enable_x64(True):
+        mean, each = map(np.asarray, _quantum(circuit, rows, values))
+    return FisherSpectrum(
+        mean, int(_ranks(mean)), np.asarray(_ranks(each)), 2 ** (circuit.num_qubits + 1) - 2
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _quantum(circuit: Circuit, rows: Array, weights: Array) -> tuple[Array, Array]:
+    every = in_batches(lambda x: fisher_information(circuit, x, weights), rows)
+    # eigvalsh ascends
+    return jnp.linalg.eigvalsh(jnp.mean(every, 0))[::-1], jnp.linalg.eigvalsh(every)[:, ::-1]
+
+
+def _ranks(eigenvalues: np.ndarray) -> np.ndarray:
+    return np.sum(eigenvalues > _ZERO * np.maximum(1, eigenvalues[..., :1]), axis=-1)
+
+
+def signed_fisher_information(
+    function: Callable[[Array, Array], Array],
+    weights: Float[Array, " weights"],
+    inputs: Float[Array, "samples inputs"],
+) -> Float[Array, "weights weights"]:
+    """The Fisher information of a measured sign, in the mean over data.
+
+    A model whose output f(w, x) is an expectation value in [-1, 1] says y = ±1 with probability
+    p(y | x, w) = (1 ± f)/2, whose Fisher information is
+
+        F(w) = mean over x of ∇f ∇fᵀ / (1 - f²).
+
+    Args:
+        function: from weights (w,) and one sample (inputs,) to f, shape (); shape (outputs,) counts
+            as several signs, each measured by itself.
+        weights: shape (weights,).
+        inputs: shape (samples, inputs).
+
+    Returns:
+        Shape (weights, weights).
+    """
+
+    def one(x: Array) -> Array:
+        def outputs(w: Array) -> Array:
+            return jnp.atleast_1d(function(w, x))
+
+        values, slopes = outputs(weights), jax.jacrev(outputs)(weights)
+        # Where f is ±1 its gradient vanishes, too: no direction is lost, and nothing is infinite.
+        certainty = jnp.maximum(1 - values**2, _ROUNDING)
+        return (slopes / certainty[:, None]).T @ slopes
+
+    return jnp.mean(jax.vmap(one)(inputs), axis=0)
+
+
+def effective_dimension(
+    function: Callable[[Array, Array], Array],
+    weights: Float[Array, "draws weights"],
+    inputs: Float[Array, "samples inputs"],
+    counts: Sequence[int],
+    key: Array,
+    gamma: float = 1.0,
+) -> EffectiveDimension:
+    """The effective dimension of a model whose outputs are signed expectations.
+
+    With κ = γ n / (2π ln n) for n samples, and F̂ the Fisher information scaled so that its trace
+    is the number of weights in the mean over weights,
+
+        d(n) = 2 ln( mean over weights of √det(1 + κ F̂) ) / ln κ.
+
+    Args:
+        function: as in `signed_fisher_information`; for a circuit
+            `lambda w, x: expectations(circuit, "ZZ", x, w)[0]`.
+        weights: draws from the volume of the weights, shape (draws, weights), at least 2.
+        inputs: data, shape (samples, inputs).
+        counts: the n; κ must be above 1.
+        key: a JAX random key, of the bootstrap.
+        gamma: γ, in (0, 1].
+
+    Returns:
+        An `EffectiveDimension`, computed in double precision.
+
+    Reference: Abbas et al., "The power of quantum neural networks", arXiv:2011.00027, whose
+    likelihood is of measured bit strings; that of a signed expectation is given above.
+    """
+    drawn, rows = np.asarray(weights, float), np.asarray(inputs, float)
+    if drawn.ndim != 2 or len(drawn) < 2 or not drawn.shape[1]:
+        raise InputError(
+            "Argument `weights` must have shape (draws, weights) with at least 2 draws and a "
+            f"weight, but has shape {drawn.shape}."
+        )
+    if not 0 < gamma <= 1:
+        raise InputError(f"Argument `gamma` must be above 0 and at most 1, but is {gamma}.")
+    for count in counts:
+        if count < 2 or gamma * count <= 2 * math.pi * math.log(count):
+            raise InputError(
+                f"Argument `counts` must hold n with gamma·n above 2π ln n, but holds {count}; "
+                "with gamma 1 take 20 or more."
+            )
+    kappas = np.array([gamma * n / (2 * math.pi * math.log(n)) for n in counts])
+    with jax.enable_x64(True):
+
+        @jax.jit
+        def spectra(drawn: Array, rows: Array) -> Array:
+            def spectrum(w: Array) -> Array:
+                return jnp.linalg.eigvalsh(signed_fisher_information(function, w, rows))
+
+            return in_batches(spectrum, drawn, most=8)
+
+        eigenvalues = jnp.maximum(spectra(jnp.asarray(drawn), jnp.asarray(rows)), 0)[:, ::-1]
+        if not float(eigenvalues.sum()) > 0:
+            raise InputError(
+                "Argument `function` must depend on its weights, but its gradient is 0 at all of "
+                f"the {len(drawn)} draws."
+            )
+        found = _dimensions(eigenvalues, jnp.asarray(kappas), key)
+        values, again, normalised = (np.asarray(part) for part in found)
+    return EffectiveDimension(
+        np.asarray(counts, int),
+        values,
+        np.array([percentiles(column) for column in again.T]),
+        drawn.shape[1],
+        normalised,
+    )
+
+
+@jax.jit
+def _dimensions(eigenvalues: Array, kappas: Array, key: Array) -> tuple[Array, Array, Array]:
+    """At each κ, the same resampled, and the normalised eigenvalues."""
+    again = bootstrap(lambda some: _dimension(some, kappas), eigenvalues, key)
+    return _dimension(eigenvalues, kappas), again, _normalised(eigenvalues)
+
+
+def _normalised(eigenvalues: Array) -> Array:
+    trace = jnp.mean(jnp.sum(eigenvalues, axis=1))
+    return eigenvalues * eigenvalues.shape[1] / jnp.where(trace > 0, trace, 1)
+
+
+def _dimension(eigenvalues: Array, kappas: Array) -> Array:
+    half_logs = jnp.sum(jnp.log1p(kappas[:, None, None] * _normalised(eigenvalues)), axis=2) / 2
+    means = jax.nn.logsumexp(half_logs, axis=1) - math.log(len(eigenvalues))
+    return 2 * means / jnp.log(kappas)

@@ -1,0 +1,124 @@
+"""Random states of a circuit, and how far a sampled number can be off."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Complex, Float
+
+from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.diagnostics.checks import checked_samples, checked_weights
+from qnn_jax.errors import InputError
+from qnn_jax.simulate import statevector
+
+#: A full turn of every standard gate; those without controls turn twice.
+FULL_TURN = 4 * math.pi
+#: Resamples of a bootstrap; its 95 % interval is then right to a few percent of its width.
+RESAMPLES = 400
+
+
+def random_states(
+    circuit: Circuit,
+    key: Array,
+    count: int,
+    inputs: Float[Array, "samples inputs"] | None = None,
+    weights: Float[Array, " weights"] | None = None,
+) -> Complex[Array, "count amplitudes"]:
+    """States of a circuit at random weights and on data drawn at random.
+
+    Args:
+        circuit: the circuit.
+        key: a JAX random key.
+        count: how many states, at least 1.
+        inputs: rows to draw from with replacement, shape (samples, circuit.num_inputs); may be
+            left out where the circuit reads none.
+        weights: shape (circuit.num_weights,): the same for all states. By default each state has
+            its own, uniform over a full turn of 4π.
+
+    Returns:
+        Shape (count, 2**n), in Qiskit's order.
+    """
+    at_least("count", count, 1)
+    rows = data_rows(circuit, inputs)
+    fixed = None if weights is None else jnp.asarray(checked_weights(circuit, weights), jnp.float32)
+    return _states(circuit, count, jnp.asarray(rows, jnp.float32), fixed, key)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _states(circuit: Circuit, count: int, rows: Array, weights: Array | None, key: Array) -> Array:
+    for_inputs, for_weights = jax.random.split(key)
+    inputs = rows[jax.random.randint(for_inputs, (count,), 0, len(rows))]
+    if weights is not None:
+        return jax.vmap(lambda x: statevector(circuit, x, weights))(inputs)
+    drawn = random_weights(circuit, for_weights, count)
+    return jax.vmap(lambda x, w: statevector(circuit, x, w))(inputs, drawn)
+
+
+def random_weights(circuit: Circuit, key: Array, count: int) -> Float[Array, "count weights"]:
+    """Weights uniform over a full turn of 4π, shape (count, circuit.num_weights)."""
+    return jax.random.uniform(key, (count, circuit.num_weights), maxval=FULL_TURN)
+
+
+def data_rows(
+    circuit: Circuit, inputs: Float[Array, "samples inputs"] | None
+) -> Float[np.ndarray, "samples inputs"]:
+    """The inputs, checked; one empty row where the circuit reads none."""
+    if inputs is not None:
+        return checked_samples(circuit, inputs)
+    if circuit.num_inputs:
+        raise InputError(
+            f"Argument `inputs` must hold samples to draw from, shape (samples, "
+            f"{circuit.num_inputs}), because the circuit reads inputs, but is None."
+        )
+    return np.zeros((1, 0))
+
+
+def bootstrap(
+    statistic: Callable[[Array], Array], samples: Array, key: Array, resamples: int = RESAMPLES
+) -> Array:
+    """A statistic of as many samples drawn with replacement, `resamples` times.
+
+    Args:
+        statistic: a function of an array with the samples along its first axis.
+        samples: shape (count, …).
+        key: a JAX random key.
+        resamples: how often.
+
+    Returns:
+        The statistic's shape with `resamples` in front.
+
+    Reference: Efron, Ann. Statist. 7 (1979) 1.
+    """
+
+    def once(one: Array) -> Array:
+        return statistic(samples[jax.random.randint(one, (len(samples),), 0, len(samples))])
+
+    return in_batches(once, jax.random.split(key, resamples), most=20)
+
+
+def in_batches(function: Callable[[Array], Any], rows: Array, most: int = 64) -> Any:
+    """`function` of every row, about `most` of them at once.
+
+    In batches of equal size where there are any, since what is left over would be compiled again.
+    """
+    count = len(rows)
+    size = next(size for size in range(min(most, count), 0, -1) if count % size == 0)
+    if 4 * size < min(most, count):
+        return lax.map(function, rows, batch_size=most)
+    batches = rows.reshape(count // size, size, *rows.shape[1:])
+    found = lax.map(jax.vmap(function), batches)
+    return jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[2:]), found)
+
+
+def percentiles(values: Array) -> tuple[float, float]:
+    """The middle 95 % of resampled values."""
+    low, high = np.percentile(np.asarray(values), [2.5, 97.5])
+    return float(low), float(high)
