@@ -1,0 +1,214 @@
+"""Aer as an executor: real counts, with the noise of a device or without.
+
+A batch is one parametrised circuit for each basis, transpiled once, run once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from qiskit import QuantumCircuit, transpile
+from qiskit_aer import AerSimulator
+
+from qnn_jax.bridge.backend_names import check_fake_backend
+from qnn_jax.bridge.counts import Counts, estimate
+from qnn_jax.bridge.export import angle_columns, to_qiskit
+from qnn_jax.bridge.noise import (
+    calibration_date,
+    check_width,
+    cut,
+    fake_backend,
+    noise_model,
+    transpiled,
+)
+from qnn_jax.circuits.bases import Basis, bases_of, measured_in
+from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.observables import PauliSum
+from qnn_jax.errors import InputError
+from qnn_jax.executor import Executor, Expectations
+from qnn_jax.simulate import angles
+
+
+class AerRecord(NamedTuple):
+    """What an Aer run leaves.
+
+    Attributes:
+        bases: labels of the bases that were measured.
+        counts: of each basis.
+        shots: of each row in each basis.
+        seed: Aer's; the same seed gives the same counts.
+        backend: the fake backend whose noise it was, or None.
+        calibration: the date of that backend's errors, or None.
+        layout: the device's qubit for each qubit of the circuit, or None.
+    """
+
+    bases: tuple[str, ...]
+    counts: tuple[Counts, ...]
+    shots: int
+    seed: int
+    backend: str | None = None
+    calibration: str | None = None
+    layout: tuple[int, ...] | None = None
+
+
+def aer(shots: int, noise: str | None = None, seed: int | None = None) -> Executor:
+    """Counts from qiskit-aer, on this machine.
+
+    Args:
+        shots: how often each input is measured in each basis, at least 1.
+        noise: the name of a fake backend ("FakeFez"): the circuit is transpiled for it at level 3
+            and runs with its errors on the qubits of its layout. None is without errors.
+        seed: the same one gives the same counts at every call, with noise of its own for every
+            row. None takes it from the executor's `key`, or from the system where there is none.
+
+    Returns:
+        An executor for arrays with values: under `jax.jit`, `jax.vmap` or `jax.grad` it refuses.
+        Its `record` is an `AerRecord`.
+
+    Raises:
+        InputError: for a bad number, an unknown backend; from the executor for too few qubits on
+            the device, or values that are not there yet.
+    """
+    return _Aer(
+        at_least("shots", shots, 1),
+        None if noise is None else check_fake_backend(noise),
+        None if seed is None else at_least("seed", seed, 0),
+    )
+
+
+@dataclass(frozen=True)
+class _Aer:
+    shots: int
+    noise: str | None
+    seed: int | None
+
+    def __call__(
+        self,
+        circuit: Circuit,
+        observables: Sequence[PauliSum],
+        inputs: Any,
+        weights: Any,
+        key: Any = None,
+    ) -> Expectations:
+        if any(isinstance(value, jax.core.Tracer) for value in (inputs, weights, key)):
+            raise InputError(
+                "Executor `aer` must be given arrays with values, but is called under jax.jit, "
+                "jax.vmap or jax.grad; call it outside of them, or use `sampled`, which runs "
+                "inside."
+            )
+        bases = bases_of(tuple(observables))
+        job = prepared(circuit, bases, self.noise)
+        table = np.asarray(_table(circuit, inputs, weights), float)
+        if not np.isfinite(table).all():
+            raise InputError(
+                "Arguments `inputs` and `weights` must give finite angles, but some are NaN or "
+                "infinite."
+            )
+        seed = self._seed(key)
+        counts = _run(job, table, self.shots, seed)
+        values, stderr = estimate(counts, bases, len(table))
+        record = AerRecord(
+            tuple(basis.label for basis in bases),
+            counts,
+            self.shots,
+            seed,
+            self.noise,
+            job.calibration,
+            job.layout,
+        )
+        return Expectations(jnp.asarray(values), jnp.asarray(stderr), record)
+
+    def _seed(self, key: Any) -> int:
+        if self.seed is not None:
+            return self.seed
+        if key is None:
+            return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
+        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        words = np.asarray(jax.random.key_data(key) if typed else key).ravel()
+        return int(np.random.SeedSequence(words.tolist()).generate_state(1)[0] >> 1)
+
+
+class Job(NamedTuple):
+    """Circuits ready to run: one for each basis, their Parameters columns of the angle table.
+
+    Attributes:
+        circuits: transpiled and, with noise, cut down to the qubits in use.
+        columns: of the angle table, by the Parameters' names.
+        simulator: with the noise model.
+        calibration: date of the device's errors, or None.
+        layout: the device's qubit for each qubit of the circuit, or None.
+    """
+
+    circuits: tuple[QuantumCircuit, ...]
+    columns: dict[str, int]
+    simulator: AerSimulator
+    calibration: str | None = None
+    layout: tuple[int, ...] | None = None
+
+
+@functools.lru_cache(maxsize=32)
+def prepared(circuit: Circuit, bases: tuple[Basis, ...], noise: str | None) -> Job:
+    """Translate and transpile, once for a circuit and a backend."""
+    measured = []
+    for basis in bases:
+        translated = to_qiskit(measured_in(circuit, basis), form="table")
+        translated.measure_all()
+        measured.append(translated)
+    columns = angle_columns(circuit)
+    # The threads go to whole circuits: within one they would spend their time waiting.
+    options = {"max_parallel_experiments": 0, "max_parallel_shots": 1}
+    if noise is None:
+        simulator = AerSimulator(**options)
+        check_width(circuit.num_qubits, simulator)
+        return Job(tuple(transpile(measured, simulator, optimization_level=0)), columns, simulator)
+    backend = fake_backend(noise)
+    isa = transpiled(measured, backend)
+    small = cut(isa, backend.target)
+    return Job(
+        small.circuits,
+        columns,
+        AerSimulator(noise_model=noise_model(small.target), **options),
+        calibration_date(backend),
+        tuple(isa[0].layout.initial_index_layout(filter_ancillas=True)),
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _table(circuit: Circuit, inputs: Any, weights: Any) -> jax.Array:
+    return jax.vmap(lambda row: angles(circuit, row, weights))(inputs)
+
+
+def _run(job: Job, table: np.ndarray, shots: int, seed: int) -> tuple[Counts, ...]:
+    """Run all rows in all bases; every row has all its shots, or it is an error."""
+    if not len(table):
+        return tuple(Counts.of([]) for _ in job.circuits)
+    binds = [
+        {parameter: table[:, job.columns[parameter.name]] for parameter in circuit.parameters}
+        for circuit in job.circuits
+    ]
+    # Without a parameter there is nothing to tell the rows apart by.
+    repeats = 1 if any(binds) else len(table)
+    result = job.simulator.run(
+        [circuit for circuit in job.circuits for _ in range(repeats)],
+        parameter_binds=binds if any(binds) else None,
+        shots=shots,
+        seed_simulator=seed,
+    ).result()
+    found = [
+        {int(outcome, 16): count for outcome, count in row.data.counts.items()}
+        for row in result.results
+        if row.success
+    ]
+    if len(found) != len(table) * len(job.circuits) or any(
+        sum(row.values()) != shots for row in found
+    ):
+        raise RuntimeError(f"Aer did not do all shots of all rows: {result.status}")
+    rows = len(table)
+    return tuple(Counts.of(found[k : k + rows]) for k in range(0, len(found), rows))

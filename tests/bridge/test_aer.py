@@ -1,0 +1,207 @@
+"""Aer as an executor: the contract of tests/shots.py, noise against Aer's whole device."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from qiskit_aer.noise import NoiseModel
+from shots import CIRCUIT, OBSERVABLES, WEIGHTS, check_one_shot, check_order, check_shots, rows
+from test_noise import probabilities
+
+import qnn_jax.linen
+from qnn_jax import Circuit, InputError, Op, angles, real_amplitudes, w
+from qnn_jax.bridge import aer as room
+from qnn_jax.bridge import noise
+from qnn_jax.bridge.aer import aer
+from qnn_jax.bridge.counts import Counts, estimate
+from qnn_jax.circuits.bases import bases_of
+from qnn_jax.circuits.observables import observables_on
+from qnn_jax.models import HybridClassifier, ModelConfig
+
+
+def seeded(shots):
+    return aer(shots, seed=1)
+
+
+def test_counts_keep_the_contract() -> None:
+    check_shots(seeded)
+    check_one_shot(seeded)
+    check_order(seeded)
+
+
+def with_bits_reversed(shots):
+    def executor(circuit, observables, inputs, weights, key=None):
+        run = seeded(shots)(circuit, observables, inputs, weights, key)
+        n = circuit.num_qubits
+        turned = [
+            dataclasses.replace(
+                seen, outcome=np.array([int(f"{o:0{n}b}"[::-1], 2) for o in seen.outcome])
+            )
+            for seen in run.record.counts
+        ]
+        values, stderr = estimate(turned, bases_of(observables), len(inputs))
+        return run._replace(values=values, stderr=stderr)
+
+    return executor
+
+
+def with_one_seed_for_all_rows(shots):
+    def executor(circuit, observables, inputs, weights, key=None):
+        each = [
+            seeded(shots)(circuit, observables, inputs[k : k + 1], weights)
+            for k in range(len(inputs))
+        ]
+        values, stderr = (np.concatenate([run[k] for run in each]) for k in (0, 1))
+        return each[0]._replace(values=values, stderr=stderr)
+
+    return executor
+
+
+@pytest.mark.parametrize("broken", [with_bits_reversed, with_one_seed_for_all_rows])
+def test_broken_counts_are_rejected(broken) -> None:
+    with pytest.raises(AssertionError, match=r"values|fresh"):
+        check_shots(broken)
+
+
+NOISE = "FakeManilaV2"
+
+
+def noisy_values(observables) -> np.ndarray:
+    """<O> for three rows from the whole device's noise model; nothing of it is cut."""
+    backend = noise.fake_backend(NOISE)
+    model = NoiseModel.from_backend(backend)
+    bases = bases_of(observables)
+    job = room.prepared(CIRCUIT, bases, None)
+    wanted = np.zeros((3, len(observables)))
+    for basis, isa in zip(bases, noise.transpiled(job.circuits, backend), strict=True):
+        odd = np.bitwise_count(np.arange(4)[:, None] & np.array(basis.parities)) % 2
+        signs = np.where(odd, -1.0, 1.0)
+        for k, row in enumerate(rows(3)):
+            table = [float(angle) for angle in angles(CIRCUIT, row, WEIGHTS)]
+            bound = isa.assign_parameters({p: table[job.columns[p.name]] for p in isa.parameters})
+            wanted[k] += probabilities(bound, model) @ signs @ np.array(basis.coefficients)
+    return wanted
+
+
+def test_noise_is_that_of_the_whole_device() -> None:
+    run = aer(40_000, noise=NOISE, seed=2)(CIRCUIT, OBSERVABLES, rows(3), WEIGHTS)
+    assert np.abs((run.values - noisy_values(OBSERVABLES)) / run.stderr).max() < 4
+    # The broken twin: no noise at all.
+    clean = aer(40_000, seed=2)(CIRCUIT, OBSERVABLES, rows(3), WEIGHTS)
+    assert np.abs((clean.values - noisy_values(OBSERVABLES)) / clean.stderr).max() > 6
+    assert run.record.backend == NOISE
+    assert run.record.calibration == "2024-05-27"
+    assert len(set(run.record.layout)) == 2
+
+
+def test_every_row_has_all_its_shots() -> None:
+    run = aer(333, seed=0)(CIRCUIT, OBSERVABLES, rows(7), WEIGHTS)
+    assert run.record.bases == ("ZZ", "XI", "YX")
+    for counts in run.record.counts:
+        assert counts.shots(7).tolist() == [333] * 7
+
+
+def test_fewer_shots_than_asked_are_an_error() -> None:
+    wide = Circuit(18, tuple(Op("rx", qubit, w[0]) for qubit in range(18)))
+    observables = observables_on(18, "Z" * 18)
+    simulator = room.prepared(wide, bases_of(observables), None).simulator
+    # Aer gives empty results here, and only logs that it has failed.
+    simulator.set_options(method="statevector", max_memory_mb=1)
+    with pytest.raises(RuntimeError, match="Aer did not do all shots of all rows"):
+        aer(64, seed=0)(wide, observables, np.zeros((2, 0)), np.ones(1))
+    room.prepared.cache_clear()
+
+
+def test_a_circuit_is_transpiled_once() -> None:
+    room.prepared.cache_clear()
+    for shots in (10, 20):
+        aer(shots, noise=NOISE)(CIRCUIT, OBSERVABLES, rows(2), WEIGHTS)
+    assert room.prepared.cache_info()[:2] == (1, 1)
+
+
+def test_the_seed_decides_the_counts() -> None:
+    def values(seed, key=None):
+        return aer(100, seed=seed)(CIRCUIT, OBSERVABLES, rows(20), WEIGHTS, key).values
+
+    assert np.array_equal(values(5), values(5))
+    assert not np.array_equal(values(5), values(6))
+    assert not np.array_equal(values(None), values(None))
+    key = jax.random.key(3)
+    assert np.array_equal(values(None, key), values(None, key))
+    assert np.array_equal(values(None, jax.random.key_data(key)), values(None, key))
+    assert not np.array_equal(values(None, key), values(None, jax.random.key(4)))
+
+
+def test_rows_of_a_circuit_without_parameters_have_shots_of_their_own() -> None:
+    plus = Circuit(1, (Op("h", 0),))
+    run = aer(1000, seed=0)(plus, observables_on(1, "Z"), np.zeros((40, 0)), np.zeros(0))
+    assert len(np.unique(run.values)) > 10
+    assert np.abs(run.values).max() < 0.2
+
+
+def test_no_rows_are_no_rows() -> None:
+    run = aer(10, seed=0)(CIRCUIT, OBSERVABLES, rows(0), WEIGHTS)
+    assert run.values.shape == run.stderr.shape == (0, 4)
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.grad, lambda f: lambda w: jax.vmap(f)(w[None])])
+def test_transformations_are_refused(transform) -> None:
+    def total(weights):
+        return aer(10)(CIRCUIT, OBSERVABLES, rows(2), weights).values.sum()
+
+    with pytest.raises(InputError, match=r"^Executor `aer` must be given arrays with values, but"):
+        transform(total)(jnp.asarray(WEIGHTS))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"shots": 0}, "`shots` must be an integer of at least 1, but is 0"),
+        ({"shots": 10, "seed": -1}, "`seed` must be an integer of at least 0, but is -1"),
+        ({"shots": 10, "noise": "FakeFezz"}, "did you mean FakeFez"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        aer(**arguments)
+
+
+def test_values_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(InputError, match="must give finite angles"):
+        aer(10)(CIRCUIT, OBSERVABLES, np.full((1, 2), np.nan), WEIGHTS)
+
+
+def test_too_few_qubits_are_refused() -> None:
+    with pytest.raises(InputError, match="must have at most 5 qubits"):
+        aer(10, noise=NOISE)(
+            real_amplitudes(6), observables_on(6, "ZZZZZZ"), np.zeros((1, 0)), np.zeros(24)
+        )
+    with pytest.raises(InputError, match=r"must have at most \d+ qubits to run on aer_simulator"):
+        aer(10)(Circuit(60), observables_on(60, "Z" * 60), np.zeros((1, 0)), np.zeros(0))
+
+
+def test_a_trained_model_takes_it_without_other_changes() -> None:
+    features = jnp.asarray(np.random.default_rng(0).uniform(2, 4, (40, 2)), jnp.float32)
+    model = HybridClassifier(ModelConfig(), 2)
+    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 28, 28), jnp.uint8))
+    logits = model.apply(params, features, method="decide")
+    elsewhere = HybridClassifier(ModelConfig(), 2, executor=aer(4000, seed=0))
+    shots = elsewhere.apply(params, features, method="decide")
+    assert 0 < np.abs(shots - logits).max() < 4 * 5 / np.sqrt(4000)  # the head's gain, 5 sigma
+    layer = qnn_jax.linen.QuantumLayer(CIRCUIT, OBSERVABLES, aer(4000, seed=0))
+    values = layer.apply({"params": {"weights": WEIGHTS}}, rows(6).reshape(2, 3, 2))
+    assert values.shape == (2, 3, 4)
+
+
+def test_errors_of_estimates_are_those_of_the_shots() -> None:
+    # Two bits, 10 shots of row 0 and 4 of row 1, by hand.
+    counts = Counts.of([{0b00: 6, 0b01: 3, 0b11: 1}, {0b10: 4}])
+    bases = bases_of(observables_on(2, ["ZZ", {"IZ": 2.0, "II": 1.0}]))
+    values, stderr = estimate([counts], bases, 2)
+    np.testing.assert_allclose(values, [[0.4, 1.4], [-1, 3]])
+    spread = np.std([1] * 7 + [-1] * 3, ddof=1) / np.sqrt(10)
+    other = np.std([3] * 6 + [-1] * 4, ddof=1) / np.sqrt(10)
+    np.testing.assert_allclose(stderr, [[spread, other], [0, 0]], atol=1e-12)
+    assert np.isinf(estimate([Counts.of([{0: 1}])], bases, 1)[1]).all()
