@@ -37,6 +37,10 @@ class FashionConfig:
     """Folder of all runs."""
     seed: int = 0
     """Of the initial parameters, the order of the images and the validation split."""
+    order_seed: int | None = None
+    """Of the order of the images, their augmentation and dropout alone; default: --seed."""
+    split_seed: int | None = None
+    """Of the validation split alone; default: --seed."""
     resume: bool = True
     """Go on with an interrupted run of this name; --no-resume starts over."""
     classes: tuple[str, ...] = ("T-shirt/top", "Trouser")
@@ -54,6 +58,15 @@ class FashionConfig:
     QNN_JAX_MANUAL_DIR."""
     model: ModelConfig = ModelConfig()
     training: Annotated[TrainingConfig, tyro.conf.arg(name="")] = TrainingConfig()
+
+    def seeds(self) -> tuple[int, int, int]:
+        """Of the initial parameters, of the order of the images, of the validation split."""
+        order, split = self.order_seed, self.split_seed
+        return (
+            self.seed,
+            self.seed if order is None else order,
+            self.seed if split is None else split,
+        )
 
 
 _SLIDES = FashionConfig(
@@ -75,8 +88,16 @@ PRESETS: Mapping[Preset, FashionConfig] = {
         ),
     ),
 }
+_OWN_SEEDS = ("order_seed", "split_seed")
 # These say where and whether, not what: a run goes on under other values of them.
 NOT_OF_THE_RUN = ("run", "data_dir", "manual_dir")
+
+
+def as_json(config: FashionConfig) -> dict[str, object]:
+    """What config.json holds; a seed of its own only where it is given."""
+    fields = dataclasses.asdict(config)
+    absent = {name for name in _OWN_SEEDS if fields[name] is None} | {"resume", "results_dir"}
+    return {name: value for name, value in fields.items() if name not in absent}
 
 
 def check(config: FashionConfig) -> tuple[int, ...]:
@@ -98,6 +119,8 @@ def check(config: FashionConfig) -> tuple[int, ...]:
         ("--train-images", config.train_images),
         ("--validation-images", config.validation_images),
         ("--seed", config.seed),
+        ("--order-seed", config.order_seed or 0),
+        ("--split-seed", config.split_seed or 0),
     ):
         if value < 0:
             raise InputError(f"Argument `{flag}` must be at least 0, but is {value}.")
@@ -121,12 +144,9 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, check, train, report; the exit status."""
     config = command.parse(FashionConfig, PRESETS, argv)
     classes = check(config)
-    as_json = {
-        k: v for k, v in dataclasses.asdict(config).items() if k not in ("resume", "results_dir")
-    }
     from pipelines.training_run import train
 
-    return train(config, classes, as_json, NOT_OF_THE_RUN)
+    return train(config, classes, as_json(config), NOT_OF_THE_RUN)
 
 
 if __name__ == "__main__":

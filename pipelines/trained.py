@@ -186,7 +186,7 @@ def _fashion(
         dataset = load_fashion_mnist(
             data_dir or config.data_dir, manual_dir or config.manual_dir, progress
         ).select(classes)
-    splits = split(dataset, config.seed, config.validation_images, config.train_images)
+    splits = split(dataset, config.seeds()[-1], config.validation_images, config.train_images)
     _check_shapes(path, model, params, splits.test.images[:1])
 
     @jax.jit

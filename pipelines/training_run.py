@@ -85,7 +85,8 @@ def train(
     started = psutil.Process().create_time()
     with progress_bar() as progress:
         dataset = load_fashion_mnist(config.data_dir, config.manual_dir, progress).select(classes)
-    splits = split(dataset, config.seed, config.validation_images, config.train_images)
+    seed, order_seed, split_seed = config.seeds()
+    splits = split(dataset, split_seed, config.validation_images, config.train_images)
     train_count = splits.train.labels.size
     check_training(config.training, train_count)
     with RunDirectory.open(
@@ -93,12 +94,10 @@ def train(
     ) as run:
         if run.finished:
             return _tell_finished(run)
-        members = {HYBRID: HybridClassifier(config.model, len(classes))}
-        if config.twin:
-            members[TWIN] = HybridClassifier(config.model, len(classes), "classical")
+        members = members_of(config, len(classes))
         task = Task.of(members, config.training, train_count)
-        key = jax.random.key(config.seed)
-        state = init_state(task, key, splits.train.images)
+        key = jax.random.key(order_seed)
+        state = init_state(task, jax.random.key(seed), splits.train.images)
         parameters = count_parameters(state.params[HYBRID])
         manifest = manifest_of(config.seed, dataset)
         _introduce(config, dataset, splits, parameters, state, run)
@@ -123,7 +122,7 @@ def train(
 
         epoch_seconds = list(earlier_seconds)
         schedule = task.schedule()
-        with GracefulStop(notify=_tell_stopping) as stop:
+        with GracefulStop(notify=tell_stopping) as stop:
             for epoch in range(first_epoch, config.training.epochs):
                 epoch_started = time.monotonic()
                 state, metrics = epoch_program(
@@ -161,56 +160,88 @@ def train(
                     )
                     return stop.exit_code
 
-        outcomes = {
-            name: _outcome(model, state.params[name], splits.test)
-            for name, model in members.items()
-        }
-        manifest["weights_sha256"] = write_npz_atomic(
-            run.path / "weights.npz", _flat(state.params[HYBRID])
+        seconds = {"setup": setup, "compile": compile_seconds, "epochs": epoch_seconds}
+        summary = finish(
+            run,
+            config,
+            dataset,
+            splits,
+            members,
+            state.params,
+            manifest,
+            seconds,
+            started - sum(earlier_seconds),
         )
-        write_json_atomic(run.path / "manifest.json", manifest)
-        from pipelines import figures, report  # late: matplotlib would delay the first epoch
-
-        drawn = figures.draw_all(
-            run, members[HYBRID], state.params[HYBRID], outcomes, splits.test, dataset.class_names
-        )
-        summary = {
-            "task": "fashion",
-            "classes": dataset.class_names,
-            "device": "exact statevector simulation",
-            "test_accuracy": outcomes[HYBRID].accuracy,
-            "test_interval": outcomes[HYBRID].interval,
-            "test_count": int(splits.test.labels.size),
-            "train_count": int(train_count),
-            "validation_count": int(splits.validation.labels.size),
-            "validation_accuracy": _last(run, "validation_accuracy"),
-            "epochs": config.training.epochs,
-            "seed": config.seed,
-            "parameters": parameters,
-            "seconds": {
-                "setup": setup,
-                "compile": compile_seconds,
-                "epochs": epoch_seconds,
-                "total": time.time() - started + sum(earlier_seconds),
-            },
-            "baselines": {
-                name: outcome.accuracy for name, outcome in outcomes.items() if name != HYBRID
-            },
-            "baseline_intervals": {
-                name: outcome.interval for name, outcome in outcomes.items() if name != HYBRID
-            },
-            "baseline_parameters": {
-                name: count_parameters(state.params[name])["classical"]
-                for name in members
-                if name != HYBRID
-            },
-            "verdict": _verdict(outcomes),
-        }
-        report.write(run, summary, config.model.circuit(), drawn)
-        # Last of all, because a summary says that the run is finished.
-        write_json_atomic(run.path / "summary.json", summary)
         _conclude(run.path, summary)
     return 0
+
+
+def members_of(config: FashionConfig, num_classes: int) -> dict[str, HybridClassifier]:
+    """What a run trains: the hybrid, and its twin where it is wanted."""
+    members = {HYBRID: HybridClassifier(config.model, num_classes)}
+    if config.twin:
+        members[TWIN] = HybridClassifier(config.model, num_classes, "classical")
+    return members
+
+
+def finish(
+    run: RunDirectory,
+    config: FashionConfig,
+    dataset: ImageDataset,
+    splits: Splits,
+    members: Mapping[str, HybridClassifier],
+    params: Mapping[str, Any],
+    manifest: dict[str, Any],
+    seconds: Mapping[str, Any],
+    began: float,
+) -> dict[str, Any]:
+    """Evaluate once on the test images and write all that a finished run has; its summary.
+
+    Args:
+        run: its directory, with the metrics of all epochs.
+        config: of the run.
+        dataset: the chosen classes.
+        splits: what it was trained and watched on, and the test images.
+        members: the models.
+        params: theirs, by name.
+        manifest: written with the sha256 of the weights.
+        seconds: setup, compile and epochs; the total is added.
+        began: when the run began, as seconds since the epoch.
+    """
+    outcomes = {name: _outcome(model, params[name], splits.test) for name, model in members.items()}
+    manifest["weights_sha256"] = write_npz_atomic(run.path / "weights.npz", _flat(params[HYBRID]))
+    write_json_atomic(run.path / "manifest.json", manifest)
+    from pipelines import figures, report  # late: matplotlib would delay the first epoch
+
+    drawn = figures.draw_all(
+        run, members[HYBRID], params[HYBRID], outcomes, splits.test, dataset.class_names
+    )
+    twins = [name for name in members if name != HYBRID]
+    summary = {
+        "task": "fashion",
+        "classes": dataset.class_names,
+        "device": "exact statevector simulation",
+        "test_accuracy": outcomes[HYBRID].accuracy,
+        "test_interval": outcomes[HYBRID].interval,
+        "test_count": int(splits.test.labels.size),
+        "train_count": int(splits.train.labels.size),
+        "validation_count": int(splits.validation.labels.size),
+        "validation_accuracy": _last(run, "validation_accuracy"),
+        "epochs": config.training.epochs,
+        "seed": config.seed,
+        "parameters": count_parameters(params[HYBRID]),
+        "seconds": {**seconds, "total": time.time() - began},
+        "baselines": {name: outcomes[name].accuracy for name in twins},
+        "baseline_intervals": {name: outcomes[name].interval for name in twins},
+        "baseline_parameters": {
+            name: count_parameters(params[name])["classical"] for name in twins
+        },
+        "verdict": _verdict(outcomes),
+    }
+    report.write(run, summary, config.model.circuit(), drawn)
+    # Last of all, because a summary says that the run is finished.
+    write_json_atomic(run.path / "summary.json", summary)
+    return summary
 
 
 def split(dataset: ImageDataset, seed: int, validation_count: int, train_count: int) -> Splits:
@@ -456,5 +487,6 @@ def _tell_finished(run: RunDirectory) -> int:
     return 0
 
 
-def _tell_stopping() -> None:
+def tell_stopping() -> None:
+    """Answer the first Ctrl-C."""
     print("\nStopping after this epoch; Ctrl-C again stops at once.", file=sys.stderr, flush=True)

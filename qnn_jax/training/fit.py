@@ -22,7 +22,7 @@ from qnn_jax.configs import TrainingConfig, check_training
 # What fold_in numbers stand for, so that no two random draws share a key.
 _INIT, _EPOCHS, _ORDER, _DROPOUT, _SHIFT, _FLIP, _STEPS = range(7)
 #: Images that are evaluated at once; more only costs memory.
-_EVALUATION_BATCH = 500
+EVALUATION_BATCH = 500
 
 
 class Examples(NamedTuple):
@@ -224,11 +224,11 @@ def all_logits(
 
 def in_batches(function: Callable[[Array], Any], images: Array) -> Array:
     """Apply a function of a batch to many images, a few hundred at a time, to bound memory."""
-    whole = len(images) // _EVALUATION_BATCH
-    batches = images[: whole * _EVALUATION_BATCH].reshape(
-        whole, _EVALUATION_BATCH, *images.shape[1:]
+    whole = len(images) // EVALUATION_BATCH
+    batches = images[: whole * EVALUATION_BATCH].reshape(
+        whole, EVALUATION_BATCH, *images.shape[1:]
     )
-    rest = function(images[whole * _EVALUATION_BATCH :])
+    rest = function(images[whole * EVALUATION_BATCH :])
     mapped = jax.lax.map(function, batches).reshape(-1, *rest.shape[1:]) if whole else rest[:0]
     return jnp.concatenate([mapped, rest])
 
