@@ -1,0 +1,57 @@
+"""A process that evaluates may die at any moment; and it keeps its token to itself."""
+
+import collections
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ibm_server import TOKEN
+
+PROGRAM = Path(__file__).with_name("job_crashes.py")
+
+
+@pytest.mark.parametrize("by", ["steps", pytest.param("lines", marks=pytest.mark.slow)])
+def test_killed_anywhere_each_job_is_paid_for_once(by, server, tmp_path):
+    server.clock = time.time
+    run = subprocess.run(
+        [sys.executable, PROGRAM, tmp_path, by],
+        capture_output=True, text=True, env={**os.environ, **server.environment(tmp_path)},
+        timeout=3000,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    outcome = json.loads(run.stdout)
+    assert isinstance(outcome, dict), outcome
+    # model, intent, submitted, done, usage: after each, and before the first, some child has died.
+    assert outcome["lines left"] == [0, 1, 2, 3, 4, 5]
+    assert len(outcome["tags"]) > 15
+    paid = collections.Counter(job.body["tags"][0] for job in server.completed())
+    assert paid == collections.Counter(outcome["tags"])
+    assert not server.live()
+    assert TOKEN not in run.stdout + run.stderr
+
+
+def test_the_token_is_seen_nowhere(server, tmp_path):
+    server.seconds = 10.0**6
+    server.clock = time.time
+    with subprocess.Popen(
+        [sys.executable, PROGRAM, tmp_path, "wait"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, **server.environment(tmp_path), "PYTHONUNBUFFERED": "1"},
+    ) as process:  # fmt: skip
+        for line in process.stdout:
+            if line.startswith("waiting"):
+                break
+        everyone = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert "job_crashes.py" in everyone
+    assert "KeyboardInterrupt" in err  # with its traceback
+    assert TOKEN not in everyone + out + err
+    for file in tmp_path.rglob("*"):
+        assert file.is_dir() or TOKEN.encode() not in file.read_bytes()
+    assert len(server.live()) == 1  # which the next run finds
