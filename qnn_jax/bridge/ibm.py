@@ -207,7 +207,7 @@ class IbmDevice:
                 validate_rzz_pubs([_coerced(pub)])
             except (IBMInputValueError, ValueError) as error:
                 raise InputError(
-                    f"PUB {number} cannot run on {self.name} ({_short(error)}): transpile it anew "
+                    f"PUB {number} cannot run on {self.name} ({_first(error)}): transpile it anew "
                     "for this backend."
                 ) from None
         delay = chunk.options.rep_delay
@@ -343,6 +343,7 @@ class IbmDevice:
 
     def _login(self) -> tuple[Any, Any]:
         try:
+            # "auto" keeps quiet about its choice, and lets the environment choose.
             service = QiskitRuntimeService(instance=self._instance or "auto", **self._login_url())
         except AccountNotFoundError:
             raise InputError(
@@ -512,6 +513,11 @@ def _short(text: object) -> str:
     line = " ".join(str(text).split()).rstrip(".")
     token = os.environ.get("QISKIT_IBM_TOKEN")
     return (line.replace(token, "…") if token else line)[:200]
+
+
+def _first(text: object) -> str:
+    """The first sentence of what the client said."""
+    return _short(text).strip("'\"").partition(". ")[0]
 
 
 def _job(job: Any) -> Job:

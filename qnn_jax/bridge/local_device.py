@@ -1,6 +1,6 @@
 """A simulator on this machine that is asked like a quantum computer."""
 
-import itertools
+import uuid
 from typing import Any
 
 from qiskit.primitives.containers.sampler_pub import SamplerPub
@@ -30,7 +30,6 @@ class SimulatedDevice:
         self.calibration_date = calibration_date
         self._simulator = simulator
         self._seed = seed
-        self._ids = itertools.count(1)
         self._jobs: dict[str, tuple[str, list[Counts]]] = {}
 
     def ready(self) -> None:
@@ -46,7 +45,7 @@ class SimulatedDevice:
         for number, pub in enumerate(chunk.pubs):
             seed = (self._seed * 1_000_003 + digest + number) % 2**31
             counts.append(self._measure(pub, chunk.shots, seed))
-        job_id = f"simulated-{next(self._ids)}"
+        job_id = f"simulated-{uuid.uuid4().hex[:12]}"
         self._jobs[job_id] = (tag, counts)
         return job_id
 

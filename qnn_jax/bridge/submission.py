@@ -276,7 +276,7 @@ class _Work:
     def _adopt(self, digest: str) -> Job | None:
         """Note the first job that delivers, or may, as the chunk's; cancel the others."""
         entry = self.ledger.entry(digest)
-        jobs = [job for job in self.jobs(digest) if job.id not in entry.failed]
+        jobs = [j for j in self.jobs(digest) if j.status == "completed" or j.id not in entry.failed]
         kept = next((job for job in jobs if job.status == "completed"), None) or next(
             (job for job in jobs if job.live), None
         )
