@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import flax
 import jax
@@ -49,6 +49,20 @@ if TYPE_CHECKING:
 
 HYBRID, TWIN = "hybrid", "classical_twin"
 _SPLIT = 7  # the fold_in number of the validation split
+
+
+class Data(Protocol):
+    """What a manifest says of data."""
+
+    @property
+    def name(self) -> str:
+        """How people call them."""
+        ...
+
+    @property
+    def checksum(self) -> str:
+        """The sha256 of their bytes."""
+        ...
 
 
 class Splits(NamedTuple):
@@ -339,7 +353,7 @@ def _stop_at_nan(
     )
 
 
-def manifest_of(seed: int, dataset: ImageDataset) -> dict[str, Any]:
+def manifest_of(seed: int, dataset: Data) -> dict[str, Any]:
     """What a result depends on beside its configuration."""
     return {
         "command": command.again(),

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt8
 
@@ -89,7 +90,7 @@ def init_population(
     return _mapped(one, (keys, knobs), mesh)
 
 
-@functools.partial(jax.jit, static_argnames=("task", "mesh"), donate_argnames="state")
+@functools.partial(jax.jit, static_argnames=("task", "mesh", "at_once"), donate_argnames="state")
 def fit_population_epoch(
     task: Task,
     state: State,
@@ -99,6 +100,7 @@ def fit_population_epoch(
     train: Examples,
     validation: Examples,
     mesh: Mesh | None = None,
+    at_once: int | None = None,
 ) -> tuple[State, EpochMetrics]:
     """`fit_epoch` of every member, in one program. Members do not meet: a NaN stays where it is.
 
@@ -113,6 +115,8 @@ def fit_population_epoch(
         train: the training images, the same for all.
         validation: images to evaluate on after the epoch; there may be none.
         mesh: devices to spread the members over, all its axes alike; none for one device.
+        at_once: how many members a device steps side by side, one such chunk after the other; by
+            default all. A few share the caches of a CPU best; memory may allow no more.
 
     Returns:
         The states, and the metrics with a leading member axis.
@@ -127,29 +131,59 @@ def fit_population_epoch(
     ) -> tuple[State, EpochMetrics]:
         return one_epoch(knobs.of_one(task), state, key, epoch, train, validation)
 
-    return _mapped(one, (state, keys, knobs), mesh, (epoch, train, validation))
+    return _mapped(one, (state, keys, knobs), mesh, at_once, (epoch, train, validation))
 
 
 def _mapped(
-    function: Callable[..., Any], by_member: Any, mesh: Mesh | None, shared: tuple[Any, ...] = ()
+    function: Callable[..., Any],
+    by_member: tuple[Any, ...],
+    mesh: Mesh | None,
+    at_once: int | None = None,
+    shared: tuple[Any, ...] = (),
 ) -> Any:
-    """`function` of each member's part of `by_member` and of all that is shared."""
-    axes = jax.tree.map(lambda leaf: 0 if getattr(leaf, "ndim", 0) else None, by_member)
-    mapped = jax.vmap(function, in_axes=(*axes, *(None for _ in shared)))
+    """`function` of each member's part of `by_member` and of all that is shared.
+
+    A number (or one key) in `by_member` has no member axis, and is the same for all.
+    """
+    leaves, structure = jax.tree.flatten(by_member)
+    split = [leaf for leaf in leaves if getattr(leaf, "ndim", 0)]
+    whole = [leaf for leaf in leaves if not getattr(leaf, "ndim", 0)]
+
+    def all_of_a_device(split: list[Array], whole: list[Any], shared: tuple[Any, ...]) -> Any:
+        def one(parts: list[Array]) -> Any:
+            own, same = iter(parts), iter(whole)
+            merged = [next(own if getattr(leaf, "ndim", 0) else same) for leaf in leaves]
+            return function(*jax.tree.unflatten(structure, merged), *shared)
+
+        return _in_chunks(jax.vmap(one), split, at_once or len(split[0]))
+
     if mesh is None:
-        return mapped(*by_member, *shared)
+        return all_of_a_device(split, whole, shared)
     # Under shard_map every device runs the program of its own members: nothing to talk about.
-    split = PartitionSpec(mesh.axis_names)
-    specs = jax.tree.map(
-        lambda leaf: split if getattr(leaf, "ndim", 0) else PartitionSpec(), by_member
-    )
+    members, same = PartitionSpec(mesh.axis_names), PartitionSpec()
     return jax.shard_map(
-        mapped,
+        all_of_a_device,
         mesh=mesh,
-        in_specs=(*specs, *(PartitionSpec() for _ in shared)),
-        out_specs=split,
+        in_specs=(members, same, same),
+        out_specs=members,
         check_vma=False,
-    )(*by_member, *shared)
+    )(split, whole, shared)
+
+
+def _in_chunks(function: Callable[[list[Array]], Any], split: list[Array], at_once: int) -> Any:
+    """`function` of a few members at a time, in equal chunks: the last member fills the last."""
+    members = len(split[0])
+    chunks = -(-members // at_once)
+    size = -(-members // chunks)
+    if chunks == 1:
+        return function(split)
+
+    def cut(leaf: Array) -> Array:
+        filling = jnp.repeat(leaf[-1:], chunks * size - members, axis=0)
+        return jnp.concatenate([leaf, filling]).reshape(chunks, size, *leaf.shape[1:])
+
+    done = jax.lax.map(function, [cut(leaf) for leaf in split])
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:members], done)
 
 
 def _check(members: int, keys: Array, knobs: Knobs, mesh: Mesh | None) -> None:
