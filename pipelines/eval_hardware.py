@@ -11,6 +11,8 @@ The same command again finds its jobs and goes on; nothing is sent, or paid, twi
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -68,12 +70,40 @@ class HardwareConfig:
     """A folder with the four official archives; default: QNN_JAX_MANUAL_DIR."""
 
 
+def is_simulated(config: HardwareConfig) -> bool:
+    """Whether no machine is asked for: a fake backend named, or "auto" and no account."""
+    if config.backend != "auto":
+        return config.backend.startswith("Fake")
+    asked = config.instance or config.url or os.environ.get("QISKIT_IBM_INSTANCE")
+    return not asked and not _has_account()
+
+
+def _has_account() -> bool:
+    """Whether there is a token, or a file of saved accounts (IBM's client leaves empty ones)."""
+    if os.environ.get("QISKIT_IBM_TOKEN"):
+        return True
+    saved = Path(os.path.expanduser("~")) / ".qiskit/qiskit-ibm.json"
+    try:
+        return bool(json.loads(saved.read_text("utf-8")))
+    except (OSError, ValueError):
+        return False
+
+
 def check(config: HardwareConfig) -> None:
     """Everything that can be refused before JAX and Qiskit load."""
+    from qnn_jax.bridge.backend_names import check_fake_backend
     from qnn_jax.runs import check_name
 
     if config.run is not None:
         check_name(config.run)
+    if config.backend.startswith("Fake"):
+        check_fake_backend(config.backend, "--backend")
+    elif not is_simulated(config) and not _has_account():
+        raise InputError(
+            "Argument `--backend` must come with an IBM Quantum account where a machine, an "
+            f"instance or a URL is named, but is {config.backend!r} and there is no token: put one "
+            "into QISKIT_IBM_TOKEN, or name none of them to simulate."
+        )
     for flag, value, least in (
         ("--images", config.images, 2),
         ("--shots", config.shots, 1),
@@ -103,9 +133,18 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, check, evaluate; the exit status."""
     config = command.parse(HardwareConfig, {"default": HardwareConfig()}, argv)
     check(config)
+    if config.run is None:
+        config = dataclasses.replace(config, run=_newest(config.results_dir))
     from pipelines.hardware.run import evaluate
 
     return evaluate(config)
+
+
+def _newest(results_dir: Path) -> str:
+    from pipelines.trained import newest
+
+    names = newest(results_dir).values()
+    return max(names, key=lambda name: (results_dir / name / "summary.json").stat().st_mtime)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import numpy as np
 from qnn_jax.circuits import Circuit, PauliSum
 from qnn_jax.errors import InputError
 from qnn_jax.runs import read_json, read_npz
-from qnn_jax.training.statistics import mean_interval, wilson_interval
 
 if TYPE_CHECKING:
     from pipelines.train_fashion import FashionConfig
@@ -74,6 +73,9 @@ class Trained:
 
     def score(self, values: np.ndarray, targets: np.ndarray) -> Score:
         """How good expectation values (count, observables) are for `targets` (count,)."""
+        # Late, for the training package loads JAX.
+        from qnn_jax.training.statistics import mean_interval, wilson_interval
+
         outputs = self.head(values)
         if self.task == "calculator":
             errors = np.abs(outputs[:, 0] - targets)

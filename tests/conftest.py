@@ -1,7 +1,25 @@
-"""Settings of all tests."""
+"""Settings of all tests, and the real data, prepared once."""
 
+import os
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # Compilation makes the first example slow; a test must not fail by chance.
 settings.register_profile("ours", deadline=None, derandomize=True)
 settings.load_profile("ours")
+
+REPOSITORY = Path(__file__).parents[1]
+ARCHIVES = Path(os.environ.get("QNN_JAX_MANUAL_DIR", REPOSITORY.parent / "shared/fashion-mnist"))
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not (ARCHIVES / "train-images-idx3-ubyte.gz").is_file():
+        pytest.skip(f"the official archives of Fashion-MNIST are not in {ARCHIVES}")
+    from qnn_jax.data import load_fashion_mnist
+
+    folder = tmp_path_factory.mktemp("tfds")
+    load_fashion_mnist(folder, ARCHIVES)
+    return folder

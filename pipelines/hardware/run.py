@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipelines import command
+from pipelines.eval_hardware import HardwareConfig, is_simulated
 from pipelines.hardware import jobs
 from pipelines.hardware.plan import Levers, Machine, Plan, choose, forecast
 from pipelines.hardware.result import (
@@ -23,7 +22,7 @@ from pipelines.hardware.result import (
     scores,
     unsettled_rows,
 )
-from pipelines.trained import Trained, load, newest
+from pipelines.trained import Trained, load
 from qnn_jax.bridge.ibm_cost import instructions, shot_seconds
 from qnn_jax.bridge.jobs import Chunk, Counts, DeviceStoppedError
 from qnn_jax.bridge.submission import (
@@ -39,9 +38,6 @@ from qnn_jax.errors import InputError, TrainingFailedError
 from qnn_jax.mitigation import calibration_states, estimate, flip_probabilities, shots_to_settle
 from qnn_jax.runs import RunDirectory, read_json, write_json_atomic, write_npz_atomic
 from qnn_jax.runs.ledger import Ledger
-
-if TYPE_CHECKING:
-    from pipelines.eval_hardware import HardwareConfig
 
 #: Flags that change what is measured; the same values find the same jobs again.
 _QUESTION = (
@@ -74,14 +70,14 @@ class Chosen(NamedTuple):
 def evaluate(config: HardwareConfig, clock: Clock = _CLOCK) -> int:
     """Do what `config.action` says; the exit status. Tests give a `clock` that need not wait."""
     started = time.monotonic()
-    name = config.run or _newest(config.results_dir)
-    with RunDirectory.existing(config.results_dir, name) as run:
+    assert config.run is not None
+    with RunDirectory.existing(config.results_dir, config.run) as run:
         if config.action != "evaluate":
             return _manage(config, Ledger.existing(run.path), clock)
         manifest = read_json(run.path / "manifest.json") or {}
         ledger = Ledger(run.path, manifest.get("weights_sha256"))
         device = _device(config)
-        trained = load(config.results_dir, name, config.data_dir, config.manual_dir)
+        trained = load(config.results_dir, config.run, config.data_dir, config.manual_dir)
         try:
             done = _evaluate(Visit(config, device, trained, run, ledger, clock))
         except DeviceStoppedError as error:
@@ -144,23 +140,12 @@ def _evaluate(visit: Visit) -> bool:
 # Where
 
 
-def _newest(results_dir: Path) -> str:
-    names = newest(results_dir)
-    return max(names.values(), key=lambda n: (results_dir / n / "summary.json").stat().st_mtime)
-
-
-def _has_account() -> bool:
-    saved = Path(os.environ.get("HOME", "/nonexistent")) / ".qiskit/qiskit-ibm.json"
-    return bool(os.environ.get("QISKIT_IBM_TOKEN")) or saved.is_file()
-
-
 def _device(config: HardwareConfig) -> Any:
     """The device, announced in the first line; simulated only where no machine was asked for."""
-    asked = config.instance or config.url or os.environ.get("QISKIT_IBM_INSTANCE")
-    fake = config.backend if config.backend.startswith("Fake") else "FakeFez"
-    if config.backend == fake or (config.backend == "auto" and not asked and not _has_account()):
+    if is_simulated(config):
         from qnn_jax.bridge.fake_device import FakeDevice
 
+        fake = "FakeFez" if config.backend == "auto" else config.backend
         simulated = FakeDevice(fake, config.seed)
         print(
             f"SIMULATED: {fake}, IBM's snapshot of {simulated.calibration_date} with its noise, on "
