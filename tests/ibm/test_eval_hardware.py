@@ -48,9 +48,15 @@ def test_a_simulated_evaluation_says_so_and_improves_on_its_counts(
     results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = HardwareConfig(
-        run="fashion", results_dir=results, data_dir=data_dir, backend="FakeManilaV2", images=200, shots=512,
-        anchors=60, budget_seconds=1000,
-    )  # fmt: skip
+        run="fashion",
+        results_dir=results,
+        data_dir=data_dir,
+        backend="FakeManilaV2",
+        images=200,
+        shots=512,
+        anchors=60,
+        budget_seconds=1000,
+    )
     assert evaluate(config) == 0
     told = capsys.readouterr().out
     assert told.startswith("SIMULATED: FakeManilaV2")
@@ -84,9 +90,17 @@ def test_the_second_stage_goes_to_images_that_are_not_settled(
     results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = HardwareConfig(
-        run="fashion", results_dir=results, data_dir=data_dir, backend="FakeManilaV2", images=400, shots=64,
-        anchors=10, budget_seconds=1000, two_stage=True, readout=False,
-    )  # fmt: skip
+        run="fashion",
+        results_dir=results,
+        data_dir=data_dir,
+        backend="FakeManilaV2",
+        images=400,
+        shots=64,
+        anchors=10,
+        budget_seconds=1000,
+        two_stage=True,
+        readout=False,
+    )
     assert evaluate(config) == 0
     told = capsys.readouterr().out
     unsettled = int(re.search(r"First stage: (\d+) of 400", told)[1])
@@ -100,9 +114,17 @@ def test_the_second_stage_goes_to_images_that_are_not_settled(
 @pytest.mark.usefixtures("no_account")
 def test_recompiled_and_packed_is_the_same_model(results: Path, data_dir: Path) -> None:
     config = HardwareConfig(
-        run="fashion", results_dir=results, data_dir=data_dir, backend="FakeGuadalupeV2", images=60, shots=512,
-        anchors=20, budget_seconds=1000, copies=2, recompile=True,
-    )  # fmt: skip
+        run="fashion",
+        results_dir=results,
+        data_dir=data_dir,
+        backend="FakeGuadalupeV2",
+        images=60,
+        shots=512,
+        anchors=20,
+        budget_seconds=1000,
+        copies=2,
+        recompile=True,
+    )
     assert evaluate(config) == 0
     found = outcome(results)
     assert found["copies"] == 2
@@ -114,9 +136,15 @@ def test_ibms_machine_is_asked_once_and_its_job_is_found_again(
     server, results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str], fast_clock
 ) -> None:
     config = HardwareConfig(
-        run="fashion", results_dir=results, data_dir=data_dir, backend="ibm_fez", images=40, shots=256,
-        anchors=20, budget_seconds=100,
-    )  # fmt: skip
+        run="fashion",
+        results_dir=results,
+        data_dir=data_dir,
+        backend="ibm_fez",
+        images=40,
+        shots=256,
+        anchors=20,
+        budget_seconds=100,
+    )
     clock = Clock(fast_clock.now, fast_clock.sleep)
     assert evaluate(HardwareConfig(**{**vars(config), "dry_run": True}), clock) == 0
     assert "Nothing was sent" in capsys.readouterr().out
