@@ -8,11 +8,12 @@ is for people: x and w are ParameterVectors, and the expressions are Qiskit's ow
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
+from qiskit.circuit import Parameter, ParameterExpression, ParameterVector, QuantumCircuit
 from qiskit.circuit.library import UnitaryGate, get_standard_gate_name_mapping
 
 from qnn_jax.bridge.expressions import to_parameter_expression
@@ -29,14 +30,15 @@ LENGTHS = "qnn_jax.lengths"
 
 
 def to_qiskit(circuit: Circuit, form: Literal["table", "named"] = "table") -> QuantumCircuit:
-    """The circuit in Qiskit, gate by gate; qubit k is qubit k, global phases are kept.
+    """The circuit in Qiskit; qubit k is qubit k, global phases are kept.
 
     Args:
         circuit: the circuit.
         form: "table" has one Parameter for each angle that depends on inputs or weights, named by
             its column of the angle table: bind it with rows of `qnn_jax.angles`, columns
-            `angle_columns(circuit)`. "named" has the ParameterVectors x and w, and can be read
-            back by `from_qiskit`.
+            `angle_columns(circuit)`. It is made for the transpiler: p, u, cp and their like with
+            such angles are written as rz, ry and cx, their phases in the global one. "named" has
+            the ParameterVectors x and w, gate for gate, and can be read back by `from_qiskit`.
 
     Returns:
         A circuit without measurements. Several global phases are one: their sum.
@@ -55,7 +57,7 @@ def to_qiskit(circuit: Circuit, form: Literal["table", "named"] = "table") -> Qu
         raise InputError(f"Argument `circuit` must be a Circuit, but is {circuit!r}.")
     if one_of("form", form, ("table", "named")) == "table":
         names = iter(angle_columns(circuit))
-        return _rebuilt(circuit, lambda angle: Parameter(next(names)))
+        return _rebuilt(circuit, lambda angle: Parameter(next(names)), for_transpiler=True)
     vectors = {
         "x": ParameterVector("x", circuit.num_inputs),
         "w": ParameterVector("w", circuit.num_weights),
@@ -102,15 +104,87 @@ def bound(circuit: Circuit, inputs: Any, weights: Any) -> QuantumCircuit:
     return _rebuilt(circuit, lambda angle: evaluate(angle, x, w))
 
 
-def _rebuilt(circuit: Circuit, translate: Callable[[Expression], object]) -> QuantumCircuit:
+def _rebuilt(
+    circuit: Circuit, translate: Callable[[Expression], Any], for_transpiler: bool = False
+) -> QuantumCircuit:
     """The circuit gate by gate, `translate` applied to every angle that is no number, in order."""
     rebuilt = QuantumCircuit(circuit.num_qubits)
+    number, symbolic = 0.0, 0.0  # kept apart: Qiskit takes 2**k steps to add k of each in turns
     for op in circuit.ops:
         angles = [a.value if isinstance(a, Number) else translate(a) for a in op.angles]
+        has_symbols = any(isinstance(angle, ParameterExpression) for angle in angles)
         if op.matrix is not None:
             rebuilt.append(UnitaryGate(np.array(op.matrix)), op.qubits)
         elif op.gate == "global_phase":
-            rebuilt.global_phase += angles[0]
+            if has_symbols:
+                symbolic = symbolic + angles[0]
+            else:
+                number += angles[0]
+        elif for_transpiler and has_symbols and op.gate in _WITHOUT_PHASE:
+            phase, parts = _WITHOUT_PHASE[op.gate](*angles)
+            symbolic = symbolic + phase
+            for gate, places, own in parts:
+                qubits = [op.qubits[place] for place in places]
+                rebuilt.append(QISKIT_GATES[gate].base_class(*own), qubits)
         else:
             rebuilt.append(QISKIT_GATES[op.gate].base_class(*angles), op.qubits)
+    rebuilt.global_phase = symbolic + number
     return rebuilt
+
+
+_Parts: TypeAlias = tuple[Any, list[tuple[str, tuple[int, ...], tuple[Any, ...]]]]
+
+
+def _p(theta: Any) -> _Parts:
+    return theta / 2, [("rz", (0,), (theta,))]
+
+
+def _u(theta: Any, phi: Any, lam: Any) -> _Parts:
+    return (phi + lam) / 2, [("rz", (0,), (lam,)), ("ry", (0,), (theta,)), ("rz", (0,), (phi,))]
+
+
+def _r(theta: Any, phi: Any) -> _Parts:
+    return 0.0, [("rz", (0,), (-phi,)), ("rx", (0,), (theta,)), ("rz", (0,), (phi,))]
+
+
+def _cp(theta: Any) -> _Parts:
+    return theta / 4, [
+        ("rz", (0,), (theta / 2,)),
+        ("cx", (0, 1), ()),
+        ("rz", (1,), (-theta / 2,)),
+        ("cx", (0, 1), ()),
+        ("rz", (1,), (theta / 2,)),
+    ]
+
+
+def _cu(theta: Any, phi: Any, lam: Any, gamma: Any) -> _Parts:
+    on_control = gamma + (phi + lam) / 2
+    return on_control / 2, [
+        ("rz", (0,), (on_control,)),
+        ("rz", (1,), ((lam - phi) / 2,)),
+        ("cx", (0, 1), ()),
+        ("rz", (1,), (-(phi + lam) / 2,)),
+        ("ry", (1,), (-theta / 2,)),
+        ("cx", (0, 1), ()),
+        ("ry", (1,), (theta / 2,)),
+        ("rz", (1,), (phi,)),
+    ]
+
+
+#: Gates whose translation into a device's gates leaves a phase that depends on their angles: that
+#: phase, and gates without one. The transpiler would add it to a sum of symbols and numbers, and
+#: Qiskit 2.6's sums of both in turns take 2**k steps: 20 P gates take minutes, 40 for ever.
+_WITHOUT_PHASE: Mapping[str, Callable[..., _Parts]] = MappingProxyType(
+    {
+        "p": _p,
+        "u1": _p,
+        "u": _u,
+        "u2": lambda phi, lam: _u(np.pi / 2, phi, lam),
+        "u3": _u,
+        "r": _r,
+        "cp": _cp,
+        "cu1": _cp,
+        "cu3": lambda theta, phi, lam: _cu(theta, phi, lam, 0.0),
+        "cu": _cu,
+    }
+)
