@@ -117,7 +117,7 @@ class IbmDevice:
     """One backend of IBM's, see `Device` and `connect`. It logs in when first needed."""
 
     simulated = False
-    lag = 60.0  # the service does not say; a guess on the safe side
+    lag = 30.0  # a guess, for the service does not say
 
     def __init__(
         self,

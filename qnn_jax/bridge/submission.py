@@ -49,7 +49,7 @@ class Patience:
     `attempts` bounds what more time does not mend: logins in a row, results that come damaged.
     """
 
-    first: float = 5.0
+    first: float = 1.0
     most: float = 60.0
     outage: float = 24 * 3600.0
     queue: float = 14 * 24 * 3600.0
@@ -173,8 +173,6 @@ class _Work:
         self.patience = patience
         self.clock = clock
         self.tell = tell
-        # When a chunk was last sent, until the service's list must have all of its jobs.
-        self.doubtful: dict[str, float] = {}
 
     # Sending
 
@@ -212,7 +210,6 @@ class _Work:
                 f"Chunk {digest[:12]} was sent through another instance of IBM's: name that one "
                 "in QISKIT_IBM_INSTANCE, since this one cannot see its job."
             )
-        self.doubtful[digest] = entry.intent["at"]
         if entry.job is not None:
             job = self.look(entry.job)
             if job is not None and (job.live or job.status == "completed"):
@@ -238,7 +235,6 @@ class _Work:
     def _send(self, digest: str, chunk: Chunk, batch: str | None) -> None:
         start, wait, logins = self.clock.now(), self.patience.first, 0
         while True:
-            self.doubtful[digest] = self.clock.now()
             try:
                 job_id = self.device.submit(chunk, tag(digest), batch)
                 break
@@ -327,15 +323,10 @@ class _Work:
             )
 
     def _look_at(self, digest: str) -> Job | None:
-        """The chunk's job as it is now; while duplicates may come to light, look for them."""
-        sent = self.doubtful.get(digest)
-        if sent is not None:
-            if self.clock.now() >= sent + self.device.lag:
-                del self.doubtful[digest]  # this look is the last that is needed
-            if (kept := self._adopt(digest)) is not None:
-                return kept
+        """The chunk's job as it is now; every look is one for duplicates, too."""
+        kept = self._adopt(digest)
         job_id = self.ledger.entry(digest).job
-        return self.look(job_id) if job_id else None
+        return kept if kept is not None or job_id is None else self.look(job_id)
 
     def _write_off(self, digest: str, job: Job | None) -> str:
         job_id = self.ledger.entry(digest).job or "?"

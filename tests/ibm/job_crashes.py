@@ -21,7 +21,7 @@ from qnn_jax.bridge import ibm
 from qnn_jax.bridge.submission import Clock, run_chunks, tag
 from qnn_jax.runs.ledger import Ledger
 
-STEPS = {"append", "keep_request", "keep_counts", "write_bytes_atomic", "submit"}
+STEPS = {"append", "keep_request", "keep_counts", "submit"}
 FILES = ("runs/ledger.py", "runs/files.py", "bridge/submission.py", "bridge/ibm.py")
 
 
