@@ -8,6 +8,8 @@ from typing import Any
 
 #: Where every public name lives.
 _ROOMS = {
+    "qnn_jax.bridge.certificate": ("Certificate", "CertificationError"),
+    "qnn_jax.bridge.certification": ("certify",),
     "qnn_jax.bridge.drawing": ("draw",),
     "qnn_jax.bridge.export": ("angle_columns", "to_qiskit"),
     "qnn_jax.bridge.observables": ("from_sparse_pauli_op", "to_sparse_pauli_op"),
