@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from qnn_jax.bridge.certificate import CertificationError
 from qnn_jax.errors import InputError, TrainingFailedError
 
 Config = TypeVar("Config")
@@ -51,7 +52,7 @@ def run(main: Callable[[], int]) -> None:
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         status = 2
-    except TrainingFailedError as error:
+    except (TrainingFailedError, CertificationError) as error:
         print(f"Stopped: {error}", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:

@@ -9,14 +9,18 @@ import jax
 import numpy as np
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
 from qiskit.circuit import Parameter
+from qiskit.quantum_info import Statevector
 
 import qnn_jax
 from pipelines.hardware.plan import Plan
 from pipelines.trained import Trained
 from qnn_jax.bridge import angle_columns, to_qiskit
+from qnn_jax.bridge.certificate import CertificationError
+from qnn_jax.bridge.fake_device import parts
 from qnn_jax.bridge.fractional import folded, folded_angles, with_rzz
 from qnn_jax.bridge.jobs import Chunk, Counts, Options, Pub
 from qnn_jax.bridge.kak import template, template_rows
+from qnn_jax.bridge.noise import cut
 from qnn_jax.bridge.packing import Place, pack, packed_rows, places, unpacked
 from qnn_jax.errors import InputError
 from qnn_jax.mitigation import calibration_states
@@ -125,6 +129,42 @@ def make_chunks(
             pubs.append(Pub(prepared.calibration, np.repeat(states, repeats, axis=0)))
         chunks.append(Chunk(tuple(pubs), shots, options))
     return chunks
+
+
+def check_bound(pub: Pub, outcomes: np.ndarray, copies: int, target: Any) -> float:
+    """The worst deviation of the bound circuits' probabilities from the exact ones, few rows each.
+
+    The last proof before anything is sent: it sees the circuit as it is sent, with its packing,
+    its order of parameters and registers, and rows of the test set.
+
+    Args:
+        pub: of packed rows, the first being those of `outcomes`.
+        outcomes: exact probabilities of the examples, shape (rows, 2**num_qubits).
+        copies: how many run side by side.
+        target: of the device.
+
+    Raises:
+        CertificationError: where one is off by more than rounding.
+    """
+    worst = 0.0
+    whole = len(outcomes) // copies  # rows of which every copy has an example
+    for row in {0, whole // 2, whole - 1} if whole else set():
+        bound = pub.circuit.assign_parameters(pub.values[row])
+        for copy, part in enumerate(sorted(parts(bound), key=lambda part: part.cregs[0].name)):
+            small = cut([part], target).circuits[0]
+            measured = {
+                small.find_bit(item.clbits[0]).index: small.find_bit(item.qubits[0]).index
+                for item in small.data
+                if item.operation.name == "measure"
+            }
+            state = Statevector(small.remove_final_measurements(inplace=False))
+            found = state.probabilities([measured[bit] for bit in range(len(measured))])
+            worst = max(worst, float(np.abs(found - outcomes[row * copies + copy]).max()))
+    if worst > 1e-4:  # angles come in single precision
+        raise CertificationError(
+            "bound", f"probabilities of the circuit that would be sent are off by {worst:.2g}"
+        )
+    return worst
 
 
 def _bound(

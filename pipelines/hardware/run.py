@@ -8,6 +8,7 @@ import time
 from typing import Any, NamedTuple
 
 import numpy as np
+from qiskit import QuantumCircuit
 
 from pipelines import command
 from pipelines.eval_hardware import HardwareConfig, is_simulated
@@ -23,6 +24,7 @@ from pipelines.hardware.result import (
     unsettled_rows,
 )
 from pipelines.trained import Trained, load
+from qnn_jax.bridge import certify
 from qnn_jax.bridge.ibm_cost import instructions, shot_seconds
 from qnn_jax.bridge.jobs import Chunk, Counts, DeviceStoppedError
 from qnn_jax.bridge.submission import (
@@ -36,7 +38,13 @@ from qnn_jax.bridge.submission import (
 )
 from qnn_jax.errors import InputError, TrainingFailedError
 from qnn_jax.mitigation import calibration_states, estimate, flip_probabilities, shots_to_settle
-from qnn_jax.runs import RunDirectory, read_json, write_json_atomic, write_npz_atomic
+from qnn_jax.runs import (
+    RunDirectory,
+    read_json,
+    write_bytes_atomic,
+    write_json_atomic,
+    write_npz_atomic,
+)
 from qnn_jax.runs.ledger import Ledger
 
 #: Flags that change what is measured; the same values find the same jobs again.
@@ -237,6 +245,7 @@ def _preflight(visit: Visit, exact: Exact) -> tuple[dict[str, Any], list[Chunk]]
     chunks = jobs.make_chunks(config, trained, prepared, inputs, plan, stage_shots)
     infidelity = float(np.mean([place.infidelity for place in prepared.places]))
     outcomes, targets = exact.outcomes(trained.test.inputs[test]), trained.test.targets[test]
+    deviation = jobs.check_bound(chunks[0].pubs[0], outcomes, plan.copies, target)
     exact_score = trained.score(estimate(outcomes, trained.observables).values, targets)
     details = {
         "device": device.name,
@@ -252,12 +261,38 @@ def _preflight(visit: Visit, exact: Exact) -> tuple[dict[str, Any], list[Chunk]]
         "num_qubits": trained.circuit.num_qubits,
         "recompiled": config.recompile,
         "fractional_gates": config.fractional_gates,
+        "certificate": _certify(visit, isa),
+        "bound_deviation": deviation,
         "expected": forecast(trained, outcomes, targets, plan.shots, infidelity)._asdict(),
         "noiseless": forecast(trained, outcomes, targets, plan.shots)._asdict(),
         "exact": exact_score._asdict(),
     }
     _introduce(visit, details, plan, f"{budget:.0f} s, {whose}", shot, outcomes)
     return details, chunks
+
+
+def _certify(visit: Visit, isa: QuantumCircuit) -> str:
+    """Prove that the transpiled circuit is the trained one; the certificate's file.
+
+    Recompiled and folded circuits have angles of their own: for them the certificate is about
+    the plain circuit, and `check_bound` about what is sent.
+
+    Raises:
+        CertificationError: where it is not; nothing is sent then.
+    """
+    config, trained = visit.config, visit.trained
+    plain = not (config.recompile or config.fractional_gates)
+    certificate = certify(
+        trained.circuit,
+        trained.observables,
+        visit.device.backend if plain else None,
+        isa=isa if plain else None,
+        inputs=trained.test.inputs[:2],
+        weights=trained.weights,
+    )
+    path = visit.run.path / "certificate-hardware.json"
+    write_bytes_atomic(path, certificate.to_json().encode())
+    return path.name
 
 
 def _budget(visit: Visit) -> tuple[float, str]:
@@ -304,6 +339,11 @@ def _introduce(
         ("jobs", plan.reason),
         ("executions", f"{plan.executions:,}, {1e6 * shot:.1f} µs each beside the pause"),
         ("cost", f"{plan.seconds:.0f} s of quantum computer predicted; the budget is {budget}"),
+        (
+            "certified",
+            "JAX, Qiskit, Aer and the circuit to be sent agree; probabilities of its bound rows "
+            f"within {details['bound_deviation']:.0e}",
+        ),
         (
             "expected",
             f"{metric} {details['expected']['value']:.4f} with the device's error rates, "
