@@ -105,12 +105,7 @@ class _Aer:
             )
         bases = bases_of(tuple(observables))
         job = prepared(circuit, bases, self.noise)
-        table = np.asarray(_table(circuit, inputs, weights), float)
-        if not np.isfinite(table).all():
-            raise InputError(
-                "Arguments `inputs` and `weights` must give finite angles, but some are NaN or "
-                "infinite."
-            )
+        table = table_of(circuit, inputs, weights)
         seed = self._seed(key)
         counts = _run(job, table, self.shots, seed)
         values, stderr = estimate(counts, bases, len(table))
@@ -178,6 +173,21 @@ def prepared(circuit: Circuit, bases: tuple[Basis, ...], noise: str | None) -> J
         calibration_date(backend),
         tuple(isa[0].layout.initial_index_layout(filter_ancillas=True)),
     )
+
+
+def table_of(circuit: Circuit, inputs: Any, weights: Any) -> np.ndarray:
+    """The angle tables of all inputs, shape (batch, circuit.num_angles), in double precision.
+
+    Raises:
+        InputError: where shapes do not fit, or an angle is not finite.
+    """
+    table = np.asarray(_table(circuit, inputs, weights), float)
+    if not np.isfinite(table).all():
+        raise InputError(
+            "Arguments `inputs` and `weights` must give finite angles, but some are NaN or "
+            "infinite."
+        )
+    return table
 
 
 @functools.partial(jax.jit, static_argnums=0)

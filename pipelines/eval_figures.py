@@ -1,0 +1,68 @@
+"""The picture of an evaluation, drawn without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from pipelines.eval_run import Row
+
+_EXACT, _SHOTS, _NOISY = "#222222", "#5b3fd6", "#e08a1e"
+_POINTS = 600  # in the right panel; more would hide one another
+_TITLES = {"accuracy": "test accuracy", "mean_l1": "mean L1 error of the test points"}
+
+
+def accuracies(name: str, rows: Sequence[Row]) -> bytes:
+    """Every way's score with its interval, and how far its expectation values lie from exact."""
+    figure = Figure(figsize=(10, 1.9 + 0.36 * len(rows)), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    first = rows[0]
+    left.axvspan(*first.score.interval, color=_EXACT, alpha=0.07, linewidth=0)
+    left.axvline(first.score.value, color=_EXACT, linewidth=0.8, linestyle=":")
+    for place, row in enumerate(rows):
+        low, high = row.score.interval
+        sides = [[row.score.value - low], [high - row.score.value]]
+        left.errorbar(
+            row.score.value, place, xerr=sides, fmt="o", color=color(row), capsize=3, markersize=5
+        )
+    left.set_yticks(range(len(rows)), [label(row) for row in rows])
+    left.set(ylim=(len(rows) - 0.5, -0.5))
+    left.set_xlabel(f"{_TITLES[row.score.metric]}, with 95 % intervals over the examples")
+    left.grid(axis="x", alpha=0.25)
+
+    count = first.values.size
+    shown = np.linspace(0, count - 1, min(count, _POINTS)).astype(int)
+    jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(shown))
+    for place, row in enumerate(rows[1:], start=1):
+        deviation = (row.values - first.values).ravel()
+        rms = float(np.sqrt(np.mean(deviation**2)))
+        right.scatter(
+            deviation[shown], place + jitter, s=5, color=color(row), alpha=0.3, linewidths=0
+        )
+        right.errorbar(0, place, xerr=rms, color="black", capsize=4, lw=1.4)
+    right.axvline(0, color=_EXACT, linewidth=0.8, linestyle=":")
+    right.set(ylim=(len(rows) - 0.5, -0.5), yticks=[])
+    right.set_xlabel("each example's <O> minus exact (bar: ± rms)")
+    right.grid(axis="x", alpha=0.25)
+    figure.suptitle(f"{name}: {len(first.values):,} test examples, simulated by Aer", fontsize=10)
+    png = BytesIO()
+    figure.savefig(png, format="png", dpi=110)
+    return png.getvalue()
+
+
+def color(row: Row) -> str:
+    """Black for exact, violet for shots, orange for noise."""
+    if row.record is None:
+        return _EXACT
+    return _SHOTS if row.record.backend is None else _NOISY
+
+
+def label(row: Row) -> str:
+    """Its name; of a device the shots too."""
+    noisy = row.record is not None and row.record.backend is not None
+    return f"{row.name}, {row.record.shots:,} shots" if noisy and row.record else row.name

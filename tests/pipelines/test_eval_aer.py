@@ -1,0 +1,231 @@
+"""`make eval-aer` as its users meet it: on the reference run, with few images and shots."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines import eval_aer
+from qnn_jax import InputError
+
+REPOSITORY = Path(__file__).parents[2]
+REFERENCE = REPOSITORY / "results/reference/fashion"
+FEW = ("--images", "60", "--shots", "50", "200", "--noisy-shots", "100")
+DEVICE = ("--backend", "FakeManilaV2", "--backend", "FakeFez")
+
+
+def copied(folder: Path, name: str = "fashion") -> Path:
+    run = folder / name
+    run.mkdir(parents=True)
+    for file in ("config.json", "summary.json", "weights.npz"):
+        shutil.copy(REFERENCE / file, run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory, data_dir: Path):
+    results = tmp_path_factory.mktemp("results")
+    run = copied(results)
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pipelines.eval_aer", *FEW, *DEVICE,
+            "--results-dir", results, "--data-dir", data_dir,
+        ],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done, run
+
+
+def test_it_says_that_it_simulates_and_what_to_do_next(evaluated) -> None:
+    done, run = evaluated
+    out = done.stdout
+    assert "no quantum computer" in out.splitlines()[0]
+    assert f"{run}: 60 of 2,000 test examples, 2 qubits, <ZZ>" in out
+    for name in ("exact", "50 shots", "200 shots", "FakeManilaV2", "FakeFez"):
+        assert re.search(rf"^{name} +0\.\d{{4}}   0\.\d{{4}} to [01]\.\d{{4}} ", out, re.M), name
+    assert re.search(r"FakeFez .*qubits \d+, \d+; errors of 2025-02-26$", out, re.M)
+    assert "Nothing is trained for the calculator yet: make train-calculator does it." in out
+    assert out.splitlines()[-1].startswith("Next: make eval-hardware")
+    assert not done.stderr.strip() or done.stderr.count("\n") <= 2, done.stderr
+
+
+def test_it_leaves_what_others_read(evaluated) -> None:
+    _, run = evaluated
+    found = json.loads((run / "eval-aer.json").read_text())
+    assert found["device"] == "simulated"
+    assert found["test_count"] == 60
+    assert list(found["shots"]) == ["50", "200"]
+    assert list(found["noisy"]) == ["FakeManilaV2", "FakeFez"]
+    leaves = [found["exact"], *found["shots"].values(), *found["noisy"].values()]
+    for leaf in leaves:
+        low, high = leaf["interval"]
+        assert low <= leaf["accuracy"] <= high
+        assert leaf["seconds"] > 0
+    for leaf in leaves[1:]:
+        difference = leaf["accuracy"] - found["exact"]["accuracy"]
+        assert leaf["difference_to_exact"] == pytest.approx(difference)
+        assert leaf["changed_predictions"] >= abs(difference) * 60 - 1e-9
+    # Shots scatter as 1/sqrt(shots); noise adds to it.
+    fifty, more = (found["shots"][k]["expectation_rms"] for k in ("50", "200"))
+    assert 1.3 < fifty / more < 3
+    for leaf in found["noisy"].values():
+        assert leaf["shots"] == 100
+        assert len(set(leaf["layout"])) == 2
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", leaf["calibration"])
+    assert (run / "figures/eval-aer.png").read_bytes()[:4] == b"\x89PNG"
+    assert not list(run.glob(".*.tmp"))
+
+
+def test_the_certificates_cover_what_was_run(evaluated) -> None:
+    from qnn_jax.bridge import Certificate
+    from qnn_jax.models import ModelConfig
+
+    _, run = evaluated
+    found = json.loads((run / "eval-aer.json").read_text())
+    circuit = ModelConfig().circuit()
+    for name, backend in (("aer", None), ("FakeManilaV2", "fake_manila"), ("FakeFez", "fake_fez")):
+        certificate = Certificate.from_json((run / f"certificate-{name}.json").read_text())
+        layout = found["noisy"][name]["layout"] if backend else None
+        certificate.check(circuit, "ZZ", backend, layout)
+        assert not certificate.covers(circuit + circuit.shift_weights(6), "ZZ", backend)
+
+
+def flags(folder: Path, data_dir: Path, *more: str) -> list[str]:
+    return ["--results-dir", str(folder), "--data-dir", str(data_dir), *FEW, *more]
+
+
+def test_nothing_is_evaluated_without_a_certificate(
+    tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qnn_jax.bridge import CertificationError, certification, to_qiskit
+
+    run = copied(tmp_path)
+
+    def with_qubits_swapped(circuit, form="table"):
+        return to_qiskit(circuit, form).reverse_bits()
+
+    monkeypatch.setattr(certification, "to_qiskit", with_qubits_swapped)
+    with pytest.raises(CertificationError):
+        eval_aer.main(flags(tmp_path, data_dir, *DEVICE))
+    assert not (run / "eval-aer.json").exists()
+    assert not list(run.glob("certificate-*"))
+
+
+def test_a_certificate_is_used_again_and_a_damaged_one_is_not(
+    tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines import eval_run
+
+    made = []
+    certify = eval_run.certify
+    monkeypatch.setattr(eval_run, "certify", lambda *a: made.append(a[2]) or certify(*a))
+    run = copied(tmp_path)
+    again = flags(tmp_path, data_dir, "--backend", "FakeManilaV2")
+    assert eval_aer.main(again) == eval_aer.main(again) == 0
+    assert made == [None, "FakeManilaV2"]
+    (run / "certificate-FakeManilaV2.json").write_text("{}")
+    assert eval_aer.main(again) == 0
+    assert made == [None, "FakeManilaV2", "FakeManilaV2"]
+
+
+def test_a_calculator_is_scored_by_its_mean_error(tmp_path: Path) -> None:
+    from pipelines.eval_run import all_rows, as_json, chosen
+    from pipelines.trained import Rows, Trained
+    from qnn_jax import Circuit, Op, w, x
+    from qnn_jax.circuits.observables import observables_on
+    from qnn_jax.runs import RunDirectory
+
+    run = copied(tmp_path)
+    points = np.random.default_rng(0).uniform(0, 1, (1500, 1)).astype(np.float32)
+    model = Trained(
+        task="calculator",
+        path=run,
+        circuit=Circuit(1, (Op("ry", 0, x[0]), Op("ry", 0, w[0]))),
+        observables=observables_on(1, "Z"),
+        weights=np.array([0.3], np.float32),
+        train=Rows(points, points[:, 0]),
+        test=Rows(points, np.cos(points[:, 0] + 0.3)),
+        head=lambda values: values,
+    )
+    config = eval_aer.check(
+        eval_aer.AerConfig(shots=(400,), noisy_shots=400, backend=("FakeManilaV2",))
+    )
+    test = chosen(config, model)
+    assert len(test.targets) == 1000
+    assert len(chosen(dataclasses.replace(config, images=0), model).targets) == 1500
+    with RunDirectory.existing(tmp_path, "fashion") as opened:
+        rows = list(all_rows(config, opened, model, test))
+    found = as_json(config, rows, test)
+    assert found["exact"]["mean_l1"] < 1e-6
+    # E|error| of a normal error is sqrt(2/π) of its standard deviation.
+    wanted = np.mean(np.abs(np.sin(test.inputs[:, 0] + 0.3))) * np.sqrt(2 / np.pi / 400)
+    assert found["shots"]["400"]["mean_l1"] == pytest.approx(wanted, rel=0.1)
+    assert found["noisy"]["FakeManilaV2"]["mean_l1"] > 1.2 * wanted
+    assert "changed_predictions" not in found["shots"]["400"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--shots", "0"), "`--shots` must be at least 1, but is 0"),
+        (("--noisy-shots", "-3"), "`--noisy-shots` must be at least 1, but is -3"),
+        (("--images", "-1"), "`--images` must be at least 0, but is -1"),
+        (("--seed", "-1"), "`--seed` must be at least 0, but is -1"),
+        (("--run", "a/b"), "`--run` must be 1 to 100 letters"),
+        (("--backend", "FakeFezz"), "`--backend` must name .* did you mean FakeFez"),
+    ],
+)
+def test_bad_flags_are_refused(given, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        eval_aer.main(list(given))
+
+
+def test_bad_flags_are_refused_before_jax_and_qiskit_load() -> None:
+    program = (
+        "import sys\n"
+        "from pipelines import command, eval_aer\n"
+        "try: command.run(lambda: eval_aer.main(['--backend', 'FakeFezz']))\n"
+        "except SystemExit as end: print(end.code)\n"
+        "print([m for m in sys.modules if m in ('jax', 'qiskit', 'qiskit_ibm_runtime')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    )
+    assert done.stdout.split("\n")[:2] == ["2", "[]"]
+    assert done.stderr.startswith("Error: Argument `--backend` must name one of Qiskit's fake")
+
+
+def test_what_is_not_there_is_told(tmp_path: Path, data_dir: Path) -> None:
+    with pytest.raises(InputError, match=r"train one with make train-fashion or make train-calc"):
+        eval_aer.main(flags(tmp_path, data_dir))
+    copied(tmp_path)
+    with pytest.raises(InputError, match=r"must name a run in .* \(fashion\), but is 'other'"):
+        eval_aer.main(flags(tmp_path, data_dir, "--run", "other"))
+    with pytest.raises(InputError, match="`--images` must be at most 2000"):
+        eval_aer.main(flags(tmp_path, data_dir, "--images", "2001"))
+
+
+def test_a_run_in_use_is_left_alone(tmp_path: Path, data_dir: Path) -> None:
+    from qnn_jax.runs import RunDirectory
+
+    run = copied(tmp_path)
+    with (
+        RunDirectory.existing(tmp_path, "fashion"),
+        pytest.raises(InputError, match="is in use by process"),
+    ):
+        eval_aer.main(flags(tmp_path, data_dir))
+    assert not (run / "eval-aer.json").exists()
