@@ -16,6 +16,7 @@ _ROOMS = {
     "qnn_jax.bridge.qasm": ("from_qasm", "to_qasm2"),
     "qnn_jax.bridge.qasm3": ("to_qasm3",),
     "qnn_jax.bridge.reading": ("differences", "from_qiskit"),
+    "qnn_jax.bridge.torch": ("load_torch",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
