@@ -20,7 +20,7 @@ from qnn_jax.diagnostics.fisher import (
 from qnn_jax.diagnostics.fourier import Spectrum, fourier_spectrum
 from qnn_jax.diagnostics.gradients import (
     GradientVariance,
-    circuit_gradient_variance,
+    circuit_gradient_variances,
     gradient_variance,
 )
 from qnn_jax.diagnostics.kernels import Alignment, kernel_alignment
@@ -46,7 +46,7 @@ __all__ = [
     "LeastAbsolute",
     "Spectrum",
     "ansatz_bound",
-    "circuit_gradient_variance",
+    "circuit_gradient_variances",
     "effective_dimension",
     "entangling_capability",
     "expressibility",

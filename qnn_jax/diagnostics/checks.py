@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from jaxtyping import Array
 
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.angle_table import checked_vectors
+
+#: What diagnostics take: JAX's arrays or NumPy's.
+AnyArray: TypeAlias = Array | np.ndarray
 
 
 def checked_samples(circuit: Circuit, inputs: Any) -> np.ndarray:

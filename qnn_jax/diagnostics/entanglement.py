@@ -11,6 +11,7 @@ from jaxtyping import Array, Complex, Float
 
 from qnn_jax.circuits.checks import at_least
 from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.diagnostics.checks import AnyArray
 from qnn_jax.diagnostics.sampling import bootstrap, random_states
 from qnn_jax.errors import InputError
 from qnn_jax.training.statistics import mean_interval
@@ -58,8 +59,8 @@ def expressibility(
     key: Array,
     pairs: int = 5000,
     bins: int = 75,
-    inputs: Float[Array, "samples inputs"] | None = None,
-    weights: Float[Array, " weights"] | None = None,
+    inputs: Float[AnyArray, "samples inputs"] | None = None,
+    weights: Float[AnyArray, " weights"] | None = None,
 ) -> Expressibility:
     """KL(fidelities of the circuit's random pairs of states ‖ those of Haar-random states).
 
@@ -153,8 +154,8 @@ def entangling_capability(
     circuit: Circuit,
     key: Array,
     states: int = 1000,
-    inputs: Float[Array, "samples inputs"] | None = None,
-    weights: Float[Array, " weights"] | None = None,
+    inputs: Float[AnyArray, "samples inputs"] | None = None,
+    weights: Float[AnyArray, " weights"] | None = None,
 ) -> Entanglement:
     """The mean Meyer-Wallach measure over random weights, over data, or over both.
 

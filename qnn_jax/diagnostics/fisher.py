@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.diagnostics.checks import checked_weights
+from qnn_jax.diagnostics.checks import AnyArray, checked_weights
 from qnn_jax.diagnostics.sampling import bootstrap, data_rows, in_batches, percentiles
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import fisher_information
@@ -60,8 +60,8 @@ class EffectiveDimension(NamedTuple):
 
 def fisher_spectrum(
     circuit: Circuit,
-    weights: Float[Array, " weights"],
-    inputs: Float[Array, "samples inputs"] | None = None,
+    weights: Float[AnyArray, " weights"],
+    inputs: Float[AnyArray, "samples inputs"] | None = None,
 ) -> FisherSpectrum:
     """Eigenvalues and rank of the quantum Fisher information at given weights.
 
@@ -99,8 +99,8 @@ def _ranks(eigenvalues: np.ndarray) -> np.ndarray:
 
 def signed_fisher_information(
     function: Callable[[Array, Array], Array],
-    weights: Float[Array, " weights"],
-    inputs: Float[Array, "samples inputs"],
+    weights: Float[AnyArray, " weights"],
+    inputs: Float[AnyArray, "samples inputs"],
 ) -> Float[Array, "weights weights"]:
     """The Fisher information of a measured sign, in the mean over data.
 
@@ -118,23 +118,24 @@ def signed_fisher_information(
     Returns:
         Shape (weights, weights).
     """
+    at = jnp.asarray(weights)
 
     def one(x: Array) -> Array:
         def outputs(w: Array) -> Array:
             return jnp.atleast_1d(function(w, x))
 
-        values, slopes = outputs(weights), jax.jacrev(outputs)(weights)
+        values, slopes = outputs(at), jax.jacrev(outputs)(at)
         # Where f is ±1 its gradient vanishes, too: no direction is lost, and nothing is infinite.
         certainty = jnp.maximum(1 - values**2, _ROUNDING)
         return (slopes / certainty[:, None]).T @ slopes
 
-    return jnp.mean(jax.vmap(one)(inputs), axis=0)
+    return jnp.mean(jax.vmap(one)(jnp.asarray(inputs)), axis=0)
 
 
 def effective_dimension(
     function: Callable[[Array, Array], Array],
-    weights: Float[Array, "draws weights"],
-    inputs: Float[Array, "samples inputs"],
+    weights: Float[AnyArray, "draws weights"],
+    inputs: Float[AnyArray, "samples inputs"],
     counts: Sequence[int],
     key: Array,
     gamma: float = 1.0,

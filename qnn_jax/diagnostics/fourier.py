@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.diagnostics.affine import Slopes, Variable, in_variables, slopes_of
-from qnn_jax.diagnostics.checks import checked_weights
+from qnn_jax.diagnostics.checks import AnyArray, checked_weights
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import expectations
 
@@ -60,7 +60,7 @@ class Spectrum(NamedTuple):
 def fourier_spectrum(
     circuit: Circuit,
     observable: ObservableLike,
-    weights: Float[Array, " weights"] = (),  # type: ignore[assignment]
+    weights: Float[AnyArray, " weights"] = (),  # type: ignore[assignment]
 ) -> Spectrum:
     """The spectrum of x ↦ <observable>, by one FFT over a period of every rescaled input.
 

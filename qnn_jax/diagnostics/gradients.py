@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from qnn_jax.circuits.checks import at_least
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.diagnostics.checks import AnyArray
 from qnn_jax.diagnostics.sampling import (
     RESAMPLES,
     data_rows,
@@ -85,40 +86,40 @@ def gradient_variance(
     return _variances(lambda one: jax.grad(function)(draw(one)), key, draws)
 
 
-def circuit_gradient_variance(
+def circuit_gradient_variances(
     circuit: Circuit,
-    observable: ObservableLike,
+    observables: ObservableLike | Sequence[ObservableLike],
     key: Array,
     draws: int = 200,
-    inputs: Float[Array, "samples inputs"] | None = None,
-) -> GradientVariance:
+    inputs: Float[AnyArray, "samples inputs"] | None = None,
+) -> list[GradientVariance]:
     """Var ∂<observable>/∂w over weights uniform over a full turn, and over data.
 
     Args:
         circuit: the circuit, with at least one weight.
-        observable: one observable, as in `qnn_jax.expectations`.
+        observables: as in `qnn_jax.expectations`.
         key: a JAX random key.
         draws: how many random weights, at least 2.
         inputs: data to draw from, shape (samples, circuit.num_inputs), where the circuit reads any.
 
     Returns:
-        A `GradientVariance`, with variances of shape (num_weights,).
+        For each observable a `GradientVariance`, with variances of shape (num_weights,).
 
     References: McClean et al., arXiv:1803.11173; for global and local observables Cerezo et al.,
     arXiv:2001.00550.
     """
     if not circuit.num_weights:
         raise InputError("Argument `circuit` must have a weight to differentiate by, but has none.")
-    measured = observables_on(circuit.num_qubits, [observable])
+    measured = observables_on(circuit.num_qubits, observables)
     rows = jnp.asarray(data_rows(circuit, inputs), jnp.float32)
 
-    def gradient(one: Array) -> Array:
+    def gradient(one: Array) -> list[Array]:
         for_weights, for_row = jax.random.split(one)
         row = rows[jax.random.randint(for_row, (), 0, len(rows))]
         weights = random_weights(circuit, for_weights, 1)[0]
-        return jax.grad(lambda w: expectations(circuit, measured, row, w)[0])(weights)
+        return list(jax.jacrev(lambda w: expectations(circuit, measured, row, w))(weights))
 
-    found: GradientVariance = _variances(gradient, key, at_least("draws", draws, 2))
+    found: list[GradientVariance] = _variances(gradient, key, at_least("draws", draws, 2))
     return found
 
 

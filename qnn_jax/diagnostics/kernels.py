@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from qnn_jax.diagnostics.checks import checked_targets
+from qnn_jax.diagnostics.checks import AnyArray, checked_targets
 from qnn_jax.errors import InputError
 
 
@@ -31,7 +31,7 @@ class Alignment(NamedTuple):
 
 
 def kernel_alignment(
-    kernel: Float[Array, "samples samples"], targets: Float[Array, " samples"]
+    kernel: Float[AnyArray, "samples samples"], targets: Float[AnyArray, " samples"]
 ) -> Alignment:
     """Kernel-target alignment <K, y yᵀ> / (‖K‖ ‖y yᵀ‖), plain and centred.
 

@@ -10,6 +10,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from qnn_jax.diagnostics.checks import AnyArray
+
 #: Directions with singular values below this share of the largest are rounding, not features.
 _INDEPENDENT = 1e-11
 #: Residuals below this share of the targets' size count as zero: 1/|r| must stay finite.
@@ -35,8 +37,8 @@ class LeastAbsolute(NamedTuple):
 
 
 def least_absolute(
-    features: Float[Array | np.ndarray, "samples features"],
-    targets: Float[Array | np.ndarray, " samples"],
+    features: Float[AnyArray, "samples features"],
+    targets: Float[AnyArray, " samples"],
 ) -> LeastAbsolute:
     """Minimise mean |features · c - targets| over c.
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Complex, Float
 from qnn_jax.circuits.checks import at_least
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
-from qnn_jax.diagnostics.checks import checked_samples, checked_targets, checked_weights
+from qnn_jax.diagnostics.checks import AnyArray, checked_samples, checked_targets, checked_weights
 from qnn_jax.diagnostics.regression import least_absolute
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import expectations, statevector
@@ -88,9 +88,9 @@ def midpoints(
 
 def representation_bound(
     circuit: Circuit,
-    inputs: Float[Array, "samples inputs"],
-    targets: Float[Array, " samples"],
-    weights: Float[Array, " weights"] = (),  # type: ignore[assignment]
+    inputs: Float[AnyArray, "samples inputs"],
+    targets: Float[AnyArray, " samples"],
+    weights: Float[AnyArray, " weights"] = (),  # type: ignore[assignment]
 ) -> Bound:
     """The least mean |<O> - target| over all observables O after a circuit.
 
@@ -170,8 +170,8 @@ def _hermitian(coefficients: np.ndarray, dim: int) -> np.ndarray:
 def ansatz_bound(
     circuit: Circuit,
     observables: ObservableLike | Sequence[ObservableLike],
-    inputs: Float[Array, "samples inputs"],
-    targets: Float[Array, " samples"],
+    inputs: Float[AnyArray, "samples inputs"],
+    targets: Float[AnyArray, " samples"],
     key: Array,
     starts: int = 16,
     steps: int = 300,

@@ -15,7 +15,7 @@ from jaxtyping import Array, Complex, Float
 
 from qnn_jax.circuits.checks import at_least
 from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.diagnostics.checks import checked_samples, checked_weights
+from qnn_jax.diagnostics.checks import AnyArray, checked_samples, checked_weights
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import statevector
 
@@ -29,8 +29,8 @@ def random_states(
     circuit: Circuit,
     key: Array,
     count: int,
-    inputs: Float[Array, "samples inputs"] | None = None,
-    weights: Float[Array, " weights"] | None = None,
+    inputs: Float[AnyArray, "samples inputs"] | None = None,
+    weights: Float[AnyArray, " weights"] | None = None,
 ) -> Complex[Array, "count amplitudes"]:
     """States of a circuit at random weights and on data drawn at random.
 
@@ -68,7 +68,7 @@ def random_weights(circuit: Circuit, key: Array, count: int) -> Float[Array, "co
 
 
 def data_rows(
-    circuit: Circuit, inputs: Float[Array, "samples inputs"] | None
+    circuit: Circuit, inputs: Float[AnyArray, "samples inputs"] | None
 ) -> Float[np.ndarray, "samples inputs"]:
     """The inputs, checked; one empty row where the circuit reads none."""
     if inputs is not None:
