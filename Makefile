@@ -15,7 +15,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-fashion scan ablate eval-aer eval-hardware bench test test-all lint format lock clean
+.PHONY: help setup train-fashion train-calculator scan ablate diagnose eval-aer eval-hardware bench test test-all lint format lock clean
 
 help: ## Say what there is to do
 	@echo 'Usage: make TARGET [ARGS="--flags of the command"] [PY=python3.13]'
@@ -26,11 +26,17 @@ setup: $(STAMP) ## Build the environment, nothing else
 train-fashion: $(STAMP) ## Train the hybrid classifier on Fashion-MNIST (ARGS="--help" lists all flags)
 	@$(PYTHON) -m pipelines.train_fashion $(ARGS)
 
+train-calculator: $(STAMP) ## Train two qubits to add, or to compute another function of two numbers
+	@$(PYTHON) -m pipelines.train_calculator $(ARGS)
+
 scan: $(STAMP) ## Train many configurations in one program; does the best beat the default?
 	@$(PYTHON) -m pipelines.scan $(ARGS)
 
 ablate: $(STAMP) ## What was the quantum part worth? The model beside its twins, over seeds and sizes
 	@$(PYTHON) -m pipelines.ablate $(ARGS)
+
+diagnose: $(STAMP) ## What a trained circuit can represent and what it uses of that, in pictures
+	@$(PYTHON) -m pipelines.diagnose $(ARGS)
 
 eval-aer: $(STAMP) ## Evaluate trained runs on Aer: exact, with shots, with the noise of IBM's devices
 	@$(PYTHON) -m pipelines.eval_aer $(ARGS)

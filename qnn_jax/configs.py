@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from qnn_jax.circuits import Circuit, real_amplitudes, zz_feature_map
+from qnn_jax.circuits import Circuit, Op, real_amplitudes, w, x, zz_feature_map
 from qnn_jax.errors import InputError
 
 
@@ -156,3 +156,72 @@ def check_model(config: ModelConfig) -> None:
         if not 0 < value < math.inf:
             flag = name.replace("_", "-")
             raise InputError(f"Argument `--model.{flag}` must be above 0, but is {value}.")
+
+
+@dataclass(frozen=True)
+class CalculatorModelConfig:
+    """The circuit that learns a function of a and b, with <ZZ> and a Linear(1, 1) behind it.
+
+    Attributes:
+        layers: how often each qubit reads both inputs; CX entangle between them. Four reach 1e-4.
+        restarts: initial weights that are trained side by side; validation chooses one of them.
+        weight_bound: weights start uniform in ± this, in radians (of a shift, or of a whole input).
+    """
+
+    layers: int = 4
+    restarts: int = 64
+    weight_bound: float = 2.0
+
+    def circuit(self) -> Circuit:
+        """Data re-uploading with trained scales (Pérez-Salinas et al., arXiv:1907.02085).
+
+        Rotations about one axis add their angles: each qubit turns by w·a, then by w'·b + w''.
+        Only RY and CX, so that the state stays real.
+        """
+        ops: list[Op] = []
+        for layer in range(self.layers):
+            if layer:
+                ops.append(Op("cx", (0, 1)))
+            for qubit in (0, 1):
+                k = 3 * (2 * layer + qubit)
+                ops.append(Op("ry", qubit, w[k] * x[0]))
+                ops.append(Op("ry", qubit, w[k + 1] * x[1] + w[k + 2]))
+        return Circuit(2, tuple(ops))
+
+
+@dataclass(frozen=True)
+class CalculatorTrainingConfig:
+    """How to train it: Levenberg-Marquardt steps on points that every epoch draws afresh.
+
+    Attributes:
+        epochs: each of as many points and 8 steps.
+        batch_size: points of an epoch; every step takes all of them.
+        learning_rate: length of a step in units of the full Gauss-Newton step.
+    """
+
+    epochs: int = 40
+    batch_size: int = 128
+    learning_rate: float = 1.0
+
+
+def check_calculator(model: CalculatorModelConfig, training: CalculatorTrainingConfig) -> None:
+    """Refuse what cannot be built or trained, in one sentence."""
+    for flag, value, least, most in (
+        ("--model.layers", model.layers, 1, 20),
+        ("--model.restarts", model.restarts, 1, 1000),
+        ("--epochs", training.epochs, 0, 100_000),
+        ("--batch-size", training.batch_size, 2, 100_000),
+    ):
+        if not least <= value <= most:
+            raise InputError(
+                f"Argument `{flag}` must be between {least} and {most}, but is {value}."
+            )
+    if not 0 < model.weight_bound < math.inf:
+        raise InputError(
+            f"Argument `--model.weight-bound` must be above 0, but is {model.weight_bound}."
+        )
+    if not 0 < training.learning_rate < math.inf:
+        raise InputError(
+            "Argument `--learning-rate` must be above 0 and finite, but is "
+            f"{training.learning_rate}."
+        )
