@@ -53,7 +53,7 @@ T = TypeVar("T")
 if "QISKIT_IBM_RUNTIME_LOG_LEVEL" not in os.environ:
     logging.getLogger("qiskit_ibm_runtime").setLevel(logging.CRITICAL)
 
-_SECONDS = 60.0  # for any request
+_SECONDS = 120.0  # for any request
 _SUBMISSION = 5  # times as long, for it sends megabytes
 _CONNECT_SECONDS = 10.0
 _LOGIN_WAITS = (1.0, 4.0)  # between attempts of the first login
@@ -171,8 +171,8 @@ class IbmDevice:
         usage = self._ask(lambda: self._service.usage())
         limit = usage.get("usage_limit_seconds") or usage.get("usage_allocation_seconds")
         consumed = float(usage.get("usage_consumed_seconds") or 0.0)
-        if usage.get("usage_limit_reached") and limit is None:
-            limit = consumed
+        if usage.get("usage_limit_reached"):  # the account's limit, maybe, not this instance's
+            limit = min(consumed, limit or consumed)
         return Allowance(consumed, None if limit is None else float(limit))
 
     # What it refuses
@@ -524,8 +524,10 @@ def _job(job: Any) -> Job:
     try:
         status = job.status()
     except Exception:
-        # Of a failed job it asks the result as well, which may not be there; by then it knows.
-        status = job.status()
+        status = job._status
+        if status not in job.JOB_FINAL_STATES:
+            raise
+        # Of a failed job the client asks the result as well, which may not be there.
     reason = (job.error_message() or job._reason or "") if status == "ERROR" else ""
     return Job(job.job_id(), _STATUS.get(status, "queued"), _short(reason))  # type: ignore[arg-type]
 

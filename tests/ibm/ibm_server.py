@@ -63,6 +63,7 @@ class ServerJob:
     created: float
     seconds: float
     outcome: str
+    size: int  # of the submission, in bytes
     over: str | None = None  # the final status once it is known
 
     def status(self, now):
@@ -99,7 +100,7 @@ class IbmServer(http.server.ThreadingHTTPServer):
         self.copies = 1  # jobs that one submission makes
         self.seconds, self.lag = 0.0, 0.0
         self.backends = {"ibm_fez": "active", "ibm_marrakesh": "active"}
-        self.used, self.limit = 12.0, 600.0
+        self.used, self.limit, self.limit_reached = 12.0, 600.0, False
         self.api_keys_seen = 0  # requests that carried the API key instead of a login
         self._ids = itertools.count(1)
 
@@ -158,7 +159,7 @@ class IbmServer(http.server.ThreadingHTTPServer):
             "expires_in": 3600, "expiration": claims["exp"],
         }  # fmt: skip
 
-    def submit(self, body):
+    def submit(self, body, size):
         try:
             assert body["program_id"] == "executor", body["program_id"]
             ParamsModel.model_validate(body["params"])
@@ -170,7 +171,7 @@ class IbmServer(http.server.ThreadingHTTPServer):
         for _ in range(self.copies):
             job_id = f"job{next(self._ids):04d}"
             outcome = self.outcomes.pop(0) if self.outcomes else "Completed"
-            self.jobs[job_id] = ServerJob(job_id, body, self.clock(), self.seconds, outcome)
+            self.jobs[job_id] = ServerJob(job_id, body, self.clock(), self.seconds, outcome, size)
         return 200, {"id": job_id, "backend": body["backend"]}
 
     def list_jobs(self, query):
@@ -207,8 +208,9 @@ class IbmServer(http.server.ThreadingHTTPServer):
                 self._results[key] = simulate(params, self.seed)
         return 200, self._results[key]
 
-    def answer(self, method, path, query, body):
+    def answer(self, method, path, query, data):
         """Route one request."""
+        body = json.loads(data) if data else {}
         head, _, rest = path.strip("/").partition("/")
         last = rest.rpartition("/")[2]
         if head == "backends" and not rest:
@@ -232,12 +234,12 @@ class IbmServer(http.server.ThreadingHTTPServer):
         if (head, rest) == ("instances", "usage"):
             return 200, {
                 "usage_consumed_seconds": self.used, "usage_limit_seconds": self.limit,
-                "usage_limit_reached": self.used >= self.limit,
+                "usage_limit_reached": self.limit_reached or self.used >= self.limit,
             }  # fmt: skip
         if head == "sessions":
             return self.answer_session(method, rest.partition("/")[0], body)
         if head == "jobs" and not rest:
-            return self.submit(body) if method == "POST" else self.list_jobs(query)
+            return self.submit(body, len(data)) if method == "POST" else self.list_jobs(query)
         job = self.jobs.get(rest.partition("/")[0])
         if head != "jobs" or job is None:
             return 404, {"errors": [{"message": "Not found.", "code": 1291}]}
@@ -357,7 +359,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if path == "/api/v1/open":
             overview = {"overview_ui": {"en": {"display_name": "Open"}}}
             return 200, {**overview, "metadata": {"pricing": {"type": "free"}}}
-        return server.answer(self.command, path, query, json.loads(data) if data else {})
+        return server.answer(self.command, path, query, data)
 
     def send(self, fault, status, body):
         length, kind = None, fault.kind if fault else None

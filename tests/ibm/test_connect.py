@@ -28,6 +28,14 @@ def test_a_backend_tells_what_a_preflight_needs(server):
     assert device.account not in CRN
 
 
+def test_an_accounts_limit_counts_as_the_instances(server):
+    server.limit_reached = True
+    device = ibm.connect("ibm_fez")
+    assert device.allowance().left == 0.0
+    with pytest.raises(InputError, match="allowance is used up"):
+        device.ready()
+
+
 def test_no_name_takes_the_shortest_queue(server):
     server.backends = {"ibm_fez": "maintenance", "ibm_marrakesh": "active"}
     assert ibm.connect().name == "ibm_marrakesh"

@@ -346,6 +346,35 @@ def test_a_login_that_stays_refused_names_the_way_back(run, chunks):
     assert run.server.count(POST) == 1
 
 
+def test_a_new_token_is_taken_up_from_the_environment(run, chunks, expected, monkeypatch):
+    run.server.seconds = 100.0
+    run.server.spoil(LOOK, 401)
+    told = run.told.append
+
+    def change(line):
+        told(line)
+        if line.startswith("the login has expired"):
+            run.server.token = "another"
+            run.server.revoke()
+            monkeypatch.setenv("QISKIT_IBM_TOKEN", "another")
+
+    clock = Clock(run.clock.now, run.clock.sleep)
+    ledger = Ledger(run.folder.parent, MODEL)
+    counts = run_chunks(ibm.connect("ibm_fez"), chunks[:1], ledger, clock=clock, tell=change)
+    np.testing.assert_array_equal(counts[0][0]["c"], expected[0][0])
+    assert run.server.token == "another"
+
+
+def test_the_main_job_fits_into_100_kilobytes(run):
+    """2,000 images and the calibration rows."""
+    chunk = make_chunk(np.random.default_rng(0).uniform(0, 7, 2000), shots=1024)
+    device = ibm.connect("ibm_fez")
+    device.submit(chunk, "a")
+    (job,) = run.server.jobs.values()
+    assert job.size <= 100_000
+    assert not run.server.invalid
+
+
 def test_a_refused_job_is_no_ambiguity(run, chunks):
     run.server.spoil(POST, 422)
     with pytest.raises(
