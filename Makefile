@@ -38,9 +38,6 @@ ablate: $(STAMP) ## What was the quantum part worth? The model beside its twins,
 diagnose: $(STAMP) ## What a trained circuit can represent and what it uses of that, in pictures
 	@$(PYTHON) -m pipelines.diagnose $(ARGS)
 
-diagnose: $(STAMP) ## What a trained circuit can represent and what it uses of that, in pictures
-	@$(PYTHON) -m pipelines.diagnose $(ARGS)
-
 eval-aer: $(STAMP) ## Evaluate trained runs on Aer: exact, with shots, with the noise of IBM's devices
 	@$(PYTHON) -m pipelines.eval_aer $(ARGS)
 
