@@ -24,8 +24,8 @@ from qnn_jax.errors import InputError
 class BenchConfig:
     """Measure speed against peers, in one run."""
 
-    only: Literal["training", "simulator"] | None = None
-    """One of the two tables; default: both."""
+    only: Literal["training", "evaluation", "simulator"] | None = None
+    """One of the tables; default: all."""
     full: bool = False
     """Every cell of the simulator's table (hours), not the part that takes ten minutes."""
     peers: bool = True
@@ -37,7 +37,7 @@ class BenchConfig:
     minutes: float = 8.0
     """When the simulator's table ends, unless --full: later cells are marked as not run."""
     results_dir: Path = Path("results")
-    """Where bench/training.json and bench/simulator.json go."""
+    """Where bench/training.json and those of the other tables go."""
     data_dir: Path | None = None
     """Where prepared data are kept; default: TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     manual_dir: Path | None = None
@@ -56,13 +56,19 @@ def main(argv: list[str] | None = None) -> int:
 
     folder = config.results_dir / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    if config.only != "simulator":
+    if config.only in (None, "training"):
         from pipelines.benchmarks.training import training
 
         found = training(config.rounds, config.data_dir, config.manual_dir)
         write_json_atomic(folder / "training.json", found)
         print(f"\nWritten to {folder / 'training.json'}")
-    if config.only != "training":
+    if config.only in (None, "evaluation"):
+        from pipelines.benchmarks.evaluation import evaluation
+
+        found = evaluation(config.rounds)
+        write_json_atomic(folder / "evaluation.json", found)
+        print(f"\nWritten to {folder / 'evaluation.json'}")
+    if config.only in (None, "simulator"):
         from pipelines.benchmarks.simulator import simulator
 
         found = simulator(

@@ -6,8 +6,9 @@ A batch is one parametrised circuit for each basis, transpiled once, run once.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -34,6 +35,11 @@ from qnn_jax.circuits.observables import PauliSum
 from qnn_jax.errors import InputError
 from qnn_jax.executor import Executor, Expectations
 from qnn_jax.simulate import angles
+
+#: Threads go to whole circuits: within a small one they would spend their time waiting.
+THREADS: Mapping[str, int] = MappingProxyType(
+    {"max_parallel_experiments": 0, "max_parallel_shots": 1}
+)
 
 
 class AerRecord(NamedTuple):
@@ -157,10 +163,8 @@ def prepared(circuit: Circuit, bases: tuple[Basis, ...], noise: str | None) -> J
         translated.measure_all()
         measured.append(translated)
     columns = angle_columns(circuit)
-    # The threads go to whole circuits: within one they would spend their time waiting.
-    options = {"max_parallel_experiments": 0, "max_parallel_shots": 1}
     if noise is None:
-        simulator = AerSimulator(**options)
+        simulator = AerSimulator(**THREADS)
         check_width(circuit.num_qubits, simulator)
         return Job(tuple(transpile(measured, simulator, optimization_level=0)), columns, simulator)
     backend = fake_backend(noise)
@@ -169,7 +173,7 @@ def prepared(circuit: Circuit, bases: tuple[Basis, ...], noise: str | None) -> J
     return Job(
         small.circuits,
         columns,
-        AerSimulator(noise_model=noise_model(small.target), **options),
+        AerSimulator(noise_model=noise_model(small.target), **THREADS),
         calibration_date(backend),
         tuple(isa[0].layout.initial_index_layout(filter_ancillas=True)),
     )
