@@ -26,7 +26,7 @@ from qnn_jax.training import Examples, State, Task, evaluate
 from qnn_jax.training.fit import first_state, one_epoch
 
 if TYPE_CHECKING:
-    from pipelines.ablate import AblateConfig
+    from pipelines.ablate import FashionConfig
 
 #: What logistic regression takes, relative to a network; for the time that is left.
 _PIXELS_COST = 0.4
@@ -55,7 +55,7 @@ class Member(NamedTuple):
     task: type[Task] = Task
 
 
-def members_of(config: AblateConfig, num_classes: int) -> list[Member]:
+def members_of(config: FashionConfig, num_classes: int) -> list[Member]:
     """The model and its twins, each with what it got."""
     model = config.model
     circuit, labels = model.circuit(), model.labels(num_classes)
@@ -147,7 +147,7 @@ def members_of(config: AblateConfig, num_classes: int) -> list[Member]:
     ]
 
 
-def study(config: AblateConfig, classes: tuple[int, ...]) -> Study:
+def study(config: FashionConfig, classes: tuple[int, ...]) -> Study:
     """Fashion-MNIST's classes as something to ablate."""
     with progress_bar() as progress:
         dataset = load_fashion_mnist(config.data_dir, config.manual_dir, progress).select(classes)
@@ -184,7 +184,7 @@ def study(config: AblateConfig, classes: tuple[int, ...]) -> Study:
     )
 
 
-def notes(config: AblateConfig, available: int) -> tuple[str, ...]:
+def notes(config: FashionConfig, available: int) -> tuple[str, ...]:
     """How it was done, in sentences."""
     training = config.training
     return (
@@ -205,14 +205,14 @@ def notes(config: AblateConfig, available: int) -> tuple[str, ...]:
     )
 
 
-def task_at(config: AblateConfig, member: Member, size: int) -> Task:
+def task_at(config: FashionConfig, member: Member, size: int) -> Task:
     """How a twin trains on `size` images."""
     count = size * config.passes_at(size)
     task = Task.of({member.twin.name: member.model}, config.training_at(size), count)
     return member.task(task.members, task.config, task.steps)
 
 
-def training_images(dataset: ImageDataset, config: AblateConfig, size: int) -> Examples:
+def training_images(dataset: ImageDataset, config: FashionConfig, size: int) -> Examples:
     """All images, the same for all seeds; or each seed's own draw, with a leading seed axis.
 
     The draw of a seed is that of `make train-fashion` with this seed and no validation images.
@@ -246,7 +246,7 @@ def _scores(task: Task, params: Any, test: Examples) -> jax.Array:
 def train_twin(
     task: Task,
     anywhere: Task,
-    config: AblateConfig,
+    config: FashionConfig,
     train: Examples,
     test: Examples,
     stopping: Callable[[], bool],
@@ -299,7 +299,7 @@ def _on_device(images: np.ndarray, labels: np.ndarray) -> Examples:
     return Examples(jnp.asarray(images), jnp.asarray(labels, jnp.int32))
 
 
-def facts(config: AblateConfig, member: Member, size: int) -> dict[str, Any]:
+def facts(config: FashionConfig, member: Member, size: int) -> dict[str, Any]:
     """What a twin has and gets."""
     training = config.training_at(size)
     params = jax.eval_shape(
@@ -319,7 +319,7 @@ def facts(config: AblateConfig, member: Member, size: int) -> dict[str, Any]:
     }
 
 
-def work(config: AblateConfig, member: Member, size: int) -> float:
+def work(config: FashionConfig, member: Member, size: int) -> float:
     """Images that a program trains on, as a network would cost."""
     training = config.training_at(size)
     images = training.epochs * task_at(config, member, size).steps * training.batch_size

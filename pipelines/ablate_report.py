@@ -7,7 +7,7 @@ from html import escape
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from pipelines.ablate_table import HYBRID
+from pipelines.ablate_table import HYBRID, Metric
 from pipelines.report import HEAD
 from qnn_jax.runs import RunDirectory, write_bytes_atomic
 
@@ -74,18 +74,20 @@ def _table(summary: Mapping[str, Any], study: Study, size: int) -> str:
     return (
         f"<h3>{size:,} {escape(study.examples)}: each seen {first['passes']:,} times in "
         f"{first['steps']:,} steps, batches of {first['batch_size']}, {study.seeds} seeds</h3>\n"
-        f"<table>{head}{''.join(map(_line, lines))}</table>\n"
+        f"<table>{head}{''.join(_line(line, study.metric) for line in lines)}</table>\n"
     )
 
 
-def _line(line: Mapping[str, Any]) -> str:
-    (low, high), (least, most) = line["interval"], line["gain_interval"]
-    lead = f"{line['gain']:+.3f} ({least:+.3f} to {most:+.3f})"
-    of_twin = (lead, f"{line['p']:.2g}", f"{line['p_corrected']:.2g}")
+def _line(line: Mapping[str, Any], metric: Metric) -> str:
+    of_twin = (
+        metric.lead(line["gain"], line["gain_interval"]),
+        f"{line['p']:.2g}",
+        f"{line['p_corrected']:.2g}",
+    )
     diverged = f"; {line['diverged']} seeds diverged" if line["diverged"] else ""
     cells = (
-        f"{line['mean']:.4f} ({low:.4f} to {high:.4f}){diverged}",
-        f"{line['worst']:.4f}",
+        metric.score(line["mean"], line["interval"]) + diverged,
+        f"{line['worst']:{metric.form}}",
         *(("", "", "") if line["twin"] == HYBRID else of_twin),
         " + ".join(f"{count:,} {kind}" for kind, count in line["parameters"].items() if count),
         f"{line['seconds']:.1f}",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from pipelines.ablate_table import (
     too_few,
     verdicts,
 )
-from pipelines.training_run import warn_of_other_versions
+from pipelines.training_run import tell_stopping, warn_of_other_versions
 from qnn_jax.runs import (
     GracefulStop,
     RunDirectory,
@@ -130,11 +129,12 @@ class _Progress:
         """A line for the program that has ended."""
         self.told = time.monotonic()
         cell, total = self.cells[-1], len(self.study.plan)
-        low, high = bounded_interval(np.array(cell["scores"]), self.study.metric)
+        metric, values = self.study.metric, np.array(cell["scores"])
+        score = metric.score(float(values.mean()), bounded_interval(values, metric))
         diverged = f"   {cell['diverged']} seeds diverged" if cell["diverged"] else ""
         print(
             f"{len(self.cells):>3}/{total}   {cell['size']:>6,} {self.study.examples}   "
-            f"{cell['twin']:<10} {np.mean(cell['scores']):.4f} ({low:.4f} to {high:.4f})   "
+            f"{cell['twin']:<10} {score}   "
             f"{sum(cell['seconds'].values()):5.1f} s   {self._left()} left{diverged}",
             flush=True,
         )
@@ -162,7 +162,7 @@ def run_study(
         config.results_dir, config.run, config_json, config.resume, not_of_the_run
     ) as run:
         if run.finished:
-            return _tell_finished(run)
+            return _tell_finished(run, study)
         cells = _finished(run)
         plan = study.plan
         _introduce(study, run)
@@ -171,7 +171,7 @@ def run_study(
             warn_of_other_versions(run.path, study.manifest)
         write_json_atomic(run.path / "manifest.json", study.manifest)
         progress = _Progress(study, cells)
-        with GracefulStop(notify=_tell_stopping) as stop:
+        with GracefulStop(notify=tell_stopping) as stop:
             for size, name in plan[len(cells) :]:
                 trained = study.train(size, name, lambda: stop.requested, progress.epoch)
                 if trained is not None:
@@ -252,7 +252,7 @@ def _report(study: Study, config: AblateConfig, run: RunDirectory, cells: list[C
     ablate_report.write(run, summary, study, drawn)
     # Last of all, because a summary says that the run is finished.
     write_json_atomic(run.path / "summary.json", summary)
-    _conclude(run.path, summary)
+    _conclude(run.path, study, summary)
 
 
 def _line(row: Row, cell: Cell) -> dict[str, Any]:
@@ -286,19 +286,18 @@ def _introduce(study: Study, run: RunDirectory) -> None:
     print("\n".join(f"{name:<11}{text}" for name, text in lines) + "\n", flush=True)
 
 
-def _conclude(path: Path, summary: Mapping[str, Any]) -> None:
-    digits = 4
+def _conclude(path: Path, study: Study, summary: Mapping[str, Any]) -> None:
+    metric = study.metric
     print(
-        f"\n{'size':>7} {'twin':<10} {summary['metric']:<26} the hybrid's lead in "
-        f"{summary['difference_in']:<10} p (Holm)   seconds"
+        f"\n{'size':>7} {'twin':<10} {metric.title + ', 95 % interval':<32} "
+        f"{'lead in ' + metric.unit:<28} {'p (Holm)':<9} seconds"
     )
     for line in summary["table"]:
-        (low, high), (least, most) = line["interval"], line["gain_interval"]
-        of_twin = f"{line['gain']:+.3f} ({least:+.3f} to {most:+.3f})   {line['p_corrected']:<8.2g}"
-        lead = of_twin if line["twin"] != HYBRID else ""
+        score = metric.score(line["mean"], line["interval"])
+        lead = f"{metric.lead(line['gain'], line['gain_interval']):<28} {line['p_corrected']:<9.2g}"
         print(
-            f"{line['size']:>7,} {line['twin']:<10} {line['mean']:.{digits}f} "
-            f"({low:.{digits}f} to {high:.{digits}f})   {lead:<42} {line['seconds']:7.1f}"
+            f"{line['size']:>7,} {line['twin']:<10} {score:<32} "
+            f"{lead if line['twin'] != HYBRID else '':<38} {line['seconds']:7.1f}"
         )
     quick = "A quick look, with few seeds, sizes and steps. " if summary["quick"] else ""
     print(f"\n{quick}{summary['headline']}")
@@ -313,13 +312,9 @@ def _conclude(path: Path, summary: Mapping[str, Any]) -> None:
     )
 
 
-def _tell_finished(run: RunDirectory) -> int:
+def _tell_finished(run: RunDirectory, study: Study) -> int:
     summary = read_json(run.path / "summary.json")
     assert summary is not None
     print(f"The run {run.path} is finished: this is its result; --no-resume trains it anew.")
-    _conclude(run.path, summary)
+    _conclude(run.path, study, summary)
     return 0
-
-
-def _tell_stopping() -> None:
-    print("\nStopping after this epoch; Ctrl-C again stops at once.", file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ A cell is one twin at one training size, with a score for every seed. No JAX her
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ class Metric(NamedTuple):
         bounds: what no score exceeds, and so no interval of one need.
         scale: from a score's unit to that of a difference, `unit`.
         unit: of a difference.
+        form: how a score is written.
+        lead_form: how a difference is written.
     """
 
     name: str
@@ -35,9 +38,22 @@ class Metric(NamedTuple):
     bounds: tuple[float, float]
     scale: float
     unit: str
+    form: str
+    lead_form: str
+
+    def score(self, mean: float, interval: Sequence[float]) -> str:
+        """A mean with its interval, as words."""
+        low, high = interval
+        return f"{mean:{self.form}} ({low:{self.form}} to {high:{self.form}})"
+
+    def lead(self, gain: float, interval: Sequence[float]) -> str:
+        """A difference with its interval, as words."""
+        mean, low, high = (f"{number + 0.0:+{self.lead_form}}" for number in (gain, *interval))
+        return f"{mean} ({low} to {high})"
 
 
-ACCURACY = Metric("accuracy", "test accuracy", 1, (0.0, 1.0), 100.0, "points")
+ACCURACY = Metric("accuracy", "test accuracy", 1, (0.0, 1.0), 100.0, "points", ".4f", ".2f")
+MEAN_L1 = Metric("mean_l1", "test mean L1", -1, (0.0, math.inf), 1.0, "of mean L1", ".2e", ".2g")
 
 
 class Twin(NamedTuple):
@@ -125,9 +141,8 @@ def compare(scores: Scores, metric: Metric) -> list[Row]:
 
 def amount(row: Row, metric: Metric) -> str:
     """A difference as words: ``+0.02 ± 0.11 points``."""
-    digits = 2 if metric.scale > 1 else 4
     half = (row.gain_interval[1] - row.gain_interval[0]) / 2
-    return f"{row.gain + 0.0:+.{digits}f} ± {half:.{digits}f} {metric.unit}"
+    return f"{row.gain + 0.0:+{metric.lead_form}} ± {half:{metric.lead_form}} {metric.unit}"
 
 
 def headline(rows: Sequence[Row], twins: Sequence[Twin], metric: Metric, seeds: int) -> str:

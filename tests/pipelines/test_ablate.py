@@ -14,17 +14,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pipelines import ablate_fashion
-from pipelines.ablate import AblateConfig, check, main
+from pipelines import ablate_calculator, ablate_fashion
+from pipelines.ablate import CalculatorConfig, FashionConfig, check_fashion, defaults, main
 from pipelines.ablate_run import Study, Trained, run_study
-from pipelines.ablate_table import ACCURACY, HYBRID, Metric, Twin, compare, headline, verdicts
-from qnn_jax.configs import ModelConfig, TrainingConfig
+from pipelines.ablate_table import ACCURACY, HYBRID, MEAN_L1, Twin, compare, headline, verdicts
+from pipelines.calculator_run import test_points as points_to_test
+from qnn_jax.configs import CalculatorModelConfig, ModelConfig, TrainingConfig
 from qnn_jax.data import ImageDataset
 from qnn_jax.errors import InputError
+from qnn_jax.models import calculator
+from qnn_jax.operations import operation
 from qnn_jax.training import Examples, evaluate, fit_epoch, init_state
 
 REPOSITORY = Path(__file__).parents[2]
-CONFIG = AblateConfig(
+CONFIG = FashionConfig(
     seeds=3,
     sizes=("40", "all"),
     least_steps=12,
@@ -70,13 +73,12 @@ def test_the_table_is_paired_and_corrected() -> None:
 
 
 def test_less_can_be_better() -> None:
-    errors = Metric("mean_l1", "test mean L1", -1, (0.0, math.inf), 1.0, "of mean L1")
     scores = {200: {HYBRID: [0.1] * 9, "separable": [0.3] * 8 + [0.31]}}
-    _, separable = compare(scores, errors)
+    _, separable = compare(scores, MEAN_L1)
     assert separable.gain == pytest.approx(0.2, abs=0.01)
     assert separable.worst == 0.31
-    assert headline(compare(scores, errors), TWINS, errors, 9).startswith(
-        "On this task the entangling gates helped: +0.2011 ± 0.0026 of mean L1 over 9 seeds"
+    assert headline(compare(scores, MEAN_L1), TWINS, MEAN_L1, 9).startswith(
+        "On this task the entangling gates helped: +0.2 ± 0.0026 of mean L1 over 9 seeds"
     )
 
 
@@ -117,12 +119,12 @@ def members() -> dict[str, ablate_fashion.Member]:
 
 
 def test_twins_are_described_by_what_they_got() -> None:
-    told = {m.twin.name: m.twin.what for m in ablate_fashion.members_of(AblateConfig(), 2)}
+    told = {m.twin.name: m.twin.what for m in ablate_fashion.members_of(FashionConfig(), 2)}
     assert next(iter(told)) == HYBRID
     assert "without the 6 gates on several qubits" in told["separable"]
     assert "tanh, 2 → 2 → 1" in told["classical"]
     assert "64 numbers" in told["network"]
-    wide = dataclasses.replace(AblateConfig(), model=ModelConfig(num_qubits=4))
+    wide = dataclasses.replace(FashionConfig(), model=ModelConfig(num_qubits=4))
     told = {m.twin.name: m.twin.what for m in ablate_fashion.members_of(wide, 10)}
     assert "a layer of 56 weights" in told["classical"]  # 4 → 4 → 10
     assert "gain" not in told[HYBRID]
@@ -193,6 +195,61 @@ def test_few_images_get_enough_steps_and_no_batch_larger_than_they_are(
     assert CONFIG.least_steps <= steps
 
 
+# The calculator's twins
+
+CALCULATOR = CalculatorConfig(
+    seeds=3, epochs=3, sizes=(20,), model=CalculatorModelConfig(layers=2, restarts=2)
+)
+
+
+def test_a_frozen_calculator_keeps_its_bits_and_its_head_trains() -> None:
+    regressors = {twin.name: one for twin, one in ablate_calculator.members_of(CALCULATOR)}
+    inputs = jnp.asarray(np.random.default_rng(0).uniform(size=(20, 2)), jnp.float32)
+    for name, moves in (("frozen", False), (HYBRID, True)):
+        before = calculator.start(regressors[name], jax.random.key(0), 2, 1.0)
+        points = (inputs, inputs.sum(axis=1))
+        one = jnp.asarray(1.0)
+        ((after,), _) = calculator.fit_points((regressors[name],), (before,), *points, *points, one)
+        assert np.array_equal(before.params[:-2], after.params[:-2]) != moves
+        assert not np.array_equal(before.params[-2:], after.params[-2:])
+
+
+def test_classical_calculators_are_their_formulas() -> None:
+    rng = np.random.default_rng(0)
+    inputs = rng.uniform(size=(2, 5))
+    regressors = {twin.name: one for twin, one in ablate_calculator.members_of(CALCULATOR)}
+    layer, linear = regressors["classical"], regressors["bypass"]
+    assert ablate_calculator.parameters(layer) == {"classical": 13, "quantum": 0, "frozen": 0}
+    params = rng.normal(size=(13, 5))
+    first, last = params[:8].reshape(2, 4, 5), params[8:12]
+    hidden = np.tanh(np.einsum("idl,il->dl", first, inputs))
+    np.testing.assert_allclose(
+        layer(params, inputs), (last * hidden).sum(axis=0) + params[12], rtol=1e-5
+    )
+    params = rng.normal(size=(3, 5))
+    np.testing.assert_allclose(
+        linear(params, inputs), (params[:2] * inputs).sum(axis=0) + params[2], rtol=1e-5
+    )
+    assert ablate_calculator.parameters(regressors["frozen"])["frozen"] == 12
+    assert ablate_calculator.parameters(regressors[HYBRID])["quantum"] == 12
+
+
+def test_linear_regression_adds_exactly_and_does_not_multiply() -> None:
+    for text, within in (("add", 1e-5), ("multiply", 0.1)):
+        calculates = operation(text)
+        found = ablate_calculator.train_twin(
+            ablate_calculator.LinearRegressor(),
+            CALCULATOR,
+            calculates,
+            20,
+            points_to_test(0, calculates).points,
+            lambda: False,
+            lambda *told: None,
+        )
+        assert max(found.scores) < within
+        assert (min(found.scores) < 1e-4) == (text == "add")
+
+
 # How a study runs
 
 
@@ -225,7 +282,7 @@ def scores(size: int, name: str) -> list[float]:
 
 
 def go(folder: Path, train, **changes) -> int:
-    config = dataclasses.replace(AblateConfig(), results_dir=folder, **changes)
+    config = dataclasses.replace(FashionConfig(), results_dir=folder, **changes)
     as_json = {"sizes": config.sizes, "seeds": config.seeds}
     return run_study(study(train), config, as_json, ())
 
@@ -283,7 +340,7 @@ def test_a_study_leaves_what_others_read(tmp_path: Path) -> None:
         summary["headline"],
         "a &lt;toy&gt; &amp; its twins",
         "quick look",
-        "+5.000 (+5.000 to +5.000)",
+        "+5.00 (+5.00 to +5.00)",
         "1 seeds diverged",
         "Nothing was chosen by the test images.",
     ):
@@ -297,7 +354,7 @@ def test_too_few_seeds_are_said_to_be_too_few(tmp_path: Path, capsys) -> None:
     def train(size, name, stopping, tell):
         return Trained(scores(size, name)[:4], 0, (0.1, 0.2))
 
-    config = dataclasses.replace(AblateConfig(), results_dir=tmp_path)
+    config = dataclasses.replace(FashionConfig(), results_dir=tmp_path)
     few = dataclasses.replace(study(train), seeds=4)
     assert run_study(few, config, {}, ()) == 0
     assert "4 seeds are too few to tell" in (told := capsys.readouterr().out)
@@ -308,6 +365,7 @@ def test_too_few_seeds_are_said_to_be_too_few(tmp_path: Path, capsys) -> None:
 # The command
 
 
+@pytest.mark.slow
 def test_the_command_finds_what_is_easy_to_find(tmp_path: Path, data_dir: Path) -> None:
     flags = (
         "--quick", "--seeds", 2, "--sizes", 40, "--least-steps", 30, "--epochs", 3,
@@ -356,6 +414,9 @@ def test_the_command_finds_what_is_easy_to_find(tmp_path: Path, data_dir: Path) 
         (("--batch-size", "20000"), "`--batch-size` must be between 1 and 12000"),
         (("--run", "a/b"), "`--run` must be"),
         (("--classes", "all", "--loss", "mse"), "`--loss` must be cross-entropy"),
+        (("--task", "calculator", "--sizes", "1"), "`--sizes` must hold numbers between 2 and"),
+        (("--task=calculator", "--operation", "spell"), "`--operation`"),
+        (("--task", "calculator", "--model.restarts", "0"), "`--model.restarts` must be between"),
         (("--model.num-qubits", "1"), "`num_qubits` must be an integer of at least 2"),
     ],
 )
@@ -375,11 +436,11 @@ def test_bad_flags_are_answered_before_jax_loads() -> None:
 
 
 def test_quick_is_less_of_everything() -> None:
-    assert check(AblateConfig()) == (0, 1)
-    from pipelines.ablate import DEFAULTS
-
-    default, quick = DEFAULTS[False], DEFAULTS[True]
-    assert quick.quick
-    assert quick.seeds < default.seeds
-    assert len(quick.sizes) < len(default.sizes)
-    assert quick.training.epochs < default.training.epochs
+    for task in ("fashion", "calculator"):
+        default, quick = defaults(["--task", task]), defaults([f"--task={task}", "--quick"])
+        assert (default.task, quick.task) == (task, task)
+        assert (default.quick, quick.quick) == (False, True)
+        assert quick.seeds < default.seeds
+        assert len(quick.sizes) < len(default.sizes)
+    assert defaults([]).training.epochs > defaults(["--quick"]).training.epochs
+    assert check_fashion(defaults([])) == (0, 1)
