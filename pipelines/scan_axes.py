@@ -170,7 +170,7 @@ def _full_name(given: str, text: str) -> str:
             f"{text!r}: give --epochs."
         )
     short = {name.partition(".")[2] or name: name for name in names}
-    near = [*difflib.get_close_matches(given, names, 3)]
+    near = difflib.get_close_matches(given, names, 3, cutoff=0.8)
     near += [short[word] for word in difflib.get_close_matches(given, list(short), 3)]
     offer = f"did you mean {' or '.join(dict.fromkeys(near))}?" if near else "take one of "
     raise InputError(

@@ -24,6 +24,7 @@ from qnn_jax.errors import InputError, TrainingFailedError
 
 _SECONDS_TO_MEET = 120
 _HEARTBEAT_SECONDS = 10
+_SECONDS_TO_PART = 600  # the first process evaluates and draws while the others wait
 _LOST = ("gloo", "coordination", "heartbeat", "connection", "unavailable", "deadline", "barrier")
 
 
@@ -150,7 +151,7 @@ def _meet(coordinator: str, processes: int, process: int) -> None:
     options: dict[str, Any] = {
         "initialization_timeout": _SECONDS_TO_MEET,
         "heartbeat_timeout_seconds": _HEARTBEAT_SECONDS,
-        "shutdown_timeout_seconds": _HEARTBEAT_SECONDS,
+        "shutdown_timeout_seconds": _SECONDS_TO_PART,
     }
     if coordinator != "auto":
         # The coordinator listens where it is told to, not on every interface.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -349,8 +350,8 @@ class Scan:
         image = self.splits.train.images[:1]
         training: list[Any] = []
         for group in self.groups if self.course.epoch else []:
-            shapes = _zeros(jax.eval_shape(self._fresh, group))
-            training.append(_first(shapes, len(group.numbers)))
+            shapes = jax.eval_shape(partial(self._fresh, group))
+            training.append(_first(_zeros(shapes), len(group.numbers)))
         champion: Any = {}
         if self.course.champion is not None:
             structure = self._structure(self.course.members[self.course.champion].config)

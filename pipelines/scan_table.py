@@ -179,17 +179,17 @@ def verdict(course: Course) -> str:
         == course.epochs[course.of_candidate(course.winner)[0]]
         else "ahead when the default was dropped"
     )
-    if found is None or found["interval_points"] is None:
-        return (
-            f"The winner was {chosen}; that is no proof, since the best of many is lucky too: "
-            "--confirm 4 trains both over fresh seeds."
-        )
-    count = len(found["seeds"])
-    if None in found["winner"] or None in found["default"]:
+    count = len(found["seeds"]) if found else 0
+    if found and (None in found["winner"] or None in found["default"]):
         lost = sum(value is None for value in found["winner"])
         return (
             f"Over {count} fresh seeds {lost} trainings of the winner diverged, and "
             f"{sum(value is None for value in found['default'])} of the default: no comparison."
+        )
+    if found is None or found["interval_points"] is None:
+        return (
+            f"The winner was {chosen}; that is no proof, since the best of many is lucky too: "
+            "--confirm 4 trains both over fresh seeds."
         )
     low, high = found["interval_points"]
     numbers = (
