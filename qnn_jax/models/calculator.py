@@ -1,6 +1,6 @@
 """Regressors of two numbers: the calculator's circuit, an MLP of its size, and the seed's model.
 
-Everything here is laid out in lanes (`qnn_jax.simulate.lanes`): parameters (parameters, lanes),
+Everything here is laid out in lanes (`qnn_jax.simulate.populations`): parameters (parameters, lanes),
 inputs (2, lanes), outputs (lanes,). So the gradient of the sum of all outputs is the whole
 Jacobian, one lane a row, for the price of one gradient; and that makes least squares cheap.
 """
@@ -20,7 +20,7 @@ from qnn_jax.circuits import Circuit, real_amplitudes, x, zz_feature_map
 from qnn_jax.circuits.angles import Expression
 from qnn_jax.operations import MAX_GAIN
 from qnn_jax.simulate.angle_table import evaluate
-from qnn_jax.simulate.lanes import lane_expectations
+from qnn_jax.simulate.populations import lane_expectations
 
 #: What the head reads.
 OBSERVABLE = "ZZ"

@@ -7,7 +7,7 @@ import pytest
 
 from qnn_jax import Circuit, InputError, Op, efficient_su2, expectations, w, x, zz_feature_map
 from qnn_jax.models.calculator import seed_circuit
-from qnn_jax.simulate.lanes import lane_expectations
+from qnn_jax.simulate.populations import lane_expectations
 
 LANES = 5
 #: Real and complex circuits, gates of several angles, constant gates first and last.
