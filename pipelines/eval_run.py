@@ -15,7 +15,7 @@ from pipelines import command, trained
 from pipelines.eval_aer import AerConfig
 from pipelines.trained import TRAIN, Rows, Score, Trained
 from qnn_jax.bridge import certify
-from qnn_jax.bridge.aer import AerRecord, aer
+from qnn_jax.bridge.aer_executor import AerRecord, aer
 from qnn_jax.errors import InputError
 from qnn_jax.executor import Executor, exact
 from qnn_jax.runs import RunDirectory, write_bytes_atomic, write_json_atomic

@@ -97,7 +97,7 @@ def every_way(inputs: np.ndarray) -> tuple[dict[str, Way], np.ndarray]:
     from qiskit_aer import AerSimulator
     from qiskit_aer.primitives import EstimatorV2, SamplerV2
 
-    from qnn_jax.bridge.aer import THREADS, aer, table_of
+    from qnn_jax.bridge.aer_executor import THREADS, aer, table_of
     from qnn_jax.bridge.export import angle_columns, to_qiskit
     from qnn_jax.bridge.noise import fake_backend
     from qnn_jax.circuits.observables import observables_on

@@ -8,6 +8,7 @@ from typing import Any
 
 #: Where every public name lives.
 _ROOMS = {
+    "qnn_jax.bridge.aer_executor": ("AerRecord", "aer"),
     "qnn_jax.bridge.certificate": ("Certificate", "CertificationError"),
     "qnn_jax.bridge.certification": ("certify",),
     "qnn_jax.bridge.drawing": ("draw",),

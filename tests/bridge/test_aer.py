@@ -12,9 +12,9 @@ from test_noise import probabilities
 
 import qnn_jax.linen
 from qnn_jax import Circuit, InputError, Op, angles, real_amplitudes, w
-from qnn_jax.bridge import aer as room
+from qnn_jax.bridge import aer_executor as room
 from qnn_jax.bridge import noise
-from qnn_jax.bridge.aer import aer
+from qnn_jax.bridge.aer_executor import aer
 from qnn_jax.bridge.counts import Counts, estimate
 from qnn_jax.circuits.bases import bases_of
 from qnn_jax.circuits.observables import observables_on
