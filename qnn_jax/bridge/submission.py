@@ -113,7 +113,7 @@ def collect(
     clock: Clock = Clock(),
     tell: Callable[[str], None] = _silent,
 ) -> list[str]:
-    """Wait for all jobs that were sent and fetch their counts; send nothing.
+    """Wait for all jobs that were sent, fetch their counts and what was charged; send nothing.
 
     Returns the digests that were fetched. Raises as `run_chunks` does.
     """
@@ -123,6 +123,9 @@ def collect(
         if entry.done is None and (entry.job or (entry.intent and work.attach(digest))):
             pending[digest] = kept_chunk(digest, ledger)
     work.collect_all(pending, {})
+    for digest, entry in ledger.entries.items():
+        if entry.done is not None and entry.done.get("usage_seconds") is None:
+            work.note_usage(digest, entry.done["job"])
     return list(pending)
 
 
@@ -131,8 +134,8 @@ def status(device: Device, ledger: Ledger, patience: Patience = Patience()) -> d
     work = _Work(device, ledger, patience, Clock(), _silent)
     found = {}
     for digest, entry in ledger.entries.items():
-        job = work.look(entry.job) if entry.done is None and entry.job else None
-        found[digest] = f"{job.status} ({job.id})" if job else entry.status
+        jobs = work.jobs(digest) if entry.done is None and entry.intent else []
+        found[digest] = ", ".join(f"{job.status} ({job.id})" for job in jobs) or entry.status
     return found
 
 
@@ -361,9 +364,9 @@ class _Work:
             waited_seconds=self._waited(digest),
         )
         self.tell(f"job {job.id} has delivered")
-        self._note_usage(digest, job.id)
+        self.note_usage(digest, job.id)
 
-    def _note_usage(self, digest: str, job_id: str) -> None:
+    def note_usage(self, digest: str, job_id: str) -> None:
         """Note what was charged, if that can be had now; the counts are safe already."""
         for _ in range(3):  # IBM counts for a while after the job's end
             try:

@@ -1,6 +1,6 @@
 """Evaluations that die, run as `python job_crashes.py FOLDER steps|lines|wait` in a process apart.
 
-A child is forked and dies by SIGKILL at every step (or seventh line) of ledger and submission in
+A child is forked and dies by SIGKILL at every step (or third line) of ledger and submission in
 turn; then another one goes on. Prints JSON: the tags that must each have been paid for once, or a
 traceback. `wait` submits one chunk and waits for it until a signal comes.
 """
@@ -21,7 +21,7 @@ from qnn_jax.bridge import ibm
 from qnn_jax.bridge.submission import Clock, run_chunks, tag
 from qnn_jax.runs.ledger import Ledger
 
-STRIDE = {"steps": 1, "lines": 7}  # there are 600 lines, and each costs two logins
+STRIDE = {"steps": 1, "lines": 3}  # there are 600 lines, and each costs two logins
 STEPS = {"append", "keep_request", "keep_counts", "submit"}
 FILES = ("runs/ledger.py", "runs/files.py", "bridge/submission.py", "bridge/ibm.py")
 

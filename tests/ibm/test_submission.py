@@ -294,15 +294,28 @@ def test_interrupted_while_queueing_goes_on_by_collect(run, chunks, expected):
     assert run.server.count(POST) == 2
 
 
+def test_collect_asks_again_what_was_charged(run, chunks):
+    run.server.spoil(r"GET /jobs/\w+/metrics", 500)
+    run(chunks[:1])
+    ledger = Ledger(run.folder, MODEL)
+    (entry,) = ledger.entries.values()
+    assert "usage_seconds" not in entry.done
+    assert submission.collect(run.device, ledger) == []
+    assert Ledger(run.folder, MODEL).entry(entry.digest).done["usage_seconds"] == 3.0
+
+
 def test_cancel_cancels_also_what_the_ledger_missed(run, chunks):
     run.server.seconds, run.server.copies = HOUR, 2
     device, ledger = ibm.connect("ibm_fez"), Ledger(run.folder.parent, MODEL)
     digest = submission.keep_chunk(device, chunks[0], ledger)
     ledger.append("intent", digest, tag=submission.tag(digest), account=device.account)
     device.submit(chunks[0], submission.tag(digest))
+    (told,) = submission.status(device, ledger).values()
+    assert told == ", ".join(f"queued ({job})" for job in run.server.jobs)
     assert sorted(submission.cancel(device, ledger)) == sorted(run.server.jobs)
     assert not run.server.live()
-    assert submission.status(device, ledger) == {digest: "failed"}
+    (told,) = submission.status(device, ledger).values()
+    assert told == ", ".join(f"cancelled ({job})" for job in run.server.jobs)
 
 
 # What cannot succeed ends in a sentence.
