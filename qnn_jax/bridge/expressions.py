@@ -152,11 +152,17 @@ def from_parameter_expression(value: Any, symbols: Mapping[Parameter, AngleLike]
         return _symbol(value, symbols)
     if not isinstance(value, ParameterExpression):
         return _number(value)
-    if not value.parameters:
-        return _number(value.numeric())
-    expression = _walked(value, symbols)
+    expression = _walked(value, symbols) if value._qpy_replay else _bare(value, symbols)
     _check(expression, value, symbols)
     return expression
+
+
+def _bare(value: ParameterExpression, symbols: Mapping[Parameter, AngleLike]) -> Expression:
+    """What no instruction built: a symbol or a number, whatever parameters it has kept."""
+    for parameter in value.parameters:
+        if value.is_symbol() and parameter.name == str(value):
+            return _symbol(parameter, symbols)
+    return _number(value.bind(dict.fromkeys(value.parameters, 0.5)).numeric())
 
 
 def _symbol(parameter: Parameter, symbols: Mapping[Parameter, AngleLike]) -> Expression:
