@@ -30,6 +30,8 @@ from qnn_jax.circuits.angles import AngleLike, Expression, angle, call, w, x
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.errors import InputError
 
+#: Longer texts are refused unread: parsing takes a minute for some million characters.
+MAX_CHARACTERS = 10_000_000
 _VERSION = re.compile(r"(?:\s|//[^\n]*\n|/\*.*?\*/)*OPENQASM\s+(\d+)", re.DOTALL)
 #: x_0, _x_0_ (Qiskit's way to write x[0]) and x0.
 _ELEMENT = re.compile(r"_?([^\W\d_]+)_?(\d+)_?")
@@ -63,6 +65,11 @@ def from_qasm(text: str) -> Circuit:
         raise InputError(
             "Argument `text` must be OpenQASM that begins with `OPENQASM 2.0;` or `OPENQASM 3.0;`, "
             f"but begins with {str(text)[:30]!r}."
+        )
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(
+            f"Argument `text` must have at most {MAX_CHARACTERS:,} characters, but has "
+            f"{len(text):,}; from_qiskit reads circuits that are too long for text."
         )
     return _from_qasm2(text) if found[1] == "2" else _from_qasm3(text)
 

@@ -185,6 +185,7 @@ HEAD3 = 'OPENQASM 3.0; include "stdgates.inc"; '
         (lambda: from_qasm("qreg q[2];"), "must be OpenQASM that begins with `OPENQASM 2.0;`"),
         (lambda: from_qasm(Path("a.qasm")), "begins with 'a.qasm'"),
         (lambda: from_qasm("OPENQASM 4.0;"), "begins with 'OPENQASM 4.0;'"),
+        (lambda: from_qasm("OPENQASM 2.0;" + " " * 10**7), "at most 10,000,000 characters"),
         (lambda: from_qasm("OPENQASM 2.0; foo q;"), "can read, but: .*'foo' is not defined"),
         (lambda: from_qasm('OPENQASM 2.0; include "/etc/passwd";'), "can read, but: .*passwd"),
         (lambda: from_qasm(HEAD3 + "qubit q; foo q;"), "gate 'foo' is not defined"),

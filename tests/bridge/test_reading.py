@@ -11,6 +11,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Gate, Parameter, ParameterVector
 from qiskit.circuit import library as ql
 from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.circuit.random import random_circuit
 from qiskit.quantum_info import Clifford, Operator, SparsePauliOp, Statevector, random_unitary
 from reference import in_qiskit, random_vectors
 
@@ -242,6 +243,14 @@ SAMPLES = {
     "global phase gate": built(1, (ql.GlobalPhaseGate(P), [])),
     "ms": built(3, (ql.MSGate(3, 0.4), range(3))),
     "ucry": built(3, (ql.UCRYGate([0.1, 0.2, 0.3, 0.4]), [1, 0, 2])),
+    "their pauli map": ql.pauli_feature_map(3, paulis=["Z", "YX", "ZZZ"], reps=1),
+    "their n local": ql.n_local(3, ["rx", "ry"], "crz", "circular", reps=2),
+    "their excitation preserving": ql.excitation_preserving(3, reps=1),
+    "their iqp": ql.iqp([[6, 5, 3], [5, 4, 5], [3, 5, 1]]),
+    "their quantum volume": ql.quantum_volume(3, seed=1),
+    "their evolved ansatz": ql.evolved_operator_ansatz(SparsePauliOp(["ZZ", "XI"]), reps=2),
+    "their fourier checking": ql.fourier_checking([1, -1, -1, -1], [1, 1, -1, -1]),
+    "their random circuit": random_circuit(4, 6, seed=4),
     "their feature map": ql.zz_feature_map(3).compose(ql.efficient_su2(3, reps=1)),
     "their qaoa": ql.qaoa_ansatz(SparsePauliOp(["ZZI", "IZZ"]), reps=2),
     "their grover": ql.grover_operator(built(3).compose(built(3, (ql.CCZGate(), [0, 1, 2])))),
