@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from pipelines.trained import Trained
 
 _OURS, _SEED, _BOUND, _MLP = "#5b3fd6", "#e08a1e", "#b2182b", "0.55"
+_LEAST = {
+    "its_ansatz": "least possible, its ansatz",
+    "any_observable": "least possible, any observable",
+}
 _GRID = 61  # points along each side of the unit square
 
 
@@ -45,7 +49,7 @@ def draw_all(
             "seeds",
             seeds(seed_models, summary),
             "The model of 2022 with many seeds: mean L1 after each epoch (median, and where 95 % "
-            "of the seeds are), and at the end.",
+            "of the seeds are) on 50 samples, and at the end on 10,000 points.",
         ),
         (
             "shots",
@@ -73,7 +77,7 @@ def surfaces(trained: Trained, calculates: Operation, seed_models: SeedModels) -
     side = np.linspace(0, 1, _GRID, dtype=np.float32)
     points = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
     truth = calculates(points)
-    final = seed_models.errors[-1]
+    final = seed_models.final
     median = int(np.argsort(final)[len(final) // 2])
     regressor = CircuitRegressor(seed_circuit(), 1.0)
     params = jnp.asarray(seed_models.params[:, median : median + 1])
@@ -82,7 +86,7 @@ def surfaces(trained: Trained, calculates: Operation, seed_models: SeedModels) -
     values = exact(trained.circuit, trained.observables, jnp.asarray(points), weights).values
     ours = trained.head(np.asarray(values))[:, 0]
 
-    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    figure = Figure(figsize=(10, 5.6), layout="constrained")
     grid: Any = figure.subplots(2, 3, sharex=True, sharey=True)
     levels = np.linspace(calculates.low, calculates.high, 11)
     for axes, title, surface in zip(
@@ -95,7 +99,7 @@ def surfaces(trained: Trained, calculates: Operation, seed_models: SeedModels) -
             side, side, surface.reshape(_GRID, _GRID), levels=levels, cmap="viridis", extend="both"
         )
         axes.set_title(title, fontsize=10)
-    figure.colorbar(image, ax=grid[0], label="result")
+        figure.colorbar(image, ax=axes)
     grid[1, 0].set_axis_off()
     for axes, surface in zip(grid[1, 1:], (theirs, ours), strict=True):
         error = (surface - truth).reshape(_GRID, _GRID)
@@ -106,14 +110,17 @@ def surfaces(trained: Trained, calculates: Operation, seed_models: SeedModels) -
         axes.set_title(f"error, mean |·| = {np.abs(error).mean():.2g}", fontsize=10)
         figure.colorbar(image, ax=axes)
     for axes in (*grid[0], *grid[1, 1:]):
-        axes.set(xlabel="a", ylabel="b", aspect="equal")
+        axes.set(aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    for axes in (grid[0, 0], *grid[1, 1:]):
+        axes.tick_params(labelbottom=True, labelleft=True)
+        axes.set(xlabel="a", ylabel="b")
     return figure
 
 
 def seeds(seed_models: SeedModels, summary: Mapping[str, Any]) -> Figure:
     """The distribution of the 2022 model's mean L1, by epoch and at the end."""
     found = summary["seed_model"]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 4.0), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = np.arange(1, len(found["median_by_epoch"]) + 1)
     left.fill_between(
@@ -125,8 +132,14 @@ def seeds(seed_models: SeedModels, summary: Mapping[str, Any]) -> Figure:
     left.set(xlabel="epoch", ylabel="mean L1", ylim=(0, None))
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.legend(frameon=False, fontsize=8)
-    final = seed_models.errors[-1]
-    right.hist(final, bins=min(40, max(5, len(final) // 5)), color=_SEED, alpha=0.7)
+    final = seed_models.final
+    right.hist(
+        final,
+        bins=min(40, max(5, len(final) // 5)),
+        color=_SEED,
+        alpha=0.7,
+        label=f"2022, {len(final)} seeds",
+    )
     if "reported_by_epoch" in found:
         right.axvline(
             found["reported_by_epoch"][-1], color="black", linestyle="--", label="as reported"
@@ -136,12 +149,17 @@ def seeds(seed_models: SeedModels, summary: Mapping[str, Any]) -> Figure:
             summary["bounds"][name],
             color=_BOUND,
             linestyle=style,
-            label=f"least possible, {name.replace('_', ' ')}",
+            label=_LEAST[name],
         )
     right.axvline(summary["test_mean_l1"], color=_OURS, label="this circuit")
-    right.set(xlabel="mean L1 at the end", ylabel="seeds", xlim=(0, None))
-    right.set_ylim(0, right.get_ylim()[1] * 1.5)  # room for the legend
-    right.legend(frameon=False, fontsize=8, ncols=2, loc="upper left")
+    right.set(xlabel="mean L1 at the end", ylabel="seeds", xlim=(-0.005, None))
+    figure.legend(
+        *right.get_legend_handles_labels(),
+        loc="outside lower right",
+        ncols=3,
+        frameon=False,
+        fontsize=8,
+    )
     for axes in (left, right):
         axes.grid(alpha=0.25)
     return figure

@@ -1,8 +1,9 @@
 """Regressors of two numbers: the calculator's circuit, an MLP of its size, and the seed's model.
 
-Everything here is laid out in lanes (`qnn_jax.simulate.populations`): parameters (parameters, lanes),
-inputs (2, lanes), outputs (lanes,). So the gradient of the sum of all outputs is the whole
-Jacobian, one lane a row, for the price of one gradient; and that makes least squares cheap.
+Everything here is laid out in lanes (`qnn_jax.simulate.populations`): parameters of shape
+(parameters, lanes), inputs (2, lanes), outputs (lanes,). So the gradient of the sum of all outputs
+is the whole Jacobian, one lane a row, for the price of one gradient; and that makes least squares
+cheap.
 """
 
 from __future__ import annotations
@@ -315,3 +316,20 @@ def train_seed_models(
     params = jax.vmap(initial, out_axes=-1)(keys)
     (params, _), errors = jax.lax.scan(epoch, (params, optimizer.init(params)), jnp.arange(epochs))
     return params, errors
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def errors_of_many(
+    regressor: Regressor,
+    params: Float[Array, "parameters members"],
+    inputs: Float[Array, "points 2"],
+    targets: Float[Array, " points"],
+) -> Float[Array, " members"]:
+    """The mean absolute error of every member on the same points, point by point: many members."""
+
+    def add(total: Array, point: tuple[Array, Array]) -> tuple[Array, None]:
+        here = jnp.broadcast_to(point[0][:, None], (2, params.shape[1]))
+        return total + jnp.abs(regressor(params, here) - point[1]), None
+
+    total, _ = jax.lax.scan(add, jnp.zeros(params.shape[1]), (inputs, targets))
+    return total / len(inputs)
