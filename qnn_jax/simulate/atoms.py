@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from qnn_jax.simulate.bits import Affine
+from qnn_jax.simulate.primitives import Form
 from qnn_jax.simulate.recipes import Recipe
 
 
@@ -73,7 +74,25 @@ class Patch:
     real: bool
 
 
-Atom: TypeAlias = "Phase | Move | Block | Patch"
+@dataclass(frozen=True)
+class Gate:
+    """One dense gate, for batches whose gates differ, see `lanes`.
+
+    Attributes:
+        form: what it does.
+        bits: where: bit k of the form's matrix is bits[k].
+    """
+
+    form: Form
+    bits: tuple[int, ...]
+
+    @property
+    def num_angles(self) -> int:
+        """How many angles it takes."""
+        return 0 if self.form.constant else 1
+
+
+Atom: TypeAlias = "Phase | Move | Block | Patch | Gate"
 
 
 @dataclass(frozen=True)

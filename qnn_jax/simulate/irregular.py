@@ -161,7 +161,7 @@ def _tables(
         if gate.angle is None:
             tables[at] = embed(gate.form.matrix(), bits, width) @ tables[at]
             continue
-        scale, three = _three(gate.form)
+        scale, three = three_of(gate.form)
         before = tables[0, 0] if not members else np.eye(1 << width)
         at = len(members)
         tables[at] = embed(three, bits, width) @ before
@@ -170,7 +170,7 @@ def _tables(
     return tables, scales, members
 
 
-def _three(form: Form) -> tuple[float, np.ndarray]:
+def three_of(form: Form) -> tuple[float, np.ndarray]:
     """The scale s of the angle, and the coefficients of 1, cos sθ and sin sθ."""
     half = bool(np.any(abs(form.coefficients[1:3]) > 1e-12))
     assert not (half and np.any(abs(form.coefficients[3:]) > 1e-12)), form.key

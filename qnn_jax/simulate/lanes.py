@@ -1,4 +1,4 @@
-"""A batch whose gates differ from sample to sample: the batch is the last axis, gates go one by one.
+"""A batch whose gates differ from one sample to the next: gates one by one, the batch last.
 
 Blocks would be as many matrices as there are samples. Instead every gate is a few sums and products
 of rows, each row holding one amplitude of all samples. XLA's CPU compiler wants to be helped twice:
@@ -9,7 +9,9 @@ whatever is cheap it computes again wherever it is used, gates within gates, but
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -64,7 +66,9 @@ def run_lanes(
         if segment.repeats == 1:
             state, _ = once(state, ([t[0] for t in tables[0]], [t[0] for t in tables[1]]))
         else:
-            state, _ = lax.scan(once, state, tables, length=segment.repeats)
+            # Doing a repeat again backwards takes less than storing every step of it.
+            again = jax.checkpoint(once, prevent_cse=False)
+            state, _ = lax.scan(again, state, tables, length=segment.repeats)
     return state
 
 
@@ -102,7 +106,7 @@ def _gate(gate: Gate, turn: Array | None, state: Array) -> Array:
     """A gate on a few bits, whose matrix is A + B cos + C sin."""
     coefficients = three_of(gate.form)[1]
     order = sorted(range(len(gate.bits)), key=lambda k: -gate.bits[k])
-    num_rows, amplitudes, batch = state.shape
+    amplitudes, batch = state.shape[1:]
     parts = [state] if gate.form.real else [state[:1], state[1:]]
     # Axes 1, 3, … are the gate's bits, the highest first.
     lengths, top = [], amplitudes * len(parts[0])
@@ -126,44 +130,29 @@ def _gate(gate: Gate, turn: Array | None, state: Array) -> Array:
 
     def times(three: np.ndarray, row: Array) -> Array | None:
         """(A + B cos + C sin) · row, or None where that is nothing."""
-        found: Any = None
-        for value, function in zip(three, (None, cos, sin), strict=True):
-            if abs(value) > 1e-14:
-                term: Any = float(value)
-                if function is not None:
-                    term = function if value == 1 else term * function
-                found = term if found is None else found + term
-        return (
-            None
-            if found is None
-            else row
-            if isinstance(found, float) and found == 1
-            else found * row
-        )
+        terms = [
+            float(value) if function is None else float(value) * function
+            for value, function in zip(three, (None, cos, sin), strict=True)
+            if abs(value) > 1e-14
+        ]
+        return functools.reduce(operator.add, terms) * row if terms else None
 
-    def sum_of(k: int, real: list[Array], imaginary: list[Array] | None, sign: int) -> Array:
-        found: Any = None
-        for j in range(size):
-            terms = [times(coefficients[:, k, j].real, real[j])]
-            if imaginary is not None:
-                terms.append(times(sign * coefficients[:, k, j].imag, imaginary[j]))
-            for term in terms:
-                if term is not None:
-                    found = term if found is None else found + term
-        return jnp.zeros((rows, batch), state.dtype) if found is None else found
+    def sum_of(k: int, *halves: tuple[np.ndarray, list[Array]]) -> Array:
+        """Row k: products with real coefficients, then those with imaginary ones."""
+        products = [times(c[:, k, j], part[j]) for c, part in halves for j in range(size)]
+        terms = [product for product in products if product is not None]
+        return functools.reduce(operator.add, terms) if terms else jnp.zeros_like(halves[0][1][0])
 
+    real, imaginary = coefficients.real, coefficients.imag
     if len(split) == 1:
-        outs = [[sum_of(k, split[0], None, 1) for k in range(size)]]
+        outs = [[sum_of(k, (real, split[0])) for k in range(size)]]
     else:
         re, im = split
         outs = [
-            [sum_of(k, re, im, -1) for k in range(size)],
-            [sum_of(k, im, re, 1) for k in range(size)],
+            [sum_of(k, (real, re), (-imaginary, im)) for k in range(size)],
+            [sum_of(k, (real, im), (imaginary, re)) for k in range(size)],
         ]
-    lacking = [
-        length for axis, length in enumerate(lengths) if axis % 2 == 0 or axis > 2 * len(order)
-    ]
-
+    lacking = lengths[: 2 * len(order) : 2] + lengths[2 * len(order) :]
     joined = []
     for out in outs:
         pieces = {j: out[j].reshape(lacking) for j in range(size)}

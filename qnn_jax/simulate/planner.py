@@ -17,13 +17,14 @@ import numpy as np
 
 from qnn_jax.circuits.angles import Expression
 from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.simulate.atoms import Atom, Block, Move, Patch, Phase, Segment, Step
+from qnn_jax.simulate.atoms import Atom, Block, Gate, Move, Patch, Phase, Segment, Step
 from qnn_jax.simulate.bits import Affine, bit_permutation, identity, on_bits, spread
 from qnn_jax.simulate.irregular import segments_of
-from qnn_jax.simulate.primitives import Primitive, eigenframe, lower, real_frame
+from qnn_jax.simulate.primitives import Primitive, lower, real_frame
 from qnn_jax.simulate.recipes import Recipe, recipe_of
 
-#: Registers up to this size are one block: all gates between two data-dependent phases fuse.
+#: For a batch that shares its weights registers up to this size may be one block: all gates
+#: between two data-dependent phases fuse.
 SMALL = 4
 #: Blocks of larger registers have this many bits, or more where a gate is wider.
 BLOCK = 5
@@ -31,6 +32,8 @@ _NARROW, _WIDEST = 4, 7
 #: A program of more pieces is done by uniform steps instead (`irregular`): they are fewer where
 #: nothing repeats, and they keep the program short where what repeats is itself long.
 SHORT, LONG = 18, 40
+#: Gate by gate a program may have this many pieces.
+LONGEST_BY_GATES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +77,8 @@ def _describe(atom: Atom, num_qubits: int) -> str:
         )
     if isinstance(atom, Move):
         return "index map: 1 pass"
+    if isinstance(atom, Gate):
+        return f"{atom.form.key[0]} on bits {', '.join(map(str, atom.bits))}: 1 pass"
     if isinstance(atom, Patch):
         width = atom.num_bits + (not atom.real)
         flops = 2 * 2 ** (num_qubits + (not atom.real) + width)
@@ -161,11 +166,17 @@ class _Diagonals:
 
 
 @functools.lru_cache(maxsize=256)
-def plan(circuit: Circuit) -> Plan:
-    """The plan of a circuit; equal circuits have the same plan."""
+def plan(circuit: Circuit, shared: bool = False) -> Plan:
+    """The plan of a circuit; equal circuits have the same plan.
+
+    Args:
+        circuit: the circuit.
+        shared: it is for a batch that shares its weights. Matrices made of weights alone are then
+            few, so those of a small register are multiplied with each other first.
+    """
     primitives = [p for op in circuit.ops for p in lower(op) if p.form.key != ("id",)]
-    by_layers = _plan_small if circuit.num_qubits <= SMALL else _plan_layered
-    found = by_layers(circuit.num_qubits, primitives)
+    fused = shared and circuit.num_qubits <= SMALL and not turned_by_inputs(circuit)
+    found = (_plan_fused if fused else _plan_layered)(circuit.num_qubits, primitives)
     most = LONG if any(segment.repeats > 1 for segment in found.segments) else SHORT
     return found if _length(found) <= most else _plan_irregular(circuit.num_qubits, primitives)
 
@@ -187,17 +198,8 @@ def _plan_irregular(num_qubits: int, primitives: list[Primitive]) -> Plan:
     return Plan(num_qubits, angles.from_weights, angles.from_inputs, start, segments)
 
 
-def _plan_small(num_qubits: int, primitives: list[Primitive]) -> Plan:
-    """The whole register is one block; only what depends on the inputs stays apart, as phases."""
-    gates: list[Primitive] = []
-    for primitive in primitives:
-        if primitive.reads_inputs and primitive.form.phases is None:
-            back, middle, frame = eigenframe(primitive.form)
-            gates.append(Primitive(back, primitive.qubits))
-            gates.append(Primitive(middle, primitive.qubits, primitive.angle))
-            gates.append(Primitive(frame, primitive.qubits))
-        else:
-            gates.append(primitive)
+def _plan_fused(num_qubits: int, gates: list[Primitive]) -> Plan:
+    """The whole register is one block; only phases that depend on the inputs stay apart."""
     angles = _Angles(gates)
 
     # Even slots hold phases of the inputs and constant permutations, odd ones all the rest.
@@ -255,6 +257,47 @@ def _plan_small(num_qubits: int, primitives: list[Primitive]) -> Plan:
         (initial,),
         _segments(steps, len(angles.from_weights)),
     )
+
+
+@functools.lru_cache(maxsize=256)
+def turned_by_inputs(circuit: Circuit) -> bool:
+    """Do inputs turn gates that are no phases?"""
+    return any(p.reads_inputs and p.form.phases is None for op in circuit.ops for p in lower(op))
+
+
+@functools.lru_cache(maxsize=256)
+def plan_by_gates(circuit: Circuit) -> Plan | None:
+    """The plan for a batch whose gates differ; None where it would be a long program."""
+    gates = [p for op in circuit.ops for p in lower(op) if p.form.key != ("id",)]
+    angles = _Angles(gates)
+    slots: dict[int, list[Primitive]] = {}
+    level = [0] * circuit.num_qubits
+    for gate in gates:
+        dense = gate.form.phases is None and gate.form.affine is None
+        slot = max((level[q] for q in gate.qubits), default=0)
+        slot += slot % 2 != dense
+        slots.setdefault(slot, []).append(gate)
+        for q in gate.qubits:
+            level[q] = slot
+    steps: list[Step] = []
+    for slot in sorted(slots):
+        if slot % 2:
+            steps += [
+                Step(Gate(g.form, g.qubits), () if g.angle is None else (angles(g),))
+                for g in slots[slot]
+            ]
+            continue
+        layer = _Diagonals(circuit.num_qubits)
+        for gate in slots[slot]:
+            layer.add(gate, gate.qubits)
+        phase = layer.phase(angles)
+        steps += [] if phase is None else [phase]
+        steps += [] if layer.map.is_identity else [Step(Move(layer.map))]
+    segments = _segments(steps, len(angles.from_weights))
+    if sum(len(segment.atoms) for segment in segments) > LONGEST_BY_GATES:
+        return None
+    start = ((Recipe(circuit.num_qubits, ()), ()),)
+    return Plan(circuit.num_qubits, angles.from_weights, angles.from_inputs, start, segments)
 
 
 def _plan_layered(num_qubits: int, primitives: list[Primitive]) -> Plan:

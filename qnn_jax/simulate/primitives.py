@@ -270,30 +270,3 @@ def real_frame(form: Form) -> tuple[Form, Form, Form] | None:
             after = form_of((*key, "after"), _constant(np.diag(turn.conj() * phase)))
             return before, form_of(key, unphased.real + 0j), after
     return None
-
-
-@functools.cache
-def eigenframe(form: Form) -> tuple[Form, Form, Form]:
-    """A gate exp(iθH) as V†, a diagonal and V, in the order of application; V is constant."""
-    step = 1e-3
-    samples = [form.matrix(k * step) for k in (-2, -1, 1, 2)]
-    derivative = (samples[0] - 8 * samples[1] + 8 * samples[2] - samples[3]) / (12 * step)
-    origin = form.matrix(0.0)
-    generator = -1j * derivative @ origin.conj().T
-    values, vectors = np.linalg.eigh((generator + generator.conj().T) / 2)
-    values = np.round(values * 4) / 4
-    diagonal = np.zeros((NUM_FEATURES, len(values), len(values)), complex)
-    for k, value in enumerate(values):
-        # exp(iθv) for v = 0, ±1/2, ±1.
-        size = abs(value)
-        slot = {0.0: 0, 0.5: 1, 1.0: 3}[size]
-        diagonal[slot, k, k] = 1
-        if slot:
-            diagonal[slot + 1, k, k] = 1j * np.sign(value)
-    frame = form_of((*form.key, "eigenvectors"), _constant(vectors))
-    back = form_of((*form.key, "coordinates"), _constant(vectors.conj().T @ origin))
-    middle = form_of((*form.key, "eigenvalues"), diagonal)
-    for angle in (0.7, -2.3, 5.1):
-        product = frame.matrix() @ middle.matrix(angle) @ back.matrix()
-        assert np.allclose(product, form.matrix(angle), atol=1e-9), form.key
-    return back, middle, frame

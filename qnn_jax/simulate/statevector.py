@@ -18,6 +18,7 @@ from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.angle_table import checked_vectors
+from qnn_jax.simulate.batches import measured
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan
 from qnn_jax.simulate.preflight import check_memory
@@ -114,4 +115,6 @@ def _expectations(
     weights: Array,
     gradient: str,
 ) -> Array:
+    if gradient == "reverse":
+        return measured(circuit, observables, inputs, weights)
     return measure(observables, run(plan(circuit), inputs, weights, gradient))

@@ -7,6 +7,7 @@ part). A real gate acts on all leading axes alike, as one batched matrix product
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -41,15 +42,29 @@ def parameters(
         return jnp.asarray(
             np.stack([columns_of(atom.affine.inverse()), columns_of(atom.affine)]), jnp.int32
         )
+    assert isinstance(atom, Phase)
     offsets = jnp.asarray(np.array(atom.offsets), angles.dtype)
     if not atom.terms:
         return jnp.broadcast_to(offsets, (*angles.shape[:-1], len(offsets)))
-    slopes = np.zeros((atom.num_angles, len(atom.masks)))
-    for mask, angle, slope in atom.terms:
-        slopes[angle, mask] += slope
+    slopes = slopes_of(atom)
     # Slopes are multiples of 1/4, so whole turns of 8π may go before large sums lose them.
-    turned = _reduced(angles, 8 * math.pi)
+    turned = reduced(angles, 8 * math.pi)
     return offsets + product_of(turned[..., None, :], jnp.asarray(slopes, angles.dtype))[..., 0, :]
+
+
+def slopes_of(phase: Phase) -> np.ndarray:
+    """By how much each angle turns each parity, shape (angles, masks)."""
+    slopes = np.zeros((phase.num_angles, len(phase.masks)))
+    for mask, angle, slope in phase.terms:
+        slopes[angle, mask] += slope
+    return slopes
+
+
+def phase_signs(masks: tuple[int, ...], num_bits: int, dtype: Any) -> Array:
+    """(-1)^popcount(i & mask), shape (masks, 2**num_bits)."""
+    if num_bits <= _DIRECT:
+        return jnp.asarray(_signs(masks, num_bits), dtype)
+    return _traced_signs(np.array(masks), num_bits, dtype)
 
 
 def build_patch(
@@ -91,7 +106,7 @@ def _times(left: Array, right: Array) -> Array:
     )
 
 
-def _reduced(values: Array, period: float) -> Array:
+def reduced(values: Array, period: float) -> Array:
     """Values modulo a period, nearest to 0; exact in float32, of derivative 1."""
     turns = jnp.round(values / period)
     coarse = float(np.round(period * 256) / 256)  # few bits: its multiples are exact

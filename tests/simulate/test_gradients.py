@@ -164,6 +164,58 @@ def test_batches_are_loops(name):
             np.testing.assert_allclose(shared[0][0], single[0][0], rtol=1e-4, atol=5e-5)
 
 
+FUSED = zz_feature_map(3, reps=1) + real_amplitudes(3, reps=1) + zz_feature_map(3, reps=1)
+
+
+@pytest.mark.parametrize("circuit", [FUSED, CIRCUITS["random, 3"]], ids=["fused", "random"])
+@pytest.mark.parametrize("batched", ["inputs", "weights", "both", "models of inputs"])
+def test_whatever_is_batched_gives_the_same(batched, circuit):
+    """The plan depends on what differs in the batch; values, slopes and their tangents do not."""
+    rng = np.random.default_rng(0)
+    label = "XYZ"
+    with x64(True):
+        inputs = jnp.asarray(rng.normal(size=(2, circuit.num_inputs)))
+        weights = jnp.asarray(rng.normal(size=(2, circuit.num_weights)))
+
+        def slopes(i, v):
+            return jax.grad(lambda *at: expectations(circuit, label, *at)[0], (0, 1))(i, v)
+
+        def mapped(function):
+            if batched == "models of inputs":
+                return jax.vmap(jax.vmap(function, (0, None)), (None, 0))
+            return jax.vmap(
+                function,
+                (None if batched == "weights" else 0, None if batched == "inputs" else 0),
+            )
+
+        pairs = {
+            "inputs": ([0, 1], [0, 0]),
+            "weights": ([0, 0], [0, 1]),
+            "both": ([0, 1], [0, 1]),
+            "models of inputs": ([0, 1, 0, 1], [0, 0, 1, 1]),
+        }[batched]
+        x_of = inputs if batched != "weights" else inputs[0]
+        w_of = weights if batched != "inputs" else weights[0]
+        # The gradient of a map and the map of a gradient take different ways.
+        many = mapped(lambda i, v: expectations(circuit, label, i, v)[0])
+        summed = jax.jit(jax.grad(lambda *at: many(*at).sum(), (0, 1)))(x_of, w_of)
+        each = jax.jit(mapped(slopes))(x_of, w_of)
+        one = jax.jit(slopes)
+        wanted = [one(inputs[a], weights[b]) for a, b in zip(*pairs, strict=True)]
+        text = str(jax.make_jaxpr(many)(x_of, w_of))
+    by_gates = batched in ("weights", "both") or circuit is not FUSED
+    assert ("take_rows" in text) == by_gates
+    for part in range(2):
+        rows = np.array([pair[part] for pair in wanted])
+        found = np.asarray(each[part])
+        np.testing.assert_allclose(found.reshape(rows.shape), rows, atol=1e-12)
+        np.testing.assert_allclose(
+            np.asarray(summed[part]).sum(0) if summed[part].ndim == 2 else summed[part],
+            rows.sum(0),
+            atol=1e-12,
+        )
+
+
 def test_weights_stay_unbatched_under_vmap_over_inputs():
     circuit = zz_feature_map(2) + real_amplitudes(2, reps=2)
     batch = jax.vmap(lambda i, v: expectations(circuit, "ZZ", i, v), (0, None))

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -6,9 +8,10 @@ from simulator_references import qiskit_state, random_circuit, values, x64
 from qnn_jax import Circuit, Op, expectations, real_amplitudes, statevector, w, x, zz_feature_map
 from qnn_jax.circuits import GATES
 from qnn_jax.circuits.angles import evaluate
-from qnn_jax.simulate import evolve, irregular, planner
+from qnn_jax.simulate import evolve, irregular, lanes, planner
+from qnn_jax.simulate.angle_table import evaluate as evaluate_all
 from qnn_jax.simulate.atoms import Patch
-from qnn_jax.simulate.primitives import eigenframe, lower, real_frame
+from qnn_jax.simulate.primitives import lower, real_frame
 from qnn_jax.simulate.recipes import embed
 from qnn_jax.simulate.run import run
 
@@ -71,6 +74,40 @@ def test_layered_circuits_prepare_qiskits_state(name):
     np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("num_qubits", "fault"),
+    [(1, None), (4, None), (4, "wrong bit"), (4, "forgotten move"), (4, "too long a turn")],
+)
+def test_batches_of_weights_gate_by_gate(num_qubits, fault, monkeypatch):
+    circuit = random_circuit(3, num_qubits, 30)
+    found = planner.plan_by_gates.__wrapped__(circuit)
+    inputs, weights = map(np.array, zip(values(0, circuit), values(1, circuit), strict=True))
+    if fault == "wrong bit":
+        right = lanes._gate
+        monkeypatch.setattr(
+            lanes,
+            "_gate",
+            lambda g, *rest: right(dataclasses.replace(g, bits=g.bits[::-1]), *rest),
+        )
+    elif fault == "forgotten move":
+        monkeypatch.setattr(lanes, "_move", lambda state, affine: state)
+    elif fault:
+        right_sum = lanes._spread
+        monkeypatch.setattr(lanes, "_spread", lambda row, rows: right_sum(row, rows) * 1.01)
+
+    def states(w):
+        expressions = found.from_weights + found.from_inputs
+        rows = jax.vmap(lambda i, v: evaluate_all(expressions, i, v), 0, -1)(inputs, w)
+        return lanes.run_lanes(found, rows)
+
+    with x64(True):
+        state = np.asarray(jax.jit(states)(weights))
+        state = state[0] + 1j * (state[1] if len(state) == 2 else 0)
+    wanted = [qiskit_state(circuit, *one) for one in zip(inputs, weights, strict=True)]
+    error = abs(state.T - wanted).max()
+    assert (error > 1e-3) if fault else (error < 1e-12)
+
+
 def is_uniform(plan):
     return any(isinstance(atom, Patch) for segment in plan.segments for atom in segment.atoms)
 
@@ -114,8 +151,8 @@ def test_the_comparison_rejects_a_broken_plan(fault, gates, monkeypatch):
     elif fault == "wrong phase":
         right = planner.spread
         monkeypatch.setattr(planner, "spread", lambda v, p: right(v, p) ^ (v == 1 and 1))
-        three = irregular._three
-        monkeypatch.setattr(irregular, "_three", lambda form: (1.0, three(form)[1]))
+        three = irregular.three_of
+        monkeypatch.setattr(irregular, "three_of", lambda form: (1.0, three(form)[1]))
     elif fault == "dropped gate":
         right = evolve.apply
         monkeypatch.setattr(
@@ -152,11 +189,10 @@ def test_primitives_multiply_to_the_gate(name):
                     for mask, slope, offset in form.phases
                 ) + np.zeros(len(matrix))
                 np.testing.assert_allclose(np.diag(np.exp(1j * total)), matrix, atol=1e-12)
-            frames = [real_frame(form)] + ([] if form.constant else [eigenframe(form)])
-            for frame in frames:
-                if frame is not None:
-                    before, middle, after = (f.matrix(theta) for f in frame)
-                    np.testing.assert_allclose(after @ middle @ before, matrix, atol=1e-12)
+            frame = real_frame(form)
+            if frame is not None:
+                before, middle, after = (f.matrix(theta) for f in frame)
+                np.testing.assert_allclose(after @ middle @ before, matrix, atol=1e-12)
             product = embed(matrix, primitive.qubits, row.num_qubits) @ product
         expected = np.array([[complex(e) for e in r] for r in row.matrix(np, *angles)])
         np.testing.assert_allclose(product, expected, atol=1e-12)
@@ -187,7 +223,7 @@ def test_primitives_of_one_angle_use_it_or_its_half(name):
     op = Op(name, tuple(range(row.num_qubits)), [w[k] for k in range(row.num_angles)])
     for primitive in lower(op):
         if primitive.angle is not None:
-            scale, (one, cos, sin) = irregular._three(primitive.form)
+            scale, (one, cos, sin) = irregular.three_of(primitive.form)
             matrix = one + np.cos(0.7 * scale) * cos + np.sin(0.7 * scale) * sin
             np.testing.assert_allclose(matrix, primitive.form.matrix(0.7), atol=1e-12)
 

@@ -1,0 +1,86 @@
+"""The plan depends on what differs within a batch, and that only `vmap` knows.
+
+So taking expectation values is a primitive of JAX, whose batching rule chooses the plan. All else
+is that of the functions it stands for: it is differentiated and compiled as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array, Float
+
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.observables import PauliSum
+from qnn_jax.simulate.angle_table import evaluate
+from qnn_jax.simulate.lanes import run_lanes
+from qnn_jax.simulate.observables import measure
+from qnn_jax.simulate.planner import plan, plan_by_gates, turned_by_inputs
+from qnn_jax.simulate.run import run
+
+
+def measured(
+    circuit: Circuit,
+    observables: tuple[PauliSum, ...],
+    inputs: Float[Array, " inputs"],
+    weights: Float[Array, " weights"],
+) -> Float[Array, " observables"]:
+    """Expectation values; JAX differentiates them in any mode."""
+    found: Array = _measured_p.bind(inputs, weights, circuit=circuit, observables=observables)
+    return found
+
+
+def _one(
+    inputs: Array,
+    weights: Array,
+    circuit: Circuit,
+    observables: tuple[PauliSum, ...],
+    shared: bool = False,
+) -> Array:
+    return measure(observables, run(plan(circuit, shared), inputs, weights))
+
+
+_measured_p: Any = Primitive("measured_circuit")
+
+
+def _abstract(inputs: Any, weights: Any, circuit: Any, observables: Any) -> Any:
+    del weights, circuit
+    return ShapedArray((len(observables),), inputs.dtype)
+
+
+def _jvp(primals: Any, tangents: Any, **parameters: Any) -> Any:
+    moving = [k for k, tangent in enumerate(tangents) if not isinstance(tangent, ad.Zero)]
+
+    def of_moving(*values: Array) -> Array:
+        both = list(primals)
+        for k, value in zip(moving, values, strict=True):
+            both[k] = value
+        return _one(*both, **parameters)
+
+    return jax.jvp(of_moving, [primals[k] for k in moving], [tangents[k] for k in moving])
+
+
+def _batch(arguments: Any, axes: Any, **parameters: Any) -> Any:
+    circuit, observables = parameters["circuit"], parameters["observables"]
+    shared = axes[1] is None
+    by_gates = None if shared and not turned_by_inputs(circuit) else plan_by_gates(circuit)
+    if by_gates is None:
+        return jax.vmap(lambda i, v: _one(i, v, shared=shared, **parameters), axes)(*arguments), 0
+
+    def angles(inputs: Array, weights: Array) -> Array:
+        expressions = by_gates.from_weights + by_gates.from_inputs
+        return evaluate(expressions, inputs, weights)
+
+    states = run_lanes(by_gates, jax.vmap(angles, axes, -1)(*arguments))
+    return jax.vmap(lambda state: measure(observables, state), -1)(states), 0
+
+
+_measured_p.def_impl(_one)
+_measured_p.def_abstract_eval(_abstract)
+mlir.register_lowering(_measured_p, mlir.lower_fun(_one, multiple_results=False))
+ad.primitive_jvps[_measured_p] = _jvp
+batching.primitive_batchers[_measured_p] = _batch
