@@ -58,7 +58,7 @@ class Cluster:
 
         return jax.tree.map(put, tree)
 
-    def keys(self, seeds: np.ndarray) -> jax.Array:
+    def keys(self, seeds: np.ndarray | jax.Array) -> jax.Array:
         """A random key for each seed, spread; one for all where there is no axis."""
         if not seeds.ndim:
             return jax.random.key(jnp.asarray(seeds)) if self.processes == 1 else self._key(seeds)
@@ -68,7 +68,7 @@ class Cluster:
         )
         return make(self.spread(seeds))
 
-    def _key(self, seed: np.ndarray) -> jax.Array:
+    def _key(self, seed: np.ndarray | jax.Array) -> jax.Array:
         same = NamedSharding(self.mesh, PartitionSpec())
         return jax.jit(jax.random.key, out_shardings=same)(self.repeat(seed))
 

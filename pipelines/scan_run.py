@@ -123,6 +123,7 @@ class Scan:
             self.dataset, base.seeds()[2], config.validation_images, config.train_images
         )
         self.train, self.validation = cluster.repeat((self.splits.train, self.splits.validation))
+        self.image = cluster.repeat(self.splits.train.images[:1])
         self.numbers = [axis.name for axis in axes if axis.name in NUMBERS]
         self.programs: dict[Any, Program] = {}
         self.groups: list[Group] = []
@@ -232,8 +233,7 @@ class Scan:
         )
 
     def _fresh(self, group: Group) -> State:
-        images = self.cluster.repeat(np.asarray(self.splits.train.images[:1]))
-        return init_population(group.task, group.keys, group.knobs, images, self.cluster.mesh)
+        return init_population(group.task, group.keys, group.knobs, self.image, self.cluster.mesh)
 
     def _program(self, group: Group, state: State) -> Any:
         """The group's epoch, compiled once for each shape."""
@@ -347,7 +347,6 @@ class Scan:
 
     def _restore(self, run: RunDirectory | None, steps: int) -> None:
         """The states after so many recorded epochs."""
-        image = self.splits.train.images[:1]
         training: list[Any] = []
         for group in self.groups if self.course.epoch else []:
             shapes = jax.eval_shape(partial(self._fresh, group))
@@ -357,7 +356,7 @@ class Scan:
             structure = self._structure(self.course.members[self.course.champion].config)
             task = self._group(structure, [self.course.champion]).task
             key = jax.random.key(0)
-            champion = _zeros(jax.eval_shape(lambda: init_state(task, key, image)).params)
+            champion = _zeros(jax.eval_shape(lambda: init_state(task, key, self.image)).params)
         tree = _tree(training, champion)
 
         def load() -> None:
