@@ -464,7 +464,9 @@ def _explain(error: BaseException) -> Exception | None:
     """What the server meant; None if it was not the server."""
     for cause in _chain(error):
         if isinstance(cause, ApiException):
-            return _meaning(cause.status_code, str(cause.message), cause.http_response, True)
+            response = cause.http_response
+            at_login = response is not None and "/identity/token" in response.request.url
+            return _meaning(cause.status_code, str(cause.message), response, at_login)
         if isinstance(cause, requests.RequestException):
             if cause.response is not None:
                 response = cause.response

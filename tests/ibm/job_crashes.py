@@ -1,8 +1,9 @@
-"""Evaluations that die, run as `python job_crashes.py FOLDER steps|lines|wait` in a process apart.
+"""Evaluations that die: `python job_crashes.py FOLDER steps|lines|wait|careless`, a process apart.
 
 A child is forked and dies by SIGKILL at every step (or third line) of ledger and submission in
 turn; then another one goes on. Prints JSON: the tags that must each have been paid for once, or a
 traceback. `wait` submits one chunk and waits for it until a signal comes.
+`careless` is `steps` for a submission that looks for no jobs, which must be caught.
 """
 
 import functools
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from circuits_on_fez import make_chunk
 
-from qnn_jax.bridge import ibm
+from qnn_jax.bridge import ibm, submission
 from qnn_jax.bridge.submission import Clock, run_chunks, tag
 from qnn_jax.runs.ledger import Ledger
 
@@ -104,6 +105,9 @@ if __name__ == "__main__":
     folder, by = Path(sys.argv[1]), sys.argv[2]
     if by == "wait":
         run_chunks(ibm.connect("ibm_fez"), [chunk_number(0)], Ledger(folder, "a" * 64), tell=print)
+    if by == "careless":
+        submission._Work.jobs = lambda *_: []
+        by = "steps"
     try:
         outcome = die_everywhere(folder, by)
     except Exception:

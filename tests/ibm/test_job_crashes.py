@@ -15,24 +15,36 @@ from ibm_server import TOKEN
 PROGRAM = Path(__file__).with_name("job_crashes.py")
 
 
-@pytest.mark.parametrize("by", ["steps", pytest.param("lines", marks=pytest.mark.slow)])
-def test_killed_anywhere_each_job_is_paid_for_once(by, server, tmp_path):
+def die_everywhere(by, server, folder):
+    """What `job_crashes.py` says, and how often each job was paid for."""
     server.clock = time.time
     run = subprocess.run(
-        [sys.executable, PROGRAM, tmp_path, by],
-        capture_output=True, text=True, env={**os.environ, **server.environment(tmp_path)},
+        [sys.executable, PROGRAM, folder, by],
+        capture_output=True, text=True, env={**os.environ, **server.environment(folder)},
         timeout=3000,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
+    assert TOKEN not in run.stdout + run.stderr
     outcome = json.loads(run.stdout)
     assert isinstance(outcome, dict), outcome
     # model, intent, submitted, done, usage: after each, and before the first, some child has died.
     assert outcome["lines left"] == [0, 1, 2, 3, 4, 5]
     assert len(outcome["tags"]) > 15
-    paid = collections.Counter(job.body["tags"][0] for job in server.completed())
-    assert paid == collections.Counter(outcome["tags"])
     assert not server.live()
-    assert TOKEN not in run.stdout + run.stderr
+    return outcome["tags"], collections.Counter(j.body["tags"][0] for j in server.completed())
+
+
+@pytest.mark.parametrize("by", ["steps", pytest.param("lines", marks=pytest.mark.slow)])
+def test_killed_anywhere_each_job_is_paid_for_once(by, server, tmp_path):
+    tags, paid = die_everywhere(by, server, tmp_path)
+    assert paid == collections.Counter(tags)
+
+
+@pytest.mark.slow
+def test_who_does_not_look_for_jobs_pays_twice(server, tmp_path):
+    tags, paid = die_everywhere("careless", server, tmp_path)
+    assert set(paid) == set(tags)
+    assert max(paid.values()) == 2
 
 
 def test_the_token_is_seen_nowhere(server, tmp_path):

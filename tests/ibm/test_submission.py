@@ -294,6 +294,19 @@ def test_interrupted_while_queueing_goes_on_by_collect(run, chunks, expected):
     assert run.server.count(POST) == 2
 
 
+def test_what_is_sent_is_collected_though_nothing_more_can_be_sent(run, chunks, expected):
+    run.server.seconds = math.inf
+    with pytest.raises(DeviceStoppedError):
+        run(chunks[:1], patience=Patience(queue=60.0))
+    for job in run.server.jobs.values():
+        job.seconds = 100.0
+    run.server.used, run.server.backends["ibm_fez"] = 600.0, "maintenance"
+    counts = run(chunks[:1])
+    np.testing.assert_array_equal(counts[0][0]["c"], expected[0][0])
+    with pytest.raises(InputError, match="is not in operation"):
+        run(chunks)
+
+
 def test_collect_asks_again_what_was_charged(run, chunks):
     run.server.spoil(r"GET /jobs/\w+/metrics", 500)
     run(chunks[:1])
