@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipelines.figures import Picture
@@ -83,42 +84,57 @@ def representation(subject: Subject, found: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def fourier(spectrum: Spectrum) -> Figure:
-    """Coefficients by frequency: stems for one input, places in the plane for the first two."""
-    size = np.abs(spectrum.coefficients)
-    used = spectrum.used
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
-    if spectrum.frequencies.shape[1] == 1:
-        axes.vlines(spectrum.frequencies[used, 0], 0, size[used], color=_PURPLE, linewidth=1.2)
-        axes.scatter(spectrum.frequencies[used, 0], size[used], s=16, color=_PURPLE)
-        axes.scatter(spectrum.frequencies[~used, 0], size[~used], s=12, color="0.75")
-        axes.set(
-            xlabel="frequency in x[0] (radians per unit)", ylabel="|coefficient|", ylim=(0, None)
+def fourier(found: Mapping[str, Spectrum]) -> Figure:
+    """Coefficients by frequency: stems for one input or a cut, places in the plane for two."""
+    figure = Figure(figsize=(max(6.4, 5 * len(found)), 4), layout="constrained")
+    panels = figure.subplots(1, len(found), squeeze=False)[0]
+    for axes, (cut, spectrum) in zip(panels, found.items(), strict=True):
+        inputs = spectrum.frequencies.shape[1]
+        if cut == "all" and inputs > 1:
+            _plane(figure, axes, spectrum)
+        elif inputs:
+            _stems(axes, spectrum, 0 if cut == "all" else int(cut[2:-1]))
+        axes.set_title(
+            f"{spectrum.used.sum():,} of {len(spectrum.used):,} frequencies in reach are used",
+            fontsize=9,
         )
-    elif spectrum.frequencies.shape[1] > 1:
-        places = spectrum.frequencies[:, :2]
-        axes.scatter(places[~used, 0], places[~used, 1], s=4, color="0.85", linewidths=0)
-        rows = np.flatnonzero(used)
-        rows = rows[np.argsort(size[rows])]  # the largest on top
-        shown = axes.scatter(
-            places[rows, 0],
-            places[rows, 1],
-            s=6 + 220 * size[rows],
-            c=np.log10(size[rows]),
-            cmap="viridis_r",
-            vmin=-4,
-            vmax=0,
-            linewidths=0,
-        )
-        figure.colorbar(shown, label="log10 |coefficient|")
-        axes.set(
-            xlabel="frequency in x[0] (radians per unit)",
-            ylabel="frequency in x[1] (radians per unit)",
-        )
-    axes.set_title(f"{used.sum():,} of {len(used):,} frequencies in reach are used", fontsize=9)
-    axes.grid(alpha=0.25)
+        axes.grid(alpha=0.25)
     return figure
+
+
+def _stems(axes: Axes, spectrum: Spectrum, index: int) -> None:
+    size, used = np.abs(spectrum.coefficients), spectrum.used
+    places = spectrum.frequencies[:, index]
+    axes.scatter(places[~used], size[~used], s=6, color="0.8", linewidths=0)
+    axes.vlines(places[used], 0, size[used], color=_PURPLE, linewidth=1)
+    axes.scatter(places[used], size[used], s=8, color=_PURPLE, linewidths=0)
+    axes.set(
+        xlabel=f"frequency in x[{index}] (radians per unit)",
+        ylabel="|coefficient|",
+        ylim=(0, None),
+    )
+
+
+def _plane(figure: Figure, axes: Axes, spectrum: Spectrum) -> None:
+    size, used, places = np.abs(spectrum.coefficients), spectrum.used, spectrum.frequencies
+    axes.scatter(places[~used, 0], places[~used, 1], s=4, color="0.85", linewidths=0)
+    rows = np.flatnonzero(used)
+    rows = rows[np.argsort(size[rows])]  # the largest on top
+    shown = axes.scatter(
+        places[rows, 0],
+        places[rows, 1],
+        s=6 + 220 * size[rows],
+        c=np.log10(size[rows]),
+        cmap="viridis_r",
+        vmin=-4,
+        vmax=0,
+        linewidths=0,
+    )
+    figure.colorbar(shown, label="log10 |coefficient|")
+    axes.set(
+        xlabel="frequency in x[0] (radians per unit)",
+        ylabel="frequency in x[1] (radians per unit)",
+    )
 
 
 def expressibility(found: Any) -> Figure:

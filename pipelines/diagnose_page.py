@@ -12,6 +12,8 @@ import numpy as np
 
 from pipelines.diagnose_run import PAPERS, in_a_line
 from pipelines.report import HEAD
+from qnn_jax.circuits import Circuit
+from qnn_jax.circuits.angles import symbols
 from qnn_jax.errors import InputError
 from qnn_jax.runs import write_bytes_atomic
 
@@ -80,32 +82,52 @@ def _representation(subject: Subject, found: Mapping[str, Any]) -> str:
 
     def told(name: str) -> str:
         low, high = found["interval"][name]
-        return f"{reached[name]:.4f} ({low:.4f} to {high:.4f})"
+        return f"{reached[name]:.3g} ({low:.3g} to {high:.3g})"
 
-    limit = (
-        "The feature map itself is the limit: no training, and no further gate that reads no "
-        "input, gets below the first number."
-        if reached["any_observable"] > 0.5 * reached["run"]
-        else "The feature map holds the target better than the gates after it bring it out."
-        if reached["ansatz"] > 0.5 * reached["run"]
-        else "These gates could do better than they were trained to."
-    )
+    if reached["run"] < reached["ansatz"]:
+        limit = "This run was trained better than all of those, so that they are no limit."
+    elif reached["any_observable"] > 0.5 * reached["run"]:
+        limit = (
+            "The feature map itself is the limit: no training, and no further gate that reads no "
+            "input, gets below the first number."
+            if _encodes_without_weights(subject.circuit)
+            else "No further gate that reads no input gets below the first number, unless the "
+            "weights that scale the inputs change."
+        )
+    elif reached["ansatz"] > 0.5 * reached["run"]:
+        limit = "The feature map holds the target better than the gates after it bring it out."
+    else:
+        limit = "These gates could do better than they were trained to."
     return (
         f"On {len(subject.targets):,} points, the best that any observable after this circuit "
         f"could do is a mean L1 of {told('any_observable')}, using {best.rank} independent "
-        f"features; on these points none gets below {best.at_least:.4f}, by duality. The best that "
+        f"features; on these points none gets below {best.at_least:.3g}, by duality. The best that "
         f"{len(ansatz.starts)} fresh trainings of these very gates found is {told('ansatz')}; "
         f"{ansatz.agreeing} of them agree. This run has {told('run')}. {limit}"
     )
 
 
-def _fourier(subject: Subject, found: Any) -> str:
+def _encodes_without_weights(circuit: Circuit) -> bool:
+    """Are the states that observables are taken of the same whatever is trained, up to a turn?"""
+    reads = [{s.vector for angle in op.angles for s in symbols(angle)} for op in circuit.ops]
+    last = max((k for k, vectors in enumerate(reads) if "x" in vectors), default=-1)
+    return not any("w" in vectors for vectors in reads[: last + 1])
+
+
+def _fourier(subject: Subject, found: Mapping[str, Any]) -> str:
+    variables = dict.fromkeys(name for one in found.values() for name in one.variables)
+    shown = (
+        "and this is all of it"
+        if "all" in found
+        else "of too many terms to list: here are cuts along each input, the others at their "
+        "medians"
+    )
     return (
-        "The circuit's function is a finite Fourier series, and this is all of it: "
-        f"{len(found.used):,} frequencies are in reach of the gates that read the inputs, of which "
-        f"{int(found.used.sum()):,} have a coefficient at these weights. The inputs enter as "
-        f"{', '.join(found.variables) or 'nothing at all'}; no other frequency can appear, however "
-        "long one trains. Of several observables, this is the first."
+        f"The circuit's function is a finite Fourier series, {shown}. "
+        f"{in_a_line('fourier', found).capitalize()}. The inputs enter as "
+        f"{', '.join(variables) or 'nothing at all'}; a trained scale moves the frequencies, and "
+        "no further one can appear, however long one trains. Of several observables, this is the "
+        "first."
     )
 
 

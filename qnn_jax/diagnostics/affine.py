@@ -6,10 +6,21 @@ An input may be scaled by weights: in w[0]*x[0] + w[1] the rescaled variable is 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qnn_jax.circuits.angles import Call, Expression, Number, call, evaluate, substitute, symbols
+from qnn_jax.circuits.angles import (
+    AngleLike,
+    Call,
+    Expression,
+    Number,
+    Symbol,
+    call,
+    evaluate,
+    substitute,
+    symbols,
+)
 from qnn_jax.circuits.angles import x as _x
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.errors import InputError
@@ -66,6 +77,25 @@ def slopes_of(circuit: Circuit) -> list[tuple[Slopes, ...]]:
             slopes.append(found)
         every.append(tuple(slopes))
     return every
+
+
+def hold(circuit: Circuit, fixed: Mapping[int, float]) -> Circuit:
+    """The same circuit with some inputs, by index, at a value; as many inputs as before."""
+    for index, value in fixed.items():
+        if not 0 <= index < circuit.num_inputs or not math.isfinite(value):
+            raise InputError(
+                f"Argument `fixed` must map numbers of inputs below {circuit.num_inputs} to finite "
+                f"values, but maps {index!r} to {value!r}."
+            )
+
+    def held(s: Symbol) -> AngleLike:
+        return float(fixed[s.index]) if s.vector == "x" and s.index in fixed else s
+
+    ops = (
+        Op(op.gate, op.qubits, [substitute(angle, held) for angle in op.angles], op.matrix)
+        for op in circuit.ops
+    )
+    return Circuit(circuit.num_qubits, tuple(ops), circuit.num_inputs, circuit.num_weights)
 
 
 def in_variables(circuit: Circuit, variables: tuple[Variable, ...]) -> Circuit:

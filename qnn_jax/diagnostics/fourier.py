@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
-from qnn_jax.diagnostics.affine import Slopes, Variable, in_variables, slopes_of
+from qnn_jax.diagnostics.affine import Slopes, Variable, hold, in_variables, slopes_of
 from qnn_jax.diagnostics.checks import AnyArray, checked_weights
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import expectations
@@ -61,6 +61,7 @@ def fourier_spectrum(
     circuit: Circuit,
     observable: ObservableLike,
     weights: Float[AnyArray, " weights"] = (),  # type: ignore[assignment]
+    fixed: Mapping[int, float] | None = None,
 ) -> Spectrum:
     """The spectrum of x ↦ <observable>, by one FFT over a period of every rescaled input.
 
@@ -72,6 +73,9 @@ def fourier_spectrum(
         circuit: the circuit.
         observable: one observable, as in `qnn_jax.expectations`.
         weights: shape (circuit.num_weights,).
+        fixed: inputs by index that are held at a value, for the spectrum in the others: a cut
+            through a function whose every scale is a variable of its own, which would need too
+            many points.
 
     Returns:
         A `Spectrum`, computed in double precision.
@@ -91,6 +95,7 @@ def fourier_spectrum(
     """
     (measured,) = observables_on(circuit.num_qubits, [observable])
     values = checked_weights(circuit, weights)
+    circuit = hold(circuit, fixed or {})
     slopes = slopes_of(circuit)
     variables = tuple(dict.fromkeys(v for gate in slopes for angle in gate for v in angle))
     steps = [
@@ -113,7 +118,7 @@ def fourier_spectrum(
         raise InputError(
             f"Argument `circuit` must need at most {MAX_POINTS:,} points for an exact Fourier "
             f"spectrum, but needs {math.prod(sizes):,}, {' × '.join(map(str, sizes))} for "
-            f"{', '.join(map(str, variables))}; take fewer layers, or let them share a scale."
+            f"{', '.join(map(str, variables))}; cut it with `fixed`, or let layers share a scale."
         )
     with jax.enable_x64(True):
         table = np.asarray(

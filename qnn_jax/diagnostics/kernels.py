@@ -72,9 +72,9 @@ def kernel_alignment(
     (plain, centred), (plain_off, centred_off) = every.tolist(), (1.959964 * spread).tolist()
     return Alignment(
         plain,
-        (plain - plain_off, plain + plain_off),
+        (max(-1.0, plain - plain_off), min(1.0, plain + plain_off)),
         centred,
-        (centred - centred_off, centred + centred_off),
+        (max(-1.0, centred - centred_off), min(1.0, centred + centred_off)),
     )
 
 

@@ -116,6 +116,22 @@ def test_scaled_inputs_are_variables(circuit: Circuit) -> None:
         assert np.abs(series(moved, samples) - wanted).max() > 1e-3
 
 
+def test_a_cut_through_a_function_of_many_variables() -> None:
+    circuit = data_reuploading(2, 2, reps=3, rotations=["ry", "ry"])  # 3^12 points in all
+    weights = weights_of(circuit, seed=5)
+    cut = fourier_spectrum(circuit, "ZZ", weights, fixed={1: 0.4})
+    assert len(cut.variables) == 6
+    assert np.all(cut.frequencies[:, 1] == 0)
+    along = np.column_stack([np.linspace(-3, 3, 5), np.full(5, 0.4)])
+    np.testing.assert_allclose(
+        series(cut, along), by_qiskit(circuit, "ZZ", along, weights), atol=1e-11
+    )
+    beside = along + np.array([0, 0.5])
+    assert np.abs(series(cut, beside) - by_qiskit(circuit, "ZZ", beside, weights)).max() > 1e-2
+    with pytest.raises(InputError, match=r"`fixed` must map numbers of inputs below 2 .* maps 2"):
+        fourier_spectrum(circuit, "ZZ", weights, fixed={2: 0.4})
+
+
 def test_the_same_scale_is_one_variable() -> None:
     circuit = Circuit(
         1, (Op("rx", 0, 2 * w[0] * x[0]), Op("rx", 0, x[0] * (w[0] * 3) - w[0] * x[0]))

@@ -62,10 +62,10 @@ def test_the_numbers_are_those_of_the_known_function(diagnosed: Path) -> None:
     assert least["run"] < 1e-5
     assert least["ansatz"] < 0.02
     # cos a cos b has the four frequencies (±1, ±1), each with 1/4.
-    largest = found["fourier"]["largest"]
+    largest = found["fourier"]["all"]["largest"]
     assert {tuple(map(abs, row["frequency"])) for row in largest} == {(1.0, 1.0)}
     assert [np.hypot(*row["coefficient"]) for row in largest] == pytest.approx([0.25] * 4)
-    assert found["fourier"]["reachable"] == 9
+    assert found["fourier"]["all"]["reachable"] == 9
     # w[1] turns about the axis that is measured; the states it moves all the same.
     assert found["fisher"]["rank"] == 2
     assert found["effective_dimension"]["values"][-1] < 1.2
