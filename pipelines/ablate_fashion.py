@@ -194,8 +194,8 @@ def notes(config: FashionConfig, available: int) -> tuple[str, ...]:
         f"{training.learning_rate:g} ({training.schedule}), weight decay "
         f"{training.weight_decay:g}, batches of {training.batch_size} or, of fewer images, as "
         f"many as there are. An epoch of few images goes through them several times, so that all "
-        f"epochs together have {config.least_steps} steps at least. The numbers were chosen for "
-        "the hybrid model, on validation images.",
+        f"epochs together have {config.least_steps} steps at least. The numbers are those that "
+        "suited the hybrid model: no twin was tuned.",
         "At a reduced size each seed draws its own training images, as many of each class, and "
         "the intervals over seeds hold that chance too. All images are the same for all seeds: "
         "there, only initial values and the order differ.",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # The hybrid and what is closest to it in strong colours, what is far from it in quiet ones.
 _COLORS = ("#5b3fd6", "#c2388f", "#8f7fe0", "#e08a1e", "#3a9e6e", "#2b6cb0", "#8a8a8a")
+_TICKS = (0.2, 0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.993, 0.995,
+          0.996, 0.997, 0.998, 0.999)  # fmt: skip
 _SPREAD = 0.022  # of a decade between two twins' marks at one size
 
 
@@ -72,6 +74,7 @@ def against_size(study: Study, rows: Sequence[Row]) -> Figure:
             label=twin.name,
             zorder=3 if twin.name == HYBRID else 2,
         )
+    _stretch(axes, study, rows)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(list(study.sizes)))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -80,6 +83,22 @@ def against_size(study: Study, rows: Sequence[Row]) -> Figure:
     axes.grid(alpha=0.25)
     figure.legend(loc="outside right upper", frameon=False)
     return figure
+
+
+def _stretch(axes: Axes, study: Study, rows: Sequence[Row]) -> None:
+    """Accuracies near 1, and errors near 0, apart; intervals may leave the picture, means not."""
+    means = np.array([row.mean for row in rows])
+    if study.metric.sign < 0:
+        axes.set_yscale("log", nonpositive="clip")
+        axes.set_ylim(max(means.min(), 1e-9) / 2, means.max() * 2)
+        return
+    axes.set_yscale("logit", nonpositive="clip")
+    wrong = 1 - np.clip(means, 0.05, 0.9995)
+    low, high = 1 - min(1.6 * wrong.max(), 0.99), 1 - 0.6 * wrong.min()
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(FixedLocator([tick for tick in _TICKS if low <= tick <= high]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def differences(study: Study, scores: Scores, rows: Sequence[Row]) -> Figure:
@@ -93,11 +112,35 @@ def differences(study: Study, scores: Scores, rows: Sequence[Row]) -> Figure:
         for number, twin in enumerate(twins):
             row = next(row for row in rows if (row.size, row.twin) == (size, twin.name))
             _lead(axes, study, scores, row, len(twins) - 1 - number, _COLORS[number + 1])
+        _spare_outliers(axes, study, scores, size)
         axes.set_title(f"{size:,} {study.examples}", fontsize=10)
         axes.grid(axis="x", alpha=0.25)
+    panels[0].set_ylim(-0.5, len(twins) - 0.4)
     panels[0].set_yticks(range(len(twins)), [twin.name for twin in reversed(twins)])
     figure.supxlabel(f"the hybrid's lead, in {study.metric.unit}", fontsize=10)
     return figure
+
+
+def _spare_outliers(axes: Axes, study: Study, scores: Scores, size: int) -> None:
+    """Nine tenths of every twin's seeds fill a panel; those beyond are counted at its edge."""
+    twins = study.twins[1:]
+    leads = [gains(scores[size], twin.name, study.metric) for twin in twins]
+    reach = 1.15 * max(float(np.quantile(np.abs(lead), 0.9, method="lower")) for lead in leads)
+    if not reach:
+        return
+    axes.set_xlim(-reach, reach)
+    for number, lead in enumerate(leads):
+        for beyond, place, side in ((lead < -reach, 0.02, "left"), (lead > reach, 0.98, "right")):
+            if count := int(beyond.sum()):
+                axes.text(
+                    place,
+                    len(twins) - 1 - number + 0.3,
+                    f"◂ {count} beyond" if side == "left" else f"{count} beyond ▸",
+                    transform=axes.get_yaxis_transform(),
+                    ha=side,
+                    fontsize=7,
+                    color=_COLORS[number + 1],
+                )
 
 
 def _lead(axes: Axes, study: Study, scores: Scores, row: Row, height: int, color: str) -> None:

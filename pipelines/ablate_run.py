@@ -233,7 +233,7 @@ def _report(study: Study, config: AblateConfig, run: RunDirectory, cells: list[C
         "of": study.task,
         "about": study.about,
         "quick": config.quick,
-        "headline": headline(rows, study.twins, study.metric, study.seeds),
+        "headline": headline(rows, study.twins, study.metric, study.seeds, study.examples),
         "verdicts": [*said, *([warning] if warning else [])],
         "metric": study.metric.name,
         "difference_in": study.metric.unit,
@@ -305,10 +305,11 @@ def _conclude(path: Path, study: Study, summary: Mapping[str, Any]) -> None:
         print(sentence)
     seconds = sum(summary["seconds"].values())
     print(f"{seconds:.1f} s in all; open {path / 'report.html'}")
+    flags = f' ARGS="--task {summary["of"]}"' if summary["of"] != "fashion" else ""
     print(
-        "Next: make ablate, for the whole answer"
+        f"Next: make ablate{flags}, for the whole answer"
         if summary["quick"]
-        else 'Next: make train-fashion, or make ablate ARGS="--help" for all flags'
+        else f'Next: make train-{summary["of"]}, or make ablate ARGS="--help" for all flags'
     )
 
 

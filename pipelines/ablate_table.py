@@ -53,7 +53,7 @@ class Metric(NamedTuple):
 
 
 ACCURACY = Metric("accuracy", "test accuracy", 1, (0.0, 1.0), 100.0, "points", ".4f", ".2f")
-MEAN_L1 = Metric("mean_l1", "test mean L1", -1, (0.0, math.inf), 1.0, "of mean L1", ".2e", ".2g")
+MEAN_L1 = Metric("mean_l1", "test mean L1", -1, (0.0, math.inf), 1.0, "mean L1", ".2e", ".2g")
 
 
 class Twin(NamedTuple):
@@ -145,12 +145,15 @@ def amount(row: Row, metric: Metric) -> str:
     return f"{row.gain + 0.0:+{metric.lead_form}} ± {half:{metric.lead_form}} {metric.unit}"
 
 
-def headline(rows: Sequence[Row], twins: Sequence[Twin], metric: Metric, seeds: int) -> str:
+def headline(
+    rows: Sequence[Row], twins: Sequence[Twin], metric: Metric, seeds: int, what: str
+) -> str:
     """The answer: what the gates that entangle were worth, trained on the most examples."""
     most = max(row.size for row in rows)
     row = next(row for row in rows if (row.size, row.twin) == (most, "separable"))
     return (
-        f"On this task {_found(row, _named(twins, row))}: {amount(row, metric)} over {seeds} seeds."
+        f"On this task {_named(twins, row).worth_of} {_found(row)}: {amount(row, metric)} over "
+        f"{seeds} seeds, trained on {most:,} {what}."
     )
 
 
@@ -158,12 +161,20 @@ def verdicts(rows: Sequence[Row], twins: Sequence[Twin], metric: Metric, what: s
     """A sentence on all twins for every training size, the largest first."""
     sentences = []
     for size in sorted({row.size for row in rows}, reverse=True):
-        said = "; ".join(
-            f"{_found(row, _named(twins, row))} ({amount(row, metric)}, p = {row.p_corrected:.2g})"
-            for row in rows
-            if row.size == size and row.twin != HYBRID
+        of_size = [row for row in rows if row.size == size and row.twin != HYBRID]
+        said = [
+            f"{_named(twins, row).worth_of} {_found(row)} ({amount(row, metric)}, corrected "
+            f"p = {row.p_corrected:.2g})"
+            for row in of_size
+            if row.differs
+        ]
+        alike = ", ".join(
+            f"{_named(twins, row).worth_of} ({amount(row, metric)})"
+            for row in of_size
+            if not row.differs
         )
-        sentences.append(f"Trained on {size:,} {what}: {said}.")
+        said += [f"no measurable difference: {alike}"] if alike else []
+        sentences.append(f"Trained on {size:,} {what}: {'; '.join(said)}.")
     return sentences
 
 
@@ -171,10 +182,10 @@ def _named(twins: Sequence[Twin], row: Row) -> Twin:
     return next(twin for twin in twins if twin.name == row.twin)
 
 
-def _found(row: Row, twin: Twin) -> str:
+def _found(row: Row) -> str:
     if not row.differs:
-        return f"{twin.worth_of} made no measurable difference"
-    return f"{twin.worth_of} {'helped' if row.gain > 0 else 'did harm'}"
+        return "made no measurable difference"
+    return "helped" if row.gain > 0 else "did harm"
 
 
 def too_few(twins: int, seeds: int) -> str | None:
