@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, SymmetricalLogLocator
 
 from pipelines.ablate_table import HYBRID, Row, Scores, gains
 from pipelines.figures import Picture
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _COLORS = ("#5b3fd6", "#c2388f", "#8f7fe0", "#e08a1e", "#3a9e6e", "#2b6cb0", "#8a8a8a")
 _TICKS = (0.2, 0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.993, 0.995,
           0.996, 0.997, 0.998, 0.999)  # fmt: skip
+_ROUNDING = 1e-7  # of errors in single precision
 _SPREAD = 0.022  # of a decade between two twins' marks at one size
 
 
@@ -59,8 +60,8 @@ def against_size(study: Study, rows: Sequence[Row]) -> Figure:
     for number, twin in enumerate(study.twins):
         line = [row for row in rows if row.twin == twin.name]
         sizes = np.array([row.size for row in line]) * 10 ** (_SPREAD * (number - middle))
-        means = np.array([row.mean for row in line])
-        reach = np.abs(np.array([row.interval for row in line]).T - means)
+        means = _drawn(study, np.array([row.mean for row in line]))
+        reach = np.abs(_drawn(study, np.array([row.interval for row in line]).T) - means)
         axes.errorbar(
             sizes,
             means,
@@ -85,12 +86,17 @@ def against_size(study: Study, rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def _drawn(study: Study, values: np.ndarray) -> np.ndarray:
+    """Errors that are rounding are all drawn at the edge of it."""
+    return np.maximum(values, _ROUNDING) if study.metric.sign < 0 else values
+
+
 def _stretch(axes: Axes, study: Study, rows: Sequence[Row]) -> None:
     """Accuracies near 1, and errors near 0, apart; intervals may leave the picture, means not."""
-    means = np.array([row.mean for row in rows])
+    means = _drawn(study, np.array([row.mean for row in rows]))
     if study.metric.sign < 0:
-        axes.set_yscale("log", nonpositive="clip")
-        axes.set_ylim(max(means.min(), 1e-9) / 2, means.max() * 2)
+        axes.set_yscale("log")
+        axes.set_ylim(means.min() / 2, means.max() * 2)
         return
     axes.set_yscale("logit", nonpositive="clip")
     wrong = 1 - np.clip(means, 0.05, 0.9995)
@@ -128,6 +134,11 @@ def _spare_outliers(axes: Axes, study: Study, scores: Scores, size: int) -> None
     reach = 1.15 * max(float(np.quantile(np.abs(lead), 0.9, method="lower")) for lead in leads)
     if not reach:
         return
+    if study.metric.sign < 0:  # errors differ by powers of ten
+        least = min(abs(float(lead.mean())) for lead in leads)
+        decade = 10.0 ** np.ceil(np.log10(max(least, _ROUNDING)))
+        axes.set_xscale("symlog", linthresh=decade)
+        axes.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=decade))
     axes.set_xlim(-reach, reach)
     for number, lead in enumerate(leads):
         for beyond, place, side in ((lead < -reach, 0.02, "left"), (lead > reach, 0.98, "right")):
