@@ -75,8 +75,8 @@ def certify(
         backend: what to transpile for: a Qiskit BackendV2 or the name of a fake backend; None
             takes a line of qubits with the gates rz, sx, x and cz.
         isa: the circuit that will run, if it is transpiled already: the table form with
-            measurements, bit k of the outcome being the circuit's qubit k. It is compared in place
-            of circuits transpiled here.
+            measurements, bit k of the outcome being the circuit's qubit k, so that observables are
+            of I and Z. It is compared in place of circuits transpiled here.
         inputs: shape (draws, circuit.num_inputs), compared in place of random ones.
         weights: shape (circuit.num_weights,), compared in place of random ones.
         draws: how many random points, at least 1.
@@ -99,7 +99,7 @@ def certify(
     seed = at_least("seed", seed, 0)
     device = _device(backend, circuit.num_qubits)
     if isa is not None:
-        _check_isa(isa, circuit, None if backend is None else device)
+        _check_isa(isa, circuit, sums, None if backend is None else device)
     points = _points(circuit, inputs, weights, draws, seed)
     run = _Run(circuit, sums, points)
     deviations = {"named": run.named(), "table": run.table(), "expectations": run.expectations()}
@@ -369,8 +369,16 @@ def _z_basis(num_qubits: int) -> Basis:
     return Basis("Z" * num_qubits, tuple(masks), ())
 
 
-def _check_isa(isa: QuantumCircuit, circuit: Circuit, device: Any) -> None:
+def _check_isa(
+    isa: QuantumCircuit, circuit: Circuit, observables: Sequence[PauliSum], device: Any
+) -> None:
     """Refuse an ISA circuit that is not the table form, measured, in the device's gates."""
+    for label in (label for one in observables for label, _ in one.terms):
+        if set(label) - {"I", "Z"}:
+            raise InputError(
+                "Argument `observables` must hold I and Z only where `isa` is given, since its "
+                f"outcomes say nothing about {label!r}."
+            )
     unknown = {parameter.name for parameter in isa.parameters} - angle_columns(circuit).keys()
     if unknown:
         raise InputError(

@@ -135,7 +135,7 @@ def _text(expression: Expression, at_least: int = 0) -> str:
     if isinstance(expression, Symbol):
         return f"{expression.vector}_{expression.index}"
     if isinstance(expression, Number):
-        text, precedence = repr(expression.value).removesuffix(".0"), 9
+        text = repr(expression.value).removesuffix(".0")
         precedence = FUNCTIONS["neg"].precedence if text.startswith("-") else 9
         return text if precedence >= at_least else f"({text})"
     assert isinstance(expression, Call)

@@ -243,6 +243,7 @@ def test_counts_outside_of_the_binomial_bound_are_refused(fault, monkeypatch):
             lambda: certify(CIRCUIT, "ZZ", isa=to_qiskit(CIRCUIT)),
             "`isa` must measure the circuit's",
         ),
+        (lambda: certify(CIRCUIT, "ZX", isa=measured(CIRCUIT)), "outcomes say nothing about 'ZX'"),
         (
             lambda: certify(Circuit(2, (Op("h", 0),)), "ZZ", isa=measured(CIRCUIT)),
             "must be transpiled from to_qiskit.circuit., but has the parameter 'angle_",
