@@ -36,7 +36,7 @@ _ROWS, _REGRESSION_ROWS, _DESCENT_ROWS, _KERNEL_ROWS = 100, 1600, 256, 200
 #: Fourier rows that are written down, the largest coefficients first.
 _MOST_ROWS = 500
 #: Longer arrays have one entry a sample.
-_MOST_ENTRIES = 300
+_MOST_ENTRIES = 90
 #: Where each diagnostic comes from.
 PAPERS = {
     "representation": "arXiv:2101.11020",
