@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+from jax.extend.core import jaxprs_in_params
 
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.preflight import bytes_needed, memory_bytes
@@ -49,7 +50,7 @@ def _numbers(jaxpr: Any) -> int:
     """All numbers that a program computes, those of its parts included."""
     total = 0
     for equation in jaxpr.eqns:
-        inner = list(jax.core.jaxprs_in_params(equation.params))
+        inner = list(jaxprs_in_params(equation.params))
         total += (
             sum(map(_numbers, inner)) if inner else sum(int(v.aval.size) for v in equation.outvars)
         )
