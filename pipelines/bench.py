@@ -24,7 +24,7 @@ from qnn_jax.errors import InputError
 class BenchConfig:
     """Measure speed against peers, in one run."""
 
-    only: Literal["training", "scan", "evaluation", "simulator"] | None = None
+    only: Literal["training", "scan", "calculator", "evaluation", "simulator"] | None = None
     """One of the tables; default: all."""
     full: bool = False
     """Every cell of the simulator's table (hours), not the part that takes ten minutes."""
@@ -68,6 +68,12 @@ def main(argv: list[str] | None = None) -> int:
         found = scan(config.rounds, config.data_dir, config.manual_dir)
         write_json_atomic(folder / "scan.json", found)
         print(f"\nWritten to {folder / 'scan.json'}")
+    if config.only in (None, "calculator"):
+        from pipelines.benchmarks.calculator import calculator
+
+        found = calculator(config.rounds)
+        write_json_atomic(folder / "calculator.json", found)
+        print(f"\nWritten to {folder / 'calculator.json'}")
     if config.only in (None, "evaluation"):
         from pipelines.benchmarks.evaluation import evaluation
 
