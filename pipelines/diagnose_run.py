@@ -32,7 +32,7 @@ QUBITS = (2, 5, 8)
 #: How often the run's own circuit is repeated for the same.
 REPEATS = (1, 3)
 #: Data for what needs each sample's state or gradient, and for regressions.
-_ROWS, _REGRESSION_ROWS, _DESCENT_ROWS, _KERNEL_ROWS = 100, 1600, 256, 200
+_ROWS, _REGRESSION_ROWS, _DESCENT_ROWS, _KERNEL_ROWS = 100, 1600, 400, 200
 #: Fourier rows that are written down, the largest coefficients first.
 _MOST_ROWS = 500
 #: Longer arrays have one entry a sample.
