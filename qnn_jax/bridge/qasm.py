@@ -45,6 +45,10 @@ _CONSTANTS: Mapping[str, float] = MappingProxyType(
 )
 
 
+#: What qiskit-qasm3-import raises where a text is wrong: most mistakes reach Qiskit unchecked.
+_REFUSALS = (ConversionError, QiskitError, ArithmeticError, LookupError, TypeError, ValueError)
+
+
 def from_qasm(text: str) -> Circuit:
     """OpenQASM 2 or 3 text as a circuit.
 
@@ -108,18 +112,21 @@ def _from_qasm2(text: str) -> Circuit:
 def _from_qasm3(text: str) -> Circuit:
     try:
         program = openqasm3.parse(text)
-        inputs, weights = _input_parameters(program)
-        meanings: dict[str, AngleLike] = {name: x[i] for i, name in enumerate(inputs)}
-        meanings |= {name: w[j] for j, name in enumerate(weights)}
-        for statement in program.statements:
-            if isinstance(statement, ast.QuantumGateDefinition) and statement.arguments:
-                _order_parameters(statement)
-        _take_out_functions(program, meanings)
+    except QASM3ParsingError as error:
+        raise _unreadable(3, error) from None
+    inputs, weights = _input_parameters(program)
+    meanings: dict[str, AngleLike] = {name: x[i] for i, name in enumerate(inputs)}
+    meanings |= {name: w[j] for j, name in enumerate(weights)}
+    for statement in program.statements:
+        if isinstance(statement, ast.QuantumGateDefinition) and statement.arguments:
+            _order_parameters(statement)
+    _take_out_functions(program, meanings)
+    try:
         with warnings.catch_warnings():
             # The importer calls Gate.control in a way that Qiskit 2.3 deprecates.
             warnings.simplefilter("ignore", DeprecationWarning)
             circuit = convert(program)
-    except (QASM3ParsingError, ConversionError, QiskitError) as error:
+    except _REFUSALS as error:
         raise _unreadable(3, error) from None
     ops = gates_of(circuit, {p: meanings[p.name] for p in circuit.parameters})
     return Circuit(circuit.num_qubits, ops, len(inputs), len(weights))
@@ -195,6 +202,13 @@ def _expression(node: ast.Expression, meanings: Mapping[str, AngleLike]) -> Expr
     if isinstance(node, ast.UnaryExpression) and node.op.name == "-":
         return call("neg", _expression(node.expression, meanings))
     if isinstance(node, ast.BinaryExpression) and node.op.name in _OPERATORS:
+        if node.op.name == "/" and all(
+            isinstance(side, ast.IntegerLiteral) for side in (node.lhs, node.rhs)
+        ):
+            raise InputError(
+                "Argument `text` must divide integers as 1.0/2, since 1/2 is 0 in OpenQASM 3, but "
+                f"has {openqasm3.dumps(node)!r}."
+            )
         sides = (_expression(side, meanings) for side in (node.lhs, node.rhs))
         return call(_OPERATORS[node.op.name], *sides)
     if isinstance(node, ast.FunctionCall):

@@ -195,6 +195,11 @@ HEAD3 = 'OPENQASM 3.0; include "stdgates.inc"; '
             r"can read, but: line 1, column 47: unexpected '\)'",
         ),
         (lambda: from_qasm(HEAD3 + "qubit q; reset q;"), "'reset' on qubits"),
+        (lambda: from_qasm(HEAD3 + "qubit[2] q; h q[5];"), "can read, but: index out of range"),
+        (lambda: from_qasm(HEAD3 + "qubit q; rx() q;"), "can read, but: .*missing 1 required"),
+        (lambda: from_qasm(HEAD3 + "qubit q; rx(1/0) q;"), "can read, but: integer division"),
+        (lambda: from_qasm(HEAD3 + "qubit q; rx(sin(1)*(1/2)) q;"), "since 1/2 is 0 in OpenQASM"),
+        (lambda: from_qasm(HEAD3), "`num_qubits` must be an integer of at least 1"),
         (
             lambda: to_qasm3(Circuit(1, (Op("rx", 0, angles.call("sign", x[0])),))),
             r"but sign\(x\[0\]\) uses 'sign', which it does not have; to_qasm2 writes numbers",
