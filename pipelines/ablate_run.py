@@ -38,10 +38,12 @@ from qnn_jax.runs import (
     read_json,
     write_json_atomic,
 )
+from qnn_jax.runs.files import remove
 
 if TYPE_CHECKING:
     from pipelines.ablate import AblateConfig
 
+_WHOLE = "ablate.json"
 _SECONDS_BETWEEN_LINES = 10.0
 _COMPILE_SECONDS = 5.0  # a guess, before the first program is compiled
 Cell = dict[str, Any]
@@ -163,6 +165,8 @@ def run_study(
     ) as run:
         if run.finished:
             return _tell_finished(run, study)
+        if run.fresh:  # what an earlier run of this name has found is not its result
+            remove(run.path / _WHOLE)
         cells = _finished(run)
         plan = study.plan
         _introduce(study, run)
@@ -247,7 +251,7 @@ def _report(study: Study, config: AblateConfig, run: RunDirectory, cells: list[C
             kind: sum(cell["seconds"][kind] for cell in cells) for kind in ("compile", "training")
         },
     }
-    write_json_atomic(run.path / "ablate.json", {**summary, "cells": cells})
+    write_json_atomic(run.path / _WHOLE, {**summary, "cells": cells})
     drawn = ablate_figures.draw_all(run, study, scores, rows)
     ablate_report.write(run, summary, study, drawn)
     # Last of all, because a summary says that the run is finished.

@@ -58,6 +58,14 @@ def test_sign_flips_of_many_differences_are_drawn() -> None:
     assert 0 < sign_flip_test(np.ones(40)) < 1e-5
 
 
+@pytest.mark.parametrize("count", [2, 8, 25])
+def test_what_is_no_number_proves_nothing(count: int) -> None:
+    differences = np.ones(count)
+    assert sign_flip_test(differences) <= 0.5
+    differences[-1] = math.nan
+    assert sign_flip_test(differences) == 1
+
+
 def test_sign_flips_seldom_cry_wolf() -> None:
     alarms = [sign_flip_test(row) < 0.05 for row in RNG.standard_t(3, size=(1000, 8))]
     assert 0.02 < np.mean(alarms) < 0.07
