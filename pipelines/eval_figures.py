@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _EXACT, _SHOTS, _NOISY = "#222222", "#5b3fd6", "#e08a1e"
 _POINTS = 600  # in the right panel; more would hide one another
-_TITLES = {"accuracy": "test accuracy", "mean_l1": "mean L1 error of the test points"}
+_TITLES = {"accuracy": "test accuracy", "mean_l1": "mean L1 error"}
 
 
 def accuracies(name: str, rows: Sequence[Row]) -> bytes:
@@ -32,7 +32,7 @@ def accuracies(name: str, rows: Sequence[Row]) -> bytes:
         )
     left.set_yticks(range(len(rows)), [label(row) for row in rows])
     left.set(ylim=(len(rows) - 0.5, -0.5))
-    left.set_xlabel(f"{_TITLES[row.score.metric]}, with 95 % intervals over the examples")
+    left.set_xlabel(f"{_TITLES[first.score.metric]}, 95 % intervals over the examples")
     left.grid(axis="x", alpha=0.25)
 
     count = first.values.size
@@ -47,6 +47,7 @@ def accuracies(name: str, rows: Sequence[Row]) -> bytes:
         right.errorbar(0, place, xerr=rms, color="black", capsize=4, lw=1.4)
     right.axvline(0, color=_EXACT, linewidth=0.8, linestyle=":")
     right.set(ylim=(len(rows) - 0.5, -0.5), yticks=[])
+    right.locator_params(axis="x", nbins=6)
     right.set_xlabel("each example's <O> minus exact (bar: ± rms)")
     right.grid(axis="x", alpha=0.25)
     figure.suptitle(f"{name}: {len(first.values):,} test examples, simulated by Aer", fontsize=10)
