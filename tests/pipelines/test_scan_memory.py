@@ -40,5 +40,7 @@ def test_as_many_at_once_as_fit() -> None:
     half = memory_bytes() // 2 // jax.local_device_count()
     assert at_once(half // 2, 100, 7) == 2
     assert 1 <= at_once(1, 100, 0) <= 100
-    with pytest.raises(InputError, match="a single member takes about .* GiB and a device may use"):
+    with pytest.raises(
+        InputError, match=r"a single member takes about .* GiB and a device may use"
+    ):
         at_once(half + 1, 100, 0)
