@@ -75,6 +75,11 @@ def members_of(config: FashionConfig, num_classes: int) -> list[Member]:
         if num_classes == 2 and model.head_gain
         else "a head drawn as Flax does"
     )
+    moved = (
+        "; shifted and mirrored images, made for convolutions, suit it less"
+        if config.training.shift or config.training.flip
+        else ""
+    )
     hidden = model.hidden[-1] if model.hidden else "all"
 
     def hybrid(middle: Any) -> HybridClassifier:
@@ -139,7 +144,7 @@ def members_of(config: FashionConfig, num_classes: int) -> list[Member]:
         Member(
             Twin(
                 "pixels",
-                "logistic regression on pixels: one Dense layer, same batches and optimiser",
+                f"logistic regression on pixels: one Dense layer, same batches and optimiser{moved}",
                 "the whole hybrid in place of logistic regression",
             ),
             PixelRegression(num_classes),
