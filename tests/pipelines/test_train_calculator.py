@@ -118,8 +118,10 @@ def test_a_trained_calculator_answers(finished) -> None:
     done = run("--ask", 0.8586, 0.4095, "--results-dir", folder.parent)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stdout
-    numbers = [float(n) for n in re.findall(r"(\d\.\d{4,6})(?:$| )", done.stdout, re.M)]
-    truth, prediction, drawn, error = numbers[0], numbers[1], numbers[-2], numbers[-1]
+    truth, prediction = (
+        float(re.search(rf"{name} +(\d\.\d+)", done.stdout)[1]) for name in ("truth", "exact")
+    )
+    drawn, error = map(float, re.search(r"shots +(\S+) ± (\S+)", done.stdout).groups())
     assert truth == pytest.approx(1.2681)
     assert prediction == pytest.approx(truth, abs=0.05)
     assert abs(drawn - prediction) < 6 * error
