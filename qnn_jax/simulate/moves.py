@@ -49,8 +49,8 @@ def _indices(columns: Array) -> Array:
 
     def table(part: Array) -> Array:
         size = part.shape[0]
-        bits = jnp.arange(1 << size, dtype=columns.dtype)[:, None] >> np.arange(size) & 1
-        return lax.reduce(bits * part, np.int32(0), lax.bitwise_xor, (1,))
+        bits = jnp.arange(1 << size, dtype=columns.dtype)[:, None] >> np.arange(size)[None, :] & 1
+        return lax.reduce(bits * part[None, :], np.int32(0), lax.bitwise_xor, (1,))
 
     indices = table(columns[low:n])[:, None] ^ table(columns[:low])[None, :]
     return indices.reshape(-1) ^ columns[n]
@@ -64,7 +64,7 @@ def _gather(state: Array, source: Array, target: Array) -> Array:
     if rows * amplitudes > _FLAT:
         return state.at[..., indices].get(mode="promise_in_bounds", unique_indices=True)
     # One flat gather: with leading axes XLA would gather columns and transpose the result.
-    places = jnp.arange(rows, dtype=indices.dtype)[:, None] * amplitudes + indices
+    places = jnp.arange(rows, dtype=indices.dtype)[:, None] * amplitudes + indices[None, :]
     flat = state.reshape(-1).at[places.reshape(-1)]
     return flat.get(mode="promise_in_bounds", unique_indices=True).reshape(state.shape)
 

@@ -21,6 +21,12 @@ _HIGHEST = lax.Precision.HIGHEST  # float32 stays float32 on GPUs too
 _TINY = 8
 
 
+def of_one_rank(*arrays: Array) -> list[Array]:
+    """Arrays with axes of length 1 in front: users may forbid JAX to add them by itself."""
+    rank = max(array.ndim for array in arrays)
+    return [array.reshape((1,) * (rank - array.ndim) + array.shape) for array in arrays]
+
+
 def product_of(left: Array, right: Array) -> Array:
     """The matrix product; one of few terms is written as a sum.
 
@@ -29,6 +35,7 @@ def product_of(left: Array, right: Array) -> Array:
     fused is computed anew for every entry, cosines included.
     """
     if left.shape[-1] <= _TINY and right.shape[-1] <= 2 * _TINY:
+        left, right = of_one_rank(left, right)
         return jnp.sum(left[..., :, :, None] * right[..., None, :, :], -2)
     return jnp.matmul(left, right, precision=_HIGHEST)
 

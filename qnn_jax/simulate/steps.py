@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from qnn_jax.simulate.atoms import Atom, Block, Move, Patch, Phase
 from qnn_jax.simulate.moves import columns_of, move
-from qnn_jax.simulate.recipes import build, chain, product_of
+from qnn_jax.simulate.recipes import build, chain, of_one_rank, product_of
 
 _HIGHEST = lax.Precision.HIGHEST
 _DIRECT = 6  # up to here a table of all signs is smaller than the detour through halves
@@ -49,7 +49,8 @@ def parameters(
     slopes = slopes_of(atom)
     # Slopes are multiples of 1/4, so whole turns of 8π may go before large sums lose them.
     turned = reduced(angles, 8 * math.pi)
-    return offsets + product_of(turned[..., None, :], jnp.asarray(slopes, angles.dtype))[..., 0, :]
+    parities = product_of(turned[..., None, :], jnp.asarray(slopes, angles.dtype))[..., 0, :]
+    return sum(of_one_rank(offsets, parities))  # type: ignore[return-value]
 
 
 def slopes_of(phase: Phase) -> np.ndarray:
@@ -168,7 +169,7 @@ def _halves(
 
 
 def _traced_signs(masks: np.ndarray, num_bits: int, dtype: jnp.dtype) -> Array:
-    i = jnp.arange(1 << num_bits, dtype=jnp.uint32)
+    i = jnp.arange(1 << num_bits, dtype=jnp.uint32)[None, :]
     odd = lax.population_count(jnp.asarray(masks.astype(np.uint32))[:, None] & i) & 1
     return 1 - 2 * odd.astype(dtype)
 
@@ -205,6 +206,8 @@ def _factor(atom: Phase, parities: Array, num_bits: int) -> tuple[Array, Array]:
 def _apply_phase(atom: Phase, parities: Array, state: Array, inverse: bool) -> Array:
     num_bits = state.shape[-1].bit_length() - 1
     cos, sin = _factor(atom, parities, num_bits)
+    if state.shape[-2] == 1 or atom.real:
+        cos, sin, _ = of_one_rank(cos, sin, state)
     if atom.real:
         return state * cos
     if inverse:

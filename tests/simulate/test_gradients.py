@@ -224,3 +224,27 @@ def test_weights_stay_unbatched_under_vmap_over_inputs():
     assert sines
     # Batched: the phases of the two feature maps and nothing else.
     assert sum("[64" in line for line in sines) == 2
+
+
+@pytest.mark.parametrize("axes", [None, (0, None), (None, 0)])
+@pytest.mark.parametrize("name", ["zz, real amplitudes, 2", "zz, real amplitudes, 7", "uniform"])
+def test_users_may_forbid_rank_promotion(name, axes):
+    """Lowered only: what promotes ranks does so while it is traced."""
+    more = {
+        "zz, real amplitudes, 7": zz_feature_map(7) + real_amplitudes(7, reps=2),
+        "uniform": CIRCUITS["random, 5, uniform steps"],
+    }
+    circuit = more.get(name) or CIRCUITS[name]
+    n = circuit.num_qubits
+
+    def of_one(inputs, weights):
+        return expectations(circuit, ["Z" * n, "X" * n], inputs, weights)[0]
+
+    value = of_one if axes is None else jax.vmap(of_one, axes)
+    lead = [() if axes is None or axis is None else (2,) for axis in axes or (None, None)]
+    arrays = [
+        jnp.ones((*shape, count))
+        for shape, count in zip(lead, (circuit.num_inputs, circuit.num_weights), strict=True)
+    ]
+    with jax.numpy_rank_promotion("raise"):
+        jax.jit(jax.grad(lambda *at: value(*at).sum(), (0, 1))).lower(*arrays)
