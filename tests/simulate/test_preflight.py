@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,6 +8,7 @@ from simulator_references import random_circuit, x64
 
 from qnn_jax import Circuit, expectations, real_amplitudes, statevector, zz_feature_map
 from qnn_jax.errors import InputError
+from qnn_jax.executor import exact
 from qnn_jax.simulate.preflight import bytes_needed
 
 
@@ -35,6 +38,31 @@ def test_the_formula_bounds_the_compilers_own_count(num_qubits, gradient):
     measured = compiled.memory_analysis().temp_size_in_bytes
     needed = bytes_needed(circuit, gradient)
     assert measured <= needed <= 6 * measured
+
+
+def test_a_batch_that_cannot_fit_is_refused():
+    inputs = jax.ShapeDtypeStruct((2**13, 0), jnp.float32)
+    call = partial(exact, Circuit(28), ("Z" * 28,))
+    with pytest.raises(InputError, match=r"28 qubits in a batch of 8192 take about"):
+        jax.eval_shape(call, inputs, jax.ShapeDtypeStruct((0,), jnp.float32))
+
+
+@pytest.mark.parametrize(("gradient", "batch"), [(None, 8), ("reverse", 1), ("reverse", 8)])
+@pytest.mark.parametrize("name", ["layers", "uniform steps"])
+def test_the_formula_knows_batches_and_reverse_mode(name, gradient, batch):
+    layers = zz_feature_map(9, reps=1) + real_amplitudes(9, reps=4)
+    circuit = layers if name == "layers" else random_circuit(1, 9, 60)
+
+    def value(weights):
+        inputs = jnp.ones((batch, circuit.num_inputs))
+        of_one = partial(expectations, circuit, "Z" * 9, weights=weights, gradient="reverse")
+        return jax.vmap(lambda one: of_one(inputs=one)[0])(inputs).sum()
+
+    function = value if gradient is None else jax.grad(value)
+    compiled = jax.jit(function).lower(jnp.zeros(circuit.num_weights)).compile()
+    measured = compiled.memory_analysis().temp_size_in_bytes
+    needed = bytes_needed(circuit, gradient, batch=batch)
+    assert measured <= needed <= 12 * measured, (measured, needed)
 
 
 def compare_precision(num_qubits, circuit=None):
@@ -70,6 +98,6 @@ def test_float32_is_float64_to_1e_4_in_uniform_steps():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_qubits", [16, 20])
+@pytest.mark.parametrize("num_qubits", [12, 16, 18, 20])
 def test_float32_is_float64_to_1e_4_on_large_registers(num_qubits):
     compare_precision(num_qubits)
