@@ -144,7 +144,8 @@ def members_of(config: FashionConfig, num_classes: int) -> list[Member]:
         Member(
             Twin(
                 "pixels",
-                f"logistic regression on pixels: one Dense layer, same batches and optimiser{moved}",
+                "logistic regression on pixels: one Dense layer, same batches and optimiser"
+                + moved,
                 "the whole hybrid in place of logistic regression",
             ),
             PixelRegression(num_classes),

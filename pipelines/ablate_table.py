@@ -154,6 +154,7 @@ def headline(
     return (
         f"On this task {_named(twins, row).worth_of} {_found(row)}: {amount(row, metric)} over "
         f"{seeds} seeds, trained on {most:,} {what}."
+        + (" Too few seeds to tell." if too_few(len(twins) - 1, seeds) else "")
     )
 
 

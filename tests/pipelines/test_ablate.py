@@ -367,6 +367,7 @@ def test_too_few_seeds_are_said_to_be_too_few(tmp_path: Path, capsys) -> None:
     few = dataclasses.replace(study(train), seeds=4)
     assert run_study(few, config, {}, ()) == 0
     assert "4 seeds are too few to tell" in (told := capsys.readouterr().out)
+    assert "over 4 seeds, trained on 200 images. Too few seeds to tell." in told
     assert "takes 7 seeds" in told  # 2 twins · 2 / 2^7 < 0.05
     assert "helped" not in told
 
