@@ -18,12 +18,12 @@ CIRCUITS = {
     "random, 5": random_circuit(2, 5, 14),
     "random, 5, uniform steps": random_circuit(3, 5, 40),
     "becomes complex while it repeats": Circuit(
-        5,
+        3,
         tuple(
             Op(*one)
             for layer in range(3)
-            for q in range(5)
-            for one in (("ry", q, w[5 * layer + q]), ("rz", q, x[q]), ("cx", (q, (q + 1) % 5)))
+            for q in range(3)
+            for one in (("ry", q, w[3 * layer + q]), ("rz", q, x[q]), ("cx", (q, (q + 1) % 3)))
         ),
     ),
 }
