@@ -74,19 +74,31 @@ def is_simulated(config: HardwareConfig) -> bool:
     """Whether no machine is asked for: a fake backend named, or "auto" and no account."""
     if config.backend != "auto":
         return config.backend.startswith("Fake")
-    asked = config.instance or config.url or os.environ.get("QISKIT_IBM_INSTANCE")
+    asked = (
+        config.instance
+        or config.url
+        or os.environ.get("QISKIT_IBM_INSTANCE")
+        or os.environ.get("QISKIT_IBM_URL")
+    )
     return not asked and not _has_account()
 
 
 def _has_account() -> bool:
-    """Whether there is a token, or a file of saved accounts (IBM's client leaves empty ones)."""
+    """Whether there is a token, or a saved account (IBM's client leaves files without any).
+
+    Raises:
+        InputError: where the file of saved accounts is damaged.
+    """
     if os.environ.get("QISKIT_IBM_TOKEN"):
         return True
     saved = Path(os.path.expanduser("~")) / ".qiskit/qiskit-ibm.json"
     try:
-        return bool(json.loads(saved.read_text("utf-8")))
+        return saved.is_file() and bool(json.loads(saved.read_text("utf-8")))
     except (OSError, ValueError):
-        return False
+        raise InputError(
+            f"File {saved} must hold saved IBM Quantum accounts as JSON, but cannot be read: "
+            "delete it, or put a token into QISKIT_IBM_TOKEN."
+        ) from None
 
 
 def check(config: HardwareConfig) -> None:
@@ -98,6 +110,11 @@ def check(config: HardwareConfig) -> None:
         check_name(config.run)
     if config.backend.startswith("Fake"):
         check_fake_backend(config.backend, "--backend")
+        if config.instance or config.url:
+            raise InputError(
+                "Argument `--backend` must name a machine of IBM's beside --instance or --url, but "
+                f"is {config.backend!r}, which is simulated here."
+            )
     elif not is_simulated(config) and not _has_account():
         raise InputError(
             "Argument `--backend` must come with an IBM Quantum account where a machine, an "

@@ -28,6 +28,7 @@ _COLORS = {"plain": "tab:gray", "mitigated": "tab:orange", "recalibrated": "tab:
 
 def draw(
     run: RunDirectory,
+    file: str,
     trained: Trained,
     result: Mapping[str, Any],
     exact: np.ndarray,
@@ -67,4 +68,4 @@ def draw(
     right.grid(alpha=0.25)
     png = BytesIO()
     figure.savefig(png, format="png", dpi=110)
-    write_bytes_atomic(run.figures / "eval-hardware.png", png.getvalue())
+    write_bytes_atomic(run.figures / f"{file}.png", png.getvalue())

@@ -18,7 +18,8 @@ from qnn_jax.bridge import angle_columns, to_qiskit
 from qnn_jax.bridge.certificate import CertificationError
 from qnn_jax.bridge.fake_device import parts
 from qnn_jax.bridge.fractional import folded, folded_angles, with_rzz
-from qnn_jax.bridge.jobs import Chunk, Counts, Options, Pub
+from qnn_jax.bridge.ibm_cost import split_rows
+from qnn_jax.bridge.jobs import Chunk, Counts, Options, Pub, join_counts
 from qnn_jax.bridge.kak import template, template_rows
 from qnn_jax.bridge.noise import cut
 from qnn_jax.bridge.packing import Place, pack, packed_rows, places, unpacked
@@ -131,40 +132,47 @@ def make_chunks(
     return chunks
 
 
-def check_bound(pub: Pub, outcomes: np.ndarray, copies: int, target: Any) -> float:
-    """The worst deviation of the bound circuits' probabilities from the exact ones, few rows each.
+def check_bound(chunks: Sequence[Chunk], outcomes: np.ndarray, copies: int, target: Any) -> float:
+    """The worst deviation of the bound circuits' probabilities from the exact ones.
 
     The last proof before anything is sent: it sees the circuit as it is sent, with its packing,
-    its order of parameters and registers, and rows of the test set.
+    its order of parameters and registers, and the first, middle and last rows of every job.
 
     Args:
-        pub: of packed rows, the first being those of `outcomes`.
-        outcomes: exact probabilities of the examples, shape (rows, 2**num_qubits).
+        chunks: whose first PUBs hold the packed rows.
+        outcomes: exact probabilities of all examples in order, shape (rows, 2**num_qubits).
         copies: how many run side by side.
         target: of the device.
 
     Raises:
         CertificationError: where one is off by more than rounding.
     """
-    worst = 0.0
-    whole = len(outcomes) // copies  # rows of which every copy has an example
-    for row in {0, whole // 2, whole - 1} if whole else set():
-        bound = pub.circuit.assign_parameters(pub.values[row])
-        for copy, part in enumerate(sorted(parts(bound), key=lambda part: part.cregs[0].name)):
-            small = cut([part], target).circuits[0]
-            measured = {
-                small.find_bit(item.clbits[0]).index: small.find_bit(item.qubits[0]).index
-                for item in small.data
-                if item.operation.name == "measure"
-            }
-            state = Statevector(small.remove_final_measurements(inplace=False))
-            found = state.probabilities([measured[bit] for bit in range(len(measured))])
-            worst = max(worst, float(np.abs(found - outcomes[row * copies + copy]).max()))
+    worst, start = 0.0, 0
+    for pub in (chunk.pubs[0] for chunk in chunks):
+        for row in sorted({0, pub.rows // 2, pub.rows - 1}):
+            bound = pub.circuit.assign_parameters(pub.values[row])
+            for copy, part in enumerate(sorted(parts(bound), key=lambda part: part.cregs[0].name)):
+                # The last row is filled up with the first examples.
+                example = ((start + row) * copies + copy) % len(outcomes)
+                worst = max(worst, float(np.abs(_shares(part, target) - outcomes[example]).max()))
+        start += pub.rows
     if worst > 1e-4:  # angles come in single precision
         raise CertificationError(
             "bound", f"probabilities of the circuit that would be sent are off by {worst:.2g}"
         )
     return worst
+
+
+def _shares(part: QuantumCircuit, target: Any) -> np.ndarray:
+    """Exact probabilities of a bound circuit's outcomes."""
+    small = cut([part], target).circuits[0]
+    measured = {
+        small.find_bit(item.clbits[0]).index: small.find_bit(item.qubits[0]).index
+        for item in small.data
+        if item.operation.name == "measure"
+    }
+    state = Statevector(small.remove_final_measurements(inplace=False))
+    return state.probabilities([measured[bit] for bit in range(len(measured))])
 
 
 def _bound(
@@ -190,7 +198,7 @@ def counted(
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Counts of all rows in order, and of the calibration's states by copy."""
     copies = details["plan"]["copies"]
-    packed = np.concatenate([by_copy(job[0], copies) for job in counts])
+    packed = by_copy(join_counts(counts, 0), copies)
     total = len(details["test"]) + len(details["anchors"])
     states = []
     if len(counts[0]) > 1:
@@ -207,8 +215,8 @@ def by_copy(counts: Counts, copies: int) -> np.ndarray:
     return np.stack([counts[name] for name in sorted(counts)], axis=1)
 
 
-def again(chunks: Sequence[Chunk], rows: np.ndarray, shots: int) -> Chunk:
-    """The same circuit for some of the rows, each at its place; gaps repeat other rows."""
+def again(chunks: Sequence[Chunk], rows: np.ndarray, shots: int) -> list[Chunk]:
+    """The same circuit for some of the examples, each at its place; gaps repeat other examples."""
     circuit = chunks[0].pubs[0].circuit
     copies = len(circuit.cregs)
     packed = np.concatenate([chunk.pubs[0].values for chunk in chunks])
@@ -220,7 +228,10 @@ def again(chunks: Sequence[Chunk], rows: np.ndarray, shots: int) -> Chunk:
         for k, members in enumerate(members_by_place)
     ]
     values = np.stack([every[members] for members in filled], axis=1).reshape(length, -1)
-    return Chunk((Pub(circuit, values),), shots, chunks[0].options)
+    return [
+        Chunk((Pub(circuit, values[part]),), shots, chunks[0].options)
+        for part in split_rows(length, shots).slices
+    ]
 
 
 def by_place(rows: np.ndarray, copies: int) -> list[np.ndarray]:

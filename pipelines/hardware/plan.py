@@ -126,10 +126,11 @@ def priced(levers: Levers, machine: Machine, anchors: int, states: int) -> Plan:
     images, shots, copies = levers.images or 0, levers.shots or 1, levers.copies or 1
     repeats = math.ceil(CALIBRATION_SHOTS / shots) if states else 0
     data = math.ceil((images + anchors) / copies)
-    split = split_rows(data, shots, states * repeats, machine.instructions)
+    rep_delay = machine.rep_delay if levers.rep_delay is None else levers.rep_delay
+    each = rep_delay + machine.shot_seconds
+    split = split_rows(data, shots, states * repeats, machine.instructions, each)
     parts = tuple((part.start, part.stop) for part in split.slices)
     rows = data + len(parts) * states * repeats
-    rep_delay = machine.rep_delay if levers.rep_delay is None else levers.rep_delay
     seconds = qpu_seconds(rows * shots, rep_delay, machine.shot_seconds, len(parts))
     return Plan(
         images, shots, rep_delay, copies, repeats, rows, parts, split.reason, rows * shots, seconds

@@ -10,6 +10,7 @@ import numpy as np
 
 import qnn_jax
 from pipelines.trained import Trained
+from qnn_jax.errors import InputError
 from qnn_jax.mitigation import Affine, Estimate, Readout, estimate, fit_affine, fit_readout
 from qnn_jax.runs.ledger import Entry
 
@@ -24,6 +25,12 @@ class Measured(NamedTuple):
     mitigated: Estimate | None
     recalibrated: Estimate | None
     affine: Affine | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> Estimate:
+        """The most that was made of the counts."""
+        return self.recalibrated or self.mitigated or self.plain
 
 
 class Exact:
@@ -63,25 +70,33 @@ def measure(
         exact_anchors: exact values of the anchors, shape (anchors, observables).
     """
     copies, tests = details["plan"]["copies"], len(details["test"])
+    notes: list[str] = []
     plain = estimate(counts, trained.observables)
-    mitigated = None
+    mitigated = affine = None
+    # What cannot be improved on is still a result: it has been paid for.
     if states:
-        values, stderr = (np.empty_like(part) for part in plain)
-        for copy, found in enumerate(states):
-            here = slice(copy, None, copies)
-            readout: Readout = fit_readout(found, details["num_qubits"])
-            values[here], stderr[here] = estimate(counts[here], trained.observables, readout)
-        mitigated = Estimate(values, stderr)
+        try:
+            values, stderr = (np.empty_like(part) for part in plain)
+            for copy, found in enumerate(states):
+                here = slice(copy, None, copies)
+                readout: Readout = fit_readout(found, details["num_qubits"])
+                values[here], stderr[here] = estimate(counts[here], trained.observables, readout)
+            mitigated = Estimate(values, stderr)
+        except InputError as error:
+            notes.append(f"Readout errors are not inverted: {error}")
     best = mitigated or plain
-    affine = (
-        fit_affine(_rows(best, slice(tests, None)), exact_anchors) if len(exact_anchors) else None
-    )
-    first = slice(tests)
+    first, anchors = slice(tests), slice(tests, None)
+    if len(exact_anchors):
+        try:
+            affine = fit_affine(_rows(best, anchors), exact_anchors)
+        except InputError as error:
+            notes.append(f"Scale and shift are not undone: {error}")
     return Measured(
         _rows(plain, first),
         mitigated and _rows(mitigated, first),
         affine and affine.undo(_rows(best, first)),
         affine,
+        tuple(notes),
     )
 
 
@@ -95,14 +110,14 @@ def scores(trained: Trained) -> np.ndarray:
     return trained.head(estimate(outcomes, trained.observables).values)[:, 0]
 
 
-def unsettled_rows(trained: Trained, counts: np.ndarray) -> np.ndarray:
-    """Rows whose score is within a few standard errors of zero."""
-    score = scores(trained)
-    shots = counts.sum(axis=1)
-    mean = counts @ score / shots
-    # One more shot on each side keeps a row whose shots all agree from looking certain.
-    spread = np.sqrt((counts @ score**2 / shots - mean**2).clip(min=0) + np.ptp(score) ** 2 / shots)
-    return np.flatnonzero(np.abs(mean) < _SETTLED * spread / np.sqrt(shots))
+def unsettled_rows(trained: Trained, found: Estimate, shots: int) -> np.ndarray:
+    """Rows of a two-class model whose decision is within a few standard errors of turning."""
+    at_zero = trained.head(np.zeros((1, found.values.shape[1])))
+    slopes = trained.head(np.eye(found.values.shape[1]))[:, 0] - at_zero[0, 0]
+    decision = trained.head(found.values)[:, 0]
+    # Shots that all agree still leave room for the one that does not.
+    stderr = np.maximum(found.stderr, 2 / shots)
+    return np.flatnonzero(np.abs(decision) < _SETTLED * np.sqrt(stderr**2 @ slopes**2))
 
 
 def is_binary(trained: Trained) -> bool:
@@ -134,6 +149,8 @@ def result(
         "job_ids": [entry.job or "" for entry in entries],
         "test_count": len(targets),
         "shots": details["plan"]["shots"],
+        "stage_shots": details["stage_shots"],
+        "notes": measured.notes,
         "executions": sum(
             line.get("executions") or 0 for line in (e.intent or {} for e in entries)
         ),
@@ -177,8 +194,11 @@ def print_result(trained: Trained, result: Mapping[str, Any]) -> None:
     """Print the table of scores."""
     metric = "mean_l1" if trained.task == "calculator" else "accuracy"
     where = "a SIMULATED " if result["device"] == "simulated" else ""
+    shots = f"{result['shots']:,} shots"
+    if result["stage_shots"] < result["shots"]:
+        shots = f"{result['stage_shots']:,} to {shots}"
     print(
-        f"\n{result['test_count']:,} test examples × {result['shots']:,} shots on {where}"
+        f"\n{result['test_count']:,} test examples × {shots} on {where}"
         f"{result['backend']} ({metric.replace('_', ' ')}, 95 % interval)"
     )
     for name, words in _ROWS.items():
@@ -187,3 +207,5 @@ def print_result(trained: Trained, result: Mapping[str, Any]) -> None:
             low, high = found["interval"]
             error = f"   rms error {found['rms']:.4f}" if "rms" in found else ""
             print(f"  {words:<36} {found[metric]:.4f} ({low:.4f} to {high:.4f}){error}")
+    for note in result["notes"]:
+        print(note)

@@ -16,6 +16,7 @@ from pipelines.hardware import jobs
 from pipelines.hardware.plan import Levers, Machine, Plan, choose, forecast
 from pipelines.hardware.result import (
     Exact,
+    Measured,
     is_binary,
     measure,
     print_result,
@@ -25,8 +26,21 @@ from pipelines.hardware.result import (
 )
 from pipelines.trained import Trained, load
 from qnn_jax.bridge import certify
-from qnn_jax.bridge.ibm_cost import instructions, shot_seconds
-from qnn_jax.bridge.jobs import Chunk, Counts, DeviceStoppedError
+from qnn_jax.bridge.ibm_cost import (
+    OPEN_PLAN_SECONDS,
+    instructions,
+    qpu_seconds,
+    shot_seconds,
+)
+from qnn_jax.bridge.jobs import (
+    Chunk,
+    Counts,
+    DeviceStoppedError,
+    LoginError,
+    RefusedError,
+    UnreachableError,
+    join_counts,
+)
 from qnn_jax.bridge.submission import (
     Clock,
     cancel,
@@ -49,11 +63,9 @@ from qnn_jax.runs.ledger import Ledger
 
 #: Flags that change what is measured; the same values find the same jobs again.
 _QUESTION = (
-    "seed", "images", "shots", "rep_delay", "copies", "budget_seconds", "anchors", "readout",
-    "recompile", "fractional_gates", "two_stage",
+    "backend", "instance", "url", "seed", "images", "shots", "rep_delay", "copies",
+    "budget_seconds", "anchors", "readout", "recompile", "fractional_gates", "two_stage",
 )  # fmt: skip
-#: What a simulated device pretends to have left: IBM's free plan, unused.
-_PRETENDED_ALLOWANCE = 600.0
 _CLOCK = Clock()
 
 
@@ -79,114 +91,154 @@ def evaluate(config: HardwareConfig, clock: Clock = _CLOCK) -> int:
     """Do what `config.action` says; the exit status. Tests give a `clock` that need not wait."""
     started = time.monotonic()
     assert config.run is not None
-    with RunDirectory.existing(config.results_dir, config.run) as run:
-        if config.action != "evaluate":
-            return _manage(config, Ledger.existing(run.path), clock)
-        manifest = read_json(run.path / "manifest.json") or {}
-        ledger = Ledger(run.path, manifest.get("weights_sha256"))
-        device = _device(config)
-        trained = load(config.results_dir, config.run, config.data_dir, config.manual_dir)
-        try:
-            done = _evaluate(Visit(config, device, trained, run, ledger, clock))
-        except DeviceStoppedError as error:
-            raise TrainingFailedError(str(error)) from None
-        except KeyboardInterrupt:
-            print(
-                "\nStopped. Jobs that are sent go on without us; this finds them again:\n"
-                f"  {command.again()}"
-            )
-            return 130
-        if done:
-            seconds = time.monotonic() - started
-            print(f"{seconds:.1f} s in all; look at {run.figures / 'eval-hardware.png'}")
+    try:
+        with RunDirectory.existing(config.results_dir, config.run) as run:
+            if config.action != "evaluate":
+                return _manage(config, Ledger.existing(run.path), clock)
+            if _evaluate(config, run, clock):
+                seconds = time.monotonic() - started
+                print(f"{seconds:.1f} s in all; look at {run.figures / 'eval-hardware.png'}")
+    except DeviceStoppedError as error:
+        raise TrainingFailedError(str(error)) from None
+    except (UnreachableError, LoginError, RefusedError) as error:
+        raise TrainingFailedError(
+            f"The service did not answer as it should ({error}); nothing is lost, run the same "
+            "command again."
+        ) from None
+    except KeyboardInterrupt:
+        print(
+            "\nStopped. Jobs that are sent go on without us; this finds them again:\n"
+            f"  {command.again()}"
+        )
+        return 130
     return 0
 
 
-def _evaluate(visit: Visit) -> bool:
+def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Clock) -> bool:
     """Plan or find the plan, run, conclude; whether there is a result."""
-    config, ledger = visit.config, visit.ledger
-    exact, key = Exact(visit.trained), _question(visit)
+    manifest = read_json(run.path / "manifest.json") or {}
+    ledger = Ledger(run.path, manifest.get("weights_sha256"))
+    key = _question(config)
     plan = ledger.plan(key)
+    # A plan of which nothing was ever sent is made anew, on today's calibration.
+    if plan is not None and not any(ledger.entry(digest).intent for digest in plan["chunks"]):
+        plan = None
+    device = _device(config, plan["details"]["device"] if plan else None)
+    trained = load(config.results_dir, run.path.name, config.data_dir, config.manual_dir)
+    visit, exact = Visit(config, device, trained, run, ledger, clock), Exact(trained)
     if plan is None:
         details, chunks = _preflight(visit, exact)
         if config.dry_run:
             print("Nothing was sent (--dry-run); the same command without it sends this.")
             return False
-        digests = [keep_chunk(visit.device, chunk, ledger) for chunk in chunks]
+        digests = [keep_chunk(device, chunk, ledger) for chunk in chunks]
         plan = ledger.record_plan(key, digests, details)
     else:
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(plan["at"]))
-        print(f"Going on with the evaluation that was planned on {made}.")
+        print(f"Going on with the evaluation that was planned on {made}; its jobs are sent.")
         if config.dry_run:
             return False
     details, digests = plan["details"], list(plan["chunks"])
     asked = time.monotonic()
-    chunks = [kept_chunk(digest, ledger) for digest in digests]
-    counts, states = jobs.counted(details, _measured(visit, chunks, details))
-    if details["two_stage"]:
-        counts, more = _second_stage(visit, key, chunks, details, counts)
-        digests += more
     test, anchors = np.array(details["test"], int), np.array(details["anchors"], int)
-    exact_values = exact.values(visit.trained.test.inputs[test])
-    exact_anchors = exact.values(visit.trained.train.inputs[anchors])
-    measured = measure(visit.trained, details, counts, states, exact_anchors)
+    exact_values = exact.values(trained.test.inputs[test])
+    exact_anchors = exact.values(trained.train.inputs[anchors])
+    chunks = _planned(visit, digests)
+    counts, states = jobs.counted(details, _measured(visit, chunks, details))
+    measured = measure(trained, details, counts, states, exact_anchors)
+    if details["two_stage"]:
+        counts, more = _second_stage(visit, key, chunks, details, counts, measured)
+        measured = measure(trained, details, counts, states, exact_anchors)
+        digests += more
     entries = [ledger.entry(digest) for digest in digests]
-    told = result(visit.trained, details, entries, measured, exact_values, time.monotonic() - asked)
-    arrays = {"test": test, "exact": exact_values}
-    for name in ("plain", "mitigated", "recalibrated"):
-        if (found := getattr(measured, name)) is not None:
-            arrays[name], arrays[f"{name}_stderr"] = found
-    write_npz_atomic(visit.run.path / "eval-hardware.npz", arrays)
+    told = result(trained, details, entries, measured, exact_values, time.monotonic() - asked)
+    _write(visit, told, test, exact_values, measured)
+    print_result(trained, told)
+    return True
+
+
+def _write(
+    visit: Visit, told: dict[str, Any], test: np.ndarray, exact: np.ndarray, measured: Measured
+) -> None:
+    """Arrays, picture, and last the JSON; a simulation never replaces a machine's result."""
+    path = visit.run.path
+    earlier = (read_json(path / "eval-hardware.json") or {}).get("device", "simulated")
+    name = "eval-hardware"
+    if told["device"] == "simulated" and earlier != "simulated":
+        name = "eval-hardware-simulated"
+        print(f"The result of {earlier} stays; this one is {name}.json beside it.")
+    arrays = {"test": test, "exact": exact}
+    for kind in ("plain", "mitigated", "recalibrated"):
+        if (found := getattr(measured, kind)) is not None:
+            arrays[kind], arrays[f"{kind}_stderr"] = found
+    write_npz_atomic(path / f"{name}.npz", arrays)
     from pipelines.hardware import figures  # late: matplotlib
 
-    figures.draw(visit.run, visit.trained, told, exact_values, measured)
-    write_json_atomic(visit.run.path / "eval-hardware.json", told)
-    print_result(visit.trained, told)
-    return True
+    figures.draw(visit.run, name, visit.trained, told, exact, measured)
+    write_json_atomic(path / f"{name}.json", told)
 
 
 # Where
 
 
-def _device(config: HardwareConfig) -> Any:
-    """The device, announced in the first line; simulated only where no machine was asked for."""
-    if is_simulated(config):
-        from qnn_jax.bridge.fake_device import FakeDevice
+def _device(config: HardwareConfig, planned: str | None = None) -> Any:
+    """The device, announced in the first line; simulated only where no machine was asked for.
 
+    Args:
+        config: the flags.
+        planned: the device of an earlier plan, which is taken again.
+    """
+    if is_simulated(config):
         fake = "FakeFez" if config.backend == "auto" else config.backend
-        simulated = FakeDevice(fake, config.seed)
-        print(
-            f"SIMULATED: {fake}, IBM's snapshot of {simulated.calibration_date} with its noise, on "
-            "this machine. No quantum computer is used and nothing is paid.",
-            flush=True,
-        )
-        return simulated
+        return _simulator(config, planned or fake)
+    named = None if config.backend in ("auto", "least-busy") else config.backend
+    return _machine(config, planned or named)
+
+
+def _simulator(config: HardwareConfig, name: str) -> Any:
+    from qnn_jax.bridge.fake_device import FakeDevice
+
+    device = FakeDevice(name, config.seed)
+    print(
+        f"SIMULATED: {name}, IBM's snapshot of {device.calibration_date} with its noise, on this "
+        "machine. No quantum computer is used and nothing is paid.",
+        flush=True,
+    )
+    return device
+
+
+def _machine(config: HardwareConfig, name: str | None) -> Any:
     from qnn_jax.bridge.ibm import connect
 
-    named = None if config.backend in ("auto", "least-busy") else config.backend
-    device = connect(named, config.instance, config.url, config.fractional_gates)
+    device = connect(name, config.instance, config.url, config.fractional_gates)
     print(f"QUANTUM COMPUTER: {device.name}, calibrated {device.calibration_date}.", flush=True)
     return device
 
 
 def _manage(config: HardwareConfig, ledger: Ledger, clock: Clock) -> int:
-    """Status, collect or cancel."""
-    device = _device(config)
-    if config.action == "cancel":
-        ids = cancel(device, ledger)
-        print(f"Cancelled {', '.join(ids)}." if ids else "No job was left to cancel.")
-    elif config.action == "collect":
-        fetched = collect(device, ledger, clock=clock, tell=_tell)
-        print(f"Fetched {len(fetched)} results; make eval-hardware shows what they mean.")
-    else:
-        for digest, state in status(device, ledger).items():
-            print(f"{digest[:12]}  {state}")
+    """Status, collect or cancel, on every device that the ledger names, whatever the flags say."""
+    intents = [entry.intent for entry in ledger.entries.values() if entry.intent]
+    names = {intent["device"]: bool(intent["simulated"]) for intent in intents}
+    if not names:
+        print(f"Nothing was sent yet, by {ledger.path}.")
+    for name, simulated in names.items():
+        device = _simulator(config, name) if simulated else _machine(config, name)
+        if config.action == "cancel":
+            ids = cancel(device, ledger)
+            print(f"Cancelled {', '.join(ids)}." if ids else f"No job was left on {name}.")
+        elif config.action == "collect":
+            fetched = collect(device, ledger, clock=clock, tell=_tell)
+            print(f"Fetched {len(fetched)} results; make eval-hardware shows what they mean.")
+        else:
+            for digest, state in status(device, ledger).items():
+                print(f"{digest[:12]}  {state}")
     return 0
 
 
-def _question(visit: Visit) -> str:
-    asked = {name: getattr(visit.config, name) for name in _QUESTION}
-    whole = json.dumps([visit.device.name, visit.device.account, asked], sort_keys=True)
+def _question(config: HardwareConfig) -> str:
+    """What is asked, by the flags as they are typed: the same ones find the same jobs."""
+    asked = {name: getattr(config, name) for name in _QUESTION}
+    whole = json.dumps([is_simulated(config), asked], sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
 
@@ -245,7 +297,10 @@ def _preflight(visit: Visit, exact: Exact) -> tuple[dict[str, Any], list[Chunk]]
     chunks = jobs.make_chunks(config, trained, prepared, inputs, plan, stage_shots)
     infidelity = float(np.mean([place.infidelity for place in prepared.places]))
     outcomes, targets = exact.outcomes(trained.test.inputs[test]), trained.test.targets[test]
-    deviation = jobs.check_bound(chunks[0].pubs[0], outcomes, plan.copies, target)
+    every = np.concatenate([outcomes, exact.outcomes(trained.train.inputs[chosen.anchors])])
+    deviation = jobs.check_bound(chunks, every, plan.copies, target)
+    for chunk in chunks:
+        device.check(chunk)
     exact_score = trained.score(estimate(outcomes, trained.observables).values, targets)
     details = {
         "device": device.name,
@@ -256,6 +311,7 @@ def _preflight(visit: Visit, exact: Exact) -> tuple[dict[str, Any], list[Chunk]]
         "places": [[list(place.qubits), place.infidelity] for place in prepared.places],
         "two_qubit_depth": prepared.two_qubit_depth,
         "plan": plan._asdict(),
+        "shot_seconds": shot,
         "stage_shots": stage_shots,
         "two_stage": two_stage,
         "num_qubits": trained.circuit.num_qubits,
@@ -297,10 +353,14 @@ def _certify(visit: Visit, isa: QuantumCircuit) -> str:
 
 def _budget(visit: Visit) -> tuple[float, str]:
     config, device = visit.config, visit.device
-    left = _PRETENDED_ALLOWANCE if device.simulated else device.allowance().left
+    left = OPEN_PLAN_SECONDS if device.simulated else device.allowance().left
     if config.budget_seconds is not None:
-        share = f", {config.budget_seconds / left:.0%} of what the plan has left" if left else ""
-        return config.budget_seconds, f"from --budget-seconds{share}"
+        if left is not None and config.budget_seconds > left and not device.simulated:
+            raise InputError(
+                f"Argument `--budget-seconds` must be at most {left:.0f}, what the plan has left, "
+                f"but is {config.budget_seconds:g}."
+            )
+        return config.budget_seconds, "as --budget-seconds says"
     if left is None:
         raise InputError(
             "Argument `--budget-seconds` must be given, since this plan has no limit of its own; "
@@ -368,26 +428,48 @@ def _introduce(
 # Running
 
 
+def _planned(visit: Visit, digests: list[str]) -> list[Chunk]:
+    """The chunks of a plan, as they were kept.
+
+    Raises:
+        InputError: where one reads back as another, which would be sent as if it were new.
+    """
+    chunks = [kept_chunk(digest, visit.ledger) for digest in digests]
+    for chunk, digest in zip(chunks, digests, strict=True):
+        if chunk.digest(visit.device.name) != digest:
+            raise InputError(
+                f"Chunk {digest[:12]} in {visit.ledger.path} reads back as another one, for it "
+                "was written by another version of Qiskit; go back to that version to finish it."
+            )
+    return chunks
+
+
 def _measured(visit: Visit, chunks: list[Chunk], details: dict[str, Any]) -> list[list[Counts]]:
-    seconds = details["plan"]["seconds"] / len(chunks)
+    each = details["plan"]["rep_delay"], details["shot_seconds"]
     return run_chunks(
         visit.device,
         chunks,
         visit.ledger,
-        estimates=[seconds] * len(chunks),
+        estimates=[qpu_seconds(chunk.executions, *each) for chunk in chunks],
         clock=visit.clock,
         tell=_tell,
     )
 
 
 def _second_stage(
-    visit: Visit, key: str, first: list[Chunk], details: dict[str, Any], counts: np.ndarray
+    visit: Visit,
+    key: str,
+    first: list[Chunk],
+    details: dict[str, Any],
+    counts: np.ndarray,
+    measured: Measured,
 ) -> tuple[np.ndarray, list[str]]:
     """Spend the shots that are left on test images whose sign is not settled; add the counts."""
     ledger, key = visit.ledger, f"{key}-2"
     plan = ledger.plan(key)
-    if plan is None:
-        rows = unsettled_rows(visit.trained, counts[: len(details["test"])])
+    # The first stage may have been measured anew since.
+    if plan is None or plan["details"]["first"] != [c.digest(visit.device.name) for c in first]:
+        rows = unsettled_rows(visit.trained, measured.best, details["stage_shots"])
         left = details["plan"]["shots"] - details["stage_shots"]
         print(
             f"First stage: {len(rows):,} of {len(details['test']):,} images are not settled; "
@@ -395,15 +477,18 @@ def _second_stage(
         )
         if not len(rows) or not left:
             return counts, []
-        digest = keep_chunk(visit.device, jobs.again(first, rows, left), ledger)
-        plan = ledger.record_plan(key, [digest], {"rows": rows.tolist()})
-    chunks = [kept_chunk(digest, ledger) for digest in plan["chunks"]]
+        made = jobs.again(first, rows, left)
+        digests = [keep_chunk(visit.device, chunk, ledger) for chunk in made]
+        asked = {"rows": rows.tolist(), "first": [c.digest(visit.device.name) for c in first]}
+        plan = ledger.record_plan(key, digests, asked)
+    digests = list(plan["chunks"])
     copies = details["plan"]["copies"]
-    more = jobs.by_copy(_measured(visit, chunks, details)[0][0], copies)
+    found = _measured(visit, _planned(visit, digests), details)
+    more = jobs.by_copy(join_counts(found, 0), copies)
     counts = counts.copy()
     for copy, rows in enumerate(jobs.by_place(np.array(plan["details"]["rows"]), copies)):
         counts[rows] += more[: len(rows), copy]
-    return counts, list(plan["chunks"])
+    return counts, digests
 
 
 def _tell(line: str) -> None:

@@ -15,9 +15,10 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ClassicalRegister
 from qiskit_aer import AerSimulator
 
-from qnn_jax.bridge.jobs import Counts, Pub
+from qnn_jax.bridge.jobs import Chunk, Counts, Pub
 from qnn_jax.bridge.local_device import SimulatedDevice
-from qnn_jax.bridge.noise import calibration_date, cut, fake_backend, noise_model
+from qnn_jax.bridge.noise import calibration_date, check_gates, cut, fake_backend, noise_model
+from qnn_jax.errors import InputError
 
 
 class FakeDevice(SimulatedDevice):
@@ -36,6 +37,18 @@ class FakeDevice(SimulatedDevice):
         super().__init__(
             None, name=name, seed=seed, backend=backend, calibration_date=calibration_date(backend)
         )
+
+    def check(self, chunk: Chunk) -> None:
+        """Raise InputError as the machine would: for gates it has not, and pauses out of range."""
+        for pub in chunk.pubs:
+            check_gates(pub.circuit, self.backend.target, self.name)
+        delay = chunk.options.rep_delay
+        low, high = self.rep_delay_range
+        if delay is not None and not low <= delay <= high:
+            raise InputError(
+                f"Argument `rep_delay` must be between {low:g} and {high:g} s on {self.name}, "
+                f"but is {delay:g}."
+            )
 
     def _measure(self, pub: Pub, shots: int, seed: int) -> Counts:
         counts: Counts = {}

@@ -17,8 +17,6 @@ MAX_EXECUTIONS = 10_000_000
 MAX_INSTRUCTIONS = 26_800_000
 #: Seconds of quantum computer that one job may take.
 MAX_JOB_SECONDS = 3 * 3600.0
-#: Jobs that one user may submit in a minute.
-MAX_SUBMISSIONS_PER_MINUTE = 5
 #: The free plan: seconds in any 28 days.
 OPEN_PLAN_SECONDS = 600.0
 
@@ -79,16 +77,26 @@ def instructions(circuit: Any, init_qubits: bool = True) -> int:
     return max(busy.values(), default=0) + (_INIT if init_qubits else 0)
 
 
-def split_rows(rows: int, shots: int, extra_rows: int = 0, instructions_per_row: int = 0) -> Split:
+def split_rows(
+    rows: int,
+    shots: int,
+    extra_rows: int = 0,
+    instructions_per_row: int = 0,
+    seconds_per_shot: float = 0.0,
+) -> Split:
     """Split `rows` evenly over as few jobs as the limits allow.
 
-    `extra_rows` go into every job beside them (calibration). Raises InputError if not even one
-    row fits.
+    `extra_rows` go into every job beside them (calibration); `seconds_per_shot` counts pause and
+    circuit. Raises InputError if not even one row fits.
     """
     limits = {f"{MAX_EXECUTIONS:,} executions a job": MAX_EXECUTIONS // shots}
     if instructions_per_row:
         limits[f"{MAX_INSTRUCTIONS:,} instructions on a qubit a job"] = (
             MAX_INSTRUCTIONS // instructions_per_row
+        )
+    if seconds_per_shot:
+        limits[f"{MAX_JOB_SECONDS / 3600:.0f} hours a job"] = int(
+            (MAX_JOB_SECONDS - JOB_OVERHEAD_SECONDS) / (shots * seconds_per_shot)
         )
     limit = min(limits, key=lambda name: limits[name])
     room = limits[limit] - extra_rows

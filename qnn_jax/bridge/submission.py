@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from qnn_jax.bridge.jobs import (
     Chunk,
@@ -26,11 +26,12 @@ from qnn_jax.bridge.jobs import (
     UnreachableError,
 )
 from qnn_jax.errors import InputError
-from qnn_jax.runs.ledger import Ledger
+from qnn_jax.runs.ledger import Entry, Ledger
 
 T = TypeVar("T")
 
 _TAG = "qnn-jax-"
+_CANCELLED = "cancelled by us"
 
 
 @dataclass(frozen=True)
@@ -119,40 +120,40 @@ def collect(
     """
     work = _Work(device, ledger, patience, clock, tell)
     pending = {}
-    for digest, entry in ledger.entries.items():
-        if entry.done is None and (entry.job or (entry.intent and work.attach(digest))):
+    for digest, entry in work.sent_to_device():
+        if entry.done is None and (entry.job or work.attach(digest)):
             pending[digest] = kept_chunk(digest, ledger)
     work.collect_all(pending, {})
-    for digest, entry in ledger.entries.items():
+    for digest, entry in work.sent_to_device():
         if entry.done is not None and entry.done.get("usage_seconds") is None:
             work.note_usage(digest, entry.done["job"])
     return list(pending)
 
 
 def status(device: Device, ledger: Ledger, patience: Patience = Patience()) -> dict[str, str]:
-    """By digest, how each chunk stands: done, planned, or what its job says just now."""
+    """By digest, how each chunk sent to this device stands: done, or what its job says just now."""
     work = _Work(device, ledger, patience, Clock(), _silent)
     found = {}
-    for digest, entry in ledger.entries.items():
-        jobs = work.jobs(digest) if entry.done is None and entry.intent else []
+    for digest, entry in work.sent_to_device():
+        jobs = work.jobs(digest) if entry.done is None else []
         found[digest] = ", ".join(f"{job.status} ({job.id})" for job in jobs) or entry.status
     return found
 
 
 def cancel(device: Device, ledger: Ledger, patience: Patience = Patience()) -> list[str]:
-    """Cancel every job that has not delivered; return the ids of those that were live.
+    """Cancel every job of this device that has not delivered; return the ids of the live ones.
 
     Jobs are looked up by tag as well, so one that the ledger missed goes too.
     """
     work = _Work(device, ledger, patience, Clock(), _silent)
     cancelled = []
-    for digest, entry in list(ledger.entries.items()):
-        if entry.done is None and entry.intent:
+    for digest, entry in work.sent_to_device():
+        if entry.done is None:
             for job in filter(lambda job: job.live, work.jobs(digest)):
                 work.cancel(job.id)
                 now = work.look(job.id)
                 if now is None or now.status != "completed":  # else it was quicker: collect it
-                    ledger.append("failed", digest, job=job.id, reason="cancelled by us")
+                    ledger.append("failed", digest, job=job.id, reason=_CANCELLED)
                     cancelled.append(job.id)
     return cancelled
 
@@ -176,6 +177,25 @@ class _Work:
         self.patience = patience
         self.clock = clock
         self.tell = tell
+
+    def sent_to_device(self) -> list[tuple[str, Entry]]:
+        """The chunks that were sent, or may have been, to this device.
+
+        Raises InputError where they went through another account, which would not show them.
+        """
+        found = []
+        for digest, entry in self.ledger.entries.items():
+            if entry.intent is not None and entry.intent["device"] == self.device.name:
+                self._check_account(digest, entry.intent)
+                found.append((digest, entry))
+        return found
+
+    def _check_account(self, digest: str, intent: dict[str, Any]) -> None:
+        if intent["account"] != self._account():
+            raise InputError(
+                f"Chunk {digest[:12]} was sent through another instance of IBM's: name that one "
+                "in QISKIT_IBM_INSTANCE, since this one cannot see its job."
+            )
 
     # Sending
 
@@ -208,11 +228,7 @@ class _Work:
         if entry.intent is None:
             # A run in another folder may have asked the same: one look costs nothing.
             return self._adopt(digest) is not None
-        if entry.intent["account"] != self._account():
-            raise InputError(
-                f"Chunk {digest[:12]} was sent through another instance of IBM's: name that one "
-                "in QISKIT_IBM_INSTANCE, since this one cannot see its job."
-            )
+        self._check_account(digest, entry.intent)
         if entry.job is not None:
             job = self.look(entry.job)
             if job is not None and (job.live or job.status == "completed"):
@@ -275,7 +291,12 @@ class _Work:
     def _adopt(self, digest: str) -> Job | None:
         """Note the first job that delivers, or may, as the chunk's; cancel the others."""
         entry = self.ledger.entry(digest)
-        jobs = [j for j in self.jobs(digest) if j.status == "completed" or j.id not in entry.failed]
+        # A live job counts although it was written off: to send another would be to pay twice.
+        jobs = [
+            job
+            for job in self.jobs(digest)
+            if job.status == "completed" or entry.failed.get(job.id) != _CANCELLED
+        ]
         kept = next((job for job in jobs if job.status == "completed"), None) or next(
             (job for job in jobs if job.live), None
         )

@@ -215,6 +215,7 @@ class Ledger:
                 entry.intent = line
             elif event == "submitted":
                 entry.jobs = [job for job in entry.jobs if job != line["job"]] + [line["job"]]
+                entry.failed.pop(line["job"], None)  # it was found alive after all
                 entry.failed.pop(line["job"], None)  # it was given up too early
             elif event == "failed":
                 entry.failed[line["job"]] = line["reason"]

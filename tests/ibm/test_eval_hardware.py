@@ -194,7 +194,13 @@ def test_a_named_machine_without_a_token_never_falls_back(results: Path, saved: 
     if saved is not None:
         (home / ".qiskit").mkdir()
         (home / ".qiskit/qiskit-ibm.json").write_text(saved)
-    done = run("--results-dir", results, "--backend", "ibm_fez", HOME=str(home))
+    for named in (("--backend", "ibm_fez"), ("--instance", "mine"), ("--url", "https://here")):
+        refused(run("--results-dir", results, *named, HOME=str(home)), results)
+    url = {"QISKIT_IBM_URL": "https://here"}
+    refused(run("--results-dir", results, HOME=str(home), **url), results)
+
+
+def refused(done: subprocess.CompletedProcess[str], results: Path) -> None:
     assert done.returncode == 2
     assert "QISKIT_IBM_TOKEN" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -231,3 +237,98 @@ def test_a_ledger_of_another_model_is_refused(results: Path, data_dir: Path) -> 
     )
     with pytest.raises(InputError, match="is that of another model"):
         evaluate(HardwareConfig(run="fashion", results_dir=results, data_dir=data_dir))
+
+
+def test_jobs_are_managed_on_the_device_that_has_them(
+    server, results: Path, data_dir: Path, capsys, fast_clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the environment says: else a live job would be written off, and paid again."""
+    clock = Clock(fast_clock.now, fast_clock.sleep)
+    asked = {
+        "run": "fashion", "results_dir": results, "data_dir": data_dir, "images": 20,
+        "shots": 64, "anchors": 10, "budget_seconds": 100,
+    }  # fmt: skip
+    server.seconds = 1e9
+    patience = Clock(fast_clock.now, interrupted_after(3, fast_clock.sleep))
+    assert evaluate(HardwareConfig(**asked, backend="least-busy"), patience) == 130
+    (job,) = server.live()
+    for name in ("QISKIT_IBM_TOKEN", "QISKIT_IBM_INSTANCE", "QISKIT_IBM_URL"):
+        monkeypatch.delenv(name)
+    with pytest.raises(InputError, match="needs an account"):
+        evaluate(HardwareConfig(**asked, action="collect"), clock)
+    assert [j.id for j in server.live()] == [job.id]
+    for name, value in server.environment(results.parent).items():
+        monkeypatch.setenv(name, value)
+    assert evaluate(HardwareConfig(**asked, action="status"), clock) == 0
+    assert f"({job.id})" in capsys.readouterr().out
+    # Another machine is less busy by now: the job that was paid for is still the one.
+    server.backends = {"ibm_marrakesh": "active", "ibm_fez": "active"}
+    server.seconds = 0.0
+    job.seconds = 0.0
+    assert evaluate(HardwareConfig(**asked, backend="least-busy"), clock) == 0
+    assert [j.id for j in server.completed()] == [job.id]
+    assert outcome(results)["job_ids"] == [job.id]
+
+
+def interrupted_after(times: int, sleep):
+    """Ctrl-C while it waits."""
+    left = iter(range(times))
+
+    def sleeping(seconds: float) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        sleep(seconds)
+
+    return sleeping
+
+
+def test_cancel_reaches_the_live_job(server, results: Path, data_dir: Path, capsys, fast_clock):
+    asked = HardwareConfig(
+        run="fashion", results_dir=results, data_dir=data_dir, images=20, shots=64, anchors=10,
+        budget_seconds=100, backend="ibm_fez",
+    )  # fmt: skip
+    server.seconds = 1e9
+    clock = Clock(fast_clock.now, interrupted_after(2, fast_clock.sleep))
+    assert evaluate(asked, clock) == 130
+    assert "this finds them again" in capsys.readouterr().out
+    (job,) = server.live()
+    assert evaluate(HardwareConfig(**{**vars(asked), "action": "cancel"}), clock) == 0
+    assert f"Cancelled {job.id}" in capsys.readouterr().out
+    assert not server.live()
+
+
+def test_several_jobs_are_one_result(
+    server, results: Path, data_dir: Path, fast_clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qnn_jax.bridge import ibm_cost
+
+    monkeypatch.setattr(ibm_cost, "MAX_EXECUTIONS", 4096 * 40)
+    config = HardwareConfig(
+        run="fashion", results_dir=results, data_dir=data_dir, backend="ibm_fez", images=40,
+        shots=4096, anchors=10, budget_seconds=500,
+    )  # fmt: skip
+    assert evaluate(config, Clock(fast_clock.now, fast_clock.sleep)) == 0
+    found = outcome(results)
+    assert len(found["job_ids"]) == len(server.completed()) > 1
+    assert found["plain"]["rms"] < 0.03
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["FakeFez", "FakeMarrakesh", "FakeKingston"])
+@pytest.mark.usefixtures("no_account")
+def test_each_improvement_improves_on_the_heron_machines(
+    backend: str, results: Path, data_dir: Path
+) -> None:
+    config = HardwareConfig(
+        run="fashion", results_dir=results, data_dir=data_dir, backend=backend, images=2000,
+        shots=1024, copies=1, budget_seconds=1000,
+    )  # fmt: skip
+    assert evaluate(config) == 0
+    alone = outcome(results)
+    assert alone["plain"]["rms"] > alone["mitigated"]["rms"] > alone["recalibrated"]["rms"]
+    for name in ("plain", "mitigated", "recalibrated"):
+        assert abs(alone[name]["accuracy"] - alone["exact"]["accuracy"]) <= 0.005
+    assert evaluate(HardwareConfig(**{**vars(config), "copies": 4})) == 0
+    packed = outcome(results)
+    assert packed["executions"] * 3.5 <= alone["executions"]
+    assert packed["recalibrated"]["rms"] <= 1.1 * alone["recalibrated"]["rms"]

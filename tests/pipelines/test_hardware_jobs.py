@@ -15,7 +15,7 @@ from pipelines.hardware.plan import Plan
 from pipelines.hardware.result import Exact
 from pipelines.trained import Rows, Trained
 from qnn_jax.bridge.certificate import CertificationError
-from qnn_jax.bridge.jobs import Pub
+from qnn_jax.bridge.jobs import Chunk, Pub
 from qnn_jax.circuits.observables import observables_on
 from qnn_jax.errors import InputError
 
@@ -50,13 +50,15 @@ def sent(copies: int, **flags: bool):
 @pytest.mark.parametrize("copies", [1, 2])
 def test_what_is_sent_is_the_trained_circuit(copies: int, flags: dict) -> None:
     chunks, outcomes, _ = sent(copies, **flags)
-    pub = chunks[0].pubs[0]
-    mine = outcomes[: pub.rows * copies]
-    assert jobs.check_bound(pub, mine, copies, LINE.target) < 1e-5
-    # Broken twins: parameters in another order, rows of other examples.
+    assert jobs.check_bound(chunks, outcomes, copies, LINE.target) < 1e-5
+    # Broken twins: parameters in another order, rows of other examples, jobs exchanged.
+    pub = chunks[1].pubs[0]
     for values in (np.roll(pub.values, 1, axis=1), pub.values[::-1] + 0.1):
+        broken = [chunks[0], Chunk((Pub(pub.circuit, values),), 100)]
         with pytest.raises(CertificationError, match="'bound'"):
-            jobs.check_bound(Pub(pub.circuit, values), mine, copies, LINE.target)
+            jobs.check_bound(broken, outcomes, copies, LINE.target)
+    with pytest.raises(CertificationError, match="'bound'"):
+        jobs.check_bound(chunks[::-1], outcomes, copies, LINE.target)
 
 
 @pytest.mark.parametrize("copies", [1, 2])
@@ -99,7 +101,7 @@ def chunks_values(chunks: list) -> np.ndarray:
 def test_a_second_stage_keeps_each_example_at_its_place() -> None:
     chunks, _, _ = sent(2)
     rows = np.array([0, 3, 5, 6])
-    more = jobs.again(chunks, rows, 50)
+    (more,) = jobs.again(chunks, rows, 50)
     every = chunks_values(chunks)
     first, second = np.split(more.pubs[0].values, 2, axis=1)
     np.testing.assert_array_equal(first, every[[0, 6]])
