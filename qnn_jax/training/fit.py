@@ -225,9 +225,7 @@ def all_logits(
 def in_batches(function: Callable[[Array], Any], images: Array) -> Array:
     """Apply a function of a batch to many images, a few hundred at a time, to bound memory."""
     whole = len(images) // EVALUATION_BATCH
-    batches = images[: whole * EVALUATION_BATCH].reshape(
-        whole, EVALUATION_BATCH, *images.shape[1:]
-    )
+    batches = images[: whole * EVALUATION_BATCH].reshape(whole, EVALUATION_BATCH, *images.shape[1:])
     rest = function(images[whole * EVALUATION_BATCH :])
     mapped = jax.lax.map(function, batches).reshape(-1, *rest.shape[1:]) if whole else rest[:0]
     return jnp.concatenate([mapped, rest])
