@@ -108,6 +108,24 @@ def prepare(isa: QuantumCircuit, chosen: list[Place], target: Any, calibrate: bo
     return Prepared(packed, names, calibration, chosen, depth)
 
 
+def properties(target: Any, chosen: Sequence[Place]) -> dict[str, float]:
+    """Errors of gates and measurements at the chosen places: what a result is to be judged by.
+
+    >>> from qiskit.providers.fake_provider import GenericBackendV2
+    >>> target = GenericBackendV2(2, seed=0).target
+    >>> sorted(properties(target, [Place((0,), 0.1)]))
+    ['measure 0', 'rz 0', 'sx 0', 'x 0']
+    """
+    used = [set(place.qubits) for place in chosen]
+    return {
+        f"{name} {'-'.join(map(str, where))}": found.error
+        for name in target.operation_names
+        for where, found in (target[name] or {}).items()
+        if where and any(set(where) <= qubits for qubits in used)
+        if found is not None and found.error is not None
+    }
+
+
 def make_chunks(
     config: HardwareConfig,
     trained: Trained,

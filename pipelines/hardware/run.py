@@ -309,6 +309,7 @@ def _preflight(visit: Visit, exact: Exact) -> tuple[dict[str, Any], list[Chunk]]
         "test": test.tolist(),
         "anchors": chosen.anchors.tolist(),
         "places": [[list(place.qubits), place.infidelity] for place in prepared.places],
+        "properties": jobs.properties(target, prepared.places),
         "two_qubit_depth": prepared.two_qubit_depth,
         "plan": plan._asdict(),
         "shot_seconds": shot,

@@ -132,6 +132,18 @@ def test_recompiled_and_packed_is_the_same_model(results: Path, data_dir: Path) 
     assert found["recalibrated"]["rms"] < 0.06
 
 
+@pytest.mark.usefixtures("no_account")
+def test_fractional_gates_are_the_same_model(results: Path, data_dir: Path) -> None:
+    config = HardwareConfig(
+        run="fashion", results_dir=results, data_dir=data_dir, backend="FakeFractionalBackend",
+        images=60, shots=512, anchors=20, budget_seconds=1000, fractional_gates=True,
+    )  # fmt: skip
+    assert evaluate(config) == 0
+    found = outcome(results)
+    assert found["fractional_gates"]
+    assert found["recalibrated"]["rms"] < 0.08
+
+
 def test_ibms_machine_is_asked_once_and_its_job_is_found_again(
     server, results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str], fast_clock
 ) -> None:

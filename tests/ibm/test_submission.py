@@ -321,7 +321,8 @@ def test_cancel_cancels_also_what_the_ledger_missed(run, chunks):
     run.server.seconds, run.server.copies = HOUR, 2
     device, ledger = ibm.connect("ibm_fez"), Ledger(run.folder.parent, MODEL)
     digest = submission.keep_chunk(device, chunks[0], ledger)
-    ledger.append("intent", digest, tag=submission.tag(digest), account=device.account)
+    sent = {"tag": submission.tag(digest), "device": device.name, "account": device.account}
+    ledger.append("intent", digest, **sent)
     device.submit(chunks[0], submission.tag(digest))
     (told,) = submission.status(device, ledger).values()
     assert told == ", ".join(f"queued ({job})" for job in run.server.jobs)
