@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, SymmetricalLogLocator
 
 from pipelines.ablate_table import HYBRID, Row, Scores, gains
-from pipelines.figures import Picture
-from qnn_jax.runs import RunDirectory, write_bytes_atomic
+from pipelines.figures import Picture, save
+from qnn_jax.runs import RunDirectory
 
 if TYPE_CHECKING:
     from pipelines.ablate_run import Study
@@ -45,9 +44,7 @@ def draw_all(run: RunDirectory, study: Study, scores: Scores, rows: Sequence[Row
         ),
     ):
         path = run.figures / f"{name}.png"
-        png = BytesIO()
-        figure.savefig(png, format="png", dpi=110, bbox_inches="tight")
-        write_bytes_atomic(path, png.getvalue())
+        save(figure, path)
         drawn.append(Picture(path, caption))
     return drawn
 

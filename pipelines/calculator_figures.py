@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -11,11 +10,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipelines.figures import Picture, circuit_picture
+from pipelines.figures import Picture, circuit_picture, save
 from qnn_jax.executor import exact
 from qnn_jax.models.calculator import CircuitRegressor, outputs, seed_circuit
 from qnn_jax.operations import Operation
-from qnn_jax.runs import RunDirectory, write_bytes_atomic
+from qnn_jax.runs import RunDirectory
 
 if TYPE_CHECKING:
     from pipelines.calculator_run import SeedModels
@@ -65,9 +64,7 @@ def draw_all(
         ("seed_circuit", circuit_picture(seed_circuit()), "The circuit of 2022."),
     ):
         path = run.figures / f"{name}.png"
-        png = BytesIO()
-        figure.savefig(png, format="png", dpi=80, bbox_inches="tight")
-        write_bytes_atomic(path, png.getvalue())
+        save(figure, path, dpi=80)
         drawn[name] = Picture(path, caption)
     return drawn
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipelines.figures import Picture
+from pipelines.figures import Picture, save
 from qnn_jax.diagnostics import Spectrum
 from qnn_jax.errors import InputError
-from qnn_jax.runs import write_bytes_atomic
 
 if TYPE_CHECKING:
     from pipelines.diagnose_run import Subject
@@ -57,9 +55,7 @@ def draw_all(folder: Path, subject: Subject, found: Mapping[str, Any]) -> dict[s
             continue
         figure = draw[name](value)
         path = folder / f"diagnose-{name.replace('_', '-')}.png"
-        png = BytesIO()
-        figure.savefig(png, format="png", dpi=110, bbox_inches="tight")
-        write_bytes_atomic(path, png.getvalue())
+        save(figure, path)
         drawn[name] = Picture(path, _CAPTIONS[name])
     return drawn
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ _POINTS = 600  # in the right panel; more would hide one another
 _TITLES = {"accuracy": "test accuracy", "mean_l1": "mean L1 error"}
 
 
-def accuracies(name: str, rows: Sequence[Row]) -> bytes:
+def accuracies(name: str, rows: Sequence[Row]) -> Figure:
     """Every way's score with its interval, and how far its expectation values lie from exact."""
     figure = Figure(figsize=(10, 1.9 + 0.36 * len(rows)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
@@ -51,9 +50,7 @@ def accuracies(name: str, rows: Sequence[Row]) -> bytes:
     right.set_xlabel("each example's <O> minus exact (bar: ± rms)")
     right.grid(axis="x", alpha=0.25)
     figure.suptitle(f"{name}: {len(first.values):,} test examples, simulated by Aer", fontsize=10)
-    png = BytesIO()
-    figure.savefig(png, format="png", dpi=110)
-    return png.getvalue()
+    return figure
 
 
 def color(row: Row) -> str:

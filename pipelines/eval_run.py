@@ -81,9 +81,10 @@ def evaluate(config: AerConfig, run: RunDirectory) -> None:
         print(line(row, rows[0] if rows else None), flush=True)
         rows.append(row)
     from pipelines.eval_figures import accuracies  # late: matplotlib would delay the first line
+    from pipelines.figures import save
 
     picture = run.figures / "eval-aer.png"
-    write_bytes_atomic(picture, accuracies(run.path.name, rows))
+    save(accuracies(run.path.name, rows), picture)
     # Last of all, because the file says that the evaluation is complete.
     write_json_atomic(run.path / "eval-aer.json", as_json(config, rows, test))
     print(f"Written to {run.path / 'eval-aer.json'}; look at {picture}")

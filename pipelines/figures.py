@@ -71,11 +71,16 @@ def draw_all(
         ("circuit", circuit_picture(model.config.circuit()), "The circuit."),
     ):
         path = run.figures / f"{name}.png"
-        png = BytesIO()
-        figure.savefig(png, format="png", dpi=110, bbox_inches="tight")
-        write_bytes_atomic(path, png.getvalue())
+        save(figure, path)
         drawn.append(Picture(path, caption))
     return drawn
+
+
+def save(figure: Figure, path: Path, dpi: int = 110) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    png = BytesIO()
+    figure.savefig(png, format="png", dpi=dpi, bbox_inches="tight")
+    write_bytes_atomic(path, png.getvalue())
 
 
 def predicted_classes(logits: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pipelines.figures import save
 from pipelines.scan_axes import Axis, value_of
 from pipelines.scan_search import Course
-from qnn_jax.runs import RunDirectory, write_bytes_atomic
+from qnn_jax.runs import RunDirectory
 
 _BEST, _DEFAULT, _OTHER = "#5b3fd6", "#e08a1e", "#8a8f98"
 _COLUMNS = 3
@@ -30,9 +30,8 @@ def draw_all(run: RunDirectory, course: Course, axes: Sequence[Axis]) -> list[Pa
         ("parallel", parallel(course, axes)),
         ("curves", curves(course)),
     ):
-        path, png = run.figures / f"{name}.png", BytesIO()
-        figure.savefig(png, format="png", dpi=110, bbox_inches="tight")
-        write_bytes_atomic(path, png.getvalue())
+        path = run.figures / f"{name}.png"
+        save(figure, path)
         drawn.append(path)
     return drawn
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipelines.figures import save
 from pipelines.trained import Trained
-from qnn_jax.runs import RunDirectory, write_bytes_atomic
+from qnn_jax.runs import RunDirectory
 
 if TYPE_CHECKING:
     from pipelines.hardware.result import Measured
@@ -66,6 +66,4 @@ def draw(
     right.set(xlabel="exact expectation value", ylabel="measured expectation value")
     right.legend(frameon=False, fontsize=8, markerscale=4)
     right.grid(alpha=0.25)
-    png = BytesIO()
-    figure.savefig(png, format="png", dpi=110)
-    write_bytes_atomic(run.figures / f"{file}.png", png.getvalue())
+    save(figure, run.figures / f"{file}.png")
