@@ -180,6 +180,7 @@ def both(flags: tuple) -> list[subprocess.Popen]:
     return [start(*flags, *shared, "--process-id", number) for number in (0, 1)]
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_scan(finished, data_dir: Path, tmp_path: Path) -> None:
     _, folder = finished
     flags = (*SMALL, *AXES, "--results-dir", tmp_path, "--data-dir", data_dir)

@@ -134,7 +134,10 @@ def test_a_trained_calculator_answers(finished) -> None:
     assert "must name a finished calculator" in nowhere.stderr
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [(signal.SIGKILL, -9), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
 def test_an_interrupted_run_ends_with_the_same_bits(
     tmp_path: Path, finished, sent: signal.Signals, status: int
 ) -> None:

@@ -48,7 +48,7 @@ def test_a_batch_that_cannot_fit_is_refused():
 
 
 @pytest.mark.parametrize(("gradient", "batch"), [(None, 8), ("reverse", 1), ("reverse", 8)])
-@pytest.mark.parametrize("name", ["layers", "uniform steps"])
+@pytest.mark.parametrize("name", ["layers", pytest.param("uniform steps", marks=pytest.mark.slow)])
 def test_the_formula_knows_batches_and_reverse_mode(name, gradient, batch):
     layers = zz_feature_map(9, reps=1) + real_amplitudes(9, reps=4)
     circuit = layers if name == "layers" else random_circuit(1, 9, 60)
