@@ -12,6 +12,7 @@ import dataclasses
 from pathlib import Path
 
 from pipelines import command
+from pipelines.trained import finished, newest
 from qnn_jax.errors import InputError
 
 #: Fewer leave no spread to see.
@@ -54,6 +55,10 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, check, diagnose; the exit status."""
     config = command.parse(DiagnoseConfig, {"default": DiagnoseConfig()}, argv)
     check(config)
+    if config.run is not None:
+        finished(config.results_dir, config.run)
+    else:
+        newest(config.results_dir)
     from pipelines.diagnose_run import diagnose_run
 
     return diagnose_run(config)

@@ -18,6 +18,7 @@ from typing import Annotated
 import tyro
 
 from pipelines import command
+from pipelines.trained import finished, newest
 from qnn_jax.errors import InputError
 
 #: Heron devices that IBM's open plan offers, or offered last.
@@ -78,6 +79,9 @@ def check(config: AerConfig) -> AerConfig:
 def main(argv: list[str] | None = None) -> int:
     """Parse, check, evaluate; the exit status."""
     config = check(command.parse(AerConfig, {"default": AerConfig()}, argv))
+    names = newest(config.results_dir).values() if config.run is None else [config.run]
+    for name in names:
+        finished(config.results_dir, name)
     from pipelines.eval_run import evaluate_all
 
     try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines import command
+from pipelines.trained import finished, newest
 from qnn_jax.errors import InputError
 
 Action = Literal["evaluate", "status", "collect", "cancel"]
@@ -152,14 +153,13 @@ def main(argv: list[str] | None = None) -> int:
     check(config)
     if config.run is None:
         config = dataclasses.replace(config, run=_newest(config.results_dir))
+    finished(config.results_dir, config.run or "")
     from pipelines.hardware.run import evaluate
 
     return evaluate(config)
 
 
 def _newest(results_dir: Path) -> str:
-    from pipelines.trained import newest
-
     names = newest(results_dir).values()
     return max(names, key=lambda name: (results_dir / name / "summary.json").stat().st_mtime)
 

@@ -109,20 +109,11 @@ def newest(results_dir: Path) -> dict[TaskName, str]:
     return names
 
 
-def load(
-    results_dir: Path, name: str, data_dir: Path | None = None, manual_dir: Path | None = None
-) -> Trained:
-    """Read the finished run `results_dir/name` and compute its circuit's inputs.
-
-    Args:
-        results_dir: the folder of all runs.
-        name: of the run.
-        data_dir: where prepared data are kept, as for training.
-        manual_dir: the folder with the official archives, as for training.
+def finished(results_dir: Path, name: str) -> tuple[TaskName, dict[str, Any]]:
+    """The task and the configuration of a finished run; commands ask before they load JAX.
 
     Raises:
-        InputError: where there is no such run, it is not finished, or its weights are damaged or
-            those of another model.
+        InputError: where there is no such run, or it is not finished.
     """
     path = results_dir / name
     summary, config = read_json(path / "summary.json"), read_json(path / "config.json")
@@ -139,6 +130,25 @@ def load(
             f"Argument `--run` must name a run of {' or '.join(TRAIN.values())}, but {path} is one "
             f"of {task!r}."
         )
+    return task, config
+
+
+def load(
+    results_dir: Path, name: str, data_dir: Path | None = None, manual_dir: Path | None = None
+) -> Trained:
+    """Read the finished run `results_dir/name` and compute its circuit's inputs.
+
+    Args:
+        results_dir: the folder of all runs.
+        name: of the run.
+        data_dir: where prepared data are kept, as for training.
+        manual_dir: the folder with the official archives, as for training.
+
+    Raises:
+        InputError: where there is no such run, it is not finished, or its weights are damaged or
+            those of another model.
+    """
+    path, task, config = results_dir / name, *finished(results_dir, name)
     arrays = read_npz(path / "weights.npz")
     if task == "calculator":
         from pipelines.calculator_run import trained_calculator
