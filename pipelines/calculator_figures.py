@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _OURS, _SEED, _BOUND, _MLP = "#5b3fd6", "#e08a1e", "#b2182b", "0.55"
 _LEAST = {
-    "its_ansatz": "least possible, its ansatz",
+    "its_ansatz": "best found for its ansatz",
     "any_observable": "least possible, any observable",
 }
 _GRID = 61  # points along each side of the unit square

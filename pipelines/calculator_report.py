@@ -26,10 +26,10 @@ waves there are is settled by the gates that read the inputs; training only weig
 feature map of 2022 reads a and b in angles 2a, 2b and 2(π − a)(π − b). On the unit square the last
 one sweeps from 2π² down to 9, so its waves turn several times where a straight slope is wanted. The
 best that <em>any</em> observable after this feature map could reach is a mean error of
-<strong>$any_observable</strong> (a lower bound, by regression on all Pauli strings); the two-qubit
-RealAmplitudes behind it, with ⟨ZZ⟩, reaches <strong>$its_ansatz</strong> at best (of several
-starts). More training, other optimisers or more shots cannot go below that. One training as it was
-done then ends near $median.</p>
+<strong>$any_observable</strong> (by regression on all Pauli strings, on a grid of points). The
+two-qubit RealAmplitudes behind it, with ⟨ZZ⟩, reached <strong>$its_ansatz</strong> in the best of
+several trainings on the same points. More training or more shots cannot go below the first, and
+found nothing below the second. One training as it was done then ends near $median.</p>
 $seeds
 $seed_circuit
 
@@ -52,7 +52,9 @@ $shots
 <h2>What a noisy device leaves</h2>
 <p>Noise pulls ⟨ZZ⟩ towards zero and readout errors shift it, nearly the same for every input, so
 that a line through a few known answers takes most of it back. The circuit has $two_qubit two-qubit
-gates to keep that pull small. Measure it: <code>make eval-aer ARGS="--run $run"</code>.</p>
+gates to keep that pull small. What is left without that line is measured by
+<code>make eval-aer ARGS="--run $run"</code>, and with it by
+<code>make eval-hardware ARGS="--run $run"</code>, in the row "scale and shift undone".</p>
 
 <h2>The circuit as text</h2>
 <pre>$text</pre>

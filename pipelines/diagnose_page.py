@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -132,22 +133,23 @@ def _fourier(subject: Subject, found: Mapping[str, Any]) -> str:
 
 
 def _expressibility(subject: Subject, found: Any) -> str:
+    idle = (2**subject.circuit.num_qubits - 1) * math.log(75)
     return (
         f"Random weights on random data give states that are {in_a_line('expressibility', found)} "
         f"(published values keep the histogram's bias: {found.plain:.3f}). A circuit that cannot "
-        "move scores 4.3; small numbers mean that it reaches everywhere, which is no virtue by "
-        "itself: what reaches everywhere has flat gradients."
+        f"move scores {idle:.1f}; small numbers mean that it reaches everywhere, which is no "
+        "virtue by itself: what reaches everywhere has flat gradients."
     )
 
 
 def _entanglement(subject: Subject, found: Mapping[str, Any]) -> str:
     random, trained = found["random"], found["trained"]
     change = (
-        "Training took entanglement away."
+        "The trained weights entangle less than random ones."
         if trained.interval[1] < random.interval[0]
-        else "Training added entanglement."
+        else "The trained weights entangle more than random ones."
         if trained.interval[0] > random.interval[1]
-        else "Training left it as it was."
+        else "The trained weights entangle as random ones do."
     )
     return (
         f"On the data, the mean Meyer-Wallach measure is {in_a_line('entanglement', found)}. "

@@ -40,7 +40,7 @@ from pipelines.training_run import (
     warn_of_other_versions,
 )
 from qnn_jax.data import ImageDataset, load_fashion_mnist, progress_bar
-from qnn_jax.errors import TrainingFailedError
+from qnn_jax.errors import InputError, TrainingFailedError
 from qnn_jax.runs import GracefulStop, RunDirectory, checkpoints, read_json, write_json_atomic
 from qnn_jax.runs.files import normalised
 from qnn_jax.training import (
@@ -140,6 +140,7 @@ class Scan:
 
         def open_run() -> Any:
             nonlocal run
+            _spare_other_runs(self.config)
             run = stack.enter_context(
                 RunDirectory.open(
                     self.config.results_dir,
@@ -152,6 +153,8 @@ class Scan:
             latest = checkpoints.latest(run.checkpoints)
             rows = run.read_metrics() if latest else []
             steps = max(checkpoints.epochs(run.checkpoints), default=0)
+            # Killed before its first checkpoint, a scan has lines that are going to be repeated.
+            run.truncate_metrics(steps)
             return run.finished, [row for row in rows if row["epoch"] <= steps]
 
         finished, rows = cluster.told_by_first(open_run)
@@ -414,6 +417,11 @@ class Scan:
         course = self.course
         assert course.champion is not None
         number = course.champion
+        if not self.champion:
+            raise TrainingFailedError(
+                f"Every member that was trained to the end diverged; look at {self.config.run} in "
+                f"{self.config.results_dir}, narrow the axes and scan under another --run name."
+            )
         best = dataclasses.replace(
             course.members[number].config,
             run=f"{self.config.run}-best",
@@ -501,3 +509,15 @@ def _numbers_of(told: EpochMetrics, name: str, place: int) -> dict[str, float]:
     }
     sound = told.finite[name][place] and all(np.isfinite(value) for value in found.values())
     return {metric: float(value) if sound else np.nan for metric, value in found.items()}
+
+
+def _spare_other_runs(config: ScanConfig) -> None:
+    """Refuse to write the best member over a run that is none of this scan's."""
+    name = f"{config.run}-best"
+    path = config.results_dir / name
+    whose = (read_json(path / "manifest.json") or {}).get("scan")
+    if (path / "config.json").exists() and whose != config.run:
+        raise InputError(
+            f"Argument `--run` must leave {name!r} free for the best member, but is {config.run!r} "
+            f"and {path} is another run; give another --run name."
+        )

@@ -127,7 +127,7 @@ def _named(course: Course, number: int) -> Any:
     import dataclasses
 
     config = course.members[number].config
-    return dataclasses.replace(config, run=config.run.replace("-best", f"-{number}"))
+    return dataclasses.replace(config, run=f"{config.run.removesuffix('-best')}-{number}")
 
 
 def write_leaderboard(folder: Path, board: Sequence[Mapping[str, Any]]) -> None:

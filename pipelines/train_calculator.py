@@ -63,6 +63,11 @@ def check(config: CalculatorConfig) -> None:
     if config.ask is not None:
         if not all(map(math.isfinite, config.ask)):
             raise InputError(f"Argument `--ask` must be two finite numbers, but is {config.ask}.")
+        if config.operation != CalculatorConfig.operation:
+            raise InputError(
+                "Argument `--operation` must be left out with --ask, which asks the run for what "
+                f"it was trained on, but is {config.operation!r}; name that run with --run."
+            )
         return
     operation(config.operation)
     check_calculator(config.model, config.training)

@@ -112,10 +112,13 @@ def operation(text: str) -> Operation:
         a, b = points[np.flatnonzero(~np.isfinite(values))[0]]
         raise _refused(text, f"is no finite number at a = {a:g}, b = {b:g}")
     low, high = float(values.min()), float(values.max())
+    if high - low < 1e-6 * max(1.0, abs(low), abs(high)):
+        raise _refused(text, f"is {low:g} everywhere")
     if high - low > MAX_SPAN:
         raise InputError(
             f"Argument `--operation` must span at most {MAX_SPAN:g} on the unit square, what a "
-            f"head of gain {MAX_GAIN:g} reaches, but {text!r} goes from {low:.3g} to {high:.3g}; "
+            f"head of gain {MAX_GAIN:g} reaches well, but {text!r} goes from {low:.3g} to "
+            f"{high:.3g}; "
             f"divide it by {math.ceil((high - low) / MAX_SPAN * 10) / 10:g}."
         )
     if max(abs(low), abs(high)) > LARGEST:

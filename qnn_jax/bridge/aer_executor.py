@@ -207,11 +207,15 @@ def _run(job: Job, table: np.ndarray, shots: int, seed: int) -> tuple[Counts, ..
         {parameter: table[:, job.columns[parameter.name]] for parameter in circuit.parameters}
         for circuit in job.circuits
     ]
-    # Without a parameter there is nothing to tell the rows apart by.
-    repeats = 1 if any(binds) else len(table)
+    # Without a parameter nothing tells the rows apart: such a circuit runs row by row.
+    repeated = [
+        (circuit, bind)
+        for circuit, bind in zip(job.circuits, binds, strict=True)
+        for _ in range(1 if bind else len(table))
+    ]
     result = job.simulator.run(
-        [circuit for circuit in job.circuits for _ in range(repeats)],
-        parameter_binds=binds if any(binds) else None,
+        [circuit for circuit, _ in repeated],
+        parameter_binds=[bind for _, bind in repeated] if any(binds) else None,
         shots=shots,
         seed_simulator=seed,
     ).result()

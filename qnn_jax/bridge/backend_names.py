@@ -33,11 +33,20 @@ def check_fake_backend(name: str, argument: str = "noise") -> str:
     names = fake_backend_names()
     if name in names:
         return name
+    if not names:
+        raise InputError(
+            f"Argument `{argument}` must name a fake backend of the package qiskit-ibm-runtime, "
+            f"but is {name!r} and that is not installed; pip install 'qnn-jax[bridge]'."
+        )
     # Whatever the case, and "fez" or "ibm_fez" too.
     plain = {re.sub(r"^fake|v2$", "", known.lower()): known for known in names}
     wanted = re.sub(r"^(fake|ibm)_?|v2$", "", str(name).lower())
     near = [plain[match] for match in difflib.get_close_matches(wanted, plain, n=3)]
-    hint = f"; did you mean {' or '.join(near)}?" if near else ", like FakeFez or FakeKingston."
+    hint = (
+        f"; did you mean {' or '.join(near)}?"
+        if near
+        else "; FakeFez and FakeKingston are two of them."
+    )
     raise InputError(
         f"Argument `{argument}` must name one of Qiskit's fake backends, but is {name!r}{hint}"
     )

@@ -18,7 +18,7 @@ from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_o
 from qnn_jax.errors import InputError
 
 #: The packages whose versions a certificate holds for.
-PACKAGES = ("qnn-jax", "jax", "qiskit", "qiskit-aer")
+PACKAGES = ("qnn-jax", "jax", "qiskit", "qiskit-aer", "qiskit-ibm-runtime")
 
 
 class CertificationError(Exception):

@@ -34,7 +34,7 @@ from qnn_jax.errors import InputError
 MAX_CHARACTERS = 10_000_000
 _VERSION = re.compile(r"(?:\s|//[^\n]*\n|/\*.*?\*/)*OPENQASM\s+(\d+)", re.DOTALL)
 #: x_0, _x_0_ (Qiskit's way to write x[0]) and x0.
-_ELEMENT = re.compile(r"_?([^\W\d_]+)_?(\d+)_?")
+_ELEMENT = re.compile(r"_?([^\W\d_](?:\w*?[^\W\d_])?(?:\d+(?=_))?)_?(\d+)_?")
 #: The functions that a text may use, and their names here.
 _FUNCTIONS: Mapping[str, str] = MappingProxyType({v: k for k, v in FUNCTION_NAMES.items()})
 _OPERATORS: Mapping[str, str] = MappingProxyType(

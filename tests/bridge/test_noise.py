@@ -138,7 +138,7 @@ def test_names_are_those_of_the_installed_package() -> None:
         ("fez", "did you mean FakeFez"),
         ("ibm_kingston", "did you mean FakeKingston"),
         ("FakeManila", "did you mean FakeManilaV2"),
-        ("xqzw", "like FakeFez or FakeKingston"),
+        ("xqzw", "FakeFez and FakeKingston are two of them"),
     ],
 )
 def test_an_unknown_backend_is_refused_with_near_names(name: str, near: str) -> None:

@@ -213,7 +213,9 @@ def test_what_is_not_there_is_told(tmp_path: Path, data_dir: Path) -> None:
     with pytest.raises(InputError, match=r"train one with make train-fashion or make train-calc"):
         eval_aer.main(flags(tmp_path, data_dir))
     copied(tmp_path)
-    with pytest.raises(InputError, match=r"must name a run in .* \(fashion\), but is 'other'"):
+    with pytest.raises(
+        InputError, match=r"must name a finished run in .* \(fashion\), but is 'other'"
+    ):
         eval_aer.main(flags(tmp_path, data_dir, "--run", "other"))
     with pytest.raises(InputError, match="`--images` must be at most 2000"):
         eval_aer.main(flags(tmp_path, data_dir, "--images", "2001"))
