@@ -44,7 +44,8 @@ class HardwareConfig:
     url: str | None = None
     """Of the service; default: QISKIT_IBM_URL, else IBM's."""
     images: int | None = None
-    """Test images, as many of each class; default: all that fit the budget."""
+    """Test images, as many of each class, or points of a calculator; default: all images or 1,000
+    points, or what fits the budget."""
     shots: int | None = None
     """Of each image; default: up to 1024, as many as fit the budget."""
     rep_delay: float | None = None

@@ -13,16 +13,13 @@ import numpy as np
 
 from pipelines import command, trained
 from pipelines.eval_aer import AerConfig
-from pipelines.trained import TRAIN, Rows, Score, Trained
+from pipelines.trained import POINTS, TRAIN, Rows, Score, Trained
 from qnn_jax.bridge import certify
 from qnn_jax.bridge.aer_executor import AerRecord, aer
 from qnn_jax.errors import InputError
 from qnn_jax.executor import Executor, exact
 from qnn_jax.runs import RunDirectory, write_bytes_atomic, write_json_atomic
 from qnn_jax.training import predictions
-
-#: Points of a calculator, which are drawn afresh and could be any number.
-POINTS = 1000
 
 
 class Row(NamedTuple):

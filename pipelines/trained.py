@@ -26,6 +26,10 @@ TaskName = Literal["fashion", "calculator"]
 TRAIN = {"fashion": "make train-fashion", "calculator": "make train-calculator"}
 
 
+#: Points of a calculator that are evaluated by default: they could be any number.
+POINTS = 1000
+
+
 class Rows(NamedTuple):
     """Examples as the circuit meets them.
 

@@ -24,7 +24,7 @@ from pipelines.hardware.result import (
     scores,
     unsettled_rows,
 )
-from pipelines.trained import Trained, load
+from pipelines.trained import POINTS, Trained, load
 from qnn_jax.bridge import certify
 from qnn_jax.bridge.ibm_cost import (
     OPEN_PLAN_SECONDS,
@@ -258,6 +258,8 @@ def _choose_examples(visit: Visit, exact: Exact) -> Chosen:
             members = order[targets[order] == label]
             rank[members] = np.arange(len(members))
         order = order[np.argsort(rank[order], kind="stable")]
+    if trained.task == "calculator" and config.images is None:
+        order = order[:POINTS]
     if config.images is not None and config.images > len(order):
         raise InputError(
             f"Argument `--images` must be at most {len(order)}, the size of the test set, but is "
