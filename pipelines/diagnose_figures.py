@@ -64,7 +64,7 @@ def representation(subject: Subject, found: Mapping[str, Any]) -> Figure:
     """Predictions against targets: any observable, the best of these gates, the run itself."""
     titles = {
         "any_observable": "any observable",
-        "ansatz": "these gates, best weights",
+        "ansatz": "these gates, best of fresh trainings",
         "run": "this run",
     }
     figure = Figure(figsize=(10, 3.5), layout="constrained")

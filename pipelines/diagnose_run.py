@@ -352,8 +352,8 @@ def in_a_line(name: str, found: Any) -> str:
         least, ansatz = found["mean_l1"], found["ansatz"]
         return (
             f"least mean L1: {least['any_observable']:.4f} with any observable, "
-            f"{least['ansatz']:.4f} with these gates ({ansatz.agreeing} of {len(ansatz.starts)} "
-            f"starts agree); this run has {least['run']:.4f}"
+            f"{least['ansatz']:.4f} found by {len(ansatz.starts)} fresh trainings of these gates "
+            f"({ansatz.agreeing} agree); this run has {least['run']:.4f}"
         )
     if name == "fourier":
         counts = ", ".join(

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from pipelines.figures import save
 from pipelines.scan_axes import Axis, value_of
@@ -145,6 +145,10 @@ def _label(
         panel.margins(x=0.2)
     elif _logarithmic(values, axis):
         panel.set_xscale("log")
+        # At most two labels a decade: matplotlib's own overlap within one.
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
     elif all(isinstance(value, int) for value in values):
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
 
@@ -213,8 +217,9 @@ def curves(course: Course) -> Figure:
     rows = [row for row in course.rows if row["members"][0] < searched]
     best = course.best
     default = course.of_candidate(0)[0]
+    panels: Sequence[Axes] = figure.subplots(1, 2)
     for panel, metric, scale in zip(
-        figure.subplots(1, 2), ("loss", "validation_accuracy"), ("log", "linear"), strict=True
+        panels, ("loss", "validation_accuracy"), ("log", "linear"), strict=True
     ):
         by_epoch: dict[int, list[float]] = {}
         for row in rows:
@@ -244,8 +249,11 @@ def curves(course: Course) -> Figure:
                 panel.plot(*zip(*told, strict=True), color=color, lw=1.8, label=label)
         panel.set(xlabel="epoch", ylabel=metric.replace("_", " "), yscale=scale)
         if metric == "validation_accuracy" and epochs:
-            panel.set_ylim(bottom=float(np.quantile(bands[1], 0.1)))
+            bottom = float(np.quantile(bands[1], 0.1))
+            top = max((value for values in by_epoch.values() for value in values), default=1.0)
+            panel.set_ylim(bottom, top + 0.1 * (top - bottom))
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.grid(alpha=0.25)
-        panel.legend(frameon=False, fontsize=8)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     return figure

@@ -54,6 +54,7 @@ def test_refuses_what_is_not_exact(images, labels, message, one_sentence):
 @pytest.mark.parametrize(
     "archive",
     [b"<!DOCTYPE html>", gzip.compress(idx(LABELS))[:-9], gzip.compress(b"x" * 99)[:20]],
+    ids=["no gzip", "a short end", "a short beginning"],  # the bytes hold the time of day
 )
 def test_refuses_what_is_no_whole_gzip_file(archive, one_sentence):
     with pytest.raises(InputError, match=r"'labels\.gz' must be a whole gzip file") as caught:
