@@ -35,6 +35,9 @@ MAX_CHARACTERS = 10_000_000
 _VERSION = re.compile(r"(?:\s|//[^\n]*\n|/\*.*?\*/)*OPENQASM\s+(\d+)", re.DOTALL)
 #: x_0, _x_0_ (Qiskit's way to write x[0]) and x0.
 _ELEMENT = re.compile(r"_?([^\W\d_](?:\w*?[^\W\d_])?(?:\d+(?=_))?)_?(\d+)_?")
+#: A comment, and the name of a gate that an OpenQASM 2 text defines itself.
+_COMMENT = re.compile(r"//[^\n]*")
+_DEFINED = re.compile(r"\bgate\s+(\w+)")
 #: The functions that a text may use, and their names here.
 _FUNCTIONS: Mapping[str, str] = MappingProxyType({v: k for k, v in FUNCTION_NAMES.items()})
 _OPERATORS: Mapping[str, str] = MappingProxyType(
@@ -97,11 +100,14 @@ def to_qasm2(circuit: Circuit, inputs: Any, weights: Any) -> str:
 
 
 def _from_qasm2(text: str) -> Circuit:
+    # Qiskit would take its own gate of that name, or refuse where the parameters differ.
+    defined = set(_DEFINED.findall(_COMMENT.sub("", text)))
+    known = [gate for gate in qasm2.LEGACY_CUSTOM_INSTRUCTIONS if gate.name not in defined]
     try:
         circuit = qasm2.loads(
             text,
             include_path=(),
-            custom_instructions=qasm2.LEGACY_CUSTOM_INSTRUCTIONS,
+            custom_instructions=known,
             custom_classical=qasm2.LEGACY_CUSTOM_CLASSICAL,
         )
     except QiskitError as error:

@@ -57,6 +57,22 @@ def test_files_do_what_they_are_known_to_do():
     assert both == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("definition", "used", "meant"),
+    [
+        ("cu a, b { h b; cz a, b; }", "cu q[0], q[1];", (Op("h", 1), Op("cz", (0, 1)))),
+        ("rxx(t) a, b { rx(2 * t) a; }", "rxx(0.3) q[0], q[1];", (Op("rx", 0, 0.6),)),
+        # A comment defines nothing.
+        ("g a { h a; } // gate rxx(t) a, b", "\nrxx(0.3) q[0], q[1];", (Op("rxx", (0, 1), 0.3),)),
+    ],
+)
+def test_an_openqasm_2_gate_is_what_its_text_defines_and_not_qiskits_of_that_name(
+    definition, used, meant
+):
+    text = f'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; gate {definition} {used}'
+    assert from_qasm(text).ops == meant
+
+
 def test_openqasm_3_parameters_functions_and_own_gates():
     read = from_qasm(text_of("parametrised"))
     assert (read.num_inputs, read.num_weights) == (3, 3)  # x_0, x_2, x_10; theta, w_0, w_1
