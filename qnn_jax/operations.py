@@ -112,7 +112,7 @@ def operation(text: str) -> Operation:
         a, b = points[np.flatnonzero(~np.isfinite(values))[0]]
         raise _refused(text, f"is no finite number at a = {a:g}, b = {b:g}")
     low, high = float(values.min()), float(values.max())
-    if high - low < 1e-6 * max(1.0, abs(low), abs(high)):
+    if high - low < 1e-6:
         raise _refused(text, f"is {low:g} everywhere")
     if high - low > MAX_SPAN:
         raise InputError(

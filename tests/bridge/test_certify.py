@@ -60,7 +60,8 @@ def test_a_right_circuit_is_certified(certificate):
 def test_certificates_are_json_both_ways(certificate):
     text = certificate.to_json()
     assert Certificate.from_json(text) == certificate
-    assert set(json.loads(text)["versions"]) == {"qnn-jax", "jax", "qiskit", "qiskit-aer"}
+    packages = {"qnn-jax", "jax", "qiskit", "qiskit-aer", "qiskit-ibm-runtime"}
+    assert set(json.loads(text)["versions"]) == packages
     assert "transpiled" in str(certificate)
     for bad in ("[]", "{", '{"circuit": 1}', text.replace("layout", "outlay")):
         with pytest.raises(InputError, match="must be JSON written by Certificate"):

@@ -261,6 +261,7 @@ def test_no_epochs_is_evaluation_only(tmp_path: Path, data_dir: Path) -> None:
     assert loaded(tmp_path / "fashion", "summary.json")["seconds"]["epochs"] == []
 
 
+@pytest.mark.slow
 def test_three_classes_and_three_qubits(tmp_path: Path, data_dir: Path) -> None:
     done = run(
         "--epochs", 2, "--train-images", 300, "--results-dir", tmp_path, "--data-dir", data_dir,

@@ -95,6 +95,7 @@ def test_a_diverged_member_is_marked_and_alone(population) -> None:
         assert np.isfinite(metrics.losses[name]).all(axis=1).tolist() == [True, False, True]
 
 
+@pytest.mark.slow
 def test_order_is_an_axis_of_its_own(train: Examples) -> None:
     task = task_of("hybrid")
     one_start, orders = jnp.repeat(KEYS[:1], 2), KEYS[jnp.array([0, 2])]
@@ -106,6 +107,7 @@ def test_order_is_an_axis_of_its_own(train: Examples) -> None:
         assert furthest(state.params, 1 - member, single.params) > 4e-3
 
 
+@pytest.mark.slow
 def test_one_key_for_all_gives_all_the_same_batches(train: Examples) -> None:
     task = task_of("hybrid")
     shared, _ = trained(task, KEYS, Knobs(), train, KEYS[1])
@@ -114,7 +116,7 @@ def test_one_key_for_all_gives_all_the_same_batches(train: Examples) -> None:
         np.testing.assert_allclose(one, other, atol=1e-3)
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_chunks_of_members_change_nothing(population, train: Examples, at_once: int) -> None:
     _, state, metrics = population
     task = task_of("hybrid", "classical")
