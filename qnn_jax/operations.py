@@ -112,8 +112,6 @@ def operation(text: str) -> Operation:
         a, b = points[np.flatnonzero(~np.isfinite(values))[0]]
         raise _refused(text, f"is no finite number at a = {a:g}, b = {b:g}")
     low, high = float(values.min()), float(values.max())
-    if high - low < 1e-6:
-        raise _refused(text, f"is {low:g} everywhere")
     if high - low > MAX_SPAN:
         raise InputError(
             f"Argument `--operation` must span at most {MAX_SPAN:g} on the unit square, what a "
@@ -127,6 +125,8 @@ def operation(text: str) -> Operation:
             f"precision has seven digits, but {text!r} reaches {max(low, high, key=abs):.3g}; "
             "subtract a constant."
         )
+    if high - low < 1e-6:
+        raise _refused(text, f"is {low:g} everywhere")
     return Operation(written, expression, low, high)
 
 

@@ -45,6 +45,7 @@ def test_every_name_is_tested() -> None:
 BAD = [
     ("a + c", "has the unknown name 'c'"),
     ("2", "depends on neither a nor b"),
+    ("0 * a", "is 0 everywhere"),
     ("", "cannot be read"),
     ("a +", "cannot be read"),
     ("a; b", "cannot be read"),
