@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from qnn_jax.circuits import Circuit, Op, real_amplitudes, w, x, zz_feature_map
+from qnn_jax.circuits import Circuit, Op, real_amplitudes, w, x, z_feature_map, zz_feature_map
 from qnn_jax.errors import InputError
 
 
@@ -31,7 +31,8 @@ class ModelConfig:
         feature_scale: how far bounded features reach from there, in radians.
         feature_gain: the initial size of the features, relative to Flax's default initialiser.
         num_qubits: of the circuit; also its number of features.
-        feature_map_reps: repetitions of the ZZ feature map.
+        feature_map: "zz" reads features one by one and in pairs, "z" one by one only.
+        feature_map_reps: repetitions of the feature map.
         ansatz_reps: repetitions of the real-amplitudes ansatz.
         entanglement: of the ansatz, one of Qiskit's patterns.
         observables: "parity" is Z on all qubits; "pairs" are all Z and ZZ. "auto" takes parity for
@@ -50,6 +51,7 @@ class ModelConfig:
     feature_scale: float = 1.0
     feature_gain: float = 1.0
     num_qubits: int = 2
+    feature_map: Literal["zz", "z"] = "zz"
     feature_map_reps: int = 2
     ansatz_reps: int = 2
     entanglement: str = "reverse_linear"
@@ -58,8 +60,9 @@ class ModelConfig:
     head_gain: float = 4.0
 
     def circuit(self) -> Circuit:
-        """The circuit in the middle: ZZ feature map, then real amplitudes."""
-        return zz_feature_map(self.num_qubits, self.feature_map_reps) + real_amplitudes(
+        """The circuit in the middle: feature map, then real amplitudes."""
+        feature_map = zz_feature_map if self.feature_map == "zz" else z_feature_map
+        return feature_map(self.num_qubits, self.feature_map_reps) + real_amplitudes(
             self.num_qubits, self.ansatz_reps, self.entanglement
         )
 

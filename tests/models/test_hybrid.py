@@ -195,3 +195,9 @@ def test_observables_follow_the_config(config, num_classes: int, labels) -> None
     model = HybridClassifier(config, num_classes)
     outputs = 1 if num_classes == 2 else num_classes
     assert model.apply(model.init(KEY, IMAGES), IMAGES).shape == (5, outputs)
+
+
+def test_the_feature_map_is_a_choice() -> None:
+    gates = {name: ModelConfig(feature_map=name).circuit().ops for name in ("zz", "z")}
+    assert len(gates["zz"]) == 22
+    assert len(gates["z"]) == 16  # without the two CX P CX
