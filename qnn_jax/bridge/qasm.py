@@ -120,6 +120,7 @@ def _from_qasm3(text: str) -> Circuit:
         program = openqasm3.parse(text)
     except QASM3ParsingError as error:
         raise _unreadable(3, error) from None
+    _IntegerDivision().visit(program)
     inputs, weights = _input_parameters(program)
     meanings: dict[str, AngleLike] = {name: x[i] for i, name in enumerate(inputs)}
     meanings |= {name: w[j] for j, name in enumerate(weights)}
@@ -149,6 +150,19 @@ def _input_parameters(program: ast.Program) -> tuple[list[str], list[str]]:
     names = sorted(keys, key=lambda name: keys[name])
     inputs = [name for name in names if keys[name][0] == "x" and keys[name][1] >= 0]
     return inputs, [name for name in names if name not in inputs]
+
+
+class _IntegerDivision(QASMVisitor[None]):
+    """Refuses 1/2, which is 0 by the language's rules and hardly ever meant so."""
+
+    def visit_BinaryExpression(self, node: ast.BinaryExpression) -> None:  # noqa: N802
+        sides = (node.lhs, node.rhs)
+        if node.op.name == "/" and all(isinstance(side, ast.IntegerLiteral) for side in sides):
+            raise InputError(
+                "Argument `text` must divide integers as 1.0/2, since 1/2 is 0 in OpenQASM 3, but "
+                f"has {openqasm3.dumps(node)!r}."
+            )
+        self.generic_visit(node)
 
 
 class _Rename(QASMVisitor[dict[str, str]]):
@@ -208,13 +222,6 @@ def _expression(node: ast.Expression, meanings: Mapping[str, AngleLike]) -> Expr
     if isinstance(node, ast.UnaryExpression) and node.op.name == "-":
         return call("neg", _expression(node.expression, meanings))
     if isinstance(node, ast.BinaryExpression) and node.op.name in _OPERATORS:
-        if node.op.name == "/" and all(
-            isinstance(side, ast.IntegerLiteral) for side in (node.lhs, node.rhs)
-        ):
-            raise InputError(
-                "Argument `text` must divide integers as 1.0/2, since 1/2 is 0 in OpenQASM 3, but "
-                f"has {openqasm3.dumps(node)!r}."
-            )
         sides = (_expression(side, meanings) for side in (node.lhs, node.rhs))
         return call(_OPERATORS[node.op.name], *sides)
     if isinstance(node, ast.FunctionCall):

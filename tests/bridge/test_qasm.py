@@ -215,6 +215,8 @@ HEAD3 = 'OPENQASM 3.0; include "stdgates.inc"; '
         (lambda: from_qasm(HEAD3 + "qubit q; rx() q;"), "can read, but: .*missing 1 required"),
         (lambda: from_qasm(HEAD3 + "qubit q; rx(1/0) q;"), "can read, but: integer division"),
         (lambda: from_qasm(HEAD3 + "qubit q; rx(sin(1)*(1/2)) q;"), "since 1/2 is 0 in OpenQASM"),
+        (lambda: from_qasm(HEAD3 + "qubit q; rx(3/4*pi) q;"), "since 1/2 is 0 in OpenQASM"),
+        (lambda: from_qasm(HEAD3 + "qubit q; gphase(1/2);"), "since 1/2 is 0 in OpenQASM"),
         (lambda: from_qasm(HEAD3), "`num_qubits` must be an integer of at least 1"),
         (
             lambda: to_qasm3(Circuit(1, (Op("rx", 0, angles.call("sign", x[0])),))),
