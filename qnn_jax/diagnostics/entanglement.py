@@ -86,10 +86,13 @@ def expressibility(
     for_states, for_bootstrap = jax.random.split(key)
     states = random_states(circuit, for_states, 2 * pairs, inputs, weights)
     edges = np.linspace(0, 1, bins + 1)
-    above = (1 - edges) ** (2**circuit.num_qubits - 1)
-    haar = above[:-1] - above[1:]
+    power = 2**circuit.num_qubits - 1
+    # As logarithms: of many qubits hardly any pair is close, and the shares leave float's range.
+    log_haar = power * np.log(1 - edges[:-1])
+    log_haar += np.log1p(-(((1 - edges[1:]) / (1 - edges[:-1])) ** power))
+    haar = np.exp(log_haar)
     fidelities, plain, spread, shares = _divergence(
-        states, jnp.log(jnp.asarray(np.maximum(haar, 1e-30), jnp.float32)), for_bootstrap
+        states, jnp.asarray(log_haar, jnp.float32), for_bootstrap
     )
     occupied = int(jnp.sum(shares > 0))
     kl = max(0.0, float(plain) - (occupied - 1) / (2 * pairs))

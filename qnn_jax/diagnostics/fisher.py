@@ -125,7 +125,8 @@ def signed_fisher_information(
             return jnp.atleast_1d(function(w, x))
 
         values, slopes = outputs(at), jax.jacrev(outputs)(at)
-        # Where f is ±1 its gradient vanishes, too: no direction is lost, and nothing is infinite.
+        # Where f is ±1 its gradient vanishes, too; the limit of the quotient depends on the way
+        # there, and is counted as 0: such samples are a set of measure zero.
         certainty = jnp.maximum(1 - values**2, _ROUNDING)
         return (slopes / certainty[:, None]).T @ slopes
 

@@ -48,6 +48,13 @@ def test_an_idle_circuit_scores_the_logarithm_of_the_bins() -> None:
     assert found.histogram[-1] == 1
 
 
+def test_an_idle_circuit_of_many_qubits_is_that_much_further_from_haar() -> None:
+    # All pairs are in the last bin, whose Haar share is 75^-(2^n - 1): 75^-63 of six qubits.
+    idle = Circuit(6, tuple(Op("x", q) for q in range(6)))
+    found = expressibility(idle, jax.random.key(0), 200)
+    assert found.kl == pytest.approx(63 * math.log(BINS), rel=1e-4)
+
+
 def test_one_angle_scores_its_closed_form() -> None:
     wanted = divergence(arcsine_shares())
     assert wanted == pytest.approx(-math.log(math.pi / 4), abs=0.05)  # bins blur the two peaks
