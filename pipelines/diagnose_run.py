@@ -268,9 +268,10 @@ def _diagnostics(subject: Subject, key: Any, samples: int) -> Mapping[str, Calla
         by_size = {}
         for n in QUBITS:
             wider = zz_feature_map(n) + real_amplitudes(n, reps=2)
-            rows = jax.random.uniform(keys["gradients"], (draws, n))
+            for_rows, for_weights = jax.random.split(jax.random.fold_in(keys["gradients"], n))
+            rows = jax.random.uniform(for_rows, (draws, n))
             both = diagnostics.circuit_gradient_variances(
-                wider, ["Z" * n, "I" * (n - 1) + "Z"], keys["gradients"], draws, rows
+                wider, ["Z" * n, "I" * (n - 1) + "Z"], for_weights, draws, rows
             )
             by_size[n] = dict(zip(("global", "local"), both, strict=True))
         return by_size
@@ -294,12 +295,13 @@ def _diagnostics(subject: Subject, key: Any, samples: int) -> Mapping[str, Calla
         return {"/".join(str(part.key) for part in path): leaf for path, leaf in leaves}
 
     def effective_dimension() -> Any:
+        for_weights, for_bootstrap = jax.random.split(keys["effective_dimension"])
         return diagnostics.effective_dimension(
             lambda w, x: expectations(circuit, observables, x, w),
-            diagnostics.random_weights(circuit, keys["effective_dimension"], max(2, samples // 50)),
+            diagnostics.random_weights(circuit, for_weights, max(2, samples // 50)),
             some,
             COUNTS,
-            keys["effective_dimension"],
+            for_bootstrap,
         )
 
     def kernel() -> dict[str, Any]:
