@@ -194,12 +194,13 @@ def verdict(course: Course) -> str:
     low, high = found["interval_points"]
     numbers = (
         f"{found['difference_points']:+.2f} points of validation accuracy (95 % interval "
-        f"{low:+.2f} to {high:+.2f}) over {count} fresh seeds; it was {chosen}"
+        f"{low:+.2f} to {high:+.2f}) over {count} fresh seeds, on the same validation images; "
+        f"it was {chosen}"
     )
     if low > 0:
         return f"The winner beats the default: {numbers}."
     if high < 0:
-        return f"The winner does worse than the default: {numbers}; it was chosen by luck."
+        return f"The winner does worse than the default: {numbers}."
     return f"The winner does not measurably beat the default: {numbers}."
 
 
