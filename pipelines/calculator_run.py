@@ -21,7 +21,7 @@ import psutil
 import qnn_jax
 from pipelines import command
 from pipelines.trained import Rows, Trained
-from pipelines.training_run import manifest_of, tell_stopping, warn_of_other_versions
+from pipelines.training_run import begin, manifest_of, tell_stopping
 from qnn_jax.circuits import zz_feature_map
 from qnn_jax.circuits.observables import observables_on
 from qnn_jax.errors import InputError, TrainingFailedError
@@ -129,15 +129,7 @@ def train(
         manifest = manifest_of(config.seed, test)
         _introduce(config, calculates, run)
 
-        first_epoch, earlier_seconds = 0, [0.0] * 0
-        if (latest := checkpoints.latest(run.checkpoints)) is not None:
-            found = checkpoints.load(latest, state, fingerprint=run.fingerprint)
-            first_epoch, state = found.epoch, jax.tree.map(jnp.asarray, found.tree)
-            earlier_seconds = found.extra["epoch_seconds"]
-            run.truncate_metrics(first_epoch)
-            print(f"Resuming after epoch {first_epoch} of {epochs}.")
-            warn_of_other_versions(run.path, manifest)
-        write_json_atomic(run.path / "manifest.json", manifest)
+        first_epoch, state, earlier_seconds = begin(run, state, manifest, epochs)
 
         setup = time.time() - started
         compile_started = time.monotonic()

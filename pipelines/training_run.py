@@ -116,15 +116,7 @@ def train(
         manifest = manifest_of(config.seed, dataset)
         _introduce(config, dataset, splits, parameters, state, run)
 
-        first_epoch, earlier_seconds = 0, [0.0] * 0
-        if (latest := checkpoints.latest(run.checkpoints)) is not None:
-            found = checkpoints.load(latest, state, fingerprint=run.fingerprint)
-            first_epoch, state = found.epoch, jax.tree.map(jnp.asarray, found.tree)
-            earlier_seconds = found.extra["epoch_seconds"]
-            run.truncate_metrics(first_epoch)
-            print(f"Resuming after epoch {first_epoch} of {config.training.epochs}.")
-            warn_of_other_versions(run.path, manifest)
-        write_json_atomic(run.path / "manifest.json", manifest)
+        first_epoch, state, earlier_seconds = begin(run, state, manifest, config.training.epochs)
 
         setup = time.time() - started
         compile_started = time.monotonic()
@@ -256,6 +248,26 @@ def finish(
     # Last of all, because a summary says that the run is finished.
     write_json_atomic(run.path / "summary.json", summary)
     return summary
+
+
+def begin(
+    run: RunDirectory, state: Any, manifest: Mapping[str, Any], epochs: int
+) -> tuple[int, Any, list[float]]:
+    """Go on from the latest checkpoint, if there is one, and write the manifest.
+
+    Returns:
+        How many epochs are finished, the state after them, and the seconds that each one took.
+    """
+    finished, seconds = 0, list[float]()
+    if (latest := checkpoints.latest(run.checkpoints)) is not None:
+        found = checkpoints.load(latest, state, fingerprint=run.fingerprint)
+        finished, state = found.epoch, jax.tree.map(jnp.asarray, found.tree)
+        seconds = found.extra["epoch_seconds"]
+        run.truncate_metrics(finished)
+        print(f"Resuming after epoch {finished} of {epochs}.")
+        warn_of_other_versions(run.path, manifest)
+    write_json_atomic(run.path / "manifest.json", manifest)
+    return finished, state, seconds
 
 
 def split(dataset: ImageDataset, seed: int, validation_count: int, train_count: int) -> Splits:
