@@ -19,7 +19,7 @@ from qnn_jax.bridge.certificate import CertificationError
 from qnn_jax.bridge.fake_device import parts
 from qnn_jax.bridge.fractional import folded, folded_angles, with_rzz
 from qnn_jax.bridge.ibm_cost import split_rows
-from qnn_jax.bridge.jobs import Chunk, Counts, Options, Pub, join_counts
+from qnn_jax.bridge.jobs import Chunk, Options, Pub, RegisterCounts, join_counts
 from qnn_jax.bridge.kak import template, template_rows
 from qnn_jax.bridge.noise import cut
 from qnn_jax.bridge.packing import Place, pack, packed_rows, places, unpacked
@@ -212,7 +212,7 @@ def _bound(
 
 
 def counted(
-    details: Mapping[str, Any], counts: Sequence[Sequence[Counts]]
+    details: Mapping[str, Any], counts: Sequence[Sequence[RegisterCounts]]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Counts of all rows in order, and of the calibration's states by copy."""
     copies = details["plan"]["copies"]
@@ -228,7 +228,7 @@ def counted(
     return unpacked(packed, total), states
 
 
-def by_copy(counts: Counts, copies: int) -> np.ndarray:
+def by_copy(counts: RegisterCounts, copies: int) -> np.ndarray:
     """Counts (packed rows, copies, outcomes)."""
     return np.stack([counts[name] for name in sorted(counts)], axis=1)
 

@@ -34,10 +34,10 @@ from qnn_jax.bridge.ibm_cost import (
 )
 from qnn_jax.bridge.jobs import (
     Chunk,
-    Counts,
     DeviceStoppedError,
     LoginError,
     RefusedError,
+    RegisterCounts,
     UnreachableError,
     join_counts,
 )
@@ -447,7 +447,9 @@ def _planned(visit: Visit, digests: list[str]) -> list[Chunk]:
     return chunks
 
 
-def _measured(visit: Visit, chunks: list[Chunk], details: dict[str, Any]) -> list[list[Counts]]:
+def _measured(
+    visit: Visit, chunks: list[Chunk], details: dict[str, Any]
+) -> list[list[RegisterCounts]]:
     each = details["plan"]["rep_delay"], details["shot_seconds"]
     return run_chunks(
         visit.device,

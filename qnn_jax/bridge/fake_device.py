@@ -15,7 +15,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ClassicalRegister
 from qiskit_aer import AerSimulator
 
-from qnn_jax.bridge.jobs import Chunk, Counts, Pub
+from qnn_jax.bridge.jobs import Chunk, Pub, RegisterCounts
 from qnn_jax.bridge.local_device import SimulatedDevice
 from qnn_jax.bridge.noise import calibration_date, check_gates, cut, fake_backend, noise_model
 from qnn_jax.errors import InputError
@@ -50,8 +50,8 @@ class FakeDevice(SimulatedDevice):
                 f"but is {delay:g}."
             )
 
-    def _measure(self, pub: Pub, shots: int, seed: int) -> Counts:
-        counts: Counts = {}
+    def _measure(self, pub: Pub, shots: int, seed: int) -> RegisterCounts:
+        counts: RegisterCounts = {}
         for number, part in enumerate(parts(pub.circuit)):
             sublattice = cut([part], self.backend.target)
             # The threads go to whole rows: within one they would spend their time waiting.

@@ -35,13 +35,13 @@ from requests.adapters import HTTPAdapter
 from qnn_jax.bridge.jobs import (
     Allowance,
     Chunk,
-    Counts,
     DamagedResultError,
     Job,
     JobMissingError,
     LoginError,
     Pub,
     RefusedError,
+    RegisterCounts,
     UnreachableError,
     count,
 )
@@ -243,10 +243,10 @@ class IbmDevice:
         """The job as it is now."""
         return self._ask(lambda: _job(self._service.job(job_id)), of_job=True)
 
-    def counts(self, job_id: str, chunk: Chunk) -> list[Counts]:
+    def counts(self, job_id: str, chunk: Chunk) -> list[RegisterCounts]:
         """What a completed job has measured."""
 
-        def fetch() -> list[Counts]:
+        def fetch() -> list[RegisterCounts]:
             try:
                 results = self._service.job(job_id).result(timeout=1.0)
             except _DAMAGE as error:

@@ -13,7 +13,7 @@ from qiskit import QuantumCircuit, qpy
 from qnn_jax.errors import InputError
 
 # By classical register, in Qiskit's order: counts["c"][row, k] shots read the number k.
-Counts = dict[str, np.ndarray[Any, Any]]
+RegisterCounts = dict[str, np.ndarray[Any, Any]]
 
 _WIDEST_REGISTER = 16  # bits: counts are kept as one number per outcome
 
@@ -251,7 +251,7 @@ class Device(Protocol):
         """The job as it is now."""
         ...
 
-    def counts(self, job_id: str, chunk: Chunk) -> list[Counts]:
+    def counts(self, job_id: str, chunk: Chunk) -> list[RegisterCounts]:
         """What a completed job has measured, one item a PUB."""
         ...
 
@@ -276,12 +276,12 @@ class Device(Protocol):
         ...
 
 
-def count(bits: Mapping[str, Any], pub: Pub, shots: int) -> Counts:
+def count(bits: Mapping[str, Any], pub: Pub, shots: int) -> RegisterCounts:
     """Turn Qiskit's BitArrays, by register, into counts of shape (rows, 2**bits).
 
     Raises DamagedResultError if they are not `shots` shots of every row of `pub`.
     """
-    counts: Counts = {}
+    counts: RegisterCounts = {}
     for register, size in pub.registers.items():
         array = bits.get(register)
         if array is None or (array.num_shots, array.num_bits) != (shots, size):
@@ -299,7 +299,7 @@ def count(bits: Mapping[str, Any], pub: Pub, shots: int) -> Counts:
     return counts
 
 
-def join_counts(chunks: Sequence[Sequence[Counts]], pub: int) -> Counts:
+def join_counts(chunks: Sequence[Sequence[RegisterCounts]], pub: int) -> RegisterCounts:
     """The counts of one PUB that was split by rows over several chunks."""
     parts = [chunk[pub] for chunk in chunks]
     return {register: np.concatenate([part[register] for part in parts]) for register in parts[0]}

@@ -6,7 +6,7 @@ from typing import Any
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_aer.primitives import SamplerV2
 
-from qnn_jax.bridge.jobs import Chunk, Counts, Job, JobMissingError, Pub, count
+from qnn_jax.bridge.jobs import Chunk, Job, JobMissingError, Pub, RegisterCounts, count
 
 
 class SimulatedDevice:
@@ -30,7 +30,7 @@ class SimulatedDevice:
         self.calibration_date = calibration_date
         self._simulator = simulator
         self._seed = seed
-        self._jobs: dict[str, tuple[str, list[Counts]]] = {}
+        self._jobs: dict[str, tuple[str, list[RegisterCounts]]] = {}
 
     def ready(self) -> None:
         """Always."""
@@ -49,7 +49,7 @@ class SimulatedDevice:
         self._jobs[job_id] = (tag, counts)
         return job_id
 
-    def _measure(self, pub: Pub, shots: int, seed: int) -> Counts:
+    def _measure(self, pub: Pub, shots: int, seed: int) -> RegisterCounts:
         sampler = SamplerV2.from_backend(self._simulator, seed=seed)
         result = sampler.run([SamplerPub.coerce((pub.circuit, pub.values, shots))])
         return count(dict(result.result()[0].data.items()), pub, shots)
@@ -64,7 +64,7 @@ class SimulatedDevice:
             raise JobMissingError("simulated jobs end with their process")
         return Job(job_id, "completed")
 
-    def counts(self, job_id: str, chunk: Chunk) -> list[Counts]:
+    def counts(self, job_id: str, chunk: Chunk) -> list[RegisterCounts]:
         """What the job has measured."""
         return self._jobs[job_id][1]
 

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from qnn_jax.bridge.jobs import (
     Chunk,
-    Counts,
     DamagedResultError,
     Device,
     DeviceStoppedError,
@@ -23,6 +22,7 @@ from qnn_jax.bridge.jobs import (
     JobMissingError,
     LoginError,
     RefusedError,
+    RegisterCounts,
     UnreachableError,
 )
 from qnn_jax.errors import InputError
@@ -82,7 +82,7 @@ def run_chunks(
     patience: Patience = Patience(),
     clock: Clock = Clock(),
     tell: Callable[[str], None] = _silent,
-) -> list[list[Counts]]:
+) -> list[list[RegisterCounts]]:
     """Have every chunk measured exactly once; return counts by chunk, PUB and register.
 
     What the ledger has is not asked for again; a job that is under way, sent by this run or an
