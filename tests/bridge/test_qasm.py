@@ -213,7 +213,7 @@ HEAD3 = 'OPENQASM 3.0; include "stdgates.inc"; '
         (lambda: from_qasm(HEAD3 + "qubit q; reset q;"), "'reset' on qubits"),
         (lambda: from_qasm(HEAD3 + "qubit[2] q; h q[5];"), "can read, but: index out of range"),
         (lambda: from_qasm(HEAD3 + "qubit q; rx() q;"), "can read, but: .*missing 1 required"),
-        (lambda: from_qasm(HEAD3 + "qubit q; rx(1/0) q;"), "can read, but: integer division"),
+        (lambda: from_qasm(HEAD3 + "qubit q; rx(1.0/0) q;"), "can read, but: float division"),
         (lambda: from_qasm(HEAD3 + "qubit q; rx(sin(1)*(1/2)) q;"), "since 1/2 is 0 in OpenQASM"),
         (lambda: from_qasm(HEAD3 + "qubit q; rx(3/4*pi) q;"), "since 1/2 is 0 in OpenQASM"),
         (lambda: from_qasm(HEAD3 + "qubit q; gphase(1/2);"), "since 1/2 is 0 in OpenQASM"),
