@@ -7,6 +7,11 @@ PYTHON := $(VENV)/bin/python
 UV := UV_PYTHON_DOWNLOADS=never $(VENV)/bin/uv
 STAMP := $(VENV)/.stamp
 
+# Behind a company's proxy the system's certificates are the ones that hold, not uv's own list.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/ssl/cert.pem /etc/pki/tls/certs/ca-bundle.crt),)
+export UV_SYSTEM_CERTS := true
+endif
+
 # A PY that is named and is not the one .venv was built with rebuilds it.
 ifneq ($(origin PY),file)
 ifneq ($(PY),$(shell cat $(VENV)/.interpreter 2>/dev/null))
