@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -46,17 +47,32 @@ class Block:
     """A matrix on neighbouring bits: out[a, k, l] = Σ_j M[k, j] s[a, j, l], l the bits below.
 
     Attributes:
-        recipe: what the matrix is made of.
+        parts: what the matrix is the Kronecker product of, from the lowest bits up.
         base: the lowest of the bits.
     """
 
-    recipe: Recipe
+    parts: tuple[Recipe, ...]
     base: int = 0
 
-    @property
+    @functools.cached_property
+    def num_bits(self) -> int:
+        """On how many bits it acts."""
+        return sum(part.num_bits for part in self.parts)
+
+    @functools.cached_property
     def num_angles(self) -> int:
-        """How many angles it takes."""
-        return self.recipe.num_angles
+        """How many angles it takes: those of the parts, one after the other."""
+        return sum(part.num_angles for part in self.parts)
+
+    @functools.cached_property
+    def real(self) -> bool:
+        """Is its matrix real at every angle?"""
+        return all(part.real for part in self.parts)
+
+    @functools.cached_property
+    def is_identity(self) -> bool:
+        """Does it do nothing?"""
+        return all(part.is_identity for part in self.parts)
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ def makes_complex(atom: Atom) -> bool:
     """Does a real state become complex?"""
     if isinstance(atom, Phase):
         return not atom.real
-    return isinstance(atom, Block) and not atom.recipe.real
+    return isinstance(atom, Block) and not atom.real
 
 
 def _undo(

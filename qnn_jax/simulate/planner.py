@@ -44,20 +44,21 @@ class Plan:
         num_qubits: of the circuit.
         from_weights: the expressions of the angles that do not depend on the inputs.
         from_inputs: those that do. Angle k of a step is entry k of both, one after the other.
-        initial: a product state to start from, as blocks on |0…0>, from the lowest bits up.
+        initial: a product state to start from, as blocks on |0…0> with the numbers of their
+            angles, from the lowest bits up.
         segments: the steps, those that repeat put together.
     """
 
     num_qubits: int
     from_weights: tuple[Expression, ...]
     from_inputs: tuple[Expression, ...]
-    initial: tuple[tuple[Recipe, tuple[int, ...]], ...]
+    initial: tuple[tuple[Block, tuple[int, ...]], ...]
     segments: tuple[Segment, ...]
 
     def __str__(self) -> str:
         """The steps, how often each is done, and what it costs."""
         n = self.num_qubits
-        sizes = "+".join(str(recipe.num_bits) for recipe, _ in self.initial)
+        sizes = "+".join(str(block.num_bits) for block, _ in self.initial)
         lines = [
             f"{n} qubits; {len(self.from_weights)} angles of weights, "
             f"{len(self.from_inputs)} of inputs",
@@ -86,9 +87,9 @@ def _describe(atom: Atom, num_qubits: int) -> str:
             f"any gates on bits 0…{atom.num_bits - 1}, up to {atom.num_angles} with angles: "
             f"{flops / 1e6:.3g} Mflop"
         )
-    kind = "real" if atom.recipe.real else "complex"
-    flops = (4 if atom.recipe.real else 8) * 2 ** (num_qubits + atom.recipe.num_bits)
-    top = atom.base + atom.recipe.num_bits - 1
+    kind = "real" if atom.real else "complex"
+    flops = (4 if atom.real else 8) * 2 ** (num_qubits + atom.num_bits)
+    top = atom.base + atom.num_bits - 1
     return (
         f"{kind} block on bits {atom.base}…{top} from {atom.num_angles} angles: "
         f"{flops / 1e6:.3g} Mflop"
@@ -184,8 +185,9 @@ def plan(circuit: Circuit, shared: bool = False) -> Plan:
 def _length(plan: Plan) -> int:
     """About how long the program of a plan is: its atoms, and what its matrices are made of."""
     atoms = [atom for segment in plan.segments for atom in segment.atoms]
-    recipes = {atom.recipe for atom in atoms if isinstance(atom, Block)}
-    recipes |= {recipe for recipe, _ in plan.initial}
+    blocks = [atom for atom in atoms if isinstance(atom, Block)]
+    blocks += [block for block, _ in plan.initial]
+    recipes = {part for block in blocks for part in block.parts}
     return len(atoms) + sum(len({*recipe.elements}) for recipe in recipes)
 
 
@@ -194,7 +196,7 @@ def _plan_irregular(num_qubits: int, primitives: list[Primitive]) -> Plan:
     angles = _Angles(primitives)
     segments = segments_of(num_qubits, primitives, angles)
     num_bits = num_qubits + (not all(gate.form.real for gate in primitives))
-    start = ((Recipe(num_bits, ()), ()),)
+    start = ((_idle(num_bits), ()),)
     return Plan(num_qubits, angles.from_weights, angles.from_inputs, start, segments)
 
 
@@ -219,12 +221,12 @@ def _plan_fused(num_qubits: int, gates: list[Primitive]) -> Plan:
     stretch: list[Primitive | np.ndarray] = []
     bit_of = {q: q for q in range(num_qubits)}
 
-    def block() -> tuple[Recipe, tuple[int, ...]]:
+    def block() -> tuple[Block, tuple[int, ...]]:
         recipe, members = recipe_of(stretch, bit_of, num_qubits)
         stretch.clear()
-        return recipe, tuple(map(angles, members))
+        return Block((recipe,)), tuple(map(angles, members))
 
-    initial: tuple[Recipe, tuple[int, ...]] | None = None
+    initial: tuple[Block, tuple[int, ...]] | None = None
     for slot in sorted(slots):
         if slot % 2:
             stretch.extend(slots[slot])
@@ -238,7 +240,7 @@ def _plan_fused(num_qubits: int, gates: list[Primitive]) -> Plan:
             if initial is None:
                 initial = done
             else:
-                steps.append(Step(Block(done[0]), done[1]))
+                steps.append(Step(*done))
             steps.append(phase)
         elif phase is not None:
             assert isinstance(phase.atom, Phase)
@@ -249,7 +251,7 @@ def _plan_fused(num_qubits: int, gates: list[Primitive]) -> Plan:
     if initial is None:
         initial = last
     elif not last[0].is_identity:
-        steps.append(Step(Block(last[0]), last[1]))
+        steps.append(Step(*last))
     return Plan(
         num_qubits,
         angles.from_weights,
@@ -296,7 +298,7 @@ def plan_by_gates(circuit: Circuit) -> Plan | None:
     segments = _segments(steps, len(angles.from_weights))
     if sum(len(segment.atoms) for segment in segments) > LONGEST_BY_GATES:
         return None
-    start = ((Recipe(circuit.num_qubits, ()), ()),)
+    start = ((_idle(circuit.num_qubits), ()),)
     return Plan(circuit.num_qubits, angles.from_weights, angles.from_inputs, start, segments)
 
 
@@ -333,7 +335,7 @@ def _plan_layered(num_qubits: int, primitives: list[Primitive]) -> Plan:
             level[q] = slot
 
     steps: list[Step] = []
-    initial: tuple[tuple[Recipe, tuple[int, ...]], ...] = ()
+    initial: tuple[tuple[Block, tuple[int, ...]], ...] = ()
     place = list(range(num_qubits))  # the bit where each qubit is
     pending = identity(num_qubits)
 
@@ -359,33 +361,32 @@ def _plan_layered(num_qubits: int, primitives: list[Primitive]) -> Plan:
             pending = pending.then(layer.map)
             continue
         wanted, groups = _arrange(blocks[slot], place, num_qubits, width)
-        row = []
-        for group in groups:
-            bit_of = {q: wanted[q] - group.base for c in group.clusters for q in c.qubits}
-            own = [gate for cluster in group.clusters for gate in cluster.gates]
-            recipe, order = recipe_of(own, bit_of, group.size)
-            row.append((group, recipe, tuple(map(angles, order))))
+        row = [_block(group, wanted, angles) for group in groups]
         untouched = not steps and not initial and pending.is_identity
         if untouched and wanted == list(range(num_qubits)):
             covered = 0
-            for group, recipe, numbers in row:
-                if group.base > covered:
-                    initial += ((Recipe(group.base - covered, ()), ()),)
-                initial += ((recipe, numbers),)
-                covered = group.base + group.size
+            for block, numbers in row:
+                if block.base > covered:
+                    initial += ((_idle(block.base - covered), ()),)
+                initial += ((block, numbers),)
+                covered = block.base + block.num_bits
             if covered < num_qubits:
-                initial += ((Recipe(num_qubits - covered, ()), ()),)
+                initial += ((_idle(num_qubits - covered), ()),)
             continue
         settle(wanted)
-        steps += [Step(Block(recipe, group.base), numbers) for group, recipe, numbers in row]
+        steps += [Step(*found) for found in row]
     settle(list(range(num_qubits)))
     return Plan(
         num_qubits,
         angles.from_weights,
         angles.from_inputs,
-        initial or ((Recipe(num_qubits, ()), ()),),
+        initial or ((_idle(num_qubits), ()),),
         _segments(steps, len(angles.from_weights)),
     )
+
+
+def _idle(num_bits: int) -> Block:
+    return Block((Recipe(num_bits, ()),))
 
 
 @dataclass
@@ -415,6 +416,33 @@ class _Group:
     clusters: list[_Cluster]
     base: int
     size: int
+
+
+def _block(group: _Group, bit_of: Sequence[int], angles: _Angles) -> tuple[Block, tuple[int, ...]]:
+    """A group as a block, and the numbers of its angles: one part for each cluster.
+
+    Clusters whose bits lie between one another's are one part.
+    """
+    spans: list[tuple[int, int, list[Primitive]]] = []
+    for cluster in sorted(group.clusters, key=lambda c: min(bit_of[q] for q in c.qubits)):
+        bits = [bit_of[q] - group.base for q in cluster.qubits]
+        low, top, gates = min(bits), max(bits) + 1, cluster.gates
+        if spans and low < spans[-1][1]:
+            before = spans.pop()
+            low, top, gates = before[0], max(before[1], top), before[2] + gates
+        spans.append((low, top, gates))
+    parts: list[Recipe] = []
+    numbers: tuple[int, ...] = ()
+    covered = 0
+    for low, top, gates in [*spans, (group.size, group.size, [])]:
+        parts += [Recipe(1, ())] * (low - covered)
+        covered = top
+        if gates:
+            local = {q: bit_of[q] - group.base - low for gate in gates for q in gate.qubits}
+            recipe, members = recipe_of(gates, local, top - low)
+            parts.append(recipe)
+            numbers += tuple(map(angles, members))
+    return Block(tuple(parts), group.base), numbers
 
 
 def _arrange(

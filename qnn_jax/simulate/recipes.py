@@ -7,6 +7,7 @@ matrices of all such blocks, in all layers, are built at once, with leading axes
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -181,17 +182,75 @@ def _factor_tables(element: Element, num_bits: int) -> list[tuple[list[int], np.
     return [(used, table.reshape(len(used), size * size)) for used, table in tables]
 
 
-def build(recipe: Recipe, angles: Float[Array, "*lead angles"]) -> Array:
-    """The matrices of a recipe.
+def build(
+    parts: Sequence[Recipe], angles: Float[Array, "*lead angles"], first_column: bool = False
+) -> Array:
+    """Kronecker products of recipes' matrices.
 
     Args:
-        recipe: what the block is made of.
-        angles: shape (..., recipe.num_angles), in radians.
+        parts: what they are made of, from the lowest bits up.
+        angles: shape (..., angles of all parts), in radians.
+        first_column: nothing but what becomes of |0…0>.
 
     Returns:
-        Shape (..., 2**k, 2**k), or (..., 2, 2**k, 2**k) with real and imaginary part where the
-        recipe is not real.
+        Shape (..., 2**k, 2**k), or (..., 2, 2**k, 2**k) with real and imaginary part where one of
+        them is not real; with a last axis of 1 where it is the first column.
     """
+    # Equal recipes are built together.
+    starts: dict[Recipe, list[int]] = {}
+    position = 0
+    for part in parts:
+        starts.setdefault(part, []).append(position)
+        position += part.num_angles
+    stacks = {}
+    for part, own in starts.items():
+        stack = _matrices(part, _picked(angles, np.array(own), part.num_angles))
+        stacks[part] = stack[..., :1] if first_column else stack
+    product: Array | None = None
+    for part, run in itertools.groupby(parts):
+        count = len(list(run))
+        row = lax.slice_in_dim(stacks[part], 0, count, axis=-3)
+        stacks[part] = lax.slice_in_dim(stacks[part], count, None, axis=-3)
+        row = _kron(row)
+        product = row if product is None else _kron_of_two(row, product)
+    assert product is not None
+    if all(part.real for part in parts):
+        return product
+    return jnp.stack([product.real, product.imag], -3)
+
+
+def _kron(stack: Array) -> Array:
+    """The Kronecker product along axis -3, the first on the lowest bits, by halves."""
+    count = stack.shape[-3]
+    if count == 1:
+        return lax.index_in_dim(stack, 0, -3, keepdims=False)
+    whole = 1 << (count.bit_length() - 1)
+    if whole < count:
+        rest = lax.slice_in_dim(stack, whole, count, axis=-3)
+        return _kron_of_two(_kron(rest), _kron(lax.slice_in_dim(stack, 0, whole, axis=-3)))
+    low, high = (lax.slice_in_dim(stack, k, count, 2, -3) for k in (0, 1))
+    return _kron(_kron_of_two(high, low))
+
+
+def _kron_of_two(high: Array, low: Array) -> Array:
+    dtype = jnp.result_type(high, low)
+    high, low = high.astype(dtype), low.astype(dtype)
+    product = high[..., :, None, :, None] * low[..., None, :, None, :]
+    rows, columns = (high.shape[k] * low.shape[k] for k in (-2, -1))
+    return product.reshape(*product.shape[:-4], rows, columns)
+
+
+def _picked(angles: Array, starts: np.ndarray, count: int) -> Array:
+    """The `count` angles from each start on, shape (..., starts, count)."""
+    lead = angles.shape[:-1]
+    if np.array_equal(starts, starts[0] + count * np.arange(len(starts))):
+        own = angles[..., starts[0] : starts[0] + count * len(starts)]
+        return own.reshape(*lead, len(starts), count)
+    return angles[..., (starts[:, None] + np.arange(count)).astype(np.int32)]
+
+
+def _matrices(recipe: Recipe, angles: Float[Array, "*lead angles"]) -> Array:
+    """The matrices of a recipe, shape (..., 2**k, 2**k), of a complex dtype where not real."""
     size = 1 << recipe.num_bits
     lead, dtype = angles.shape[:-1], angles.dtype
     matrices: list[Array] = []
@@ -203,15 +262,8 @@ def build(recipe: Recipe, angles: Float[Array, "*lead angles"]) -> Array:
         position += len(element.factors)
     order_of: list[int] = []
     for element, where in places.items():
-        count = len(element.factors)
         starts = np.array([start for _, start in where])
-        if len(where) == 1:
-            own = angles[..., None, starts[0] : starts[0] + count]
-        elif np.array_equal(starts, starts[0] + count * np.arange(len(starts))):
-            own = angles[..., starts[0] : starts[0] + count * len(starts)]
-            own = own.reshape(*lead, len(starts), count)
-        else:
-            own = angles[..., (starts[:, None] + np.arange(count)).astype(np.int32)]
+        own = _picked(angles, starts, len(element.factors))
         matrices.append(_element(element, own, recipe.num_bits))
         order_of += [order for order, _ in where]
     product: Array | None = None
@@ -228,10 +280,7 @@ def build(recipe: Recipe, angles: Float[Array, "*lead angles"]) -> Array:
         product = start if product is None else _matmul(product, start)
     if product is None:
         product = jnp.eye(size, dtype=dtype)
-    product = jnp.broadcast_to(product, (*lead, size, size))
-    if recipe.real:
-        return product
-    return jnp.stack([product.real, product.imag], -3)
+    return jnp.broadcast_to(product, (*lead, size, size))
 
 
 def _like(dtype: jnp.dtype, matrix: np.ndarray) -> jnp.dtype:

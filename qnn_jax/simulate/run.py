@@ -81,12 +81,12 @@ class _Tables:
 
 def _initial(plan: Plan, tables: _Tables) -> Array:
     state = jnp.ones((1, 1), tables.dtype)
-    for recipe, numbers in plan.initial:
-        if recipe.is_identity:
-            column = jnp.zeros((1, 1 << recipe.num_bits), tables.dtype).at[0, 0].set(1)
+    for block, numbers in plan.initial:
+        if block.is_identity:
+            column = jnp.zeros((1, 1 << block.num_bits), tables.dtype).at[0, 0].set(1)
         else:
-            matrix = build(recipe, tables[np.array(numbers, int)])
-            column = matrix[None, :, 0] if recipe.real else matrix[:, :, 0]
+            column = build(block.parts, tables[np.array(numbers, int)], first_column=True)
+            column = column.reshape(-1, 1 << block.num_bits)
         state = _kron(column, state)
     return state
 

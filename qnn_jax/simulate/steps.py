@@ -33,7 +33,7 @@ def parameters(
         data: its part of `Segment.data`, with the same leading axes.
     """
     if isinstance(atom, Block):
-        return build(atom.recipe, angles)
+        return build(atom.parts, angles)
     if isinstance(atom, Patch):
         return build_patch(atom, angles, *data)
     if isinstance(atom, Move):
@@ -219,8 +219,8 @@ def _apply_phase(atom: Phase, parities: Array, state: Array, inverse: bool) -> A
 
 
 def _apply_block(atom: Block, matrix: Array, state: Array, inverse: bool) -> Array:
-    real = atom.recipe.real
-    size, below = 1 << atom.recipe.num_bits, 1 << atom.base
+    real = atom.real
+    size, below = 1 << atom.num_bits, 1 << atom.base
     lead, amplitudes = state.shape[:-1], state.shape[-1]
     if not real and state.shape[-2] == 1:
         state = jnp.concatenate([state, jnp.zeros_like(state)], -2)
