@@ -19,11 +19,13 @@ from jaxtyping import Array, Float
 
 from qnn_jax.simulate.atoms import Atom, Block, Phase, Segment
 from qnn_jax.simulate.planner import Plan
-from qnn_jax.simulate.steps import apply, parameters, phase_angles
+from qnn_jax.simulate.steps import apply, parameters, parameters_of, phase_angles
 
 #: For each segment the parameters of its atoms that take angles, with an axis of repeats; by the
 #: adjoint method the angles themselves, because tables of matrices would grow with depth.
 Parameters: TypeAlias = "tuple[tuple[Array, ...], ...]"
+#: Of so few amplitudes a step is done again backwards: that takes less than storing all it knew.
+_FEW = 32
 _Pair: TypeAlias = "tuple[Array, Array]"
 
 
@@ -45,9 +47,10 @@ def evolve(
         def once(
             state: Array, varying: Any, segment: Segment = segment, fill: Any = fill
         ) -> tuple[Array, None]:
-            for atom, parameter, its_data in zip(segment.atoms, *fill(varying), strict=True):
-                if late and atom.num_angles:
-                    parameter = parameters(atom, parameter, its_data)
+            own, data = varying
+            if late:
+                own = parameters_of(segment.atoms, own, data)
+            for atom, parameter in zip(segment.atoms, fill(own, data), strict=True):
                 state = apply(atom, parameter, state)
             return state, None
 
@@ -56,7 +59,9 @@ def evolve(
             state, _ = once(state, _first((own, data)))
         if segment.repeats > apart:
             rest = _from(apart, (own, data))
-            state, _ = jax.lax.scan(once, state, rest, length=segment.repeats - apart)
+            few = state.shape[-1] <= _FEW
+            body = jax.checkpoint(once, prevent_cse=False) if few else once
+            state, _ = jax.lax.scan(body, state, rest, length=segment.repeats - apart)
     return state
 
 
@@ -91,9 +96,8 @@ def _filler(segment: Segment, dtype: Any) -> Any:
         for atom, data in zip(segment.atoms, segment.data, strict=True)
     ]
 
-    def fill(varying: Any) -> tuple[list[Array], Sequence[tuple[Array, ...]]]:
-        """The parameters (or angles) and the data of all atoms."""
-        own, data = varying
+    def fill(own: Sequence[Array], data: Sequence[tuple[Array, ...]]) -> list[Array]:
+        """The parameters of all atoms."""
         rest = iter(own)
         found = []
         for atom, constant, its_data in zip(segment.atoms, constants, data, strict=True):
@@ -103,7 +107,7 @@ def _filler(segment: Segment, dtype: Any) -> Any:
                 found.append(parameters(atom, jnp.zeros((0,), dtype), its_data))
             else:
                 found.append(constant)
-        return found, data
+        return found
 
     return fill
 
@@ -142,13 +146,15 @@ def _backwards(plan: Plan, residuals: Any, cotangent: Array) -> tuple[Parameters
             segment: Segment = segment,
             fill: Any = fill,
         ) -> tuple[_Pair, tuple[Array, ...]]:
+            own, data = varying
+            own, to_angles = jax.vjp(lambda o: parameters_of(segment.atoms, o, data), own)
             found = []
-            steps = list(zip(segment.atoms, *fill(varying), rows, strict=True))
-            for atom, parameter, its_data, num_rows in reversed(steps):
-                pair, gradient = _undo(atom, parameter, its_data, pair, num_rows)
+            steps = list(zip(segment.atoms, fill(own, data), rows, strict=True))
+            for atom, parameter, num_rows in reversed(steps):
+                pair, gradient = _undo(atom, parameter, pair, num_rows)
                 if gradient is not None:
                     found.append(gradient)
-            return pair, tuple(reversed(found))
+            return pair, to_angles(tuple(reversed(found)))[0]
 
         apart = _apart(segment, first_rows[0])
         now: tuple[Array, ...] = ()
@@ -181,16 +187,13 @@ def makes_complex(atom: Atom) -> bool:
     return isinstance(atom, Block) and not atom.real
 
 
-def _undo(
-    atom: Atom, varying: Array, data: tuple[Array, ...], pair: _Pair, num_rows: int
-) -> tuple[_Pair, Array | None]:
-    """Take a step back with a state and its cotangent; the angles' cotangent on the way."""
+def _undo(atom: Atom, parameter: Array, pair: _Pair, num_rows: int) -> tuple[_Pair, Array | None]:
+    """Take a step back with a state and its cotangent; its parameter's cotangent on the way."""
     state, cotangent = pair
     if not atom.num_angles:
-        state = apply(atom, varying, state, inverse=True)[:num_rows]
-        cotangent = apply(atom, varying, cotangent, inverse=True)[:num_rows]
+        state = apply(atom, parameter, state, inverse=True)[:num_rows]
+        cotangent = apply(atom, parameter, cotangent, inverse=True)[:num_rows]
         return (state, cotangent), None
-    parameter, to_angles = jax.vjp(lambda angles: parameters(atom, angles, data), varying)
     if isinstance(atom, Phase):
         # d(exp(iφ) ψ)/dφ is i times the state that came out.
         slope = cotangent[1] * state[0] - cotangent[0] * state[1]
@@ -204,4 +207,4 @@ def _undo(
         _, pull = jax.vjp(lambda matrix: apply(atom, matrix, state), parameter)
         gradient = pull(cotangent)[0]
     cotangent = apply(atom, parameter, cotangent, inverse=True)[:num_rows]
-    return (state, cotangent), to_angles(gradient)[0]
+    return (state, cotangent), gradient

@@ -28,10 +28,13 @@ from qnn_jax.simulate.recipes import Recipe, recipe_of
 SMALL = 4
 #: Blocks of larger registers have this many bits, or more where a gate is wider.
 BLOCK = 5
+#: A register up to this size is dominated by how many operations there are, not by how large they
+#: are: its gates on single qubits all go into blocks, which are halves of the register.
+COMPACT = 8
 _NARROW, _WIDEST = 4, 7
 #: A program of more pieces is done by uniform steps instead (`irregular`): they are fewer where
 #: nothing repeats, and they keep the program short where what repeats is itself long.
-SHORT, LONG = 18, 40
+SHORT, LONG = 30, 40
 #: Gate by gate a program may have this many pieces.
 LONGEST_BY_GATES = 64
 
@@ -304,35 +307,29 @@ def plan_by_gates(circuit: Circuit) -> Plan | None:
 
 def _plan_layered(num_qubits: int, primitives: list[Primitive]) -> Plan:
     """Layers of diagonals and index maps alternate with layers of blocks."""
+    compact = num_qubits <= COMPACT
+    width = max([-(-num_qubits // 2) if compact else BLOCK, *(len(p.qubits) for p in primitives)])
+    merged = _merged_into_blocks(num_qubits, primitives, width)
     gates: list[Primitive] = []
-    for primitive in primitives:
-        form = primitive.form
-        dense = form.phases is None and form.affine is None
-        frame = real_frame(form) if dense and not form.real else None
+    into_blocks: list[bool] = []
+    for k, primitive in enumerate(primitives):
+        framed = primitive.is_dense and k not in merged and not primitive.form.real
+        frame = real_frame(primitive.form) if framed else None
         if frame is None:
             gates.append(primitive)
+            into_blocks.append(primitive.is_dense or k in merged)
         else:
             before, middle, after = frame
             gates.append(Primitive(before, primitive.qubits))
             gates.append(Primitive(middle, primitive.qubits, primitive.angle))
             gates.append(Primitive(after, primitive.qubits))
+            into_blocks += [False, True, False]
     angles = _Angles(gates)
-    width = max([BLOCK, *(len(gate.qubits) for gate in gates)])
-
+    slots, blocks = _layers(num_qubits, gates, into_blocks, width)
     diagonals: dict[int, list[Primitive]] = {}
-    blocks: dict[int, list[_Cluster]] = {}
-    level = [0] * num_qubits
-    for gate in gates:
-        slot = max((level[q] for q in gate.qubits), default=0)
-        if gate.form.phases is not None or gate.form.affine is not None:
-            slot += slot % 2
+    for gate, slot in zip(gates, slots, strict=True):
+        if slot % 2 == 0:
             diagonals.setdefault(slot, []).append(gate)
-        else:
-            slot += 1 - slot % 2
-            while not _join(blocks.setdefault(slot, []), gate, width):
-                slot += 2
-        for q in gate.qubits:
-            level[q] = slot
 
     steps: list[Step] = []
     initial: tuple[tuple[Block, tuple[int, ...]], ...] = ()
@@ -383,6 +380,58 @@ def _plan_layered(num_qubits: int, primitives: list[Primitive]) -> Plan:
         initial or ((_idle(num_qubits), ()),),
         _segments(steps, len(angles.from_weights)),
     )
+
+
+def _layers(
+    num_qubits: int, gates: Sequence[Primitive], into_blocks: Sequence[bool], width: int
+) -> tuple[list[int], dict[int, list[_Cluster]]]:
+    """The layer of each gate, even for L and odd for B, as early as may be; and the B layers."""
+    slots: list[int] = []
+    blocks: dict[int, list[_Cluster]] = {}
+    level = [0] * num_qubits
+    for gate, into_block in zip(gates, into_blocks, strict=True):
+        slot = max((level[q] for q in gate.qubits), default=0)
+        slot += slot % 2 != into_block
+        while into_block and not _join(blocks.setdefault(slot, []), gate, width):
+            slot += 2
+        for q in gate.qubits:
+            level[q] = slot
+        slots.append(slot)
+    return slots, blocks
+
+
+def _merged_into_blocks(num_qubits: int, gates: Sequence[Primitive], width: int) -> set[int]:
+    """The gates on one qubit that go into a block as they are, diagonals among them.
+
+    Of a run of such gates with a dense one among them one small matrix is made. But where a layer
+    of phases follows anyway, the diagonals at the run's end are left to it, and so are those of the
+    real frame of a dense gate that is then alone.
+    """
+    runs: list[list[int]] = []
+    last: dict[int, list[int]] = {}
+    for k, gate in enumerate(gates):
+        if len(gate.qubits) != 1:
+            for q in gate.qubits:
+                last.pop(q, None)
+        elif (q := gate.qubits[0]) in last:
+            last[q].append(k)
+        else:
+            last[q] = [k]
+            runs.append(last[q])
+    runs = [run for run in runs if any(gates[k].is_dense for k in run)]
+    merged = {k for run in runs for k in run}
+    into_blocks = [gate.is_dense or k in merged for k, gate in enumerate(gates)]
+    slots, _ = _layers(num_qubits, gates, into_blocks, width)
+    phased = {
+        slot
+        for gate, slot, into_block in zip(gates, slots, into_blocks, strict=True)
+        if gate.form.phases is not None and not into_block
+    }
+    for run in runs:
+        end = max(i for i, k in enumerate(run) if gates[k].is_dense) + 1
+        if slots[run[end - 1]] + 1 in phased:
+            merged -= set(run[end:] if end > 1 else run)
+    return merged
 
 
 def _idle(num_bits: int) -> Block:
@@ -470,7 +519,7 @@ def _arrange(
     wanted = [0] * num_qubits
     for bit, q in enumerate(order + idle):
         wanted[q] = bit
-    return wanted, _merged_low(groups)
+    return wanted, _merged_low(groups, num_qubits)
 
 
 def _natural_groups(clusters: list[_Cluster], num_qubits: int, width: int) -> list[_Group] | None:
@@ -489,27 +538,28 @@ def _natural_groups(clusters: list[_Cluster], num_qubits: int, width: int) -> li
             spans.append(_Group([cluster], low, high + 1 - low))
     if any(span.size > width for span in spans):
         return None
-    # As few groups as fit, of sizes as equal as may be; but the lowest one larger and the next one
-    # smaller, because a block repeats its matrix for every index above it.
+    # As few groups as fit, of sizes as equal as may be: equal blocks are built together.
     fewest = -(-num_qubits // width)
     equal = -(-num_qubits // fewest)
-    for sizes in ([equal + 1, equal - 1, equal], *([size] for size in range(equal, width + 1))):
+    for size in range(equal, width + 1):
         groups: list[_Group] = []
         for span in spans:
             top = span.base + span.size
-            if groups and top - groups[-1].base <= sizes[min(len(groups), len(sizes)) - 1]:
+            if groups and top - groups[-1].base <= size:
                 last = groups[-1]
                 groups[-1] = _Group(last.clusters + span.clusters, last.base, top - last.base)
             else:
                 groups.append(_Group(list(span.clusters), span.base, span.size))
         if len(groups) <= fewest:
             break
-    return _merged_low(groups)
+    return _merged_low(groups, num_qubits)
 
 
-def _merged_low(groups: list[_Group]) -> list[_Group]:
+def _merged_low(groups: list[_Group], num_qubits: int) -> list[_Group]:
     """Let no block begin a little above bit 0: it would be very many very narrow products."""
     first, *rest = groups
+    if num_qubits <= COMPACT:
+        return groups
     if 0 < first.base < _NARROW and first.base + first.size <= _WIDEST:
         first = _Group(first.clusters, 0, first.base + first.size)
     if rest and rest[0].base < _NARROW and rest[0].base + rest[0].size <= _WIDEST:

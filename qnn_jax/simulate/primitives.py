@@ -71,6 +71,11 @@ class Primitive:
     angle: Expression | None = None
 
     @property
+    def is_dense(self) -> bool:
+        """Is it neither diagonal nor a permutation?"""
+        return self.form.phases is None and self.form.affine is None
+
+    @property
     def reads_inputs(self) -> bool:
         """Does its angle depend on an input?"""
         return self.angle is not None and any(s.vector == "x" for s in symbols(self.angle))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from qnn_jax.simulate.angle_table import evaluate, take
-from qnn_jax.simulate.atoms import Segment
 from qnn_jax.simulate.evolve import data_of, evolve, evolve_by_adjoint
 from qnn_jax.simulate.planner import Plan
 from qnn_jax.simulate.recipes import build
-from qnn_jax.simulate.steps import parameters
+from qnn_jax.simulate.steps import parameters_of
 
 
 def run(
@@ -37,21 +34,11 @@ def run(
         state = evolve_by_adjoint(plan, angles, state)
     else:
         every = tuple(
-            _parameters(segment, own, state.dtype)
+            parameters_of(segment.atoms, own, data_of(segment, state.dtype))
             for segment, own in zip(plan.segments, angles, strict=True)
         )
         state = evolve(plan, every, state)
     return state.reshape(-1, 1 << plan.num_qubits)
-
-
-def _parameters(segment: Segment, own: tuple[Array, ...], dtype: Any) -> tuple[Array, ...]:
-    """The parameters of a segment's atoms that take angles, for all repeats at once."""
-    rest = iter(own)
-    return tuple(
-        parameters(atom, next(rest), data)
-        for atom, data in zip(segment.atoms, data_of(segment, dtype), strict=True)
-        if atom.num_angles
-    )
 
 
 class _Tables:

@@ -7,6 +7,7 @@ part). A real gate acts on all leading axes alike, as one batched matrix product
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,6 +20,8 @@ from qnn_jax.simulate.moves import columns_of, move
 from qnn_jax.simulate.recipes import build, chain, of_one_rank, product_of
 
 _HIGHEST = lax.Precision.HIGHEST
+_TINY = 8  # up to here a product of matrices is written as a sum
+_FEW = 2048  # so is one of up to so many multiplications
 _DIRECT = 6  # up to here a table of all signs is smaller than the detour through halves
 
 
@@ -33,7 +36,8 @@ def parameters(
         data: its part of `Segment.data`, with the same leading axes.
     """
     if isinstance(atom, Block):
-        return build(atom.parts, angles)
+        matrix = build(atom.parts, angles)
+        return matrix if atom.real else _on_parts(matrix)
     if isinstance(atom, Patch):
         return build_patch(atom, angles, *data)
     if isinstance(atom, Move):
@@ -51,6 +55,31 @@ def parameters(
     turned = reduced(angles, 8 * math.pi)
     parities = product_of(turned[..., None, :], jnp.asarray(slopes, angles.dtype))[..., 0, :]
     return sum(of_one_rank(offsets, parities))  # type: ignore[return-value]
+
+
+def parameters_of(
+    atoms: Sequence[Atom], own: Sequence[Array], data: Sequence[tuple[Array, ...]]
+) -> tuple[Array, ...]:
+    """The parameters of those atoms that take angles; blocks of equal parts are built together.
+
+    Args:
+        atoms: all atoms of a segment.
+        own: the angles of those that take any.
+        data: the data of all, with the same leading axes.
+    """
+    turned = [(a, d) for a, d in zip(atoms, data, strict=True) if a.num_angles]
+    equal: dict[object, list[int]] = {}
+    for k, (atom, _) in enumerate(turned):
+        equal.setdefault(atom.parts if isinstance(atom, Block) else k, []).append(k)
+    found: dict[int, Array] = {}
+    for places in equal.values():
+        atom, its_data = turned[places[0]]
+        if len(places) == 1:
+            found[places[0]] = parameters(atom, own[places[0]], its_data)
+        else:
+            every = parameters(atom, jnp.stack([own[k] for k in places]))
+            found |= {k: every[j] for j, k in enumerate(places)}
+    return tuple(found[k] for k in range(len(turned)))
 
 
 def slopes_of(phase: Phase) -> np.ndarray:
@@ -83,7 +112,12 @@ def build_patch(
     product = chain(product, _times, -4)
     if atom.real:
         return product[..., 0, :, :]
-    re, im = product[..., 0, :, :], product[..., 1, :, :]
+    return _on_parts(product)
+
+
+def _on_parts(matrix: Float[Array, "*lead 2 size size"]) -> Float[Array, "*lead wide wide"]:
+    """A complex matrix as a real one on the real and then the imaginary parts."""
+    re, im = matrix[..., 0, :, :], matrix[..., 1, :, :]
     return jnp.concatenate([jnp.concatenate([re, -im], -1), jnp.concatenate([im, re], -1)], -2)
 
 
@@ -219,26 +253,19 @@ def _apply_phase(atom: Phase, parities: Array, state: Array, inverse: bool) -> A
 
 
 def _apply_block(atom: Block, matrix: Array, state: Array, inverse: bool) -> Array:
-    real = atom.real
     size, below = 1 << atom.num_bits, 1 << atom.base
-    lead, amplitudes = state.shape[:-1], state.shape[-1]
-    if not real and state.shape[-2] == 1:
-        state = jnp.concatenate([state, jnp.zeros_like(state)], -2)
-        lead = state.shape[:-1]
     if inverse:
         matrix = jnp.swapaxes(matrix, -1, -2)
-    if real:
+    if atom.real:
         return _multiply(matrix, state, size, below)
-    re, im = matrix[..., 0, :, :], matrix[..., 1, :, :]
-    if inverse:
-        im = -im
-    if size == amplitudes:
-        wide = jnp.concatenate([jnp.concatenate([re, -im], -1), jnp.concatenate([im, re], -1)], -2)
-        flat = state.reshape(*lead[:-1], 1, 2 * size)
-        return product_of(flat, jnp.swapaxes(wide, -1, -2)).reshape(*lead, amplitudes)
-    by_re = _multiply(re, state, size, below)
-    by_im = _multiply(im, state, size, below)
-    return jnp.stack([by_re[..., 0, :] - by_im[..., 1, :], by_re[..., 1, :] + by_im[..., 0, :]], -2)
+    if state.shape[-2] == 1:
+        state = jnp.concatenate([state, jnp.zeros_like(state)], -2)
+    # One real product on both parts, brought together, instead of four.
+    shape = state.shape
+    tensor = state.reshape(*shape[:-1], -1, size, below)
+    tensor = jnp.moveaxis(tensor, -4, -3).reshape(*shape[:-2], -1, 2 * size, below)
+    tensor = _repeated_product(matrix, tensor).reshape(*shape[:-2], -1, 2, size, below)
+    return jnp.moveaxis(tensor, -3, -4).reshape(shape)
 
 
 def _multiply(matrix: Array, state: Array, size: int, below: int) -> Array:
@@ -246,13 +273,23 @@ def _multiply(matrix: Array, state: Array, size: int, below: int) -> Array:
     if size == state.shape[-1]:
         return product_of(state, jnp.swapaxes(matrix, -1, -2))
     shape = state.shape
-    if below == 1:
+    if below == 1 and size > _TINY:
         # One large product, over a batch too where the matrix has none.
         rows = state.reshape(-1, size)
         product = jnp.matmul(rows, jnp.swapaxes(matrix, -1, -2), precision=_HIGHEST)
         return product.reshape(shape)
-    # One product for each index above, with the matrix repeated: XLA's code for a single product
-    # with the index split in two moves the whole state twice.
-    tensor = state.reshape(*shape[:-1], -1, size, below)
+    return _repeated_product(matrix, state.reshape(*shape[:-1], -1, size, below)).reshape(shape)
+
+
+def _repeated_product(matrix: Array, tensor: Float[Array, "*lead above size below"]) -> Array:
+    """A product for each index above."""
+    if tensor.shape[-1] == 1:
+        return product_of(tensor[..., 0], jnp.swapaxes(matrix, -1, -2))[..., None]
+    if matrix.shape[-1] * math.prod(tensor.shape[-3:]) <= _FEW:
+        # A library call for each of such small ones takes longer than its arithmetic.
+        matrix, tensor = of_one_rank(matrix[..., :, :, None], tensor[..., None, :, :])
+        return jnp.sum(matrix * tensor, -2)
+    # With the matrix repeated: XLA's code for a single product with the index split in two moves
+    # the whole state twice.
     matrix = jnp.broadcast_to(matrix, (*tensor.shape[:-2], *matrix.shape[-2:]))
-    return jnp.matmul(matrix, tensor, precision=_HIGHEST).reshape(shape)
+    return jnp.matmul(matrix, tensor, precision=_HIGHEST)
