@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -34,11 +35,18 @@ def product_of(left: Array, right: Array) -> Array:
     XLA calls a library for every product of matrices, which takes longer than the arithmetic of a
     tiny one; sums fuse with what comes before and after them. Not so for wider results: what is
     fused is computed anew for every entry, cosines included.
+
+    The axes in front become one: the CPU library that jaxlib 0.10 gives such sums to crashes the
+    process for some of seven axes, one of them of length 1 (`tests/simulate/test_gradients.py`).
     """
-    if left.shape[-1] <= _TINY and right.shape[-1] <= 2 * _TINY:
-        left, right = of_one_rank(left, right)
-        return jnp.sum(left[..., :, :, None] * right[..., None, :, :], -2)
-    return jnp.matmul(left, right, precision=_HIGHEST)
+    if left.shape[-1] > _TINY or right.shape[-1] > 2 * _TINY:
+        return jnp.matmul(left, right, precision=_HIGHEST)
+    lead = max(left.shape[:-2], right.shape[:-2], key=len)
+    shape = (*lead, left.shape[-2], right.shape[-1])
+    if right.ndim == 2:
+        left, right = left.reshape(-1, 1, left.shape[-1]), right[None]
+    left, right = (a.reshape(math.prod(a.shape[:-2]), *a.shape[-2:]) for a in (left, right))
+    return jnp.sum(left[:, :, :, None] * right[:, None, :, :], 2).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -194,65 +202,72 @@ def build(
 
     Returns:
         Shape (..., 2**k, 2**k), or (..., 2, 2**k, 2**k) with real and imaginary part where one of
-        them is not real; with a last axis of 1 where it is the first column.
+        them is not real; without the last axis where it is the first column.
     """
+    lead = angles.shape[:-1]
+    angles = angles.reshape(math.prod(lead), angles.shape[-1])
     # Equal recipes are built together.
     starts: dict[Recipe, list[int]] = {}
     position = 0
     for part in parts:
         starts.setdefault(part, []).append(position)
         position += part.num_angles
-    stacks = {}
+    stacks: dict[Recipe, Array] = {}
     for part, own in starts.items():
-        stack = _matrices(part, _picked(angles, np.array(own), part.num_angles))
-        stacks[part] = stack[..., :1] if first_column else stack
+        picked = _picked(angles, np.array(own), part.num_angles)
+        matrices = _matrices(part, picked.reshape(len(angles) * len(own), part.num_angles))
+        matrices = matrices[..., 0] if first_column else matrices
+        stacks[part] = matrices.reshape(len(angles), len(own), *matrices.shape[1:])
     product: Array | None = None
     for part, run in itertools.groupby(parts):
         count = len(list(run))
-        row = lax.slice_in_dim(stacks[part], 0, count, axis=-3)
-        stacks[part] = lax.slice_in_dim(stacks[part], count, None, axis=-3)
-        row = _kron(row)
+        row = _kron(stacks[part][:, :count])
+        stacks[part] = stacks[part][:, count:]
         product = row if product is None else _kron_of_two(row, product)
     assert product is not None
-    if all(part.real for part in parts):
-        return product
-    return jnp.stack([product.real, product.imag], -3)
+    if not all(part.real for part in parts):
+        product = jnp.stack([product.real, product.imag], 1)
+    return product.reshape(*lead, *product.shape[1:])
 
 
-def _kron(stack: Array) -> Array:
-    """The Kronecker product along axis -3, the first on the lowest bits, by halves."""
-    count = stack.shape[-3]
+def _kron(stack: Float[Array, "lead parts *size"]) -> Array:
+    """The Kronecker product along axis 1, the first on the lowest bits, by halves."""
+    lead, count = stack.shape[:2]
     if count == 1:
-        return lax.index_in_dim(stack, 0, -3, keepdims=False)
+        return stack[:, 0]
     whole = 1 << (count.bit_length() - 1)
     if whole < count:
-        rest = lax.slice_in_dim(stack, whole, count, axis=-3)
-        return _kron_of_two(_kron(rest), _kron(lax.slice_in_dim(stack, 0, whole, axis=-3)))
-    low, high = (lax.slice_in_dim(stack, k, count, 2, -3) for k in (0, 1))
-    return _kron(_kron_of_two(high, low))
+        return _kron_of_two(_kron(stack[:, whole:]), _kron(stack[:, :whole]))
+    low, high = (stack[:, k::2].reshape(-1, *stack.shape[2:]) for k in (0, 1))
+    pairs = _kron_of_two(high, low)
+    return _kron(pairs.reshape(lead, count // 2, *pairs.shape[1:]))
 
 
 def _kron_of_two(high: Array, low: Array) -> Array:
+    """Of matrices, shape (lead, rows, columns), or of vectors, shape (lead, rows)."""
     dtype = jnp.result_type(high, low)
     high, low = high.astype(dtype), low.astype(dtype)
-    product = high[..., :, None, :, None] * low[..., None, :, None, :]
-    rows, columns = (high.shape[k] * low.shape[k] for k in (-2, -1))
-    return product.reshape(*product.shape[:-4], rows, columns)
+    if high.ndim == 2:
+        return (high[:, :, None] * low[:, None, :]).reshape(len(high), -1)
+    product = high[:, :, None, :, None] * low[:, None, :, None, :]
+    rows, columns = (high.shape[k] * low.shape[k] for k in (1, 2))
+    return product.reshape(len(high), rows, columns)
 
 
-def _picked(angles: Array, starts: np.ndarray, count: int) -> Array:
-    """The `count` angles from each start on, shape (..., starts, count)."""
-    lead = angles.shape[:-1]
+def _picked(
+    angles: Float[Array, "lead angles"], starts: np.ndarray, count: int
+) -> Float[Array, "lead starts count"]:
+    """The `count` angles from each start on."""
     if np.array_equal(starts, starts[0] + count * np.arange(len(starts))):
-        own = angles[..., starts[0] : starts[0] + count * len(starts)]
-        return own.reshape(*lead, len(starts), count)
-    return angles[..., (starts[:, None] + np.arange(count)).astype(np.int32)]
+        own = angles[:, starts[0] : starts[0] + count * len(starts)]
+        return own.reshape(len(angles), len(starts), count)
+    return angles[:, (starts[:, None] + np.arange(count)).astype(np.int32)]
 
 
-def _matrices(recipe: Recipe, angles: Float[Array, "*lead angles"]) -> Array:
-    """The matrices of a recipe, shape (..., 2**k, 2**k), of a complex dtype where not real."""
+def _matrices(recipe: Recipe, angles: Float[Array, "lead angles"]) -> Array:
+    """The matrices of a recipe, shape (lead, 2**k, 2**k), of a complex dtype where not real."""
     size = 1 << recipe.num_bits
-    lead, dtype = angles.shape[:-1], angles.dtype
+    lead, dtype = len(angles), angles.dtype
     matrices: list[Array] = []
     # Elements of one structure are evaluated together.
     places: dict[Element, list[tuple[int, int]]] = {}
@@ -263,8 +278,9 @@ def _matrices(recipe: Recipe, angles: Float[Array, "*lead angles"]) -> Array:
     order_of: list[int] = []
     for element, where in places.items():
         starts = np.array([start for _, start in where])
-        own = _picked(angles, starts, len(element.factors))
-        matrices.append(_element(element, own, recipe.num_bits))
+        own = _picked(angles, starts, len(element.factors)).reshape(-1, len(element.factors))
+        built = _element(element, own, recipe.num_bits)
+        matrices.append(built.reshape(lead, len(where), size, size))
         order_of += [order for order, _ in where]
     product: Array | None = None
     if matrices:
@@ -280,7 +296,7 @@ def _matrices(recipe: Recipe, angles: Float[Array, "*lead angles"]) -> Array:
         product = start if product is None else _matmul(product, start)
     if product is None:
         product = jnp.eye(size, dtype=dtype)
-    return jnp.broadcast_to(product, (*lead, size, size))
+    return jnp.broadcast_to(product, (lead, size, size))
 
 
 def _like(dtype: jnp.dtype, matrix: np.ndarray) -> jnp.dtype:
