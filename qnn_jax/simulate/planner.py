@@ -35,6 +35,9 @@ _NARROW, _WIDEST = 4, 7
 #: A program of more pieces is done by uniform steps instead (`irregular`): they are fewer where
 #: nothing repeats, and they keep the program short where what repeats is itself long.
 SHORT, LONG = 30, 40
+#: A batch whose gates differ is done by blocks, a matrix for each sample, from so many qubits on
+#: where a block has so many angles.
+BLOCKS_FROM, ANGLES_A_BLOCK = 7, 6
 #: Gate by gate a program may have this many pieces.
 LONGEST_BY_GATES = 64
 
@@ -272,8 +275,17 @@ def turned_by_inputs(circuit: Circuit) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def plan_by_gates(circuit: Circuit) -> Plan | None:
-    """The plan for a batch whose gates differ; None where it would be a long program."""
+    """The plan for a batch whose gates differ; None where blocks do better, or it would be long."""
     gates = [p for op in circuit.ops for p in lower(op) if p.form.key != ("id",)]
+    if circuit.num_qubits >= BLOCKS_FROM:
+        found = plan(circuit)
+        atoms = [(atom, s.repeats) for s in found.segments for atom in s.atoms]
+        blocks = [(a, repeats) for a, repeats in atoms if isinstance(a, Block)]
+        blocks += [(block, 1) for block, _ in found.initial]
+        turns = sum(block.num_angles * repeats for block, repeats in blocks)
+        layered = not any(isinstance(atom, Patch) for atom, _ in atoms)
+        if layered and turns >= ANGLES_A_BLOCK * sum(repeats for _, repeats in blocks):
+            return None
     angles = _Angles(gates)
     slots: dict[int, list[Primitive]] = {}
     level = [0] * circuit.num_qubits

@@ -18,35 +18,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from qnn_jax.simulate.primitives import NUM_FEATURES, Form, Primitive, features
-
-_HIGHEST = lax.Precision.HIGHEST  # float32 stays float32 on GPUs too
-_TINY = 8
-
-
-def of_one_rank(*arrays: Array) -> list[Array]:
-    """Arrays with axes of length 1 in front: users may forbid JAX to add them by itself."""
-    rank = max(array.ndim for array in arrays)
-    return [array.reshape((1,) * (rank - array.ndim) + array.shape) for array in arrays]
-
-
-def product_of(left: Array, right: Array) -> Array:
-    """The matrix product; one of few terms is written as a sum.
-
-    XLA calls a library for every product of matrices, which takes longer than the arithmetic of a
-    tiny one; sums fuse with what comes before and after them. Not so for wider results: what is
-    fused is computed anew for every entry, cosines included.
-
-    The axes in front become one: the CPU library that jaxlib 0.10 gives such sums to crashes the
-    process for some of seven axes, one of them of length 1 (`tests/simulate/test_gradients.py`).
-    """
-    if left.shape[-1] > _TINY or right.shape[-1] > 2 * _TINY:
-        return jnp.matmul(left, right, precision=_HIGHEST)
-    lead = max(left.shape[:-2], right.shape[:-2], key=len)
-    shape = (*lead, left.shape[-2], right.shape[-1])
-    if right.ndim == 2:
-        left, right = left.reshape(-1, 1, left.shape[-1]), right[None]
-    left, right = (a.reshape(math.prod(a.shape[:-2]), *a.shape[-2:]) for a in (left, right))
-    return jnp.sum(left[:, :, :, None] * right[:, None, :, :], 2).reshape(shape)
+from qnn_jax.simulate.products import product_of
 
 
 @dataclass(frozen=True)
@@ -238,7 +210,9 @@ def _kron(stack: Float[Array, "lead parts *size"]) -> Array:
     whole = 1 << (count.bit_length() - 1)
     if whole < count:
         return _kron_of_two(_kron(stack[:, whole:]), _kron(stack[:, :whole]))
-    low, high = (stack[:, k::2].reshape(-1, *stack.shape[2:]) for k in (0, 1))
+    # Not stack[:, k::2], which is a gather; and that is slow backwards.
+    low, high = (lax.slice_in_dim(stack, k, None, 2, 1) for k in (0, 1))
+    low, high = (half.reshape(-1, *half.shape[2:]) for half in (low, high))
     pairs = _kron_of_two(high, low)
     return _kron(pairs.reshape(lead, count // 2, *pairs.shape[1:]))
 

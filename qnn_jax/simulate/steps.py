@@ -17,11 +17,10 @@ from jaxtyping import Array, Float
 
 from qnn_jax.simulate.atoms import Atom, Block, Move, Patch, Phase
 from qnn_jax.simulate.moves import columns_of, move
-from qnn_jax.simulate.recipes import build, chain, of_one_rank, product_of
+from qnn_jax.simulate.products import of_one_rank, on_states, product_of
+from qnn_jax.simulate.recipes import build, chain
 
 _HIGHEST = lax.Precision.HIGHEST
-_TINY = 8  # up to here a product of matrices is written as a sum
-_FEW = 2048  # so is one of up to so many multiplications
 _DIRECT = 6  # up to here a table of all signs is smaller than the detour through halves
 
 
@@ -264,7 +263,7 @@ def _apply_block(atom: Block, matrix: Array, state: Array, inverse: bool) -> Arr
     shape = state.shape
     tensor = state.reshape(*shape[:-1], -1, size, below)
     tensor = jnp.moveaxis(tensor, -4, -3).reshape(*shape[:-2], -1, 2 * size, below)
-    tensor = _repeated_product(matrix, tensor).reshape(*shape[:-2], -1, 2, size, below)
+    tensor = on_states(matrix, tensor).reshape(*shape[:-2], -1, 2, size, below)
     return jnp.moveaxis(tensor, -3, -4).reshape(shape)
 
 
@@ -272,24 +271,4 @@ def _multiply(matrix: Array, state: Array, size: int, below: int) -> Array:
     """out[a, k, l] = Σ_j M[k, j] s[a, j, l]."""
     if size == state.shape[-1]:
         return product_of(state, jnp.swapaxes(matrix, -1, -2))
-    shape = state.shape
-    if below == 1 and size > _TINY:
-        # One large product, over a batch too where the matrix has none.
-        rows = state.reshape(-1, size)
-        product = jnp.matmul(rows, jnp.swapaxes(matrix, -1, -2), precision=_HIGHEST)
-        return product.reshape(shape)
-    return _repeated_product(matrix, state.reshape(*shape[:-1], -1, size, below)).reshape(shape)
-
-
-def _repeated_product(matrix: Array, tensor: Float[Array, "*lead above size below"]) -> Array:
-    """A product for each index above."""
-    if tensor.shape[-1] == 1:
-        return product_of(tensor[..., 0], jnp.swapaxes(matrix, -1, -2))[..., None]
-    if matrix.shape[-1] * math.prod(tensor.shape[-3:]) <= _FEW:
-        # A library call for each of such small ones takes longer than its arithmetic.
-        matrix, tensor = of_one_rank(matrix[..., :, :, None], tensor[..., None, :, :])
-        return jnp.sum(matrix * tensor, -2)
-    # With the matrix repeated: XLA's code for a single product with the index split in two moves
-    # the whole state twice.
-    matrix = jnp.broadcast_to(matrix, (*tensor.shape[:-2], *matrix.shape[-2:]))
-    return jnp.matmul(matrix, tensor, precision=_HIGHEST)
+    return on_states(matrix, state.reshape(*state.shape[:-1], -1, size, below)).reshape(state.shape)

@@ -8,6 +8,7 @@ from qnn_jax import Circuit, Op, expectations, real_amplitudes, w, x, zz_feature
 from qnn_jax.simulate import evolve
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan
+from qnn_jax.simulate.products import on_states
 from qnn_jax.simulate.run import run
 from qnn_jax.simulate.statevector import observables_on
 
@@ -214,6 +215,55 @@ def test_whatever_is_batched_gives_the_same(batched, circuit):
             rows.sum(0),
             atol=1e-12,
         )
+
+
+@pytest.mark.parametrize("num_qubits", [4, 8])
+def test_a_large_batch_of_gradients(num_qubits):
+    """Sums of 64 samples go to a library of jaxlib 0.10's that crashes the process for some shapes."""
+    layer = [(gate, q) for gate in ("ry", "rz") for q in range(num_qubits)]
+    ops = [
+        Op(gate, q, w[2 * num_qubits * reps + k])
+        for reps in range(3)
+        for k, (gate, q) in enumerate(layer)
+    ]
+    chain = [Op("cx", (q, q + 1)) for q in range(num_qubits - 1)]
+    size = len(layer)
+    circuit = Circuit(
+        num_qubits, (*ops[:size], *chain, *ops[size : 2 * size], *chain, *ops[2 * size :])
+    )
+    weights = jax.random.normal(jax.random.key(0), (64, circuit.num_weights))
+    slope = jax.grad(lambda v: expectations(circuit, ["Z" * num_qubits], [], v)[0])
+    together, alone = jax.jit(jax.vmap(slope))(weights), jax.jit(slope)
+    nested = jax.jit(jax.vmap(jax.vmap(slope)))(weights.reshape(2, 32, -1))
+    for k in (0, 17, 63):
+        np.testing.assert_allclose(together[k], alone(weights[k]), atol=1e-5)
+        np.testing.assert_allclose(nested[k // 32, k % 32], alone(weights[k]), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 4, 5), (2, 40, 40, 3), (1, 2, 4, 1)])
+def test_products_with_states_in_every_mode(shape):
+    rows, lead, size, below = shape
+    keys = jax.random.split(jax.random.key(0), 4)
+    matrix, along = jax.random.normal(keys[0], (2, rows, size))
+    states, beside = jax.random.normal(keys[1], (2, lead, size, below))
+
+    def by_einsum(m, s):
+        return jnp.einsum("kj,ajl->akl", m, s, precision="highest")
+
+    def modes(f):
+        def scalar(m, s):
+            return jnp.sum(jnp.sin(f(m, s)))
+
+        of_both = jax.grad(scalar, (0, 1))
+        batch = jnp.stack([matrix, along, 2 * matrix])
+        yield f(matrix, states)
+        yield jax.jvp(of_both, (matrix, states), (along, beside))
+        yield jax.vmap(of_both, (0, None))(batch, states)
+        yield jax.vmap(of_both, (None, 0))(matrix, jnp.stack([states, beside]))
+        yield jax.vmap(jax.vmap(of_both, (0, None)), (None, 0))(batch, jnp.stack([states, beside]))
+
+    for ours, theirs in zip(modes(on_states), modes(by_einsum), strict=True):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=3e-4), ours, theirs)
 
 
 def test_weights_stay_unbatched_under_vmap_over_inputs():

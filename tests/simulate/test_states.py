@@ -3,12 +3,12 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from simulator_references import qiskit_state, random_circuit, values, x64
+from simulator_references import qiskit_state, random_angle, random_circuit, values, x64
 
 from qnn_jax import Circuit, Op, expectations, real_amplitudes, statevector, w, x, zz_feature_map
 from qnn_jax.circuits import GATES
 from qnn_jax.circuits.angles import evaluate
-from qnn_jax.simulate import evolve, irregular, lanes, planner
+from qnn_jax.simulate import evolve, irregular, lanes, planner, recipes, steps
 from qnn_jax.simulate.angle_table import evaluate as evaluate_all
 from qnn_jax.simulate.atoms import Patch
 from qnn_jax.simulate.primitives import lower, real_frame
@@ -74,6 +74,57 @@ def test_layered_circuits_prepare_qiskits_state(name):
     np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-12)
 
 
+def runs(seed, num_qubits):
+    """Layers of short runs of gates on one qubit, most layers of one kind, then pairs of some kind.
+
+    Whether diagonals end in blocks or with the phases, alone or in a real frame, is the planner's.
+    """
+    rng = np.random.default_rng(seed)
+    ops = []
+    for _ in range(3):
+        run = rng.choice(["rx", "ry", "rz", "h", "s", "p", "x", "y", "u"], int(rng.integers(1, 4)))
+        odd = rng.choice(["rz", "sx", "t"], 2)
+        for q in range(num_qubits):
+            for name in odd if rng.random() < 0.15 else run:
+                angles = [random_angle(rng) for _ in range(GATES[name].num_angles)]
+                ops.append(Op(str(name), q, angles))
+        pair = str(rng.choice(["cx", "rzz", "cz", "crx", "rxx", "none"]))
+        for q in range(num_qubits - 1) if pair != "none" else ():
+            angles = [random_angle(rng) for _ in range(GATES[pair].num_angles)]
+            ops.append(Op(pair, (q, q + 1), angles))
+    return Circuit(num_qubits, tuple(ops), 3, 5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("num_qubits", [2, 3, 4, 5, 8, 9])
+def test_runs_of_gates_on_one_qubit_prepare_qiskits_state(num_qubits, seed):
+    circuit = runs(10 * num_qubits + seed, num_qubits)
+    inputs, weights = values(seed, circuit)
+    with x64(True):
+        state = statevector(circuit, inputs, weights)
+    np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-12)
+
+
+@pytest.mark.parametrize("fault", [None, "low bits high", "parts of a complex one"])
+def test_a_wrong_block_is_noticed(fault, monkeypatch):
+    layer = [Op(gate, q, w[q]) for q in range(5) for gate in ("ry", "rz")]
+    chain = [Op("cx", (q, q + 1)) for q in range(4)]
+    circuit = Circuit(5, (*layer, *chain, *layer, *chain))
+    inputs, weights = values(0, circuit)
+    if fault == "low bits high":
+        right = recipes._kron_of_two
+        monkeypatch.setattr(recipes, "_kron_of_two", lambda high, low: right(low, high))
+    elif fault:
+        whole = steps._on_parts
+        conjugate = np.array([1, -1])[:, None, None]
+        monkeypatch.setattr(steps, "_on_parts", lambda matrix: whole(matrix * conjugate))
+    with x64(True):
+        found = planner.plan.__wrapped__(circuit)
+        state = np.asarray(jax.jit(lambda i, v: run(found, i, v))(inputs, weights))
+    error = abs(state[0] + 1j * state[1] - qiskit_state(circuit, inputs, weights)).max()
+    assert (error > 1e-3) if fault else (error < 1e-12)
+
+
 @pytest.mark.parametrize(
     ("num_qubits", "fault"),
     [(1, None), (4, None), (4, "wrong bit"), (4, "forgotten move"), (4, "too long a turn")],
@@ -116,7 +167,7 @@ def test_circuits_that_do_not_repeat_are_done_by_uniform_steps():
     assert is_uniform(planner.plan(random_circuit(1, 6, 60)))
     assert is_uniform(planner.plan(LAYERED["re-uploading with far pairs"]))
     assert not is_uniform(planner.plan(LAYERED["zz and real amplitudes"]))
-    assert not is_uniform(planner.plan(random_circuit(0, 5, 15)))
+    assert not is_uniform(planner.plan(random_circuit(0, 5, 10)))
 
 
 @pytest.mark.parametrize("real", [True, False])
