@@ -219,7 +219,7 @@ def test_whatever_is_batched_gives_the_same(batched, circuit):
 
 @pytest.mark.parametrize("num_qubits", [4, 8])
 def test_a_large_batch_of_gradients(num_qubits):
-    """Sums of 64 samples go to a library of jaxlib 0.10's that crashes the process for some shapes."""
+    """Sums of 64 samples go to a library of jaxlib 0.10 that crashes for some shapes."""
     layer = [(gate, q) for gate in ("ry", "rz") for q in range(num_qubits)]
     ops = [
         Op(gate, q, w[2 * num_qubits * reps + k])
