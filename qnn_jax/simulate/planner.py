@@ -32,6 +32,10 @@ BLOCK = 5
 #: are: its gates on single qubits all go into blocks, which are halves of the register.
 COMPACT = 8
 _NARROW, _WIDEST = 4, 7
+#: Blocks of a register up to this size are equal ones.
+EQUAL_UP_TO = 14
+#: From here on diagonals at the end of a run of real gates on one qubit are phases.
+REAL_FROM = 19
 #: A program of more pieces is done by uniform steps instead (`irregular`): they are fewer where
 #: nothing repeats, and they keep the program short where what repeats is itself long.
 SHORT, LONG = 30, 40
@@ -417,7 +421,8 @@ def _merged_into_blocks(num_qubits: int, gates: Sequence[Primitive], width: int)
 
     Of a run of such gates with a dense one among them one small matrix is made. But where a layer
     of phases follows anyway, the diagonals at the run's end are left to it, and so are those of the
-    real frame of a dense gate that is then alone.
+    real frame of a dense gate that is then alone. In a large register they are phases too where
+    what is left is real: a complex block takes two states more, and as long as both.
     """
     runs: list[list[int]] = []
     last: dict[int, list[int]] = {}
@@ -441,7 +446,8 @@ def _merged_into_blocks(num_qubits: int, gates: Sequence[Primitive], width: int)
     }
     for run in runs:
         end = max(i for i, k in enumerate(run) if gates[k].is_dense) + 1
-        if slots[run[end - 1]] + 1 in phased:
+        real = num_qubits >= REAL_FROM and all(gates[k].form.real for k in run[:end])
+        if real or slots[run[end - 1]] + 1 in phased:
             merged -= set(run[end:] if end > 1 else run)
     return merged
 
@@ -550,14 +556,17 @@ def _natural_groups(clusters: list[_Cluster], num_qubits: int, width: int) -> li
             spans.append(_Group([cluster], low, high + 1 - low))
     if any(span.size > width for span in spans):
         return None
-    # As few groups as fit, of sizes as equal as may be: equal blocks are built together.
+    # As few groups as fit, of sizes as equal as may be: equal blocks are built together. But a
+    # block repeats its matrix for every index above it; where that takes memory, the lowest block
+    # is larger and the next one smaller.
     fewest = -(-num_qubits // width)
     equal = -(-num_qubits // fewest)
-    for size in range(equal, width + 1):
+    uneven = [[equal + 1, equal - 1, equal]] if num_qubits > EQUAL_UP_TO else []
+    for sizes in (*uneven, *([size] for size in range(equal, width + 1))):
         groups: list[_Group] = []
         for span in spans:
             top = span.base + span.size
-            if groups and top - groups[-1].base <= size:
+            if groups and top - groups[-1].base <= sizes[min(len(groups), len(sizes)) - 1]:
                 last = groups[-1]
                 groups[-1] = _Group(last.clusters + span.clusters, last.base, top - last.base)
             else:

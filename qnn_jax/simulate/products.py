@@ -50,11 +50,14 @@ def on_states(
     """out[…, k, l] = Σ_j M[k, j] s[…, j, l]."""
     *lead, size, below = states.shape
     count, rows = math.prod(lead), matrix.shape[0]
+    few = rows * states.size <= _FEW
     if below == 1:
         # One large product, over a batch too where the matrix has none.
-        flat = _product(states.reshape(count, size), matrix.T)
-        return flat.reshape(*lead, rows, 1)
-    if rows * states.size <= _FEW:
+        flat = states.reshape(count, size)
+        turned = jnp.swapaxes(matrix, -1, -2)
+        out = _product(flat, turned) if few else jnp.matmul(flat, turned, precision=_HIGHEST)
+        return out.reshape(*lead, rows, 1)
+    if few:
         wide = jnp.moveaxis(states.reshape(count, size, below), 0, 1).reshape(size, -1)
         out = _product(matrix, wide).reshape(rows, count, below)
         return jnp.moveaxis(out, 1, 0).reshape(*lead, rows, below)
