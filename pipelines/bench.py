@@ -32,9 +32,10 @@ class BenchConfig:
     """Build .bench with other simulators and measure them too; else ours alone."""
     rounds: int = 7
     """Rounds of which the median is taken."""
-    cap_seconds: float = 60.0
-    """What an engine may take for one cell of the simulator's table, compilation included."""
-    minutes: float = 8.0
+    cap_seconds: float | None = None
+    """What an engine may take for one cell of the simulator's table, compilation included;
+    default: 60 with --full, else 30, for the table to take less than ten minutes."""
+    minutes: float = 9.0
     """When the simulator's table ends, unless --full: later cells are marked as not run."""
     results_dir: Path = Path("results")
     """Where bench/training.json and those of the other tables go."""
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     if config.rounds < 1:
         raise InputError(f"Argument `--rounds` must be at least 1, but is {config.rounds}.")
     for flag, value in (("cap-seconds", config.cap_seconds), ("minutes", config.minutes)):
-        if not value > 0:
+        if value is not None and not value > 0:
             raise InputError(f"Argument `--{flag}` must be above 0, but is {value}.")
     from qnn_jax.runs import write_json_atomic
 
@@ -84,7 +85,11 @@ def main(argv: list[str] | None = None) -> int:
         from pipelines.benchmarks.simulator import simulator
 
         found = simulator(
-            config.rounds, config.cap_seconds, config.minutes, config.full, config.peers
+            config.rounds,
+            config.cap_seconds or (60.0 if config.full else 30.0),
+            config.minutes,
+            config.full,
+            config.peers,
         )
         write_json_atomic(folder / "simulator.json", found)
         print(f"\nWritten to {folder / 'simulator.json'}")

@@ -126,6 +126,7 @@ class Segment:
     Attributes:
         atoms: what is done each time.
         angles: for each atom an array of shape (repeats, atom.num_angles).
+        reads_inputs: for each atom, whether any of its angles depends on an input.
         data: for each atom constant arrays with a leading axis of repeats: what differs from one
             repeat to the next beside the angles.
     """
@@ -133,4 +134,5 @@ class Segment:
     repeats: int
     atoms: tuple[Atom, ...]
     angles: tuple[np.ndarray, ...]
+    reads_inputs: tuple[bool, ...]
     data: tuple[tuple[np.ndarray, ...], ...]

@@ -25,7 +25,7 @@ from qnn_jax.simulate.steps import apply, parameters, parameters_of, phase_angle
 #: adjoint method the angles themselves, because tables of matrices would grow with depth.
 Parameters: TypeAlias = "tuple[tuple[Array, ...], ...]"
 #: Of so few amplitudes a step is done again backwards: that takes less than storing all it knew.
-_FEW = 32
+_SHORT = 32
 _Pair: TypeAlias = "tuple[Array, Array]"
 
 
@@ -49,7 +49,7 @@ def evolve(
         ) -> tuple[Array, None]:
             own, data = varying
             if late:
-                own = parameters_of(segment.atoms, own, data)
+                own = parameters_of(segment, own, data)
             for atom, parameter in zip(segment.atoms, fill(own, data), strict=True):
                 state = apply(atom, parameter, state)
             return state, None
@@ -59,7 +59,7 @@ def evolve(
             state, _ = once(state, _first((own, data)))
         if segment.repeats > apart:
             rest = _from(apart, (own, data))
-            few = state.shape[-1] <= _FEW
+            few = state.shape[-1] <= _SHORT
             body = jax.checkpoint(once, prevent_cse=False) if few else once
             state, _ = jax.lax.scan(body, state, rest, length=segment.repeats - apart)
     return state
@@ -147,7 +147,7 @@ def _backwards(plan: Plan, residuals: Any, cotangent: Array) -> tuple[Parameters
             fill: Any = fill,
         ) -> tuple[_Pair, tuple[Array, ...]]:
             own, data = varying
-            own, to_angles = jax.vjp(lambda o: parameters_of(segment.atoms, o, data), own)
+            own, to_angles = jax.vjp(lambda o: parameters_of(segment, o, data), own)
             found = []
             steps = list(zip(segment.atoms, fill(own, data), rows, strict=True))
             for atom, parameter, num_rows in reversed(steps):

@@ -62,9 +62,10 @@ def segments_of(
         len(patches),
         (Move(None), Patch(width, most, real)),
         (np.zeros((len(patches), 0), int), np.array(numbers, int).reshape(len(patches), most)),
+        (False, any(gate.reads_inputs for gate in gates)),
         ((np.array(moves),), (np.array(scales), np.array(tables))),
     )
-    home = Segment(1, (Move(last),), (np.zeros((1, 0), int),), ((),))
+    home = Segment(1, (Move(last),), (np.zeros((1, 0), int),), (False,), ((),))
     return (steps,) if last.is_identity else (steps, home)
 
 

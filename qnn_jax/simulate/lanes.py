@@ -1,10 +1,10 @@
 """A batch whose gates differ from one sample to the next: gates one by one, the batch last.
 
-Blocks would be as many matrices as there are samples. Instead every gate is a few sums and products
-of rows, each row holding one amplitude of all samples. XLA's CPU compiler wants to be helped twice:
-whatever is cheap it computes again wherever it is used, gates within gates, but not a gather
-(`_rows`); and sums over leading axes it adds one number at a time, unless they are sums of halves
-(`_total`).
+Blocks would be as many matrices as there are samples, which is better only for large ones
+(`planner.BLOCKS_FROM`). Every gate is a few sums and products of rows, each row holding one
+amplitude of all samples. XLA's CPU compiler wants to be helped twice: whatever is cheap it computes
+again wherever it is used, gates within gates, but not a gather (`_settle`); and sums over leading
+axes it adds one number at a time, unless they are sums of halves (`_added`).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The plan of a circuit: how its gates become few large steps. Pure Python, no JAX, cached.
 
 Gates are sorted into layers that alternate between L (diagonals, then one index map) and B (blocks
-of dense gates), each gate as early as its qubits allow. Diagonals and permutations commute past
-each other at the price of rewriting parity masks, so everything between two B layers is one phase
-polynomial and one affine map over GF(2). A circuit whose layers neither repeat nor are few is done
-by uniform steps instead (`irregular`).
+of dense gates and of what is beside them on one qubit), each gate as early as its qubits allow.
+Diagonals and permutations commute past each other at the price of rewriting parity masks, so
+everything between two B layers is one phase polynomial and one affine map over GF(2). A circuit
+whose layers neither repeat nor are few is done by uniform steps instead (`irregular`).
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from qnn_jax.simulate.irregular import segments_of
 from qnn_jax.simulate.primitives import Primitive, lower, real_frame
 from qnn_jax.simulate.recipes import Recipe, recipe_of
 
-#: For a batch that shares its weights registers up to this size may be one block: all gates
-#: between two data-dependent phases fuse.
+#: For a batch that shares its weights registers up to this size are one block where inputs turn
+#: phases only: all gates between two such phases fuse.
 SMALL = 4
-#: Blocks of larger registers have this many bits, or more where a gate is wider.
+#: Blocks of larger registers have about this many bits, and more where a gate is wider.
 BLOCK = 5
-#: A register up to this size is dominated by how many operations there are, not by how large they
-#: are: its gates on single qubits all go into blocks, which are halves of the register.
+#: Blocks of a register up to this size are its two halves: what it costs is how many operations
+#: there are, not how large they are.
 COMPACT = 8
+#: Blocks that would begin a little above bit 0, up to here, join the first one up to this width.
 _NARROW, _WIDEST = 4, 7
-#: Blocks of a register up to this size are equal ones.
+#: Blocks of a register up to this size are as equal as may be: equal ones are built together.
 EQUAL_UP_TO = 14
-#: From here on diagonals at the end of a run of real gates on one qubit are phases.
+#: From so many qubits on diagonals at the end of a run of real gates on one qubit are phases.
 REAL_FROM = 19
 #: A program of more pieces is done by uniform steps instead (`irregular`): they are fewer where
 #: nothing repeats, and they keep the program short where what repeats is itself long.
 SHORT, LONG = 30, 40
 #: A batch whose gates differ is done by blocks, a matrix for each sample, from so many qubits on
-#: where a block has so many angles.
+#: where the blocks of a plan by layers have so many angles on average.
 BLOCKS_FROM, ANGLES_A_BLOCK = 7, 6
 #: Gate by gate a program may have this many pieces.
 LONGEST_BY_GATES = 64
@@ -183,7 +184,8 @@ def plan(circuit: Circuit, shared: bool = False) -> Plan:
     Args:
         circuit: the circuit.
         shared: it is for a batch that shares its weights. Matrices made of weights alone are then
-            few, so those of a small register are multiplied with each other first.
+            few, so those of a small register are multiplied with each other first, unless inputs
+            turn other gates than phases.
     """
     primitives = [p for op in circuit.ops for p in lower(op) if p.form.key != ("id",)]
     fused = shared and circuit.num_qubits <= SMALL and not turned_by_inputs(circuit)
@@ -277,26 +279,28 @@ def turned_by_inputs(circuit: Circuit) -> bool:
     return any(p.reads_inputs and p.form.phases is None for op in circuit.ops for p in lower(op))
 
 
+def _has_large_blocks(found: Plan) -> bool:
+    """Is it by layers, and have its blocks many angles on average?"""
+    atoms = [(atom, segment.repeats) for segment in found.segments for atom in segment.atoms]
+    blocks = [(atom, repeats) for atom, repeats in atoms if isinstance(atom, Block)]
+    blocks += [(block, 1) for block, _ in found.initial]
+    turns = sum(block.num_angles * repeats for block, repeats in blocks)
+    layered = not any(isinstance(atom, Patch) for atom, _ in atoms)
+    return layered and turns >= ANGLES_A_BLOCK * sum(repeats for _, repeats in blocks)
+
+
 @functools.lru_cache(maxsize=256)
 def plan_by_gates(circuit: Circuit) -> Plan | None:
     """The plan for a batch whose gates differ; None where blocks do better, or it would be long."""
+    if circuit.num_qubits >= BLOCKS_FROM and _has_large_blocks(plan(circuit)):
+        return None
     gates = [p for op in circuit.ops for p in lower(op) if p.form.key != ("id",)]
-    if circuit.num_qubits >= BLOCKS_FROM:
-        found = plan(circuit)
-        atoms = [(atom, s.repeats) for s in found.segments for atom in s.atoms]
-        blocks = [(a, repeats) for a, repeats in atoms if isinstance(a, Block)]
-        blocks += [(block, 1) for block, _ in found.initial]
-        turns = sum(block.num_angles * repeats for block, repeats in blocks)
-        layered = not any(isinstance(atom, Patch) for atom, _ in atoms)
-        if layered and turns >= ANGLES_A_BLOCK * sum(repeats for _, repeats in blocks):
-            return None
     angles = _Angles(gates)
     slots: dict[int, list[Primitive]] = {}
     level = [0] * circuit.num_qubits
     for gate in gates:
-        dense = gate.form.phases is None and gate.form.affine is None
         slot = max((level[q] for q in gate.qubits), default=0)
-        slot += slot % 2 != dense
+        slot += slot % 2 != gate.is_dense
         slots.setdefault(slot, []).append(gate)
         for q in gate.qubits:
             level[q] = slot
@@ -420,9 +424,10 @@ def _merged_into_blocks(num_qubits: int, gates: Sequence[Primitive], width: int)
     """The gates on one qubit that go into a block as they are, diagonals among them.
 
     Of a run of such gates with a dense one among them one small matrix is made. But where a layer
-    of phases follows anyway, the diagonals at the run's end are left to it, and so are those of the
-    real frame of a dense gate that is then alone. In a large register they are phases too where
-    what is left is real: a complex block takes two states more, and as long as both.
+    of phases follows anyway, the diagonals at the run's end are left to it; and a gate like RX that
+    is alone then is done in its real frame, S† RY S, whose diagonals join the phases. In a large
+    register diagonals are also left where the rest of the run is real: a complex block takes the
+    memory of two states more, and as much time as a real one and the phases.
     """
     runs: list[list[int]] = []
     last: dict[int, list[int]] = {}
@@ -448,7 +453,9 @@ def _merged_into_blocks(num_qubits: int, gates: Sequence[Primitive], width: int)
         end = max(i for i, k in enumerate(run) if gates[k].is_dense) + 1
         real = num_qubits >= REAL_FROM and all(gates[k].form.real for k in run[:end])
         if real or slots[run[end - 1]] + 1 in phased:
-            merged -= set(run[end:] if end > 1 else run)
+            # Not in the first layer: there a block is no more than a column.
+            framed = end == 1 and slots[run[0]] > 1
+            merged -= set(run if framed else run[end:])
     return merged
 
 
@@ -578,9 +585,9 @@ def _natural_groups(clusters: list[_Cluster], num_qubits: int, width: int) -> li
 
 def _merged_low(groups: list[_Group], num_qubits: int) -> list[_Group]:
     """Let no block begin a little above bit 0: it would be very many very narrow products."""
-    first, *rest = groups
     if num_qubits <= COMPACT:
         return groups
+    first, *rest = groups
     if 0 < first.base < _NARROW and first.base + first.size <= _WIDEST:
         first = _Group(first.clusters, 0, first.base + first.size)
     if rest and rest[0].base < _NARROW and rest[0].base + rest[0].size <= _WIDEST:
@@ -630,26 +637,29 @@ def _segments(steps: list[Step], num_weights: int) -> tuple[Segment, ...]:
             alone.append(steps[start])
         else:
             if alone:
-                segments.append(_segment(alone, 1))
+                segments.append(_segment(alone, 1, num_weights))
                 alone = []
-            segments.append(_segment(steps[start : start + period * repeats], repeats))
+            span = steps[start : start + period * repeats]
+            segments.append(_segment(span, repeats, num_weights))
         start += period * repeats
     if alone:
-        segments.append(_segment(alone, 1))
+        segments.append(_segment(alone, 1, num_weights))
     return tuple(segments)
 
 
-def _segment(steps: list[Step], repeats: int) -> Segment:
+def _segment(steps: list[Step], repeats: int, num_weights: int) -> Segment:
     period = len(steps) // repeats
+    angles = [
+        np.array([s.angles for s in steps[k::period]], int).reshape(repeats, -1)
+        for k in range(period)
+    ]
     return Segment(
         repeats,
         tuple(step.atom for step in steps[:period]),
-        tuple(
-            np.array([s.angles for s in steps[k::period]], int).reshape(repeats, -1)
-            for k in range(period)
-        ),
+        tuple(angles),
+        tuple(bool(np.any(numbers >= num_weights)) for numbers in angles),
         ((),) * period,
     )
 
 
-__all__ = ["SMALL", "Plan", "plan"]
+__all__ = ["Plan", "plan"]

@@ -1,7 +1,8 @@
-"""Products of small matrices, for which calling a library takes longer than the arithmetic."""
+"""Products of matrices, of which many are so small that calling a library takes longer."""
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -13,8 +14,8 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
 _HIGHEST = lax.Precision.HIGHEST  # float32 stays float32 on GPUs too
-_TINY = 8
-_FEW = 2048  # multiplications
+_TINY, _NARROW = 8, 16  # terms and columns of what is always written as a sum
+_FEW = 2048  # multiplications of what is a sum unless it is batched
 
 
 def of_one_rank(*arrays: Array) -> list[Array]:
@@ -33,7 +34,7 @@ def product_of(left: Array, right: Array) -> Array:
     The axes in front become one: the CPU library that jaxlib 0.10 gives such sums to crashes the
     process for some of seven axes, one of them of length 1 (`tests/simulate/test_gradients.py`).
     """
-    if left.shape[-1] > _TINY or right.shape[-1] > 2 * _TINY:
+    if left.shape[-1] > _TINY or right.shape[-1] > _NARROW:
         return jnp.matmul(left, right, precision=_HIGHEST)
     if right.ndim == 2:
         flat = left.reshape(math.prod(left.shape[:-1]), left.shape[-1])
@@ -52,10 +53,11 @@ def on_states(
     count, rows = math.prod(lead), matrix.shape[0]
     few = rows * states.size <= _FEW
     if below == 1:
-        # One large product, over a batch too where the matrix has none.
         flat = states.reshape(count, size)
-        turned = jnp.swapaxes(matrix, -1, -2)
-        out = _product(flat, turned) if few else jnp.matmul(flat, turned, precision=_HIGHEST)
+        transposed = jnp.swapaxes(matrix, -1, -2)
+        # In a batch of states alone one large product, and XLA transposes nothing for its gradient.
+        plain = functools.partial(jnp.matmul, precision=_HIGHEST)
+        out = (_product if few else plain)(flat, transposed)
         return out.reshape(*lead, rows, 1)
     if few:
         wide = jnp.moveaxis(states.reshape(count, size, below), 0, 1).reshape(size, -1)

@@ -1,7 +1,7 @@
 """Matrices of blocks: what a block of gates is made of, and its matrix at given angles.
 
-A recipe is static; it is the same for every block that has the same gates on the same bits, so the
-matrices of all such blocks, in all layers, are built at once, with leading axes.
+A recipe is static; it is the same for every part of a block that has the same gates on the same
+bits, so the matrices of all such parts, in all repeats of a segment, are built at once.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Element:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A block on `num_bits` bits: a constant, then elements, in the order of application."""
+    """A part of a block: a constant, then elements, in the order of application."""
 
     num_bits: int
     elements: tuple[Element, ...]
@@ -68,14 +68,9 @@ class Recipe:
         )
 
     @functools.cached_property
-    def is_constant(self) -> bool:
-        """Does it take no angles?"""
-        return not self.elements
-
-    @functools.cached_property
     def is_identity(self) -> bool:
         """Does it do nothing?"""
-        return self.is_constant and self.first is None
+        return not self.elements and self.first is None
 
 
 def embed(matrix: np.ndarray, bits: Sequence[int], num_bits: int) -> np.ndarray:

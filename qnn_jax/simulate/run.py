@@ -34,7 +34,7 @@ def run(
         state = evolve_by_adjoint(plan, angles, state)
     else:
         every = tuple(
-            parameters_of(segment.atoms, own, data_of(segment, state.dtype))
+            parameters_of(segment, own, data_of(segment, state.dtype))
             for segment, own in zip(plan.segments, angles, strict=True)
         )
         state = evolve(plan, every, state)

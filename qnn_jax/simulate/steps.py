@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from qnn_jax.simulate.atoms import Atom, Block, Move, Patch, Phase
+from qnn_jax.simulate.atoms import Atom, Block, Move, Patch, Phase, Segment
 from qnn_jax.simulate.moves import columns_of, move
 from qnn_jax.simulate.products import of_one_rank, on_states, product_of
 from qnn_jax.simulate.recipes import build, chain
@@ -29,6 +29,8 @@ def parameters(
 ) -> Array:
     """What an atom needs to know beside its structure: a block's matrix, a phase's parities.
 
+    A complex block's matrix is the real one on real and imaginary parts, twice as wide.
+
     Args:
         atom: the atom.
         angles: its angles.
@@ -36,7 +38,7 @@ def parameters(
     """
     if isinstance(atom, Block):
         matrix = build(atom.parts, angles)
-        return matrix if atom.real else _on_parts(matrix)
+        return matrix if atom.real else _as_real(matrix)
     if isinstance(atom, Patch):
         return build_patch(atom, angles, *data)
     if isinstance(atom, Move):
@@ -57,28 +59,34 @@ def parameters(
 
 
 def parameters_of(
-    atoms: Sequence[Atom], own: Sequence[Array], data: Sequence[tuple[Array, ...]]
+    segment: Segment, own: Sequence[Array], data: Sequence[tuple[Array, ...]]
 ) -> tuple[Array, ...]:
-    """The parameters of those atoms that take angles; blocks of equal parts are built together.
+    """The parameters of a segment's atoms that take angles; equal blocks are built together.
+
+    Blocks of weights and blocks of inputs are not equal: under `vmap` only the latter are batched.
 
     Args:
-        atoms: all atoms of a segment.
-        own: the angles of those that take any.
-        data: the data of all, with the same leading axes.
+        segment: the segment.
+        own: the angles of those atoms that take any.
+        data: the data of all atoms, with the same leading axes.
     """
-    turned = [(a, d) for a, d in zip(atoms, data, strict=True) if a.num_angles]
+    atoms = [
+        (atom, (atom.parts, reads) if isinstance(atom, Block) else None, its_data)
+        for atom, reads, its_data in zip(segment.atoms, segment.reads_inputs, data, strict=True)
+        if atom.num_angles
+    ]
     equal: dict[object, list[int]] = {}
-    for k, (atom, _) in enumerate(turned):
-        equal.setdefault(atom.parts if isinstance(atom, Block) else k, []).append(k)
+    for k, (_, kind, _) in enumerate(atoms):
+        equal.setdefault(k if kind is None else kind, []).append(k)
     found: dict[int, Array] = {}
     for places in equal.values():
-        atom, its_data = turned[places[0]]
+        atom, _, its_data = atoms[places[0]]
         if len(places) == 1:
             found[places[0]] = parameters(atom, own[places[0]], its_data)
         else:
             every = parameters(atom, jnp.stack([own[k] for k in places]))
             found |= {k: every[j] for j, k in enumerate(places)}
-    return tuple(found[k] for k in range(len(turned)))
+    return tuple(found[k] for k in range(len(atoms)))
 
 
 def slopes_of(phase: Phase) -> np.ndarray:
@@ -111,10 +119,10 @@ def build_patch(
     product = chain(product, _times, -4)
     if atom.real:
         return product[..., 0, :, :]
-    return _on_parts(product)
+    return _as_real(product)
 
 
-def _on_parts(matrix: Float[Array, "*lead 2 size size"]) -> Float[Array, "*lead wide wide"]:
+def _as_real(matrix: Float[Array, "*lead 2 size size"]) -> Float[Array, "*lead wide wide"]:
     """A complex matrix as a real one on the real and then the imaginary parts."""
     re, im = matrix[..., 0, :, :], matrix[..., 1, :, :]
     return jnp.concatenate([jnp.concatenate([re, -im], -1), jnp.concatenate([im, re], -1)], -2)
@@ -270,5 +278,6 @@ def _apply_block(atom: Block, matrix: Array, state: Array, inverse: bool) -> Arr
 def _multiply(matrix: Array, state: Array, size: int, below: int) -> Array:
     """out[a, k, l] = Σ_j M[k, j] s[a, j, l]."""
     if size == state.shape[-1]:
+        # Of a register that is one block: in a batch, too, a tiny sum fuses with its neighbours.
         return product_of(state, jnp.swapaxes(matrix, -1, -2))
     return on_states(matrix, state.reshape(*state.shape[:-1], -1, size, below)).reshape(state.shape)

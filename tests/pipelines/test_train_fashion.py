@@ -168,7 +168,12 @@ def start(*flags: object) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize(
-    ("sent", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 75), (signal.SIGINT, 130)]
+    ("sent", "status"),
+    [
+        (signal.SIGKILL, -9),
+        (signal.SIGTERM, 75),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_run_ends_with_the_same_bits(
     tmp_path: Path, data_dir: Path, uninterrupted: Path, sent: signal.Signals, status: int

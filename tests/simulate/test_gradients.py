@@ -240,7 +240,7 @@ def test_a_large_batch_of_gradients(num_qubits):
         np.testing.assert_allclose(nested[k // 32, k % 32], alone(weights[k]), atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(3, 2, 4, 5), (2, 40, 40, 3), (1, 2, 4, 1)])
+@pytest.mark.parametrize("shape", [(3, 2, 4, 5), (2, 40, 40, 3), (1, 2, 4, 1), (40, 2, 40, 1)])
 def test_products_with_states_in_every_mode(shape):
     rows, lead, size, below = shape
     keys = jax.random.split(jax.random.key(0), 4)
@@ -256,7 +256,7 @@ def test_products_with_states_in_every_mode(shape):
 
         of_both = jax.grad(scalar, (0, 1))
         batch = jnp.stack([matrix, along, 2 * matrix])
-        yield f(matrix, states)
+        yield jax.jit(f)(matrix, states)
         yield jax.jvp(of_both, (matrix, states), (along, beside))
         yield jax.vmap(of_both, (0, None))(batch, states)
         yield jax.vmap(of_both, (None, 0))(matrix, jnp.stack([states, beside]))
@@ -274,6 +274,32 @@ def test_weights_stay_unbatched_under_vmap_over_inputs():
     assert sines
     # Batched: the phases of the two feature maps and nothing else.
     assert sum("[64" in line for line in sines) == 2
+
+
+def test_blocks_of_weights_stay_unbatched_beside_equal_ones_of_inputs():
+    def layer(angle):
+        ops = [Op("ry", q, angle[q]) for q in range(7)]
+        return [*ops, *(Op("cx", (q, q + 1)) for q in range(6))]
+
+    circuit = Circuit(7, tuple(3 * (layer(x) + layer(w))))
+    found = plan(circuit)
+    states = jax.vmap(lambda i, v: run(found, i, v), (0, None))
+    text = str(jax.make_jaxpr(states)(jnp.ones((64, 7)), jnp.ones(7)))
+    sines = [line.split("=")[0] for line in text.splitlines() if "= sin" in line]
+    assert {"[64" in line for line in sines} == {True, False}
+
+
+@pytest.mark.parametrize(("gates", "by_gates"), [(("ry", "rz"), False), (("ry",), True)])
+def test_a_batch_of_weights_goes_by_blocks_where_these_have_many_angles(gates, by_gates):
+    ops = [Op(gate, q, w[2 * q + k]) for q in range(7) for k, gate in enumerate(gates)]
+    ops += [Op("cx", (q, q + 1)) for q in range(6)]
+    circuit = Circuit(7, tuple(ops))
+    weights = jax.random.normal(jax.random.key(0), (3, circuit.num_weights))
+    many = jax.vmap(lambda v: expectations(circuit, "Z" * 7, [], v)[0])
+    assert ("take_rows" in str(jax.make_jaxpr(many)(weights))) == by_gates
+    slopes = jax.jit(jax.grad(lambda v: many(v).sum()))(weights)
+    one = jax.jit(jax.grad(lambda v: expectations(circuit, "Z" * 7, [], v)[0]))
+    np.testing.assert_allclose(slopes, [one(v) for v in weights], atol=1e-5)
 
 
 @pytest.mark.parametrize("axes", [None, (0, None), (None, 0)])

@@ -105,19 +105,63 @@ def test_runs_of_gates_on_one_qubit_prepare_qiskits_state(num_qubits, seed):
     np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-12)
 
 
-@pytest.mark.parametrize("fault", [None, "low bits high", "parts of a complex one"])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("num_qubits", [4, 9])
+def test_plans_of_large_registers_prepare_qiskits_state(num_qubits, seed, monkeypatch):
+    for name in ("COMPACT", "EQUAL_UP_TO", "REAL_FROM"):
+        monkeypatch.setattr(planner, name, 2)
+    circuit = runs(seed, num_qubits)
+    inputs, weights = values(seed, circuit)
+    with x64(True):
+        found = planner.plan.__wrapped__(circuit)
+        state = np.asarray(jax.jit(lambda i, v: run(found, i, v))(inputs, weights))
+    state = state[0] + 1j * (state[1] if len(state) == 2 else 0)
+    np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("ops", "wanted"),
+    [
+        ("ry rz cx ry rz", "index map, complex block, complex block"),
+        ("h p cz ry", "phases, real block, real block"),
+        ("rx cz rx cz", "phases, real block, real block, phases"),
+        ("rx ry rz cx rz ry rz", "index map, complex block, complex block"),
+    ],
+)
+def test_what_becomes_of_runs(ops, wanted):
+    """Runs are small matrices, their last diagonals phases where such follow."""
+    gates = []
+    for name in ops.split():
+        if GATES[name].num_qubits == 2:
+            gates += [Op(name, (q, q + 1)) for q in range(3)]
+        else:
+            gates += [Op(name, q, [w[q]] * GATES[name].num_angles) for q in range(4)]
+    lines = str(planner.plan(Circuit(4, tuple(gates)))).splitlines()
+    steps = [line.strip().split(" on bits")[0] for line in lines if line.startswith("    ")]
+    assert ", ".join(s.split(":")[0].split(" of ")[0] for s in steps) == wanted
+
+
+@pytest.mark.parametrize(
+    "fault", [None, "low bits high", "parts of a complex one", "angles of another"]
+)
 def test_a_wrong_block_is_noticed(fault, monkeypatch):
-    layer = [Op(gate, q, w[q]) for q in range(5) for gate in ("ry", "rz")]
+    layer = [Op(gate, q, w[q]) for q in (0, 1, 3, 4) for gate in ("ry", "rz")]
     chain = [Op("cx", (q, q + 1)) for q in range(4)]
-    circuit = Circuit(5, (*layer, *chain, *layer, *chain))
+    far = [Op("crx", (0, 2), w[1]), Op("ry", 1, w[2])]
+    circuit = Circuit(5, (*layer, *chain, *layer, *far, *chain))
     inputs, weights = values(0, circuit)
     if fault == "low bits high":
         right = recipes._kron_of_two
         monkeypatch.setattr(recipes, "_kron_of_two", lambda high, low: right(low, high))
+    elif fault == "angles of another":
+        block = planner._block
+        monkeypatch.setattr(
+            planner, "_block", lambda *rest: (block(*rest)[0], block(*rest)[1][::-1])
+        )
     elif fault:
-        whole = steps._on_parts
+        whole = steps._as_real
         conjugate = np.array([1, -1])[:, None, None]
-        monkeypatch.setattr(steps, "_on_parts", lambda matrix: whole(matrix * conjugate))
+        monkeypatch.setattr(steps, "_as_real", lambda matrix: whole(matrix * conjugate))
     with x64(True):
         found = planner.plan.__wrapped__(circuit)
         state = np.asarray(jax.jit(lambda i, v: run(found, i, v))(inputs, weights))
