@@ -99,6 +99,10 @@ def _batch(arguments: Any, axes: Any) -> Any:
         left = jnp.moveaxis(left, axes[0], 0)
         flat = _product(left.reshape(-1, left.shape[-1]), right)
         return flat.reshape(*left.shape[:-1], right.shape[-1]), 0
+    if axes[0] is None and left.ndim == 2:
+        right = jnp.moveaxis(right, axes[1], 1)
+        flat = _product(left, right.reshape(right.shape[0], -1))
+        return flat.reshape(flat.shape[0], *right.shape[1:]), 1
     left, right = (
         jnp.broadcast_to(a, (size, *a.shape)) if k is None else jnp.moveaxis(a, k, 0)
         for a, k in zip(arguments, axes, strict=True)
