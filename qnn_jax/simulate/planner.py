@@ -42,7 +42,7 @@ REAL_FROM = 19
 SHORT, LONG = 30, 40
 #: A batch whose gates differ is done by blocks, a matrix for each sample, from so many qubits on
 #: where the blocks of a plan by layers have so many angles on average.
-BLOCKS_FROM, ANGLES_A_BLOCK = 7, 6
+BLOCKS_FROM, ANGLES_A_BLOCK = 5, 7
 #: Gate by gate a program may have this many pieces.
 LONGEST_BY_GATES = 64
 
