@@ -153,9 +153,9 @@ DEFAULT_CELLS = (
     *(Cell(_RANDOM, batch, n, depth) for batch, n, depth in ((1, 4, 10), (BATCH, 8, 1))),
     *(Cell(_SU2, batch, 4, depth) for batch, depth in ((1, 10), (BATCH, 1))),
     Cell(_SU2, 1, 8, 10),
-    Cell(_RANDOM, 1, 12, 10),
     Cell(_ZZ, 1, 16, 50),
     Cell(_SU2, 1, 20, 1),
+    Cell(_RANDOM, 1, 12, 10),
 )
 
 
