@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.benchmarks.training import interleaved, stock_network
+from qnn_jax.errors import InputError
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -29,7 +30,9 @@ def scan(rounds: int, data_dir: Path | None, manual_dir: Path | None) -> dict[st
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "scan.json"
         words = [str(rounds), str(data_dir or ""), str(manual_dir or ""), str(out)]
-        subprocess.run([sys.executable, "-m", "pipelines.benchmarks.scan", *words], check=True)
+        command = [sys.executable, "-m", "pipelines.benchmarks.scan", *words]
+        if status := subprocess.run(command, check=False).returncode:
+            sys.exit(status)  # it has said why
         found: dict[str, Any] = json.loads(out.read_text())
     return found
 
@@ -114,11 +117,13 @@ if __name__ == "__main__":
     from qnn_jax.runs import write_json_atomic
 
     _rounds, _data, _manual, _out = sys.argv[1:]
-    write_json_atomic(
-        Path(_out),
-        _measure(
+    try:
+        _found = _measure(
             int(_rounds),
             Path(_data) if _data else None,
             Path(_manual) if _manual else None,
-        ),
-    )
+        )
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+    write_json_atomic(Path(_out), _found)
