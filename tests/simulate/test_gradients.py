@@ -5,7 +5,7 @@ import pytest
 from simulator_references import random_circuit, values, x64
 
 from qnn_jax import Circuit, Op, expectations, real_amplitudes, w, x, zz_feature_map
-from qnn_jax.simulate import evolve
+from qnn_jax.simulate import evolve, planner
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan
 from qnn_jax.simulate.products import on_states
@@ -146,6 +146,20 @@ def test_memory_of_the_adjoint_does_not_grow_with_depth():
     assert sizes["reverse", 40] > 40 * 2
 
 
+@pytest.mark.parametrize(("fault", "most"), [(None, 6), ("equal blocks", 8)])
+def test_the_adjoint_of_20_qubits_takes_six_states(fault, most, monkeypatch):
+    """Compiled, not run; blocks of equal size repeat a matrix as large as a state."""
+    if fault:
+        monkeypatch.setattr(planner, "EQUAL_UP_TO", 20)
+    circuit = zz_feature_map(20, reps=1) + real_amplitudes(20, reps=10)
+    found = plan.__wrapped__(circuit)
+    measured = observables_on(20, "Z" * 20)
+    loss = jax.value_and_grad(lambda *at: measure(measured, run(found, *at, "adjoint"))[0], (0, 1))
+    compiled = jax.jit(loss).lower(jnp.ones(20), jnp.ones(circuit.num_weights)).compile()
+    states = compiled.memory_analysis().temp_size_in_bytes / (8 * 2**20)
+    assert most - 1 < states < most
+
+
 @pytest.mark.parametrize("name", ["zz, real amplitudes, 6", "random, 5, uniform steps"])
 def test_batches_are_loops(name):
     circuit = CIRCUITS[name]
@@ -242,28 +256,31 @@ def test_a_large_batch_of_gradients(num_qubits):
 
 @pytest.mark.parametrize("shape", [(3, 2, 4, 5), (2, 40, 40, 3), (1, 2, 4, 1), (40, 2, 40, 1)])
 def test_products_with_states_in_every_mode(shape):
-    rows, lead, size, below = shape
-    keys = jax.random.split(jax.random.key(0), 4)
-    matrix, along = jax.random.normal(keys[0], (2, rows, size))
-    states, beside = jax.random.normal(keys[1], (2, lead, size, below))
+    with x64(True):
+        rows, lead, size, below = shape
+        keys = jax.random.split(jax.random.key(0), 4)
+        matrix, along = jax.random.normal(keys[0], (2, rows, size))
+        states, beside = jax.random.normal(keys[1], (2, lead, size, below))
 
-    def by_einsum(m, s):
-        return jnp.einsum("kj,ajl->akl", m, s, precision="highest")
+        def by_einsum(m, s):
+            return jnp.einsum("kj,ajl->akl", m, s, precision="highest")
 
-    def modes(f):
-        def scalar(m, s):
-            return jnp.sum(jnp.sin(f(m, s)))
+        def modes(f):
+            def scalar(m, s):
+                return jnp.sum(jnp.sin(f(m, s)))
 
-        of_both = jax.grad(scalar, (0, 1))
-        batch = jnp.stack([matrix, along, 2 * matrix])
-        yield jax.jit(f)(matrix, states)
-        yield jax.jvp(of_both, (matrix, states), (along, beside))
-        yield jax.vmap(of_both, (0, None))(batch, states)
-        yield jax.vmap(of_both, (None, 0))(matrix, jnp.stack([states, beside]))
-        yield jax.vmap(jax.vmap(of_both, (0, None)), (None, 0))(batch, jnp.stack([states, beside]))
+            of_both = jax.grad(scalar, (0, 1))
+            batch = jnp.stack([matrix, along, 2 * matrix])
+            yield jax.jit(f)(matrix, states)
+            yield jax.jvp(of_both, (matrix, states), (along, beside))
+            yield jax.vmap(of_both, (0, None))(batch, states)
+            yield jax.vmap(of_both, (None, 0))(matrix, jnp.stack([states, beside]))
+            yield jax.vmap(jax.vmap(of_both, (0, None)), (None, 0))(
+                batch, jnp.stack([states, beside])
+            )
 
-    for ours, theirs in zip(modes(on_states), modes(by_einsum), strict=True):
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=3e-4), ours, theirs)
+        for ours, theirs in zip(modes(on_states), modes(by_einsum), strict=True):
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-11), ours, theirs)
 
 
 def test_weights_stay_unbatched_under_vmap_over_inputs():

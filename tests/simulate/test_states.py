@@ -141,6 +141,16 @@ def test_what_becomes_of_runs(ops, wanted):
     assert ", ".join(s.split(":")[0].split(" of ")[0] for s in steps) == wanted
 
 
+def test_in_large_registers_diagonals_after_real_gates_are_phases(monkeypatch):
+    ops = [Op(gate, q, w[q]) for _ in range(2) for q in range(4) for gate in ("ry", "rz")]
+    circuit = Circuit(4, (*ops[:8], Op("cx", (0, 1)), Op("cx", (2, 3)), *ops[8:]))
+    assert "phases" not in str(planner.plan.__wrapped__(circuit))
+    monkeypatch.setattr(planner, "REAL_FROM", 4)
+    text = str(planner.plan.__wrapped__(circuit))
+    assert "phases" in text
+    assert "complex" not in text
+
+
 @pytest.mark.parametrize(
     "fault", [None, "low bits high", "parts of a complex one", "angles of another"]
 )
