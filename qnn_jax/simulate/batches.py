@@ -19,7 +19,7 @@ from qnn_jax.circuits.observables import PauliSum
 from qnn_jax.simulate.angle_table import evaluate
 from qnn_jax.simulate.lanes import run_lanes
 from qnn_jax.simulate.observables import measure
-from qnn_jax.simulate.planner import plan, plan_by_gates, turned_by_inputs
+from qnn_jax.simulate.planner import plan_by_gates, plan_to_measure, turned_by_inputs
 from qnn_jax.simulate.run import run
 
 
@@ -41,7 +41,8 @@ def _one(
     observables: tuple[PauliSum, ...],
     shared: bool = False,
 ) -> Array:
-    return measure(observables, run(plan(circuit, shared), inputs, weights))
+    found, behind = plan_to_measure(circuit, observables, shared)
+    return measure(behind, run(found, inputs, weights))
 
 
 _measured_p: Any = Primitive("measured_circuit")
@@ -67,16 +68,19 @@ def _jvp(primals: Any, tangents: Any, **parameters: Any) -> Any:
 def _batch(arguments: Any, axes: Any, **parameters: Any) -> Any:
     circuit, observables = parameters["circuit"], parameters["observables"]
     shared = axes[1] is None
-    by_gates = None if shared and not turned_by_inputs(circuit) else plan_by_gates(circuit)
+    by_gates = (
+        None if shared and not turned_by_inputs(circuit) else plan_by_gates(circuit, observables)
+    )
     if by_gates is None:
         return jax.vmap(lambda i, v: _one(i, v, shared=shared, **parameters), axes)(*arguments), 0
 
-    def angles(inputs: Array, weights: Array) -> Array:
-        expressions = by_gates.from_weights + by_gates.from_inputs
-        return evaluate(expressions, inputs, weights)
+    found, behind = by_gates
 
-    states = run_lanes(by_gates, jax.vmap(angles, axes, -1)(*arguments))
-    return jax.vmap(lambda state: measure(observables, state), -1)(states), 0
+    def angles(inputs: Array, weights: Array) -> Array:
+        return evaluate(found.from_weights + found.from_inputs, inputs, weights)
+
+    states = run_lanes(found, jax.vmap(angles, axes, -1)(*arguments))
+    return jax.vmap(lambda state: measure(behind, state), -1)(states), 0
 
 
 _measured_p.def_impl(_one)

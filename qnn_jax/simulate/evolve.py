@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from qnn_jax.simulate.atoms import Atom, Block, Phase, Segment
+from qnn_jax.simulate.atoms import Atom, Block, Gate, Phase, Segment
 from qnn_jax.simulate.planner import Plan
 from qnn_jax.simulate.steps import apply, parameters, parameters_of, phase_angles
 
@@ -184,6 +184,8 @@ def makes_complex(atom: Atom) -> bool:
     """Does a real state become complex?"""
     if isinstance(atom, Phase):
         return not atom.real
+    if isinstance(atom, Gate):
+        return not atom.form.real
     return isinstance(atom, Block) and not atom.real
 
 

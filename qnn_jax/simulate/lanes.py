@@ -1,10 +1,8 @@
 """A batch whose gates differ from one sample to the next: gates one by one, the batch last.
 
 Blocks would be as many matrices as there are samples, which is better only for large ones
-(`planner.BLOCKS_FROM`). Every gate is a few sums and products of rows, each row holding one
-amplitude of all samples. XLA's CPU compiler wants to be helped twice: whatever is cheap it computes
-again wherever it is used, gates within gates, but not a gather (`_settle`); and sums over leading
-axes it adds one number at a time, unless they are sums of halves (`_added`).
+(`planner.BLOCKS_FROM`). Gates in a row on one qubit are one small matrix (`turns`); any other gate
+is a few sums and products of rows (`rows`), each row holding one amplitude of all samples.
 """
 
 from __future__ import annotations
@@ -12,24 +10,24 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import ShapedArray
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
 from qnn_jax.simulate.angle_table import take
-from qnn_jax.simulate.atoms import Gate, Move, Phase, Segment
+from qnn_jax.simulate.atoms import Block, Gate, Move, Phase, Segment
 from qnn_jax.simulate.bits import Affine, identity
+from qnn_jax.simulate.evolve import makes_complex
 from qnn_jax.simulate.irregular import three_of
 from qnn_jax.simulate.planner import Plan
+from qnn_jax.simulate.recipes import Recipe
+from qnn_jax.simulate.rows import settle, spread, take_rows
 from qnn_jax.simulate.steps import phase_signs, reduced, slopes_of
+from qnn_jax.simulate.turns import Number, combination, cosines_and_sines, matrix_of
 
 _HIGHEST = lax.Precision.HIGHEST
 
@@ -43,76 +41,152 @@ def run_lanes(
         plan: what `planner.plan_by_gates` makes.
         table: the angles of all samples, those of weights first.
     """
-    atoms = [atom for segment in plan.segments for atom in segment.atoms]
-    real = all(isinstance(atom, Move) or _is_real(atom) for atom in atoms)
-    state = jnp.zeros((1 if real else 2, 1 << plan.num_qubits, table.shape[-1]), table.dtype)
-    state = state.at[0, 0].set(1)
+    state = _initial(plan, table)
     for segment in plan.segments:
-        tables = _tables(segment, table)
+        every = _parameters(segment, table)
 
         def once(state: Array, own: Any, segment: Segment = segment) -> tuple[Array, None]:
-            turns, phases = iter(own[0]), iter(own[1])
+            rest = iter(own)
             for atom in segment.atoms:
+                parameter = next(rest) if atom.num_angles else None
                 if isinstance(atom, Move):
                     assert atom.affine is not None
                     state = _move(state, atom.affine)
                 elif isinstance(atom, Phase):
-                    state = _phase(atom, next(phases) if atom.terms else None, state)
+                    state = _phase(atom, parameter, state)
+                elif isinstance(atom, Block):
+                    state = _block(atom, parameter, state)
                 else:
                     assert isinstance(atom, Gate)
-                    state = _gate(atom, next(turns) if atom.num_angles else None, state)
+                    state = _gate(atom, parameter, state)
             return state, None
 
         if segment.repeats == 1:
-            state, _ = once(state, ([t[0] for t in tables[0]], [t[0] for t in tables[1]]))
+            state, _ = once(state, [parameter[0] for parameter in every])
         else:
+            if any(map(makes_complex, segment.atoms)):
+                state = _complex(state)
             # Doing a repeat again backwards takes less than storing every step of it.
             again = jax.checkpoint(once, prevent_cse=False)
-            state, _ = lax.scan(again, state, tables, length=segment.repeats)
+            state, _ = lax.scan(again, state, every, length=segment.repeats)
     return state
 
 
-def _is_real(atom: Any) -> bool:
-    return bool(atom.real if isinstance(atom, Phase) else atom.form.real)
+def _complex(state: Array) -> Array:
+    return state if len(state) == 2 else jnp.concatenate([state, jnp.zeros_like(state)])
 
 
-def _tables(segment: Segment, table: Array) -> tuple[list[Array], list[Array]]:
-    """For each gate with an angle cosine and sine, (repeats, 2, batch); for each phase its angles.
+def _initial(plan: Plan, table: Array) -> Array:
+    """The product state that a plan by gates starts from: a column for each qubit."""
+    ((block, numbers),) = plan.initial
+    starts = np.cumsum([0, *(part.num_angles for part in block.parts)])
+    together: dict[Recipe, list[int]] = {}
+    for q, part in enumerate(block.parts):
+        together.setdefault(part, []).append(q)
+    columns: dict[int, Array] = {}
+    for part, qubits in together.items():
+        own = np.array([numbers[starts[q] : starts[q + 1]] for q in qubits], int)
+        every = matrix_of(part, _taken(table, own.T), column=True)
+        columns |= {q: every[:, :, j] for j, q in enumerate(qubits)}
+    state = columns[0]
+    for q in range(1, plan.num_qubits):
+        state = _kron(columns[q], state)
+    return _move(state, identity(plan.num_qubits))
 
-    All gates of a segment are evaluated together.
+
+def _kron(high: Array, low: Array) -> Array:
+    """The product of two states, each of shape (1 or 2, amplitudes, batch)."""
+    above, below = high.shape[1], low.shape[1]
+    high, low = spread(high, below), jnp.swapaxes(spread(low, above), 1, 2)
+
+    def times(a: Array, b: Array) -> Array:
+        return (a * b).reshape(1, above * below, -1)
+
+    parts = [[times(a, b) for b in low] for a in high]
+    if len(high) == 1 or len(low) == 1:
+        return jnp.concatenate([part for row in parts for part in row])
+    return jnp.concatenate([parts[0][0] - parts[1][1], parts[0][1] + parts[1][0]])
+
+
+def _parameters(segment: Segment, table: Array) -> list[Array]:
+    """What each atom with angles needs, with a leading axis of repeats and the batch last.
+
+    Of a gate cosine and sine, shape (repeats, 2, batch); of a phase its angles; of a block its
+    matrix, shape (repeats, 1 or 2, 4, batch). Gates are evaluated together, and so are equal
+    blocks.
     """
-    gates, phases = [], []
-    for atom, numbers in zip(segment.atoms, segment.angles, strict=True):
-        if isinstance(atom, Gate) and atom.num_angles:
-            gates.append((three_of(atom.form)[0], numbers))
-        elif isinstance(atom, Phase) and atom.terms:
-            phases.append(_taken(table, numbers))
-    if not gates:
-        return [], phases
-    scales = jnp.asarray(np.array([scale for scale, _ in gates]), table.dtype)
-    turns = _taken(table, np.concatenate([numbers for _, numbers in gates], 1))
-    turns = turns * scales[None, :, None]
-    both = jnp.stack([jnp.cos(turns), jnp.sin(turns)], 2)
-    shape = both.shape
-    both = _settle(both.reshape(-1, shape[-1])).reshape(shape)
-    return [both[:, k] for k in range(len(gates))], phases
+    together: dict[Recipe | None, list[int]] = {}
+    scales: dict[int, float] = {}
+    found: dict[int, Array] = {}
+    for k, (atom, numbers) in enumerate(zip(segment.atoms, segment.angles, strict=True)):
+        if isinstance(atom, Phase) and atom.num_angles:
+            found[k] = _taken(table, numbers)
+        elif isinstance(atom, Block) and atom.num_angles:
+            together.setdefault(atom.parts[0], []).append(k)
+        elif isinstance(atom, Gate) and atom.num_angles:
+            together.setdefault(None, []).append(k)
+            scales[k] = three_of(atom.form)[0]
+    for kind, places in together.items():
+        numbers = np.concatenate([segment.angles[k] for k in places])
+        turns = _taken(table, numbers.T)
+        if kind is None:
+            own = np.repeat([scales[k] for k in places], segment.repeats)
+            every = cosines_and_sines(turns[0], own)
+        else:
+            every = matrix_of(kind, turns)
+        every = jnp.moveaxis(every, -2, 0)
+        for j, k in enumerate(places):
+            found[k] = every[j * segment.repeats : (j + 1) * segment.repeats]
+    return [found[k] for k in sorted(found)]
 
 
-def _taken(table: Array, numbers: np.ndarray) -> Array:
+def _taken(table: Float[Array, "angles batch"], numbers: np.ndarray) -> Array:
+    if numbers.size == 0:
+        return jnp.zeros((*numbers.shape, table.shape[-1]), table.dtype)
     return take(table, numbers.reshape(-1)).reshape(*numbers.shape, table.shape[-1])
 
 
 def _gate(gate: Gate, turn: Array | None, state: Array) -> Array:
     """A gate on a few bits, whose matrix is A + B cos + C sin."""
     coefficients = three_of(gate.form)[1]
-    order = sorted(range(len(gate.bits)), key=lambda k: -gate.bits[k])
+    size = 1 << len(gate.bits)
+    rows = state.shape[1] // size * (len(state) if gate.form.real else 1)
+    cos, sin = (None, None) if turn is None else spread(turn, rows)
+
+    def entries(three: np.ndarray) -> list[list[Number]]:
+        return [[combination(three[:, k, j], cos, sin) for j in range(size)] for k in range(size)]
+
+    imaginary = None if gate.form.real else entries(coefficients.imag)
+    return _times(entries(coefficients.real), imaginary, gate.bits, state)
+
+
+def _block(block: Block, matrix: Float[Array, "c 4 batch"] | None, state: Array) -> Array:
+    """A block on one bit: gates in a row on one qubit."""
+    (recipe,) = block.parts
+    if matrix is None:
+        matrix = matrix_of(recipe, jnp.zeros((0, 1, state.shape[-1]), state.dtype))[:, :, 0]
+    rows = state.shape[1] // 2 * (len(state) if block.real else 1)
+    parts = [[part[:2], part[2:]] for part in spread(matrix, rows)]
+    return _times(parts[0], None if block.real else parts[1], (block.base,), state)
+
+
+def _times(
+    real: list[list[Number]],
+    imaginary: list[list[Number]] | None,
+    bits: tuple[int, ...],
+    state: Array,
+) -> Array:
+    """A matrix on a few bits; bit k of its index is bits[k]."""
+    if imaginary is not None:
+        state = _complex(state)
+    order = sorted(range(len(bits)), key=lambda k: -bits[k])
     amplitudes, batch = state.shape[1:]
-    parts = [state] if gate.form.real else [state[:1], state[1:]]
+    parts = [state] if imaginary is None else [state[:1], state[1:]]
     # Axes 1, 3, … are the gate's bits, the highest first.
     lengths, top = [], amplitudes * len(parts[0])
     for k in order:
-        lengths += [top >> (gate.bits[k] + 1), 2]
-        top = 1 << gate.bits[k]
+        lengths += [top >> (bits[k] + 1), 2]
+        top = 1 << bits[k]
     lengths += [top, batch]
     size = 1 << len(order)
     rows = len(parts[0]) * amplitudes // size
@@ -125,32 +199,25 @@ def _gate(gate: Gate, turn: Array | None, state: Array) -> Array:
             found.append(tensor[tuple(at)].reshape(rows, batch))
         return found
 
-    split = [slices(part) for part in parts]
-    cos, sin = (None, None) if turn is None else (_spread(turn[0], rows), _spread(turn[1], rows))
-
-    def times(three: np.ndarray, row: Array) -> Array | None:
-        """(A + B cos + C sin) · row, or None where that is nothing."""
+    def sum_of(*halves: tuple[list[Number], list[Array], int]) -> Array:
+        """A row of the matrix times amplitudes: the real half, then the imaginary one."""
         terms = [
-            float(value) if function is None else float(value) * function
-            for value, function in zip(three, (None, cos, sin), strict=True)
-            if abs(value) > 1e-14
+            sign * entry * part[j]
+            for line, part, sign in halves
+            for j, entry in enumerate(line)
+            if entry is not None
         ]
-        return functools.reduce(operator.add, terms) * row if terms else None
-
-    def sum_of(k: int, *halves: tuple[np.ndarray, list[Array]]) -> Array:
-        """Row k: products with real coefficients, then those with imaginary ones."""
-        products = [times(c[:, k, j], part[j]) for c, part in halves for j in range(size)]
-        terms = [product for product in products if product is not None]
         return functools.reduce(operator.add, terms) if terms else jnp.zeros_like(halves[0][1][0])
 
-    real, imaginary = coefficients.real, coefficients.imag
-    if len(split) == 1:
-        outs = [[sum_of(k, (real, split[0])) for k in range(size)]]
+    split = [slices(part) for part in parts]
+    if imaginary is None:
+        outs = [[sum_of((line, split[0], 1)) for line in real]]
     else:
         re, im = split
+        lines = list(zip(real, imaginary, strict=True))
         outs = [
-            [sum_of(k, (real, re), (-imaginary, im)) for k in range(size)],
-            [sum_of(k, (real, im), (imaginary, re)) for k in range(size)],
+            [sum_of((a, re, 1), (b, im, -1)) for a, b in lines],
+            [sum_of((a, im, 1), (b, re, 1)) for a, b in lines],
         ]
     lacking = lengths[: 2 * len(order) : 2] + lengths[2 * len(order) :]
     joined = []
@@ -177,78 +244,14 @@ def _phase(atom: Phase, angles: Array | None, state: Array) -> Array:
         parities = offsets + jnp.matmul(slopes, reduced(angles, 8 * math.pi), precision=_HIGHEST)
     phases = jnp.matmul(signs.T, parities, precision=_HIGHEST)
     if atom.real:
-        return state * jnp.cos(phases)
-    both = _settle(jnp.concatenate([jnp.cos(phases), jnp.sin(phases)]))
+        return state * jnp.cos(phases)[None]
+    both = settle(jnp.concatenate([jnp.cos(phases), jnp.sin(phases)]))
     cos, sin = both[:amplitudes], both[amplitudes:]
-    turned = jnp.stack([state[0] * cos - state[1] * sin, state[0] * sin + state[1] * cos])
+    if len(state) == 1:
+        turned = jnp.stack([state[0] * cos, state[0] * sin])
+    else:
+        turned = jnp.stack([state[0] * cos - state[1] * sin, state[0] * sin + state[1] * cos])
     return _move(turned, identity(amplitudes.bit_length() - 1))
-
-
-def _linear(name: str, forward: Callable[..., Array], backward: Callable[..., Array]) -> Any:
-    """A linear operation on the last two axes as a primitive, and its transpose as another."""
-    pair = []
-    for word, function in ((name, forward), (name + "_transposed", backward)):
-        primitive: Any = Primitive(word)
-        primitive.def_impl(function)
-        lowered = mlir.lower_fun(function, multiple_results=False)
-        mlir.register_lowering(primitive, lowered)
-
-        def abstract(array: Any, function: Any = function, **static: Any) -> Any:
-            found = jax.eval_shape(lambda a: function(a, **static), array)
-            return ShapedArray(found.shape, found.dtype)
-
-        def batch(arguments: Any, axes: Any, primitive: Any = primitive, **static: Any) -> Any:
-            return primitive.bind(jnp.moveaxis(arguments[0], axes[0], 0), **static), 0
-
-        primitive.def_abstract_eval(abstract)
-        batching.primitive_batchers[primitive] = batch
-        pair.append(primitive)
-    for one, other in (pair, pair[::-1]):
-        ad.deflinear2(
-            one, lambda cotangent, _, other=other, **static: [other.bind(cotangent, **static)]
-        )
-    return pair[0]
-
-
-def _taken_rows(array: Array, source: tuple[int, ...], target: tuple[int, ...]) -> Array:
-    del target
-    at = array.at[..., np.array(source, np.int32), :]
-    return at.get(mode="promise_in_bounds", unique_indices=True)
-
-
-def _added(array: Array, rows: int) -> Array:
-    """The sum over the last axis but one, by halves."""
-    while (count := array.shape[-2]) > 1:
-        half = count // 2
-        rest = array[..., 2 * half :, :]
-        array = array[..., :half, :] + array[..., half : 2 * half, :]
-        if rest.shape[-2]:
-            array = jnp.concatenate([array, rest], -2)
-    return array[..., 0, :]
-
-
-def _repeated(array: Array, rows: int) -> Array:
-    return jnp.broadcast_to(array[..., None, :], (*array.shape[:-1], rows, array.shape[-1]))
-
-
-_rows_p = _linear(
-    "take_rows",
-    _taken_rows,
-    lambda array, source, target: _taken_rows(array, target, source),
-)
-_spread_p = _linear("spread_rows", _repeated, _added)
-
-
-def _spread(row: Float[Array, " batch"], rows: int) -> Float[Array, "rows batch"]:
-    found: Array = _spread_p.bind(row, rows=rows)
-    return found
-
-
-def _settle(array: Float[Array, "rows batch"]) -> Float[Array, "rows batch"]:
-    """The same, computed once."""
-    every = tuple(range(array.shape[0]))
-    found: Array = _rows_p.bind(array, source=every, target=every)
-    return found
 
 
 def _move(state: Float[Array, "c amplitudes batch"], affine: Affine) -> Array:
@@ -258,5 +261,5 @@ def _move(state: Float[Array, "c amplitudes batch"], affine: Affine) -> Array:
     every = np.arange(num_rows)[:, None] * amplitudes
     source = (every + np.argsort(target)).reshape(-1).tolist()
     target = (every + target).reshape(-1).tolist()
-    flat = _rows_p.bind(state.reshape(-1, batch), source=tuple(source), target=tuple(target))
+    flat = take_rows(state.reshape(-1, batch), source, target)
     return flat.reshape(state.shape)

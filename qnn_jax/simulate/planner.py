@@ -17,11 +17,13 @@ import numpy as np
 
 from qnn_jax.circuits.angles import Expression
 from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.observables import PauliSum
 from qnn_jax.simulate.atoms import Atom, Block, Gate, Move, Patch, Phase, Segment, Step
 from qnn_jax.simulate.bits import Affine, bit_permutation, identity, on_bits, spread
 from qnn_jax.simulate.irregular import segments_of
 from qnn_jax.simulate.primitives import Primitive, lower, real_frame
 from qnn_jax.simulate.recipes import Recipe, recipe_of
+from qnn_jax.simulate.visible import visible
 
 #: For a batch that shares its weights registers up to this size are one block where inputs turn
 #: phases only: all gates between two such phases fuse.
@@ -187,11 +189,37 @@ def plan(circuit: Circuit, shared: bool = False) -> Plan:
             few, so those of a small register are multiplied with each other first, unless inputs
             turn other gates than phases.
     """
-    primitives = [p for op in circuit.ops for p in lower(op) if p.form.key != ("id",)]
-    fused = shared and circuit.num_qubits <= SMALL and not turned_by_inputs(circuit)
-    found = (_plan_fused if fused else _plan_layered)(circuit.num_qubits, primitives)
+    return _plan_of(circuit.num_qubits, _lowered(circuit), shared)
+
+
+@functools.lru_cache(maxsize=256)
+def plan_to_measure(
+    circuit: Circuit, observables: tuple[PauliSum, ...], shared: bool = False
+) -> tuple[Plan, tuple[PauliSum, ...]]:
+    """The plan of what observables see of a circuit, and the observables to take behind it.
+
+    All of the circuit is done where leaving gates out makes a longer program, because what
+    repeated does so no more.
+    """
+    kept, behind = visible(_lowered(circuit), observables)
+    whole, part = plan(circuit, shared), _plan_of(circuit.num_qubits, kept, shared)
+    return (whole, observables) if _num_atoms(part) > _num_atoms(whole) else (part, behind)
+
+
+def _num_atoms(plan: Plan) -> int:
+    return sum(len(segment.atoms) for segment in plan.segments)
+
+
+@functools.lru_cache(maxsize=256)
+def _lowered(circuit: Circuit) -> tuple[Primitive, ...]:
+    return tuple(p for op in circuit.ops for p in lower(op) if p.form.key != ("id",))
+
+
+def _plan_of(num_qubits: int, gates: Sequence[Primitive], shared: bool) -> Plan:
+    fused = shared and num_qubits <= SMALL and not _turned_by_inputs(gates)
+    found = (_plan_fused if fused else _plan_layered)(num_qubits, gates)
     most = LONG if any(segment.repeats > 1 for segment in found.segments) else SHORT
-    return found if _length(found) <= most else _plan_irregular(circuit.num_qubits, primitives)
+    return found if _length(found) <= most else _plan_irregular(num_qubits, gates)
 
 
 def _length(plan: Plan) -> int:
@@ -203,7 +231,7 @@ def _length(plan: Plan) -> int:
     return len(atoms) + sum(len({*recipe.elements}) for recipe in recipes)
 
 
-def _plan_irregular(num_qubits: int, primitives: list[Primitive]) -> Plan:
+def _plan_irregular(num_qubits: int, primitives: Sequence[Primitive]) -> Plan:
     """Uniform steps on a real state, with one more bit where the circuit is complex."""
     angles = _Angles(primitives)
     segments = segments_of(num_qubits, primitives, angles)
@@ -212,7 +240,7 @@ def _plan_irregular(num_qubits: int, primitives: list[Primitive]) -> Plan:
     return Plan(num_qubits, angles.from_weights, angles.from_inputs, start, segments)
 
 
-def _plan_fused(num_qubits: int, gates: list[Primitive]) -> Plan:
+def _plan_fused(num_qubits: int, gates: Sequence[Primitive]) -> Plan:
     """The whole register is one block; only phases that depend on the inputs stay apart."""
     angles = _Angles(gates)
 
@@ -276,7 +304,11 @@ def _plan_fused(num_qubits: int, gates: list[Primitive]) -> Plan:
 @functools.lru_cache(maxsize=256)
 def turned_by_inputs(circuit: Circuit) -> bool:
     """Do inputs turn gates that are no phases?"""
-    return any(p.reads_inputs and p.form.phases is None for op in circuit.ops for p in lower(op))
+    return _turned_by_inputs(_lowered(circuit))
+
+
+def _turned_by_inputs(gates: Sequence[Primitive]) -> bool:
+    return any(gate.reads_inputs and gate.form.phases is None for gate in gates)
 
 
 def _has_large_blocks(found: Plan) -> bool:
@@ -290,42 +322,87 @@ def _has_large_blocks(found: Plan) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def plan_by_gates(circuit: Circuit) -> Plan | None:
-    """The plan for a batch whose gates differ; None where blocks do better, or it would be long."""
+def plan_by_gates(
+    circuit: Circuit, observables: tuple[PauliSum, ...]
+) -> tuple[Plan, tuple[PauliSum, ...]] | None:
+    """The plan for a batch whose gates differ, and the observables to take behind it.
+
+    None where blocks do better, or it would be long.
+    """
     if circuit.num_qubits >= BLOCKS_FROM and _has_large_blocks(plan(circuit)):
         return None
-    gates = [p for op in circuit.ops for p in lower(op) if p.form.key != ("id",)]
+    gates, behind = visible(_lowered(circuit), observables)
+    found = _plan_by_gates(circuit.num_qubits, gates)
+    return None if _num_atoms(found) > LONGEST_BY_GATES else (found, behind)
+
+
+def _plan_by_gates(num_qubits: int, gates: Sequence[Primitive]) -> Plan:
     angles = _Angles(gates)
-    slots: dict[int, list[Primitive]] = {}
-    level = [0] * circuit.num_qubits
-    for gate in gates:
-        slot = max((level[q] for q in gate.qubits), default=0)
-        slot += slot % 2 != gate.is_dense
-        slots.setdefault(slot, []).append(gate)
-        for q in gate.qubits:
-            level[q] = slot
+    merged = _merged_into_blocks(num_qubits, gates, num_qubits)
+    into_blocks = [gate.is_dense or k in merged for k, gate in enumerate(gates)]
+    layers: dict[int, list[Primitive]] = {}
+    slots, _ = _layers(num_qubits, gates, into_blocks, num_qubits)
+    for gate, slot in zip(gates, slots, strict=True):
+        layers.setdefault(slot, []).append(gate)
+
     steps: list[Step] = []
-    for slot in sorted(slots):
+    initial: list[tuple[Block, tuple[int, ...]]] = [(_idle(1), ())] * num_qubits
+    fresh = set(range(num_qubits))  # qubits on which nothing was done but what `initial` does
+    for slot in sorted(layers):
         if slot % 2:
-            steps += [
-                Step(Gate(g.form, g.qubits), () if g.angle is None else (angles(g),))
-                for g in slots[slot]
-            ]
+            for row in _runs(layers[slot]):
+                run = [layers[slot][k] for k in row]
+                first = run[0]
+                if len(first.qubits) > 1:
+                    own = () if first.angle is None else (angles(first),)
+                    steps.append(Step(Gate(first.form, first.qubits), own))
+                    fresh -= set(first.qubits)
+                    continue
+                (q,) = first.qubits
+                recipe, members = recipe_of(run, {q: 0}, 1)
+                numbers = tuple(map(angles, members))
+                if q in fresh:
+                    initial[q] = (Block((recipe,)), numbers)
+                    fresh.remove(q)
+                else:
+                    steps.append(Step(Block((recipe,), q), numbers))
             continue
-        layer = _Diagonals(circuit.num_qubits)
-        for gate in slots[slot]:
+        layer = _Diagonals(num_qubits)
+        for gate in layers[slot]:
             layer.add(gate, gate.qubits)
+            fresh -= set(gate.qubits)
         phase = layer.phase(angles)
         steps += [] if phase is None else [phase]
         steps += [] if layer.map.is_identity else [Step(Move(layer.map))]
     segments = _segments(steps, len(angles.from_weights))
-    if sum(len(segment.atoms) for segment in segments) > LONGEST_BY_GATES:
-        return None
-    start = ((_idle(circuit.num_qubits), ()),)
-    return Plan(circuit.num_qubits, angles.from_weights, angles.from_inputs, start, segments)
+    start = (_product(initial),)
+    return Plan(num_qubits, angles.from_weights, angles.from_inputs, start, segments)
 
 
-def _plan_layered(num_qubits: int, primitives: list[Primitive]) -> Plan:
+def _runs(gates: Sequence[Primitive]) -> list[list[int]]:
+    """The numbers of gates in order, those in a row on one qubit together."""
+    runs: list[list[int]] = []
+    last: dict[int, list[int]] = {}
+    for k, gate in enumerate(gates):
+        alone = len(gate.qubits) == 1
+        if alone and gate.qubits[0] in last:
+            last[gate.qubits[0]].append(k)
+            continue
+        runs.append([k])
+        for q in gate.qubits:
+            last.pop(q, None)
+        if alone:
+            last[gate.qubits[0]] = runs[-1]
+    return runs
+
+
+def _product(blocks: Sequence[tuple[Block, tuple[int, ...]]]) -> tuple[Block, tuple[int, ...]]:
+    """Blocks beside each other, from the lowest bits up, as one."""
+    parts = tuple(part for block, _ in blocks for part in block.parts)
+    return Block(parts), tuple(k for _, numbers in blocks for k in numbers)
+
+
+def _plan_layered(num_qubits: int, primitives: Sequence[Primitive]) -> Plan:
     """Layers of diagonals and index maps alternate with layers of blocks."""
     compact = num_qubits <= COMPACT
     width = max([-(-num_qubits // 2) if compact else BLOCK, *(len(p.qubits) for p in primitives)])
@@ -429,18 +506,11 @@ def _merged_into_blocks(num_qubits: int, gates: Sequence[Primitive], width: int)
     register diagonals are also left where the rest of the run is real: a complex block takes the
     memory of two states more, and as much time as a real one and the phases.
     """
-    runs: list[list[int]] = []
-    last: dict[int, list[int]] = {}
-    for k, gate in enumerate(gates):
-        if len(gate.qubits) != 1:
-            for q in gate.qubits:
-                last.pop(q, None)
-        elif (q := gate.qubits[0]) in last:
-            last[q].append(k)
-        else:
-            last[q] = [k]
-            runs.append(last[q])
-    runs = [run for run in runs if any(gates[k].is_dense for k in run)]
+    runs = [
+        run
+        for run in _runs(gates)
+        if len(gates[run[0]].qubits) == 1 and any(gates[k].is_dense for k in run)
+    ]
     merged = {k for run in runs for k in run}
     into_blocks = [gate.is_dense or k in merged for k, gate in enumerate(gates)]
     slots, _ = _layers(num_qubits, gates, into_blocks, width)

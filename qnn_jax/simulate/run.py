@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -25,7 +28,7 @@ def run(
         gradient: "reverse" lets JAX differentiate the steps, "adjoint" uncomputes them.
     """
     tables = _Tables(plan, inputs, weights)
-    state = _initial(plan, tables)
+    state = initial_state(plan, tables.__getitem__, tables.dtype)
     angles = tuple(
         tuple(tables[k] for a, k in zip(s.atoms, s.angles, strict=True) if a.num_angles)
         for s in plan.segments
@@ -66,13 +69,22 @@ class _Tables:
         return values.reshape(numbers.shape)
 
 
-def _initial(plan: Plan, tables: _Tables) -> Array:
-    state = jnp.ones((1, 1), tables.dtype)
+def initial_state(
+    plan: Plan, angles_of: Callable[[np.ndarray], Array], dtype: Any
+) -> Float[Array, "c amplitudes"]:
+    """The product state that a plan starts from, shape (1 or 2, 2**n).
+
+    Args:
+        plan: the plan.
+        angles_of: the angles with given numbers.
+        dtype: of the angles.
+    """
+    state = jnp.ones((1, 1), dtype)
     for block, numbers in plan.initial:
         if block.is_identity:
-            column = jnp.zeros((1, 1 << block.num_bits), tables.dtype).at[0, 0].set(1)
+            column = jnp.zeros((1, 1 << block.num_bits), dtype).at[0, 0].set(1)
         else:
-            column = build(block.parts, tables[np.array(numbers, int)], first_column=True)
+            column = build(block.parts, angles_of(np.array(numbers, int)), first_column=True)
             column = column.reshape(-1, 1 << block.num_bits)
         state = _kron(column, state)
     return state

@@ -20,7 +20,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.simulate.angle_table import checked_vectors
 from qnn_jax.simulate.batches import measured
 from qnn_jax.simulate.observables import measure
-from qnn_jax.simulate.planner import plan
+from qnn_jax.simulate.planner import plan, plan_to_measure
 from qnn_jax.simulate.preflight import check_memory
 from qnn_jax.simulate.run import run
 
@@ -117,4 +117,5 @@ def _expectations(
 ) -> Array:
     if gradient == "reverse":
         return measured(circuit, observables, inputs, weights)
-    return measure(observables, run(plan(circuit), inputs, weights, gradient))
+    found, behind = plan_to_measure(circuit, observables)
+    return measure(behind, run(found, inputs, weights, gradient))

@@ -8,7 +8,7 @@ from simulator_references import qiskit_state, random_angle, random_circuit, val
 from qnn_jax import Circuit, Op, expectations, real_amplitudes, statevector, w, x, zz_feature_map
 from qnn_jax.circuits import GATES
 from qnn_jax.circuits.angles import evaluate
-from qnn_jax.simulate import evolve, irregular, lanes, planner, recipes, steps
+from qnn_jax.simulate import evolve, irregular, lanes, planner, recipes, steps, turns
 from qnn_jax.simulate.angle_table import evaluate as evaluate_all
 from qnn_jax.simulate.atoms import Patch
 from qnn_jax.simulate.primitives import lower, real_frame
@@ -181,11 +181,15 @@ def test_a_wrong_block_is_noticed(fault, monkeypatch):
 
 @pytest.mark.parametrize(
     ("num_qubits", "fault"),
-    [(1, None), (4, None), (4, "wrong bit"), (4, "forgotten move"), (4, "too long a turn")],
+    [
+        *((n, None) for n in (1, 2, 4)),
+        *((4, fault) for fault in ("wrong bit", "forgotten move", "too long a turn")),
+        *((4, fault) for fault in ("a run the other way round", "the first layer upside down")),
+    ],
 )
 def test_batches_of_weights_gate_by_gate(num_qubits, fault, monkeypatch):
     circuit = random_circuit(3, num_qubits, 30)
-    found = planner.plan_by_gates.__wrapped__(circuit)
+    found = planner._plan_by_gates(num_qubits, planner._lowered(circuit))
     inputs, weights = map(np.array, zip(values(0, circuit), values(1, circuit), strict=True))
     if fault == "wrong bit":
         right = lanes._gate
@@ -194,11 +198,19 @@ def test_batches_of_weights_gate_by_gate(num_qubits, fault, monkeypatch):
             "_gate",
             lambda g, *rest: right(dataclasses.replace(g, bits=g.bits[::-1]), *rest),
         )
+    elif fault == "a run the other way round":
+        monkeypatch.setattr(
+            turns,
+            "_times",
+            lambda a, b, of=turns._times: of(*((a, b) if len(b[0]) == 1 else (b, a))),
+        )
+    elif fault == "the first layer upside down":
+        monkeypatch.setattr(lanes, "_kron", lambda high, low, of=lanes._kron: of(low, high))
     elif fault == "forgotten move":
         monkeypatch.setattr(lanes, "_move", lambda state, affine: state)
     elif fault:
-        right_sum = lanes._spread
-        monkeypatch.setattr(lanes, "_spread", lambda row, rows: right_sum(row, rows) * 1.01)
+        right_sum = lanes.spread
+        monkeypatch.setattr(lanes, "spread", lambda row, rows: right_sum(row, rows) * 1.01)
 
     def states(w):
         expressions = found.from_weights + found.from_inputs
