@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -20,16 +21,65 @@ from jaxtyping import Array, Float
 
 from qnn_jax.simulate.angle_table import take
 from qnn_jax.simulate.atoms import Block, Gate, Move, Phase, Segment
-from qnn_jax.simulate.bits import Affine, identity
+from qnn_jax.simulate.bits import Affine, bit_permutation, identity
 from qnn_jax.simulate.evolve import makes_complex
 from qnn_jax.simulate.irregular import three_of
 from qnn_jax.simulate.planner import Plan
 from qnn_jax.simulate.recipes import Recipe
-from qnn_jax.simulate.rows import settle, spread, take_rows
+from qnn_jax.simulate.rows import settle, spread, take_rows, times_rows
 from qnn_jax.simulate.steps import phase_signs, reduced, slopes_of
 from qnn_jax.simulate.turns import Number, combination, cosines_and_sines, matrix_of
 
 _HIGHEST = lax.Precision.HIGHEST
+
+
+@dataclass(frozen=True)
+class _State:
+    """Amplitudes of all samples, each a row: those of the real, then of the imaginary part.
+
+    Attributes:
+        rows: shape (c·2**n, batch), c = 1 while the state is real, else 2.
+        place: amplitude i is row place(i); its highest bit tells the parts apart where c = 2.
+        num_qubits: n.
+    """
+
+    rows: Array
+    place: Affine
+    num_qubits: int
+
+    @staticmethod
+    def of(state: Float[Array, "c amplitudes batch"]) -> _State:
+        """Amplitudes in their natural order."""
+        num_bits = (state.shape[0] * state.shape[1]).bit_length() - 1
+        rows = state.reshape(1 << num_bits, state.shape[2])
+        return _State(rows, identity(num_bits), state.shape[1].bit_length() - 1)
+
+    @property
+    def natural(self) -> Float[Array, "c amplitudes batch"]:
+        """The amplitudes in their natural order."""
+        rows = self.arranged(identity(len(self.place.columns)))
+        return rows.reshape(-1, 1 << self.num_qubits, rows.shape[-1])
+
+    @property
+    def complex(self) -> _State:
+        """The same with an imaginary part."""
+        if len(self.place.columns) > self.num_qubits:
+            return self
+        place = Affine((*self.place.columns, len(self.rows)), self.place.offset)
+        rows = jnp.concatenate([self.rows, jnp.zeros_like(self.rows)])
+        return _State(rows, place, self.num_qubits)
+
+    def moved(self, affine: Affine) -> _State:
+        """Amplitude i goes to affine(i)."""
+        columns = (*affine.columns, 1 << self.num_qubits)[: len(self.place.columns)]
+        place = Affine(columns, affine.offset).inverse().then(self.place)
+        return _State(self.rows, place, self.num_qubits)
+
+    def arranged(self, wanted: Affine) -> Float[Array, "rows batch"]:
+        """The rows with amplitude i as row wanted(i); computed once, whatever is done with them."""
+        affine = self.place.inverse().then(wanted)
+        target = np.array([affine(i) for i in range(len(self.rows))])
+        return take_rows(self.rows, np.argsort(target).tolist(), target.tolist())
 
 
 def run_lanes(
@@ -41,102 +91,110 @@ def run_lanes(
         plan: what `planner.plan_by_gates` makes.
         table: the angles of all samples, those of weights first.
     """
-    state = _initial(plan, table)
-    for segment in plan.segments:
-        every = _parameters(segment, table)
+    matrices = _matrices(plan, table)
+    state = matrices[_START, 0][0]
+    for q in range(1, plan.num_qubits):
+        state = _kron(matrices[_START, q][0], state)
+    for number, segment in enumerate(plan.segments):
+        every = _parameters(number, segment, table, matrices)
 
-        def once(state: Array, own: Any, segment: Segment = segment) -> tuple[Array, None]:
-            rest = iter(own)
+        def once(rows: Array, own: Any, segment: Segment = segment) -> tuple[Array, None]:
+            if segment.repeats > 1:
+                # What is picked from a stack would else be picked again for every number.
+                own = [settle(parameter) for parameter in own]
+            state, rest = _State.of(rows), iter(own)
             for atom in segment.atoms:
-                parameter = next(rest) if atom.num_angles else None
+                parameter = next(rest) if isinstance(atom, Block) or atom.num_angles else None
                 if isinstance(atom, Move):
                     assert atom.affine is not None
-                    state = _move(state, atom.affine)
+                    state = state.moved(atom.affine)
                 elif isinstance(atom, Phase):
-                    state = _phase(atom, parameter, state)
+                    state = _State.of(_phase(atom, parameter, state.natural))
                 elif isinstance(atom, Block):
+                    assert parameter is not None
                     state = _block(atom, parameter, state)
                 else:
                     assert isinstance(atom, Gate)
-                    state = _gate(atom, parameter, state)
-            return state, None
+                    state = _State.of(_gate(atom, parameter, state))
+            return state.natural, None
 
         if segment.repeats == 1:
             state, _ = once(state, [parameter[0] for parameter in every])
         else:
             if any(map(makes_complex, segment.atoms)):
-                state = _complex(state)
+                state = _State.of(state).complex.natural
             # Doing a repeat again backwards takes less than storing every step of it.
             again = jax.checkpoint(once, prevent_cse=False)
             state, _ = lax.scan(again, state, every, length=segment.repeats)
     return state
 
 
-def _complex(state: Array) -> Array:
-    return state if len(state) == 2 else jnp.concatenate([state, jnp.zeros_like(state)])
-
-
-def _initial(plan: Plan, table: Array) -> Array:
-    """The product state that a plan by gates starts from: a column for each qubit."""
-    ((block, numbers),) = plan.initial
-    starts = np.cumsum([0, *(part.num_angles for part in block.parts)])
-    together: dict[Recipe, list[int]] = {}
-    for q, part in enumerate(block.parts):
-        together.setdefault(part, []).append(q)
-    columns: dict[int, Array] = {}
-    for part, qubits in together.items():
-        own = np.array([numbers[starts[q] : starts[q + 1]] for q in qubits], int)
-        every = matrix_of(part, _taken(table, own.T), column=True)
-        columns |= {q: every[:, :, j] for j, q in enumerate(qubits)}
-    state = columns[0]
-    for q in range(1, plan.num_qubits):
-        state = _kron(columns[q], state)
-    return _move(state, identity(plan.num_qubits))
-
-
 def _kron(high: Array, low: Array) -> Array:
     """The product of two states, each of shape (1 or 2, amplitudes, batch)."""
-    above, below = high.shape[1], low.shape[1]
-    high, low = spread(high, below), jnp.swapaxes(spread(low, above), 1, 2)
-
-    def times(a: Array, b: Array) -> Array:
-        return (a * b).reshape(1, above * below, -1)
-
-    parts = [[times(a, b) for b in low] for a in high]
-    if len(high) == 1 or len(low) == 1:
-        return jnp.concatenate([part for row in parts for part in row])
-    return jnp.concatenate([parts[0][0] - parts[1][1], parts[0][1] + parts[1][0]])
+    if len(high) > len(low):
+        low = jnp.concatenate([low, jnp.zeros_like(low)])
+    product = times_rows(high[:, :, None], low[:, None])
+    return product.reshape(len(product), -1, product.shape[-1])
 
 
-def _parameters(segment: Segment, table: Array) -> list[Array]:
-    """What each atom with angles needs, with a leading axis of repeats and the batch last.
+#: Stands for the number of a segment in what `_matrices` finds for the product state at the start.
+_START = -1
 
-    Of a gate cosine and sine, shape (repeats, 2, batch); of a phase its angles; of a block its
-    matrix, shape (repeats, 1 or 2, 4, batch). Gates are evaluated together, and so are equal
-    blocks.
+
+def _matrices(plan: Plan, table: Array) -> dict[tuple[int, int], Array]:
+    """The matrices of all blocks, equal ones built together, with the batch last.
+
+    Returns:
+        For the number of a segment and that of an atom an array of shape (repeats, 1 or 2, 4,
+        batch); for `_START` and a qubit the first column, shape (1, 1 or 2, 2, batch).
     """
-    together: dict[Recipe | None, list[int]] = {}
-    scales: dict[int, float] = {}
+    together: dict[Recipe, list[tuple[tuple[int, int], np.ndarray]]] = {}
+    ((start, numbers),) = plan.initial
+    at = 0
+    for q, part in enumerate(start.parts):
+        own = np.array([numbers[at : at + part.num_angles]], int)
+        together.setdefault(part, []).append(((_START, q), own))
+        at += part.num_angles
+    for i, segment in enumerate(plan.segments):
+        for k, (atom, own) in enumerate(zip(segment.atoms, segment.angles, strict=True)):
+            if isinstance(atom, Block):
+                together.setdefault(atom.parts[0], []).append(((i, k), own))
+    found: dict[tuple[int, int], Array] = {}
+    for recipe, places in together.items():
+        numbers_of_all = np.concatenate([own for _, own in places])
+        column = all(segment == _START for (segment, _), _ in places)
+        every = matrix_of(recipe, _taken(table, numbers_of_all.T), column)
+        at = 0
+        for place, own in places:
+            matrix = jnp.moveaxis(every[:, :, at : at + len(own)], 2, 0)
+            found[place] = matrix[:, :, ::2] if place[0] == _START and not column else matrix
+            at += len(own)
+    return found
+
+
+def _parameters(
+    number: int, segment: Segment, table: Array, matrices: dict[tuple[int, int], Array]
+) -> list[Array]:
+    """What each atom needs, with a leading axis of repeats and the batch last.
+
+    Of a gate cosine and sine, shape (repeats, 2, batch), all of them evaluated together; of a phase
+    its angles; of a block its matrix. Nothing of what is constant but a block.
+    """
     found: dict[int, Array] = {}
+    gates: list[int] = []
+    scales: list[float] = []
     for k, (atom, numbers) in enumerate(zip(segment.atoms, segment.angles, strict=True)):
-        if isinstance(atom, Phase) and atom.num_angles:
+        if isinstance(atom, Block):
+            found[k] = matrices[number, k]
+        elif isinstance(atom, Phase) and atom.num_angles:
             found[k] = _taken(table, numbers)
-        elif isinstance(atom, Block) and atom.num_angles:
-            together.setdefault(atom.parts[0], []).append(k)
         elif isinstance(atom, Gate) and atom.num_angles:
-            together.setdefault(None, []).append(k)
-            scales[k] = three_of(atom.form)[0]
-    for kind, places in together.items():
-        numbers = np.concatenate([segment.angles[k] for k in places])
-        turns = _taken(table, numbers.T)
-        if kind is None:
-            own = np.repeat([scales[k] for k in places], segment.repeats)
-            every = cosines_and_sines(turns[0], own)
-        else:
-            every = matrix_of(kind, turns)
-        every = jnp.moveaxis(every, -2, 0)
-        for j, k in enumerate(places):
-            found[k] = every[j * segment.repeats : (j + 1) * segment.repeats]
+            gates.append(k)
+            scales.append(three_of(atom.form)[0])
+    if gates:
+        turns = _taken(table, np.concatenate([segment.angles[k] for k in gates], 1))
+        every = cosines_and_sines(turns, np.array([scales]))
+        found |= {k: jnp.moveaxis(every[:, :, j], 0, 1) for j, k in enumerate(gates)}
     return [found[k] for k in sorted(found)]
 
 
@@ -146,39 +204,42 @@ def _taken(table: Float[Array, "angles batch"], numbers: np.ndarray) -> Array:
     return take(table, numbers.reshape(-1)).reshape(*numbers.shape, table.shape[-1])
 
 
-def _gate(gate: Gate, turn: Array | None, state: Array) -> Array:
+def _block(block: Block, matrix: Float[Array, "m 4 batch"], state: _State) -> _State:
+    """A block on one bit: gates in a row on one qubit."""
+    batch = state.rows.shape[-1]
+    state = state if block.real else state.complex
+    # That bit comes on top, but below what tells real from imaginary parts.
+    places = [q - (q > block.base) for q in range(state.num_qubits)]
+    places[block.base] = state.num_qubits - 1
+    places += [state.num_qubits]
+    wanted = bit_permutation(tuple(places[: len(state.place.columns)]))
+    rows = state.arranged(wanted).reshape(-1, 2, 1 << (state.num_qubits - 1), batch)
+    done = times_rows(matrix.reshape(-1, 2, 2, batch), rows)
+    return _State(done.reshape(state.rows.shape), wanted, state.num_qubits)
+
+
+def _gate(gate: Gate, turn: Array | None, state: _State) -> Float[Array, "c amplitudes batch"]:
     """A gate on a few bits, whose matrix is A + B cos + C sin."""
     coefficients = three_of(gate.form)[1]
     size = 1 << len(gate.bits)
-    rows = state.shape[1] // size * (len(state) if gate.form.real else 1)
+    amplitudes = (state if gate.form.real else state.complex).natural
+    rows = amplitudes.shape[1] // size * (len(amplitudes) if gate.form.real else 1)
     cos, sin = (None, None) if turn is None else spread(turn, rows)
 
     def entries(three: np.ndarray) -> list[list[Number]]:
         return [[combination(three[:, k, j], cos, sin) for j in range(size)] for k in range(size)]
 
     imaginary = None if gate.form.real else entries(coefficients.imag)
-    return _times(entries(coefficients.real), imaginary, gate.bits, state)
-
-
-def _block(block: Block, matrix: Float[Array, "c 4 batch"] | None, state: Array) -> Array:
-    """A block on one bit: gates in a row on one qubit."""
-    (recipe,) = block.parts
-    if matrix is None:
-        matrix = matrix_of(recipe, jnp.zeros((0, 1, state.shape[-1]), state.dtype))[:, :, 0]
-    rows = state.shape[1] // 2 * (len(state) if block.real else 1)
-    parts = [[part[:2], part[2:]] for part in spread(matrix, rows)]
-    return _times(parts[0], None if block.real else parts[1], (block.base,), state)
+    return _times(entries(coefficients.real), imaginary, gate.bits, amplitudes)
 
 
 def _times(
     real: list[list[Number]],
     imaginary: list[list[Number]] | None,
     bits: tuple[int, ...],
-    state: Array,
-) -> Array:
+    state: Float[Array, "c amplitudes batch"],
+) -> Float[Array, "c amplitudes batch"]:
     """A matrix on a few bits; bit k of its index is bits[k]."""
-    if imaginary is not None:
-        state = _complex(state)
     order = sorted(range(len(bits)), key=lambda k: -bits[k])
     amplitudes, batch = state.shape[1:]
     parts = [state] if imaginary is None else [state[:1], state[1:]]
@@ -230,8 +291,7 @@ def _times(
                 if not j >> k & 1
             }
         joined.append(pieces[0].reshape(-1, amplitudes, batch))
-    state = joined[0] if len(joined) == 1 else jnp.concatenate(joined)
-    return _move(state, identity(amplitudes.bit_length() - 1))
+    return joined[0] if len(joined) == 1 else jnp.concatenate(joined)
 
 
 def _phase(atom: Phase, angles: Array | None, state: Array) -> Array:
@@ -248,18 +308,5 @@ def _phase(atom: Phase, angles: Array | None, state: Array) -> Array:
     both = settle(jnp.concatenate([jnp.cos(phases), jnp.sin(phases)]))
     cos, sin = both[:amplitudes], both[amplitudes:]
     if len(state) == 1:
-        turned = jnp.stack([state[0] * cos, state[0] * sin])
-    else:
-        turned = jnp.stack([state[0] * cos - state[1] * sin, state[0] * sin + state[1] * cos])
-    return _move(turned, identity(amplitudes.bit_length() - 1))
-
-
-def _move(state: Float[Array, "c amplitudes batch"], affine: Affine) -> Array:
-    """Amplitude i goes to affine(i)."""
-    num_rows, amplitudes, batch = state.shape
-    target = np.array([affine(i) for i in range(amplitudes)])
-    every = np.arange(num_rows)[:, None] * amplitudes
-    source = (every + np.argsort(target)).reshape(-1).tolist()
-    target = (every + target).reshape(-1).tolist()
-    flat = take_rows(state.reshape(-1, batch), source, target)
-    return flat.reshape(state.shape)
+        return jnp.stack([state[0] * cos, state[0] * sin])
+    return jnp.stack([state[0] * cos - state[1] * sin, state[0] * sin + state[1] * cos])

@@ -207,7 +207,7 @@ def test_batches_of_weights_gate_by_gate(num_qubits, fault, monkeypatch):
     elif fault == "the first layer upside down":
         monkeypatch.setattr(lanes, "_kron", lambda high, low, of=lanes._kron: of(low, high))
     elif fault == "forgotten move":
-        monkeypatch.setattr(lanes, "_move", lambda state, affine: state)
+        monkeypatch.setattr(lanes._State, "moved", lambda state, affine: state)
     elif fault:
         right_sum = lanes.spread
         monkeypatch.setattr(lanes, "spread", lambda row, rows: right_sum(row, rows) * 1.01)
