@@ -20,6 +20,7 @@ from jaxtyping import Array, Int
 from qnn_jax.simulate.bits import Affine
 
 _FLAT = 2**31 - 1  # as far as int32 counts
+_LARGE = 2**18  # amplitudes of a state that memory is short for
 
 
 def columns_of(affine: Affine) -> np.ndarray:
@@ -63,10 +64,18 @@ def _gather(state: Array, source: Array, target: Array) -> Array:
     rows = state.size // amplitudes
     if rows * amplitudes > _FLAT:
         return state.at[..., indices].get(mode="promise_in_bounds", unique_indices=True)
-    # One flat gather: with leading axes XLA would gather columns and transpose the result.
+    # Flat gathers: with leading axes XLA would gather columns and transpose the result. One is
+    # a shorter program; one a row takes indices of one row, which are half a state.
+    if rows == 2 and amplitudes >= _LARGE:
+        return jnp.stack([_taken(part, indices) for part in state.reshape(2, -1)]).reshape(
+            state.shape
+        )
     places = jnp.arange(rows, dtype=indices.dtype)[:, None] * amplitudes + indices[None, :]
-    flat = state.reshape(-1).at[places.reshape(-1)]
-    return flat.get(mode="promise_in_bounds", unique_indices=True).reshape(state.shape)
+    return _taken(state.reshape(-1), places.reshape(-1)).reshape(state.shape)
+
+
+def _taken(flat: Array, indices: Array) -> Array:
+    return flat.at[indices].get(mode="promise_in_bounds", unique_indices=True)
 
 
 _move_p: Any = Primitive("move_amplitudes")

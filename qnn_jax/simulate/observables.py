@@ -7,6 +7,8 @@ whose index differs by an XOR.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 
 import jax
@@ -33,7 +35,8 @@ def measure(
     others = [label for label in strings if masks(label)[0]]
     values = []
     if diagonal:
-        probabilities = jnp.sum(state**2, 0)
+        # Not a sum over an axis: XLA's CPU compiler adds such ones number by number.
+        probabilities = functools.reduce(operator.add, [part**2 for part in state])
         values.append(parity_moments(tuple(masks(s)[1] for s in diagonal), probabilities))
     if others:
         values.append(_flipped(others, state))

@@ -521,11 +521,11 @@ def _merged_into_blocks(num_qubits: int, gates: Sequence[Primitive], width: int)
     }
     for run in runs:
         end = max(i for i, k in enumerate(run) if gates[k].is_dense) + 1
+        # In the first layer a block is no more than a column.
+        first = slots[run[0]] == 1
         real = num_qubits >= REAL_FROM and all(gates[k].form.real for k in run[:end])
-        if real or slots[run[end - 1]] + 1 in phased:
-            # Not in the first layer: there a block is no more than a column.
-            framed = end == 1 and slots[run[0]] > 1
-            merged -= set(run if framed else run[end:])
+        if (real and not first) or slots[run[end - 1]] + 1 in phased:
+            merged -= set(run if end == 1 and not first else run[end:])
     return merged
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -157,23 +158,46 @@ def _factor_tables(element: Element, num_bits: int) -> list[tuple[list[int], np.
     return [(used, table.reshape(len(used), size * size)) for used, table in tables]
 
 
-def build(
-    parts: Sequence[Recipe], angles: Float[Array, "*lead angles"], first_column: bool = False
-) -> Array:
+def build(parts: Sequence[Recipe], angles: Float[Array, "*lead angles"]) -> Array:
     """Kronecker products of recipes' matrices.
 
     Args:
         parts: what they are made of, from the lowest bits up.
         angles: shape (..., angles of all parts), in radians.
-        first_column: nothing but what becomes of |0…0>.
 
     Returns:
         Shape (..., 2**k, 2**k), or (..., 2, 2**k, 2**k) with real and imaginary part where one of
-        them is not real; without the last axis where it is the first column.
+        them is not real.
     """
     lead = angles.shape[:-1]
-    angles = angles.reshape(math.prod(lead), angles.shape[-1])
-    # Equal recipes are built together.
+    stacks = _stacks(parts, angles.reshape(math.prod(lead), angles.shape[-1]))
+    product = _product(parts, stacks)
+    return product.reshape(*lead, *product.shape[1:])
+
+
+def build_columns(
+    groups: Sequence[Sequence[Recipe]], angles: Float[Array, " angles"]
+) -> list[Float[Array, "c size"]]:
+    """What becomes of |0…0>: for each group a Kronecker product, equal recipes built together.
+
+    Args:
+        groups: of recipes, from the lowest bits up.
+        angles: of all groups, one after the other.
+    """
+    parts = [part for group in groups for part in group]
+    stacks = _stacks([part for part in parts if not part.is_identity], angles[None])
+    columns = {part: stack[..., 0] for part, stack in stacks.items()}
+    for part, count in Counter(part for part in parts if part.is_identity).items():
+        idle = jnp.zeros((1, count, 1 << part.num_bits), angles.dtype)
+        columns[part] = idle.at[..., 0].set(1)
+    products = [_product(group, columns) for group in groups]
+    return [product.reshape(-1, product.shape[-1]) for product in products]
+
+
+def _stacks(
+    parts: Sequence[Recipe], angles: Float[Array, "lead angles"]
+) -> dict[Recipe, Float[Array, "lead places size size"]]:
+    """The matrices of each recipe, in the order of its places, equal ones built together."""
     starts: dict[Recipe, list[int]] = {}
     position = 0
     for part in parts:
@@ -183,8 +207,12 @@ def build(
     for part, own in starts.items():
         picked = _picked(angles, np.array(own), part.num_angles)
         matrices = _matrices(part, picked.reshape(len(angles) * len(own), part.num_angles))
-        matrices = matrices[..., 0] if first_column else matrices
         stacks[part] = matrices.reshape(len(angles), len(own), *matrices.shape[1:])
+    return stacks
+
+
+def _product(parts: Sequence[Recipe], stacks: dict[Recipe, Array]) -> Array:
+    """The Kronecker product of the next of each part's stack, which it takes off."""
     product: Array | None = None
     for part, run in itertools.groupby(parts):
         count = len(list(run))
@@ -194,7 +222,7 @@ def build(
     assert product is not None
     if not all(part.real for part in parts):
         product = jnp.stack([product.real, product.imag], 1)
-    return product.reshape(*lead, *product.shape[1:])
+    return product
 
 
 def _kron(stack: Float[Array, "lead parts *size"]) -> Array:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from qnn_jax.simulate.angle_table import evaluate, take
 from qnn_jax.simulate.evolve import data_of, evolve, evolve_by_adjoint
 from qnn_jax.simulate.planner import Plan
-from qnn_jax.simulate.recipes import build
+from qnn_jax.simulate.recipes import build_columns
+from qnn_jax.simulate.rows import settle
 from qnn_jax.simulate.steps import parameters_of
+
+_HIGHEST = lax.Precision.HIGHEST
+#: From so many qubits on a product state is the product of two, each of half the qubits.
+_HALVES_FROM = 12
 
 
 def run(
@@ -28,7 +31,7 @@ def run(
         gradient: "reverse" lets JAX differentiate the steps, "adjoint" uncomputes them.
     """
     tables = _Tables(plan, inputs, weights)
-    state = initial_state(plan, tables.__getitem__, tables.dtype)
+    state = _initial(plan, tables)
     angles = tuple(
         tuple(tables[k] for a, k in zip(s.atoms, s.angles, strict=True) if a.num_angles)
         for s in plan.segments
@@ -69,30 +72,26 @@ class _Tables:
         return values.reshape(numbers.shape)
 
 
-def initial_state(
-    plan: Plan, angles_of: Callable[[np.ndarray], Array], dtype: Any
-) -> Float[Array, "c amplitudes"]:
-    """The product state that a plan starts from, shape (1 or 2, 2**n).
-
-    Args:
-        plan: the plan.
-        angles_of: the angles with given numbers.
-        dtype: of the angles.
-    """
-    state = jnp.ones((1, 1), dtype)
-    for block, numbers in plan.initial:
-        if block.is_identity:
-            column = jnp.zeros((1, 1 << block.num_bits), dtype).at[0, 0].set(1)
-        else:
-            column = build(block.parts, angles_of(np.array(numbers, int)), first_column=True)
-            column = column.reshape(-1, 1 << block.num_bits)
-        state = _kron(column, state)
-    return state
+def _initial(plan: Plan, tables: _Tables) -> Array:
+    parts = [part for block, _ in plan.initial for part in block.parts]
+    angles = tables[np.array([k for _, own in plan.initial for k in own], int)]
+    tops = np.cumsum([part.num_bits for part in parts])
+    below = int(np.searchsorted(tops, plan.num_qubits // 2, side="right"))
+    if plan.num_qubits < _HALVES_FROM or below == 0:
+        return build_columns([parts], angles)[0]
+    low, high = build_columns([parts[:below], parts[below:]], angles)
+    # Settled, or all that they are made of is computed again for every amplitude.
+    return _outer(*(settle(half.reshape(-1, 1)).reshape(half.shape) for half in (high, low)))
 
 
-def _kron(high: Array, low: Array) -> Array:
-    """The product of two states, each of shape (1 or 2, amplitudes)."""
-    parts = [[(a[:, None] * b[None, :]).reshape(-1) for b in low] for a in high]
-    if len(high) == 1 or len(low) == 1:
-        return jnp.stack([part for row in parts for part in row])
-    return jnp.stack([parts[0][0] - parts[1][1], parts[0][1] + parts[1][0]])
+def _outer(high: Array, low: Array) -> Array:
+    """The product of two states: one of matrices, whose gradient takes no more memory."""
+    if len(low) == 1:
+        matrix = high[:, :, None]
+    elif len(high) == 1:
+        return jnp.concatenate([_outer(high, part[None]) for part in low])
+    else:
+        re, im = high
+        matrix = jnp.stack([jnp.stack([re, -im], 1), jnp.stack([im, re], 1)])
+    matrix = matrix.reshape(-1, len(low))
+    return jnp.matmul(matrix, low, precision=_HIGHEST).reshape(len(high), -1)

@@ -5,7 +5,8 @@ import pytest
 from simulator_references import random_circuit, values, x64
 
 from qnn_jax import Circuit, Op, expectations, real_amplitudes, w, x, zz_feature_map
-from qnn_jax.simulate import evolve, planner
+from qnn_jax.circuits import efficient_su2
+from qnn_jax.simulate import evolve, moves, planner
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan
 from qnn_jax.simulate.products import on_states
@@ -146,18 +147,39 @@ def test_memory_of_the_adjoint_does_not_grow_with_depth():
     assert sizes["reverse", 40] > 40 * 2
 
 
-@pytest.mark.parametrize(("fault", "most"), [(None, 6), ("equal blocks", 8)])
-def test_the_adjoint_of_20_qubits_takes_six_states(fault, most, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("zz and real amplitudes", None),
+        ("zz and real amplitudes", "equal blocks"),
+        ("efficient_su2", None),
+        ("efficient_su2", "indices of both parts"),
+        ("re-uploading", None),
+    ],
+)
+def test_the_adjoint_of_20_qubits_takes_less_than_six_states(name, fault, monkeypatch):
     """Compiled, not run; blocks of equal size repeat a matrix as large as a state."""
-    if fault:
+    if fault == "equal blocks":
         monkeypatch.setattr(planner, "EQUAL_UP_TO", 20)
-    circuit = zz_feature_map(20, reps=1) + real_amplitudes(20, reps=10)
-    found = plan.__wrapped__(circuit)
-    measured = observables_on(20, "Z" * 20)
-    loss = jax.value_and_grad(lambda *at: measure(measured, run(found, *at, "adjoint"))[0], (0, 1))
-    compiled = jax.jit(loss).lower(jnp.ones(20), jnp.ones(circuit.num_weights)).compile()
+    elif fault:
+        monkeypatch.setattr(moves, "_LARGE", 2**30)
+    if name == "re-uploading":
+        turns = [Op(g, q, w[q] * x[q]) for q in range(20) for g in ("rx", "ry", "rz")]
+        turns += [Op(g, q, w[20 + q]) for q in range(20) for g in ("ry", "rz")]
+        circuit = Circuit(20, (*turns, *(Op("cx", (q, (q + 1) % 20)) for q in range(20)))).repeat(
+            10
+        )
+    elif name == "efficient_su2":
+        circuit = efficient_su2(20, reps=10, entanglement="linear")
+    else:
+        circuit = zz_feature_map(20, reps=1) + real_amplitudes(20, reps=10)
+    found, behind = planner.plan_to_measure.__wrapped__(circuit, observables_on(20, "Z" * 20))
+    loss = jax.value_and_grad(lambda *at: measure(behind, run(found, *at, "adjoint"))[0], (0, 1))
+    some = jnp.ones(circuit.num_inputs), jnp.ones(circuit.num_weights)
+    compiled = jax.jit(loss).lower(*some).compile()
     states = compiled.memory_analysis().temp_size_in_bytes / (8 * 2**20)
-    assert most - 1 < states < most
+    assert (states < 6) == (fault is None)
+    assert 4 < states < 7
 
 
 @pytest.mark.parametrize("name", ["zz, real amplitudes, 6", "random, 5, uniform steps"])
