@@ -37,8 +37,9 @@ COMPACT = 8
 _NARROW, _WIDEST = 4, 7
 #: Blocks of a register up to this size are as equal as may be: equal ones are built together.
 EQUAL_UP_TO = 14
-#: From so many qubits on diagonals at the end of a run of real gates on one qubit are phases.
-REAL_FROM = 19
+#: From so many qubits on diagonals behind a run of real gates on one qubit are phases: a complex
+#: block would take twice as long as a real one, and phases of single qubits next to nothing.
+REAL_FROM = 9
 #: A program of more pieces is done by uniform steps instead (`irregular`): they are fewer where
 #: nothing repeats, and they keep the program short where what repeats is itself long.
 SHORT, LONG = 30, 40
@@ -503,8 +504,7 @@ def _merged_into_blocks(num_qubits: int, gates: Sequence[Primitive], width: int)
     Of a run of such gates with a dense one among them one small matrix is made. But where a layer
     of phases follows anyway, the diagonals at the run's end are left to it; and a gate like RX that
     is alone then is done in its real frame, S† RY S, whose diagonals join the phases. In a large
-    register diagonals are also left where the rest of the run is real: a complex block takes the
-    memory of two states more, and as much time as a real one and the phases.
+    register diagonals are also left where the rest of the run is real (`REAL_FROM`).
     """
     runs = [
         run

@@ -19,6 +19,7 @@ from qnn_jax.simulate.atoms import Atom, Block, Move, Patch, Phase, Segment
 from qnn_jax.simulate.moves import columns_of, move
 from qnn_jax.simulate.products import of_one_rank, on_states, product_of
 from qnn_jax.simulate.recipes import build, chain
+from qnn_jax.simulate.rows import settle
 
 _HIGHEST = lax.Precision.HIGHEST
 _DIRECT = 6  # up to here a table of all signs is smaller than the detour through halves
@@ -221,7 +222,7 @@ def _signs(masks: tuple[int, ...], num_bits: int) -> np.ndarray:
 
 
 def _factor(atom: Phase, parities: Array, num_bits: int) -> tuple[Array, Array]:
-    """Cosine and sine of the phases, each of shape (2**num_bits,)."""
+    """Cosine and sine of the phases: of one axis, or a high and a low half of the bits as two."""
     low_bits = num_bits // 2
     low = [k for k, mask in enumerate(atom.masks) if mask < 1 << low_bits]
     high = [k for k, mask in enumerate(atom.masks) if mask & ((1 << low_bits) - 1) == 0 and mask]
@@ -229,34 +230,36 @@ def _factor(atom: Phase, parities: Array, num_bits: int) -> tuple[Array, Array]:
         phases = phase_angles(atom.masks, parities, num_bits)
         return jnp.cos(phases), jnp.sin(phases)
     # No mask crosses the middle: an outer product of two small tables, without a cosine for
-    # every amplitude.
+    # every amplitude. They are settled, or XLA computes their cosines for every amplitude still.
 
-    def half(own: list[int], shift: int, bits: int) -> Array:
+    def half(own: list[int], shift: int, bits: int) -> tuple[Array, Array]:
         if not own:
-            return jnp.zeros(1 << bits, parities.dtype)
+            return jnp.ones(1 << bits, parities.dtype), jnp.zeros(1 << bits, parities.dtype)
         masks = tuple(atom.masks[k] >> shift for k in own)
-        return phase_angles(masks, parities[np.array(own, np.int32)], bits)
+        phases = phase_angles(masks, parities[np.array(own, np.int32)], bits)
+        both = settle(jnp.concatenate([jnp.cos(phases), jnp.sin(phases)])[:, None])
+        return both[: 1 << bits, 0], both[1 << bits :, 0]
 
-    a, b = half(high, low_bits, num_bits - low_bits), half(low, 0, low_bits)
-    a, b = a[:, None], b[None, :]
-    cos = jnp.cos(a) * jnp.cos(b) - jnp.sin(a) * jnp.sin(b)
-    sin = jnp.sin(a) * jnp.cos(b) + jnp.cos(a) * jnp.sin(b)
-    return cos.reshape(-1), sin.reshape(-1)
+    cos_a, sin_a = (of[:, None] for of in half(high, low_bits, num_bits - low_bits))
+    cos_b, sin_b = (of[None, :] for of in half(low, 0, low_bits))
+    return cos_a * cos_b - sin_a * sin_b, sin_a * cos_b + cos_a * sin_b
 
 
 def _apply_phase(atom: Phase, parities: Array, state: Array, inverse: bool) -> Array:
-    num_bits = state.shape[-1].bit_length() - 1
-    cos, sin = _factor(atom, parities, num_bits)
-    if state.shape[-2] == 1 or atom.real:
-        cos, sin, _ = of_one_rank(cos, sin, state)
+    shape = state.shape
+    cos, sin = _factor(atom, parities, shape[-1].bit_length() - 1)
+    state = state.reshape(*shape[:-1], *cos.shape)
+    parts = list(jnp.moveaxis(state, len(shape) - 2, 0))
+    cos, sin, *parts = of_one_rank(cos, sin, *parts)
+    sin = -sin if inverse else sin
     if atom.real:
-        return state * cos
-    if inverse:
-        sin = -sin
-    if state.shape[-2] == 1:
-        return jnp.concatenate([state * cos, state * sin], -2)
-    re, im = state[..., 0, :], state[..., 1, :]
-    return jnp.stack([re * cos - im * sin, re * sin + im * cos], -2)
+        out = [part * cos for part in parts]
+    elif len(parts) == 1:
+        out = [parts[0] * cos, parts[0] * sin]
+    else:
+        re, im = parts
+        out = [re * cos - im * sin, re * sin + im * cos]
+    return jnp.stack(out, len(shape) - 2).reshape(*shape[:-2], len(out), shape[-1])
 
 
 def _apply_block(atom: Block, matrix: Array, state: Array, inverse: bool) -> Array:
