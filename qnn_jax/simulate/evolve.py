@@ -21,8 +21,8 @@ from qnn_jax.simulate.atoms import Atom, Block, Gate, Phase, Segment
 from qnn_jax.simulate.planner import Plan
 from qnn_jax.simulate.steps import apply, parameters, parameters_of, phase_angles
 
-#: For each segment the parameters of its atoms that take angles, with an axis of repeats; by the
-#: adjoint method the angles themselves, because tables of matrices would grow with depth.
+#: For each segment the parameters of its atoms that take angles, with an axis of repeats; or the
+#: angles themselves, where tables of matrices would take much memory.
 Parameters: TypeAlias = "tuple[tuple[Array, ...], ...]"
 #: Of so few amplitudes a step is done again backwards: that takes less than storing all it knew.
 _SHORT = 32
@@ -112,18 +112,20 @@ def _filler(segment: Segment, dtype: Any) -> Any:
     return fill
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def evolve_by_adjoint(plan: Plan, every: Parameters, state: Array) -> Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def evolve_by_adjoint(plan: Plan, late: bool, every: Parameters, state: Array) -> Array:
     """Do all steps; the gradient uncomputes them. No pure forward mode."""
-    return evolve(plan, every, state, late=True)
+    return evolve(plan, every, state, late)
 
 
-def _forwards(plan: Plan, every: Parameters, state: Array) -> tuple[Array, Any]:
-    last = evolve(plan, every, state, late=True)
+def _forwards(plan: Plan, late: bool, every: Parameters, state: Array) -> tuple[Array, Any]:
+    last = evolve(plan, every, state, late)
     return last, (every, last, state[:, :0])
 
 
-def _backwards(plan: Plan, residuals: Any, cotangent: Array) -> tuple[Parameters, Array]:
+def _backwards(
+    plan: Plan, late: bool, residuals: Any, cotangent: Array
+) -> tuple[Parameters, Array]:
     every, last, first = residuals
     # How many rows (real, imaginary) the state has before each atom of each first repeat.
     rows = first.shape[0]
@@ -147,14 +149,16 @@ def _backwards(plan: Plan, residuals: Any, cotangent: Array) -> tuple[Parameters
             fill: Any = fill,
         ) -> tuple[_Pair, tuple[Array, ...]]:
             own, data = varying
-            own, to_angles = jax.vjp(lambda o: parameters_of(segment, o, data), own)
+            if late:
+                own, to_angles = jax.vjp(lambda o: parameters_of(segment, o, data), own)
             found = []
             steps = list(zip(segment.atoms, fill(own, data), rows, strict=True))
             for atom, parameter, num_rows in reversed(steps):
                 pair, gradient = _undo(atom, parameter, pair, num_rows)
                 if gradient is not None:
                     found.append(gradient)
-            return pair, to_angles(tuple(reversed(found)))[0]
+            gradients = tuple(reversed(found))
+            return pair, to_angles(gradients)[0] if late else gradients
 
         apart = _apart(segment, first_rows[0])
         now: tuple[Array, ...] = ()

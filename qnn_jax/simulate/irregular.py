@@ -19,10 +19,11 @@ from qnn_jax.simulate.moves import columns_of
 from qnn_jax.simulate.primitives import Form, Primitive
 from qnn_jax.simulate.recipes import embed
 
-#: A step takes gates on this many qubits, or more where a gate is wider.
-WIDTH = 4
-#: A step takes this many gates with angles; its matrix is their product, pairwise.
-FACTORS = 4
+#: A step takes gates on this many qubits, or more where a gate is wider, and this many gates with
+#: angles: its matrix is their product, pairwise. In a small register that product takes longer
+#: than applying it.
+WIDTH, FACTORS = 4, 4
+SMALL_UP_TO, SMALL_WIDTH, SMALL_FACTORS = 10, 3, 2
 
 
 @dataclass
@@ -44,10 +45,12 @@ def segments_of(
         gates: in the order of application.
         number: the number of a gate's angle.
     """
-    width = min(num_qubits, max([WIDTH, *(len(gate.qubits) for gate in gates)]))
+    small = num_qubits <= SMALL_UP_TO
+    width, factors = (SMALL_WIDTH, SMALL_FACTORS) if small else (WIDTH, FACTORS)
+    width = min(num_qubits, max([width, *(len(gate.qubits) for gate in gates)]))
     real = all(gate.form.real for gate in gates)
     num_bits = num_qubits + (not real)
-    patches, last = _patches(num_qubits, num_bits, gates, width)
+    patches, last = _patches(num_qubits, num_bits, gates, width, factors)
     most = max(sum(gate.angle is not None for gate in patch.gates) for patch in patches)
     tables, scales, numbers = [], [], []
     for patch in patches:
@@ -70,7 +73,7 @@ def segments_of(
 
 
 def _patches(
-    num_qubits: int, num_bits: int, gates: Sequence[Primitive], width: int
+    num_qubits: int, num_bits: int, gates: Sequence[Primitive], width: int, factors: int
 ) -> tuple[list[_Patch], Affine]:
     """The steps, and the index map that is left at the end."""
     wires = [gate.qubits or (0,) for gate in gates]  # a global phase goes anywhere
@@ -104,7 +107,7 @@ def _patches(
             open_gates = [
                 (len(qubits.union(wires[k])), -len(wires[k]), k)
                 for k in ready(after)
-                if gates[k].angle is None or angles < FACTORS
+                if gates[k].angle is None or angles < factors
             ]
             fitting = [entry for entry in open_gates if entry[0] <= width]
             chosen = min(fitting)[-1] if fitting else None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
 from qnn_jax.simulate.angle_table import evaluate, take
-from qnn_jax.simulate.evolve import data_of, evolve, evolve_by_adjoint
+from qnn_jax.simulate.atoms import Patch
+from qnn_jax.simulate.evolve import Parameters, data_of, evolve, evolve_by_adjoint
 from qnn_jax.simulate.planner import Plan
 from qnn_jax.simulate.recipes import build_columns
 from qnn_jax.simulate.rows import settle
@@ -17,6 +19,9 @@ from qnn_jax.simulate.steps import parameters_of
 _HIGHEST = lax.Precision.HIGHEST
 #: From so many qubits on a product state is the product of two, each of half the qubits.
 _HALVES_FROM = 12
+#: The adjoint method makes the matrices of uniform steps, each a product of several, together before
+#: it begins where they have so few numbers (a state of 14 qubits), else each with its step.
+_EARLY = 2**15
 
 
 def run(
@@ -36,13 +41,21 @@ def run(
         tuple(tables[k] for a, k in zip(s.atoms, s.angles, strict=True) if a.num_angles)
         for s in plan.segments
     )
-    if gradient == "adjoint":
-        state = evolve_by_adjoint(plan, angles, state)
-    else:
-        every = tuple(
+
+    def parameters(angles: Parameters) -> Parameters:
+        return tuple(
             parameters_of(segment, own, data_of(segment, state.dtype))
             for segment, own in zip(plan.segments, angles, strict=True)
         )
+
+    late = gradient == "adjoint"
+    if late and any(isinstance(atom, Patch) for s in plan.segments for atom in s.atoms):
+        sizes = (array.size for array in jax.tree.leaves(jax.eval_shape(parameters, angles)))
+        late = sum(sizes) > _EARLY
+    every = angles if late else parameters(angles)
+    if gradient == "adjoint":
+        state = evolve_by_adjoint(plan, late, every, state)
+    else:
         state = evolve(plan, every, state)
     return state.reshape(-1, 1 << plan.num_qubits)
 
