@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from pipelines import command
 from qnn_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from pipelines.benchmarks.cases import Cell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +31,10 @@ class BenchConfig:
     """One of the tables; default: all."""
     full: bool = False
     """Every cell of the simulator's table (hours), not the part that takes ten minutes."""
+    num_qubits: tuple[int, ...] = ()
+    """Only circuits of these sizes, of all that --full has; each until it is done."""
+    depths: tuple[int, ...] = ()
+    """Likewise, only circuits of these depths."""
     peers: bool = True
     """Build .bench with other simulators and measure them too; else ours alone."""
     rounds: int = 7
@@ -53,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     for flag, value in (("cap-seconds", config.cap_seconds), ("minutes", config.minutes)):
         if value is not None and not value > 0:
             raise InputError(f"Argument `--{flag}` must be above 0, but is {value}.")
+    cells = _cells(config)
     from qnn_jax.runs import write_json_atomic
 
     folder = config.results_dir / "bench"
@@ -84,16 +92,44 @@ def main(argv: list[str] | None = None) -> int:
     if config.only in (None, "simulator"):
         from pipelines.benchmarks.simulator import simulator
 
+        selected = bool(config.num_qubits or config.depths)
         found = simulator(
+            cells,
             config.rounds,
             config.cap_seconds or (60.0 if config.full else 30.0),
-            config.minutes,
-            config.full,
-            config.peers,
+            float("inf") if config.full or selected else config.minutes,
+            infer=not config.full,
+            peers=config.peers,
         )
-        write_json_atomic(folder / "simulator.json", found)
-        print(f"\nWritten to {folder / 'simulator.json'}")
+        name = "simulator_selected.json" if selected else "simulator.json"
+        write_json_atomic(folder / name, found)
+        print(f"\nWritten to {folder / name}")
     return 0
+
+
+def _cells(config: BenchConfig) -> list[Cell]:
+    """The cells of the simulator's table that are asked for."""
+    from pipelines.benchmarks import cases
+
+    if not (config.full or config.num_qubits or config.depths):
+        return list(cases.DEFAULT_CELLS)
+    wanted = (
+        ("num_qubits", config.num_qubits, cases.SIZES),
+        ("depths", config.depths, cases.DEPTHS),
+    )
+    for name, values, there in wanted:
+        for value in values:
+            if value not in there:
+                raise InputError(
+                    f"Argument `--{name.replace('_', '-')}` must be among "
+                    f"{', '.join(map(str, there))}, but has {value}."
+                )
+    return [
+        cell
+        for cell in cases.every_cell()
+        if cell.num_qubits in (config.num_qubits or cases.SIZES)
+        and cell.depth in (config.depths or cases.DEPTHS)
+    ]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,9 +58,23 @@ class Limits:
 
 
 def simulator(
-    rounds: int, cap_seconds: float, minutes: float, full: bool, peers: bool
+    cells: Sequence[Cell],
+    rounds: int,
+    cap_seconds: float,
+    minutes: float,
+    infer: bool,
+    peers: bool,
 ) -> dict[str, Any]:
-    """Run the table and print it; all numbers as one JSON object."""
+    """Run a table and print it; all numbers as one JSON object.
+
+    Args:
+        cells: its lines.
+        rounds: of which the median is taken.
+        cap_seconds: what an engine may take for one cell.
+        minutes: when to end; later cells are marked as not run.
+        infer: do not ask an engine again for more of a family where it was stopped.
+        peers: measure other simulators too.
+    """
     began = time.monotonic()
     workers = {OURS: Worker(_command(sys.executable, OURS))}
     why_alone = "" if peers else "Peers are left out, as --no-peers says."
@@ -75,9 +89,9 @@ def simulator(
     limits = Limits(
         rounds,
         cap_seconds,
-        float("inf") if full else time.monotonic() + 60 * minutes,
+        time.monotonic() + 60 * minutes,
         0.6 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        infer=not full,
+        infer=infer,
     )
     try:
         for name, worker in tuple(workers.items()):
@@ -91,7 +105,7 @@ def simulator(
         versions = {name: worker.versions for name, worker in workers.items()}
         print(table.heading(versions, limits.rounds), flush=True)
         rows = []
-        for row in measure(cases.every_cell() if full else cases.DEFAULT_CELLS, workers, limits):
+        for row in measure(cells, workers, limits):
             rows.append(row)
             print(table.line(row, list(workers)), flush=True)
         seed = seed_circuit(dataclasses.replace(limits, deadline=float("inf")))
@@ -103,7 +117,7 @@ def simulator(
         "peers": why_alone or "measured",
         "versions": versions,
         "machine": machine(),
-        "limits": {"rounds": rounds, "cap_seconds": cap_seconds, "full": full},
+        "limits": {"rounds": rounds, "cap_seconds": cap_seconds, "infer": infer},
         "cells": rows,
         "seed_circuit": seed,
         "seconds": time.monotonic() - began,

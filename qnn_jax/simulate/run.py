@@ -19,8 +19,8 @@ from qnn_jax.simulate.steps import parameters_of
 _HIGHEST = lax.Precision.HIGHEST
 #: From so many qubits on a product state is the product of two, each of half the qubits.
 _HALVES_FROM = 12
-#: The adjoint method makes the matrices of uniform steps, each a product of several, together before
-#: it begins where they have so few numbers (a state of 14 qubits), else each with its step.
+#: The adjoint method makes the matrices of uniform steps, each a product of several, together and
+#: first where they have so few numbers (a state of 14 qubits), else each with its step.
 _EARLY = 2**15
 
 

@@ -304,6 +304,23 @@ def test_ours_alone_is_marked_and_no_error(tmp_path, monkeypatch, capsys):
     assert len(found["cells"]) == len(cases.DEFAULT_CELLS)
 
 
+def test_cells_of_some_sizes_and_depths_can_be_chosen(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(simulator, "Worker", lambda command: Fake(command[-1], []))
+    flags = ["--only", "simulator", "--rounds", "1", "--no-peers", "--results-dir", str(tmp_path)]
+    assert bench.main([*flags, "--num-qubits", "4", "16", "--depths", "10"]) == 0
+    found = json.loads((tmp_path / "bench" / "simulator_selected.json").read_text())
+    cells = {(c["family"], c["batch"], c["num_qubits"], c["depth"]) for c in found["cells"]}
+    some = {(4, 1), (4, 64), (16, 1)}
+    assert cells == {(family, b, n, 10) for family in cases.FAMILIES for n, b in some}
+    assert not (tmp_path / "bench" / "simulator.json").exists()
+
+
+@pytest.mark.parametrize("flag", ["num-qubits", "depths"])
+def test_cells_that_the_table_lacks_are_refused(flag, tmp_path):
+    with pytest.raises(InputError, match=f"`--{flag}` must be among .*, but has 3"):
+        bench.main([f"--{flag}", "3", "--results-dir", str(tmp_path)])
+
+
 @pytest.mark.parametrize("flag", ["rounds", "cap-seconds", "minutes"])
 def test_bad_numbers_are_refused(flag, tmp_path):
     with pytest.raises(InputError, match=f"`--{flag}` must be .*, but is 0"):
