@@ -6,7 +6,7 @@ from simulator_references import random_circuit, values, x64
 
 from qnn_jax import Circuit, Op, expectations, real_amplitudes, w, x, zz_feature_map
 from qnn_jax.circuits import efficient_su2
-from qnn_jax.simulate import evolve, moves, planner
+from qnn_jax.simulate import evolve, groups, moves, planner
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan
 from qnn_jax.simulate.products import on_states
@@ -160,7 +160,7 @@ def test_memory_of_the_adjoint_does_not_grow_with_depth():
 def test_the_adjoint_of_20_qubits_takes_less_than_six_states(name, fault, monkeypatch):
     """Compiled, not run; blocks of equal size repeat a matrix as large as a state."""
     if fault == "equal blocks":
-        monkeypatch.setattr(planner, "EQUAL_UP_TO", 20)
+        monkeypatch.setattr(groups, "EQUAL_UP_TO", 20)
     elif fault:
         monkeypatch.setattr(moves, "_LARGE", 2**30)
     if name == "re-uploading":

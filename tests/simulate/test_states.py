@@ -8,7 +8,17 @@ from simulator_references import qiskit_state, random_angle, random_circuit, val
 from qnn_jax import Circuit, Op, expectations, real_amplitudes, statevector, w, x, zz_feature_map
 from qnn_jax.circuits import GATES
 from qnn_jax.circuits.angles import evaluate
-from qnn_jax.simulate import evolve, irregular, lanes, planner, recipes, steps, turns
+from qnn_jax.simulate import (
+    evolve,
+    groups,
+    irregular,
+    lanes,
+    layers,
+    planner,
+    recipes,
+    steps,
+    turns,
+)
 from qnn_jax.simulate.angle_table import evaluate as evaluate_all
 from qnn_jax.simulate.atoms import Patch
 from qnn_jax.simulate.primitives import lower, real_frame
@@ -108,8 +118,9 @@ def test_runs_of_gates_on_one_qubit_prepare_qiskits_state(num_qubits, seed):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("num_qubits", [4, 9])
 def test_plans_of_large_registers_prepare_qiskits_state(num_qubits, seed, monkeypatch):
-    for name in ("COMPACT", "EQUAL_UP_TO", "REAL_FROM"):
-        monkeypatch.setattr(planner, name, 2)
+    of = ((planner, "COMPACT"), (groups, "COMPACT"), (groups, "EQUAL_UP_TO"), (layers, "REAL_FROM"))
+    for module, name in of:
+        monkeypatch.setattr(module, name, 2)
     circuit = runs(seed, num_qubits)
     inputs, weights = values(seed, circuit)
     with x64(True):
@@ -145,7 +156,7 @@ def test_in_large_registers_diagonals_after_real_gates_are_phases(monkeypatch):
     ops = [Op(gate, q, w[q]) for _ in range(2) for q in range(4) for gate in ("ry", "rz")]
     circuit = Circuit(4, (*ops[:8], Op("cx", (0, 1)), Op("cx", (2, 3)), *ops[8:]))
     assert "phases" not in str(planner.plan.__wrapped__(circuit))
-    monkeypatch.setattr(planner, "REAL_FROM", 4)
+    monkeypatch.setattr(layers, "REAL_FROM", 4)
     text = str(planner.plan.__wrapped__(circuit))
     assert "phases" in text
     assert "complex" not in text
@@ -164,9 +175,9 @@ def test_a_wrong_block_is_noticed(fault, monkeypatch):
         right = recipes._kron_of_two
         monkeypatch.setattr(recipes, "_kron_of_two", lambda high, low: right(low, high))
     elif fault == "angles of another":
-        block = planner._block
+        block = planner.block_of
         monkeypatch.setattr(
-            planner, "_block", lambda *rest: (block(*rest)[0], block(*rest)[1][::-1])
+            planner, "block_of", lambda *rest: (block(*rest)[0], block(*rest)[1][::-1])
         )
     elif fault:
         whole = steps._as_real
@@ -262,12 +273,12 @@ def test_the_comparison_rejects_a_broken_plan(fault, gates, monkeypatch):
     circuit = random_circuit(5, 6, gates)
     inputs, weights = values(5, circuit)
     if fault == "swapped qubits":
-        right = planner.on_bits
-        for module in (planner, irregular):
+        right = layers.on_bits
+        for module in (layers, irregular):
             monkeypatch.setattr(module, "on_bits", lambda a, b, n: right(a, b[::-1], n))
     elif fault == "wrong phase":
-        right = planner.spread
-        monkeypatch.setattr(planner, "spread", lambda v, p: right(v, p) ^ (v == 1 and 1))
+        right = layers.spread
+        monkeypatch.setattr(layers, "spread", lambda v, p: right(v, p) ^ (v == 1 and 1))
         three = irregular.three_of
         monkeypatch.setattr(irregular, "three_of", lambda form: (1.0, three(form)[1]))
     elif fault == "dropped gate":

@@ -1,0 +1,134 @@
+"""Putting the gates of a B layer into blocks of neighbouring bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qnn_jax.simulate.atoms import Block
+from qnn_jax.simulate.layers import AngleNumbers, Cluster
+from qnn_jax.simulate.primitives import Primitive
+from qnn_jax.simulate.recipes import Recipe, recipe_of
+
+#: Blocks of a register up to this size are its two halves: what it costs is how many operations
+#: there are, not how large they are.
+COMPACT = 8
+#: Blocks that would begin a little above bit 0, up to here, join the first one up to this width.
+_NARROW, _WIDEST = 4, 7
+#: Blocks of a register up to this size are as equal as may be: equal ones are built together.
+EQUAL_UP_TO = 14
+
+
+@dataclass
+class Group:
+    """Clusters that go into one block, on `size` bits from `base` up."""
+
+    clusters: list[Cluster]
+    base: int
+    size: int
+
+
+def block_of(
+    group: Group, bit_of: Sequence[int], angles: AngleNumbers
+) -> tuple[Block, tuple[int, ...]]:
+    """A group as a block, and the numbers of its angles: one part for each cluster.
+
+    Clusters whose bits lie between one another's are one part.
+    """
+    spans: list[tuple[int, int, list[Primitive]]] = []
+    for cluster in sorted(group.clusters, key=lambda c: min(bit_of[q] for q in c.qubits)):
+        bits = [bit_of[q] - group.base for q in cluster.qubits]
+        low, top, gates = min(bits), max(bits) + 1, cluster.gates
+        if spans and low < spans[-1][1]:
+            before = spans.pop()
+            low, top, gates = before[0], max(before[1], top), before[2] + gates
+        spans.append((low, top, gates))
+    parts: list[Recipe] = []
+    numbers: tuple[int, ...] = ()
+    covered = 0
+    for low, top, gates in [*spans, (group.size, group.size, [])]:
+        parts += [Recipe(1, ())] * (low - covered)
+        covered = top
+        if gates:
+            local = {q: bit_of[q] - group.base - low for gate in gates for q in gate.qubits}
+            recipe, members = recipe_of(gates, local, top - low)
+            parts.append(recipe)
+            numbers += tuple(map(angles, members))
+    return Block(tuple(parts), group.base), numbers
+
+
+def arrange(
+    clusters: list[Cluster], place: list[int], num_qubits: int, width: int
+) -> tuple[list[int], list[Group]]:
+    """Where each qubit should be for a B layer, and the groups of bits, from the lowest up.
+
+    Qubits stay in their natural order where every cluster then lies on few neighbouring bits; else
+    those that are used come together on the lowest bits.
+    """
+    clusters = sorted(clusters, key=lambda c: min(c.qubits))
+    natural = _natural_groups(clusters, num_qubits, width)
+    if natural is not None:
+        return list(range(num_qubits)), natural
+    groups: list[Group] = []
+    for cluster in clusters:
+        if groups and groups[-1].size + len(cluster.qubits) <= width:
+            groups[-1].clusters.append(cluster)
+            groups[-1].size += len(cluster.qubits)
+        else:
+            base = groups[-1].base + groups[-1].size if groups else 0
+            groups.append(Group([cluster], base, len(cluster.qubits)))
+    order = [q for group in groups for c in group.clusters for q in sorted(c.qubits)]
+    idle = sorted(set(range(num_qubits)) - set(order), key=lambda q: place[q])
+    wanted = [0] * num_qubits
+    for bit, q in enumerate(order + idle):
+        wanted[q] = bit
+    return wanted, _merged_low(groups, num_qubits)
+
+
+def _natural_groups(clusters: list[Cluster], num_qubits: int, width: int) -> list[Group] | None:
+    """Groups of neighbouring qubits that hold whole clusters, or None where there are none."""
+    spans: list[Group] = []
+    for cluster in clusters:
+        low, high = min(cluster.qubits), max(cluster.qubits)
+        if spans and low < spans[-1].base + spans[-1].size:
+            last = spans[-1]
+            spans[-1] = Group(
+                [*last.clusters, cluster],
+                last.base,
+                max(high + 1, last.base + last.size) - last.base,
+            )
+        else:
+            spans.append(Group([cluster], low, high + 1 - low))
+    if any(span.size > width for span in spans):
+        return None
+    # As few groups as fit, of sizes as equal as may be: equal blocks are built together. But a
+    # block repeats its matrix for every index above it; where that takes memory, the lowest block
+    # is larger and the next one smaller.
+    fewest = -(-num_qubits // width)
+    equal = -(-num_qubits // fewest)
+    uneven = [[equal + 1, equal - 1, equal]] if num_qubits > EQUAL_UP_TO else []
+    for sizes in (*uneven, *([size] for size in range(equal, width + 1))):
+        groups: list[Group] = []
+        for span in spans:
+            top = span.base + span.size
+            if groups and top - groups[-1].base <= sizes[min(len(groups), len(sizes)) - 1]:
+                last = groups[-1]
+                groups[-1] = Group(last.clusters + span.clusters, last.base, top - last.base)
+            else:
+                groups.append(Group(list(span.clusters), span.base, span.size))
+        if len(groups) <= fewest:
+            break
+    return _merged_low(groups, num_qubits)
+
+
+def _merged_low(groups: list[Group], num_qubits: int) -> list[Group]:
+    """Let no block begin a little above bit 0: it would be very many very narrow products."""
+    if num_qubits <= COMPACT:
+        return groups
+    first, *rest = groups
+    if 0 < first.base < _NARROW and first.base + first.size <= _WIDEST:
+        first = Group(first.clusters, 0, first.base + first.size)
+    if rest and rest[0].base < _NARROW and rest[0].base + rest[0].size <= _WIDEST:
+        top = rest[0].base + rest[0].size
+        first, rest = Group(first.clusters + rest[0].clusters, 0, top), rest[1:]
+    return [first, *rest]

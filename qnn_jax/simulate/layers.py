@@ -1,0 +1,179 @@
+"""Sorting gates into layers: L, diagonals and an index map, and B, gates that go into blocks.
+
+Each gate comes as early as its qubits allow. Diagonals and permutations commute past each other at
+the price of rewriting parity masks, so all of an L layer is one phase polynomial and one map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qnn_jax.circuits.angles import Expression
+from qnn_jax.simulate.atoms import Phase, Step
+from qnn_jax.simulate.bits import identity, on_bits, spread
+from qnn_jax.simulate.primitives import Primitive
+
+#: From so many qubits on diagonals behind a run of real gates on one qubit are phases: a complex
+#: block would take twice as long as a real one, and phases of single qubits next to nothing.
+REAL_FROM = 9
+
+
+class AngleNumbers:
+    """Numbers the expressions of a circuit, those without inputs first."""
+
+    def __init__(self, primitives: Sequence[Primitive]) -> None:
+        tables: tuple[dict[Expression, int], dict[Expression, int]] = ({}, {})
+        for primitive in primitives:
+            if primitive.angle is not None:
+                table = tables[primitive.reads_inputs]
+                table.setdefault(primitive.angle, len(table))
+        self.from_weights, self.from_inputs = map(tuple, tables)
+        self._number = {e: k for k, e in enumerate(self.from_weights + self.from_inputs)}
+
+    def __call__(self, primitive: Primitive) -> int:
+        """The number of a gate's angle."""
+        assert primitive.angle is not None
+        return self._number[primitive.angle]
+
+
+class Diagonals:
+    """An L layer: diagonals in terms of the incoming bits, and the map that follows them."""
+
+    def __init__(self, num_qubits: int) -> None:
+        self.map = identity(num_qubits)
+        self.num_qubits = num_qubits
+        self.offsets: dict[int, float] = {}
+        self.terms: list[tuple[int, float, Primitive]] = []
+        self.real = True
+
+    def add(self, primitive: Primitive, places: tuple[int, ...]) -> None:
+        """A gate behind all others, on the bits where its qubits are."""
+        form = primitive.form
+        if form.affine is not None:
+            self.map = self.map.then(on_bits(form.affine, places, self.num_qubits))
+            return
+        assert form.phases is not None
+        self.real &= form.real
+        for local, slope, offset in form.phases:
+            mask, flipped = self.map.pull(spread(local, places))
+            sign = -1 if flipped else 1
+            self.offsets[mask] = self.offsets.get(mask, 0.0) + sign * offset
+            if primitive.angle is not None and slope:
+                self.terms.append((mask, sign * slope, primitive))
+
+    def phase(self, angles: AngleNumbers) -> Step | None:
+        """The phases as a step, or None where there are none."""
+        merged: dict[tuple[int, int], float] = {}
+        for mask, slope, primitive in self.terms:
+            key = (mask, angles(primitive))
+            merged[key] = merged.get(key, 0.0) + slope
+        kept = {key: slope for key, slope in merged.items() if slope}
+        offsets = {m: float(np.remainder(o, 2 * np.pi)) for m, o in self.offsets.items()}
+        used = {mask for mask, _ in kept} | {m for m, o in offsets.items() if abs(o) > 1e-14}
+        if not used:
+            return None
+        masks = tuple(sorted(used))
+        position = {mask: k for k, mask in enumerate(masks)}
+        # In the order of the gates, not sorted: layers that differ in their angles only must look
+        # alike to be repeated.
+        numbers = list(dict.fromkeys(number for _, number in kept))
+        at = {number: k for k, number in enumerate(numbers)}
+        return Step(
+            Phase(
+                masks,
+                tuple(offsets.get(mask, 0.0) for mask in masks),
+                tuple((position[m], at[number], slope) for (m, number), slope in kept.items()),
+                len(numbers),
+                self.real,
+            ),
+            tuple(numbers),
+        )
+
+
+@dataclass
+class Cluster:
+    """Gates of one B layer that share qubits."""
+
+    qubits: set[int]
+    gates: list[Primitive]
+
+
+def _join(clusters: list[Cluster], gate: Primitive, width: int) -> bool:
+    """Put a gate into a B layer, merging clusters that it connects; False where it is too wide."""
+    qubits = set(gate.qubits)
+    touched = [c for c in clusters if c.qubits & qubits]
+    union = qubits.union(*(c.qubits for c in touched))
+    if len(union) > width:
+        return False
+    merged = Cluster(union, [g for c in touched for g in c.gates] + [gate])
+    clusters[:] = [c for c in clusters if not c.qubits & qubits] + [merged]
+    return True
+
+
+def layers_of(
+    num_qubits: int, gates: Sequence[Primitive], into_blocks: Sequence[bool], width: int
+) -> tuple[list[int], dict[int, list[Cluster]]]:
+    """The layer of each gate, even for L and odd for B, as early as may be; and the B layers."""
+    slots: list[int] = []
+    blocks: dict[int, list[Cluster]] = {}
+    level = [0] * num_qubits
+    for gate, into_block in zip(gates, into_blocks, strict=True):
+        slot = max((level[q] for q in gate.qubits), default=0)
+        slot += slot % 2 != into_block
+        while into_block and not _join(blocks.setdefault(slot, []), gate, width):
+            slot += 2
+        for q in gate.qubits:
+            level[q] = slot
+        slots.append(slot)
+    return slots, blocks
+
+
+def runs_of(gates: Sequence[Primitive]) -> list[list[int]]:
+    """The numbers of gates in order, those in a row on one qubit together."""
+    runs: list[list[int]] = []
+    last: dict[int, list[int]] = {}
+    for k, gate in enumerate(gates):
+        alone = len(gate.qubits) == 1
+        if alone and gate.qubits[0] in last:
+            last[gate.qubits[0]].append(k)
+            continue
+        runs.append([k])
+        for q in gate.qubits:
+            last.pop(q, None)
+        if alone:
+            last[gate.qubits[0]] = runs[-1]
+    return runs
+
+
+def merged_into_blocks(num_qubits: int, gates: Sequence[Primitive], width: int) -> set[int]:
+    """The gates on one qubit that go into a block as they are, diagonals among them.
+
+    Of a run of such gates with a dense one among them one small matrix is made. But where a layer
+    of phases follows anyway, the diagonals at the run's end are left to it; and a gate like RX that
+    is alone then is done in its real frame, S† RY S, whose diagonals join the phases. In a large
+    register diagonals are also left where the rest of the run is real (`REAL_FROM`).
+    """
+    runs = [
+        run
+        for run in runs_of(gates)
+        if len(gates[run[0]].qubits) == 1 and any(gates[k].is_dense for k in run)
+    ]
+    merged = {k for run in runs for k in run}
+    into_blocks = [gate.is_dense or k in merged for k, gate in enumerate(gates)]
+    slots, _ = layers_of(num_qubits, gates, into_blocks, width)
+    phased = {
+        slot
+        for gate, slot, into_block in zip(gates, slots, into_blocks, strict=True)
+        if gate.form.phases is not None and not into_block
+    }
+    for run in runs:
+        end = max(i for i, k in enumerate(run) if gates[k].is_dense) + 1
+        # In the first layer a block is no more than a column.
+        first = slots[run[0]] == 1
+        real = num_qubits >= REAL_FROM and all(gates[k].form.real for k in run[:end])
+        if (real and not first) or slots[run[end - 1]] + 1 in phased:
+            merged -= set(run if end == 1 and not first else run[end:])
+    return merged
