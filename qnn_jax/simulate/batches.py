@@ -68,9 +68,8 @@ def _jvp(primals: Any, tangents: Any, **parameters: Any) -> Any:
 def _batch(arguments: Any, axes: Any, **parameters: Any) -> Any:
     circuit, observables = parameters["circuit"], parameters["observables"]
     shared = axes[1] is None
-    by_gates = (
-        None if shared and not turned_by_inputs(circuit) else plan_by_gates(circuit, observables)
-    )
+    together = shared and not turned_by_inputs(circuit, observables)
+    by_gates = None if together else plan_by_gates(circuit, observables)
     if by_gates is None:
         return jax.vmap(lambda i, v: _one(i, v, shared=shared, **parameters), axes)(*arguments), 0
 

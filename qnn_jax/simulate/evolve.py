@@ -114,7 +114,14 @@ def _filler(segment: Segment, dtype: Any) -> Any:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def evolve_by_adjoint(plan: Plan, late: bool, every: Parameters, state: Array) -> Array:
-    """Do all steps; the gradient uncomputes them. No pure forward mode."""
+    """Do all steps; the gradient uncomputes them. No pure forward mode.
+
+    Args:
+        plan: the plan.
+        late: compute the parameters of a step when it is done, not all of them before.
+        every: the parameters of all atoms, or their angles where `late`.
+        state: shape (1 or 2, 2**n).
+    """
     return evolve(plan, every, state, late)
 
 
@@ -157,8 +164,8 @@ def _backwards(
                 pair, gradient = _undo(atom, parameter, pair, num_rows)
                 if gradient is not None:
                     found.append(gradient)
-            gradients = tuple(reversed(found))
-            return pair, to_angles(gradients)[0] if late else gradients
+            of_parameters = tuple(reversed(found))
+            return pair, to_angles(of_parameters)[0] if late else of_parameters
 
         apart = _apart(segment, first_rows[0])
         now: tuple[Array, ...] = ()

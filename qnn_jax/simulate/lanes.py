@@ -26,7 +26,7 @@ from qnn_jax.simulate.evolve import makes_complex
 from qnn_jax.simulate.irregular import three_of
 from qnn_jax.simulate.planner import Plan
 from qnn_jax.simulate.recipes import Recipe
-from qnn_jax.simulate.rows import settle, spread, take_rows, times_rows
+from qnn_jax.simulate.rows import repeat_rows, settle, take_rows, times_rows
 from qnn_jax.simulate.steps import phase_signs, reduced, slopes_of
 from qnn_jax.simulate.turns import Number, combination, cosines_and_sines, matrix_of
 
@@ -224,16 +224,16 @@ def _gate(gate: Gate, turn: Array | None, state: _State) -> Float[Array, "c ampl
     size = 1 << len(gate.bits)
     amplitudes = (state if gate.form.real else state.complex).natural
     rows = amplitudes.shape[1] // size * (len(amplitudes) if gate.form.real else 1)
-    cos, sin = (None, None) if turn is None else spread(turn, rows)
+    cos, sin = (None, None) if turn is None else repeat_rows(turn, rows)
 
     def entries(three: np.ndarray) -> list[list[Number]]:
         return [[combination(three[:, k, j], cos, sin) for j in range(size)] for k in range(size)]
 
     imaginary = None if gate.form.real else entries(coefficients.imag)
-    return _times(entries(coefficients.real), imaginary, gate.bits, amplitudes)
+    return _matrix_on_bits(entries(coefficients.real), imaginary, gate.bits, amplitudes)
 
 
-def _times(
+def _matrix_on_bits(
     real: list[list[Number]],
     imaginary: list[list[Number]] | None,
     bits: tuple[int, ...],

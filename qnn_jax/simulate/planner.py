@@ -124,9 +124,19 @@ def plan_to_measure(
     All of the circuit is done where leaving gates out makes a longer program, because what
     repeated does so no more.
     """
-    kept, behind = visible(_lowered(circuit), observables)
-    whole, part = plan(circuit, shared), _plan_of(circuit.num_qubits, kept, shared)
+    gates, behind = _visible(circuit, observables)
+    whole = plan(circuit, shared)
+    if len(gates) == len(_lowered(circuit)):
+        return whole, observables
+    part = _plan_of(circuit.num_qubits, gates, shared)
     return (whole, observables) if _num_atoms(part) > _num_atoms(whole) else (part, behind)
+
+
+@functools.lru_cache(maxsize=256)
+def _visible(
+    circuit: Circuit, observables: tuple[PauliSum, ...]
+) -> tuple[Sequence[Primitive], tuple[PauliSum, ...]]:
+    return visible(_lowered(circuit), observables)
 
 
 def _num_atoms(plan: Plan) -> int:
@@ -224,10 +234,9 @@ def _plan_fused(num_qubits: int, gates: Sequence[Primitive]) -> Plan:
     )
 
 
-@functools.lru_cache(maxsize=256)
-def turned_by_inputs(circuit: Circuit) -> bool:
-    """Do inputs turn gates that are no phases?"""
-    return _turned_by_inputs(_lowered(circuit))
+def turned_by_inputs(circuit: Circuit, observables: tuple[PauliSum, ...]) -> bool:
+    """Do inputs turn gates that observables see and that are no phases?"""
+    return _turned_by_inputs(_visible(circuit, observables)[0])
 
 
 def _turned_by_inputs(gates: Sequence[Primitive]) -> bool:
@@ -252,9 +261,10 @@ def plan_by_gates(
 
     None where blocks do better, or it would be long.
     """
-    if circuit.num_qubits >= BLOCKS_FROM and _has_large_blocks(plan(circuit)):
+    by_layers, _ = plan_to_measure(circuit, observables)
+    if circuit.num_qubits >= BLOCKS_FROM and _has_large_blocks(by_layers):
         return None
-    gates, behind = visible(_lowered(circuit), observables)
+    gates, behind = _visible(circuit, observables)
     found = _plan_by_gates(circuit.num_qubits, gates)
     return None if _num_atoms(found) > LONGEST_BY_GATES else (found, behind)
 

@@ -73,7 +73,7 @@ _take_p = _linear(
     _taken_rows,
     lambda array, source, target: _taken_rows(array, target, source),
 )
-_spread_p = _linear("spread_rows", _repeated, _added)
+_repeat_p = _linear("repeat_rows", _repeated, _added)
 
 
 def _times(matrix: Array, rows: Array) -> Array:
@@ -184,7 +184,12 @@ def settle(array: Float[Array, "*lead batch"]) -> Float[Array, "*lead batch"]:
     return take_rows(flat, every, every).reshape(array.shape)
 
 
-def spread(array: Float[Array, "*lead batch"], rows: int) -> Float[Array, "*lead rows batch"]:
+def settle_numbers(array: Array) -> Array:
+    """Likewise for an array without a batch."""
+    return settle(array.reshape(-1, 1)).reshape(array.shape)
+
+
+def repeat_rows(array: Float[Array, "*lead batch"], rows: int) -> Float[Array, "*lead rows batch"]:
     """The same in each of so many rows."""
-    found: Array = _spread_p.bind(array, rows=rows)
+    found: Array = _repeat_p.bind(array, rows=rows)
     return found

@@ -13,7 +13,7 @@ from qnn_jax.simulate.atoms import Patch
 from qnn_jax.simulate.evolve import Parameters, data_of, evolve, evolve_by_adjoint
 from qnn_jax.simulate.planner import Plan
 from qnn_jax.simulate.recipes import build_columns
-from qnn_jax.simulate.rows import settle
+from qnn_jax.simulate.rows import settle_numbers
 from qnn_jax.simulate.steps import parameters_of
 
 _HIGHEST = lax.Precision.HIGHEST
@@ -86,6 +86,7 @@ class _Tables:
 
 
 def _initial(plan: Plan, tables: _Tables) -> Array:
+    """The product state at the start; of large registers the product of two, about half each."""
     parts = [part for block, _ in plan.initial for part in block.parts]
     angles = tables[np.array([k for _, own in plan.initial for k in own], int)]
     tops = np.cumsum([part.num_bits for part in parts])
@@ -94,7 +95,7 @@ def _initial(plan: Plan, tables: _Tables) -> Array:
         return build_columns([parts], angles)[0]
     low, high = build_columns([parts[:below], parts[below:]], angles)
     # Settled, or all that they are made of is computed again for every amplitude.
-    return _outer(*(settle(half.reshape(-1, 1)).reshape(half.shape) for half in (high, low)))
+    return _outer(settle_numbers(high), settle_numbers(low))
 
 
 def _outer(high: Array, low: Array) -> Array:

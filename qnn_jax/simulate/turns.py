@@ -53,11 +53,11 @@ def matrix_of(
     both = cosines_and_sines(turns, scales)
     product = _constant(np.eye(2)[:, : 1 if column else 2])
     if recipe.first is not None:
-        product = _times(_constant(recipe.first.matrix), product)
+        product = _product(_constant(recipe.first.matrix), product)
     for (element, _, three), cos, sin in zip(factors, both[0], both[1], strict=True):
         if element.constant is not None:
             three = element.constant.matrix @ three
-        product = _times(_factor(three, cos, sin), product)
+        product = _product(_factor(three, cos, sin), product)
 
     def row(number: Number) -> Array:
         return jnp.broadcast_to(
@@ -92,7 +92,7 @@ def _constant(matrix: np.ndarray) -> _Matrix:
     return [[(float(e.real) or None, float(e.imag) or None) for e in line] for line in matrix]
 
 
-def _times(left: _Matrix, right: _Matrix) -> _Matrix:
+def _product(left: _Matrix, right: _Matrix) -> _Matrix:
     def number(k: int, j: int) -> _Complex:
         re: list[Array | float] = []
         im: list[Array | float] = []

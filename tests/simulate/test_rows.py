@@ -5,7 +5,7 @@ import pytest
 from simulator_references import x64
 
 from qnn_jax.simulate import rows as module
-from qnn_jax.simulate.rows import spread, times_rows
+from qnn_jax.simulate.rows import repeat_rows, take_rows, times_rows
 
 
 def by_einsum(matrix, rows):
@@ -48,5 +48,24 @@ def test_small_matrices_times_rows_in_every_mode(of_matrix, of_rows, fault, monk
 @pytest.mark.parametrize("rows", [1, 2, 3, 8, 13])
 def test_the_gradient_of_spread_rows_is_their_sum(rows):
     factors = jnp.asarray(np.random.default_rng(0).normal(size=(4, rows, 3)))
-    found = jax.grad(lambda a: jnp.sum(spread(a, rows) * factors))(jnp.ones((4, 3)))
+    found = jax.grad(lambda a: jnp.sum(repeat_rows(a, rows) * factors))(jnp.ones((4, 3)))
     np.testing.assert_allclose(found, factors.sum(1), rtol=1e-5)
+
+
+def test_the_gradient_of_taken_rows_takes_them_back():
+    source = (2, 0, 1, 3)
+    factors, rows, along = np.random.default_rng(0).normal(size=(3, 4, 5))
+
+    def loss(a):
+        taken = take_rows(a, source, np.argsort(source))
+        return jnp.sum(taken**2 * factors)
+
+    with x64(True):
+        slope = jax.grad(loss)
+        wanted = np.zeros((4, 5))
+        wanted[list(source)] = 2 * factors * rows[list(source)]
+        np.testing.assert_allclose(slope(jnp.asarray(rows)), wanted, atol=1e-12)
+        both = jax.vmap(slope)(jnp.stack([rows, along]))
+        np.testing.assert_allclose(both[0], wanted, atol=1e-12)
+        second = jax.jvp(slope, (jnp.asarray(rows),), (jnp.asarray(along),))[1]
+        np.testing.assert_allclose(second, wanted / rows * along, atol=1e-12)

@@ -212,16 +212,16 @@ def test_batches_of_weights_gate_by_gate(num_qubits, fault, monkeypatch):
     elif fault == "a run the other way round":
         monkeypatch.setattr(
             turns,
-            "_times",
-            lambda a, b, of=turns._times: of(*((a, b) if len(b[0]) == 1 else (b, a))),
+            "_product",
+            lambda a, b, of=turns._product: of(*((a, b) if len(b[0]) == 1 else (b, a))),
         )
     elif fault == "the first layer upside down":
         monkeypatch.setattr(lanes, "_kron", lambda high, low, of=lanes._kron: of(low, high))
     elif fault == "forgotten move":
         monkeypatch.setattr(lanes._State, "moved", lambda state, affine: state)
     elif fault:
-        right_sum = lanes.spread
-        monkeypatch.setattr(lanes, "spread", lambda row, rows: right_sum(row, rows) * 1.01)
+        right_sum = lanes.repeat_rows
+        monkeypatch.setattr(lanes, "repeat_rows", lambda row, rows: right_sum(row, rows) * 1.01)
 
     def states(w):
         expressions = found.from_weights + found.from_inputs
