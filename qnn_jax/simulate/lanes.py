@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from jaxtyping import Array, Float
 
 from qnn_jax.simulate.angle_table import take
 from qnn_jax.simulate.atoms import Block, Gate, Move, Phase, Segment
-from qnn_jax.simulate.bits import Affine, bit_permutation, identity
+from qnn_jax.simulate.bits import Affine, bit_permutation, identity, spread
 from qnn_jax.simulate.evolve import makes_complex
 from qnn_jax.simulate.irregular import three_of
 from qnn_jax.simulate.planner import Plan
@@ -75,10 +76,10 @@ class _State:
         place = Affine(columns, affine.offset).inverse().then(self.place)
         return _State(self.rows, place, self.num_qubits)
 
-    def arranged(self, wanted: Affine) -> Float[Array, "rows batch"]:
+    def arranged(self, wanted: Callable[[int], int]) -> Float[Array, "rows batch"]:
         """The rows with amplitude i as row wanted(i); computed once, whatever is done with them."""
-        affine = self.place.inverse().then(wanted)
-        target = np.array([affine(i) for i in range(len(self.rows))])
+        back = self.place.inverse()
+        target = np.array([wanted(back(row)) for row in range(len(self.rows))])
         return take_rows(self.rows, np.argsort(target).tolist(), target.tolist())
 
 
@@ -115,7 +116,7 @@ def run_lanes(
                     state = _block(atom, parameter, state)
                 else:
                     assert isinstance(atom, Gate)
-                    state = _State.of(_gate(atom, parameter, state))
+                    state = _gate(atom, parameter, state)
             return state.natural, None
 
         if segment.repeats == 1:
@@ -218,8 +219,12 @@ def _block(block: Block, matrix: Float[Array, "m 4 batch"], state: _State) -> _S
     return _State(done.reshape(state.rows.shape), wanted, state.num_qubits)
 
 
-def _gate(gate: Gate, turn: Array | None, state: _State) -> Float[Array, "c amplitudes batch"]:
+def _gate(gate: Gate, turn: Array | None, state: _State) -> _State:
     """A gate on a few bits, whose matrix is A + B cos + C sin."""
+    permutation = _permutation(gate)
+    if permutation is not None:
+        natural = identity(len(state.place.columns))
+        return _State(state.arranged(permutation), natural, state.num_qubits)
     coefficients = three_of(gate.form)[1]
     size = 1 << len(gate.bits)
     amplitudes = (state if gate.form.real else state.complex).natural
@@ -230,7 +235,22 @@ def _gate(gate: Gate, turn: Array | None, state: _State) -> Float[Array, "c ampl
         return [[combination(three[:, k, j], cos, sin) for j in range(size)] for k in range(size)]
 
     imaginary = None if gate.form.real else entries(coefficients.imag)
-    return _matrix_on_bits(entries(coefficients.real), imaginary, gate.bits, amplitudes)
+    return _State.of(_matrix_on_bits(entries(coefficients.real), imaginary, gate.bits, amplitudes))
+
+
+def _permutation(gate: Gate) -> Callable[[int], int] | None:
+    """Where amplitudes go by a gate that does nothing else, but is not affine, as CCX."""
+    matrix = gate.form.matrix()
+    if not gate.form.constant or not np.all((matrix == 0) | (matrix == 1)):
+        return None
+    images = np.argmax(matrix.real, 0).tolist()
+    others = ~spread(len(matrix) - 1, gate.bits)
+
+    def image(i: int) -> int:
+        local = sum((i >> bit & 1) << k for k, bit in enumerate(gate.bits))
+        return i & others | spread(images[local], gate.bits)
+
+    return image
 
 
 def _matrix_on_bits(

@@ -236,6 +236,23 @@ def test_batches_of_weights_gate_by_gate(num_qubits, fault, monkeypatch):
     assert (error > 1e-3) if fault else (error < 1e-12)
 
 
+@pytest.mark.parametrize("fault", [None, "other bits"])
+def test_permutations_in_batches_of_weights(fault, monkeypatch):
+    first = [Op("ry", q, w[q]) for q in range(4)]
+    middle = [Op("ccx", (2, 0, 3)), Op("cswap", (1, 3, 0)), Op("rx", 1, w[4])]
+    circuit = Circuit(4, (*first, *middle, Op("rccx", (1, 2, 0)), Op("ccx", (3, 1, 2))))
+    weights = np.array([values(seed, circuit)[1] for seed in range(2)])
+    if fault:
+        of = lanes.spread
+        monkeypatch.setattr(lanes, "spread", lambda value, bits: of(value, bits[::-1]))
+    found = planner._plan_by_gates(4, planner._lowered(circuit))
+    with x64(True):
+        state = np.asarray(jax.jit(lambda v: lanes.run_lanes(found, v))(weights.T))
+    wanted = [qiskit_state(circuit, [], one) for one in weights]
+    error = abs((state[0] + 1j * state[1]).T - wanted).max()
+    assert (error > 1e-3) if fault else (error < 1e-12)
+
+
 def is_uniform(plan):
     return any(isinstance(atom, Patch) for segment in plan.segments for atom in segment.atoms)
 
