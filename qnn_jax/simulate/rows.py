@@ -20,6 +20,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
+_MOST_NUMBERS = 2**16
+
 
 def _linear(name: str, forward: Callable[..., Array], backward: Callable[..., Array]) -> Any:
     """A linear operation on the last two axes as a primitive, and its transpose as another."""
@@ -185,7 +187,9 @@ def settle(array: Float[Array, "*lead batch"]) -> Float[Array, "*lead batch"]:
 
 
 def settle_numbers(array: Array) -> Array:
-    """Likewise for an array without a batch."""
+    """Likewise for an array without a batch, unless its places would fill the program."""
+    if array.size > _MOST_NUMBERS:
+        return array
     return settle(array.reshape(-1, 1)).reshape(array.shape)
 
 

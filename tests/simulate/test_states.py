@@ -253,6 +253,19 @@ def test_permutations_in_batches_of_weights(fault, monkeypatch):
     assert (error > 1e-3) if fault else (error < 1e-12)
 
 
+@pytest.mark.parametrize("first", [0, 7])
+def test_programs_of_large_registers_are_short(first):
+    """Lowered only: also where one qubit is turned and all others are in |0>."""
+    lengths = []
+    for num_qubits in (15, 27):
+        chain = [Op("cx", (q, q + 1)) for q in range(num_qubits - 1)]
+        circuit = Circuit(num_qubits, (Op("ry", first, w[0]), *chain))
+        loss = jax.jit(lambda v, c=circuit: expectations(c, "X" * c.num_qubits, [], v)[0])
+        lengths.append(len(loss.lower(np.ones(1)).as_text()))
+    # Tables of half the qubits, not of all.
+    assert lengths[1] < 10 * lengths[0]
+
+
 def is_uniform(plan):
     return any(isinstance(atom, Patch) for segment in plan.segments for atom in segment.atoms)
 
