@@ -134,12 +134,13 @@ def _unitary(gate: str, matrix: Any, num_qubits: int) -> Matrix | None:
     rows = matrix.tolist() if hasattr(matrix, "tolist") else matrix
     try:
         entries = [[complex(entry) for entry in row] for row in rows]
-    except TypeError:
+    except (TypeError, ValueError):
         entries = []
     if len(entries) != size or any(len(row) != size for row in entries):
+        found = f"has shape {matrix.shape}" if hasattr(matrix, "shape") else f"is {matrix!r}"
         raise InputError(
             f"Argument `matrix` must have shape ({size}, {size}) for {num_qubits} qubits, "
-            f"but is {matrix!r}."
+            f"but {found}."
         )
     worst = max(
         abs(sum(a.conjugate() * b for a, b in zip(left, right, strict=True)) - (i == j))
