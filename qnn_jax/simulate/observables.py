@@ -24,6 +24,8 @@ from qnn_jax.simulate.steps import parity_moments
 
 #: From this many strings with X or Y on, one loop instead of one piece of program for each.
 _LOOP = 5
+#: A state of so many amplitudes takes longer to add up than to compute.
+_LARGE = 2**12
 
 
 def measure(
@@ -35,8 +37,11 @@ def measure(
     others = [label for label in strings if masks(label)[0]]
     values = []
     if diagonal:
-        # Not a sum over an axis: XLA's CPU compiler adds such ones number by number.
-        probabilities = functools.reduce(operator.add, [part**2 for part in state])
+        if state.shape[-1] < _LARGE:
+            probabilities = jnp.sum(state**2, 0)
+        else:
+            # Not a sum over an axis, which XLA's CPU compiler adds number by number.
+            probabilities = functools.reduce(operator.add, [part**2 for part in state])
         values.append(parity_moments(tuple(masks(s)[1] for s in diagonal), probabilities))
     if others:
         values.append(_flipped(others, state))
