@@ -396,7 +396,7 @@ def _plan_layered(num_qubits: int, primitives: Sequence[Primitive]) -> Plan:
 
 
 def _idle(num_bits: int) -> Block:
-    return Block((Recipe(num_bits, ()),))
+    return Block((Recipe(1, ()),) * num_bits)
 
 
 def _diagonal_matrix(phase: Phase, num_qubits: int) -> np.ndarray:

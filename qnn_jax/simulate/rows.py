@@ -15,12 +15,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
-
-_MOST_NUMBERS = 2**16
 
 
 def _linear(name: str, forward: Callable[..., Array], backward: Callable[..., Array]) -> Any:
@@ -55,6 +54,11 @@ def _taken_rows(array: Array, source: tuple[int, ...], target: tuple[int, ...]) 
     return at.get(mode="promise_in_bounds", unique_indices=True)
 
 
+def _gathered(array: Array) -> Array:
+    every = lax.iota(np.int32, array.shape[-2])
+    return array.at[..., every, :].get(mode="promise_in_bounds", unique_indices=True)
+
+
 def _added(array: Array, **_: int) -> Array:
     """The sum over the last axis but one, by halves."""
     while (count := array.shape[-2]) > 1:
@@ -75,6 +79,7 @@ _take_p = _linear(
     _taken_rows,
     lambda array, source, target: _taken_rows(array, target, source),
 )
+_settle_p = _linear("settle", _gathered, _gathered)
 _repeat_p = _linear("repeat_rows", _repeated, _added)
 
 
@@ -179,18 +184,11 @@ def take_rows(
     return found
 
 
-def settle(array: Float[Array, "*lead batch"]) -> Float[Array, "*lead batch"]:
-    """The same, computed once."""
-    flat = array.reshape(-1, array.shape[-1])
-    every = range(len(flat))
-    return take_rows(flat, every, every).reshape(array.shape)
-
-
-def settle_numbers(array: Array) -> Array:
-    """Likewise for an array without a batch, unless its places would fill the program."""
-    if array.size > _MOST_NUMBERS:
-        return array
-    return settle(array.reshape(-1, 1)).reshape(array.shape)
+def settle(array: Array) -> Array:
+    """The same, of any shape, computed once."""
+    flat = array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1)
+    found: Array = _settle_p.bind(flat)
+    return found.reshape(array.shape)
 
 
 def repeat_rows(array: Float[Array, "*lead batch"], rows: int) -> Float[Array, "*lead rows batch"]:

@@ -12,8 +12,8 @@ from qnn_jax.simulate.angle_table import evaluate, take
 from qnn_jax.simulate.atoms import Patch
 from qnn_jax.simulate.evolve import Parameters, data_of, evolve, evolve_by_adjoint
 from qnn_jax.simulate.planner import Plan
-from qnn_jax.simulate.recipes import Recipe, build_columns
-from qnn_jax.simulate.rows import settle_numbers
+from qnn_jax.simulate.recipes import build_columns
+from qnn_jax.simulate.rows import settle
 from qnn_jax.simulate.steps import parameters_of
 
 _HIGHEST = lax.Precision.HIGHEST
@@ -88,13 +88,6 @@ class _Tables:
 def _initial(plan: Plan, tables: _Tables) -> Array:
     """The product state at the start; of large registers the product of two, about half each."""
     parts = [part for block, _ in plan.initial for part in block.parts]
-    if len(parts) > 1:
-        # Qubits in |0> bit by bit, or a wide run of them would leave no two halves.
-        parts = [
-            piece
-            for part in parts
-            for piece in ([Recipe(1, ())] * part.num_bits if part.is_identity else [part])
-        ]
     angles = tables[np.array([k for _, own in plan.initial for k in own], int)]
     tops = np.cumsum([part.num_bits for part in parts])
     below = int(np.searchsorted(tops, plan.num_qubits // 2, side="right"))
@@ -102,7 +95,7 @@ def _initial(plan: Plan, tables: _Tables) -> Array:
         return build_columns([parts], angles)[0]
     low, high = build_columns([parts[:below], parts[below:]], angles)
     # Settled, or all that they are made of is computed again for every amplitude.
-    return _outer(settle_numbers(high), settle_numbers(low))
+    return _outer(settle(high), settle(low))
 
 
 def _outer(high: Array, low: Array) -> Array:

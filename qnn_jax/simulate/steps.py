@@ -19,7 +19,7 @@ from qnn_jax.simulate.atoms import Atom, Block, Move, Patch, Phase, Segment
 from qnn_jax.simulate.moves import columns_of, move
 from qnn_jax.simulate.products import of_one_rank, on_states, product_of
 from qnn_jax.simulate.recipes import build, chain
-from qnn_jax.simulate.rows import settle_numbers
+from qnn_jax.simulate.rows import settle
 
 _HIGHEST = lax.Precision.HIGHEST
 _DIRECT = 6  # up to here a table of all signs is smaller than the detour through halves
@@ -237,7 +237,7 @@ def _factor(atom: Phase, parities: Array, num_bits: int) -> tuple[Array, Array]:
             return jnp.ones(1 << bits, parities.dtype), jnp.zeros(1 << bits, parities.dtype)
         masks = tuple(atom.masks[k] >> shift for k in own)
         phases = phase_angles(masks, parities[np.array(own, np.int32)], bits)
-        both = settle_numbers(jnp.concatenate([jnp.cos(phases), jnp.sin(phases)]))
+        both = settle(jnp.concatenate([jnp.cos(phases), jnp.sin(phases)]))
         return both[: 1 << bits], both[1 << bits :]
 
     cos_a, sin_a = (of[:, None] for of in half(high, low_bits, num_bits - low_bits))
