@@ -9,14 +9,14 @@ instead (`irregular`).
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from qnn_jax.circuits.angles import Expression
 from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.circuits.observables import PauliSum
+from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.simulate.atoms import Atom, Block, Gate, Move, Patch, Phase, Segment, Step
 from qnn_jax.simulate.bits import Affine, bit_permutation, identity
 from qnn_jax.simulate.groups import COMPACT, arrange, block_of
@@ -102,9 +102,32 @@ def _describe(atom: Atom, num_qubits: int) -> str:
     )
 
 
+def plan(
+    circuit: Circuit, observables: ObservableLike | Iterable[ObservableLike] | None = None
+) -> Plan:
+    """What is done to run a circuit; `print` shows it. Equal circuits have the same plan.
+
+    Args:
+        circuit: the circuit.
+        observables: where given, the plan of their `expectations`, from which what they do not see
+            of the circuit is left out; else the plan of its `statevector`.
+
+    >>> from qnn_jax import real_amplitudes
+    >>> print(plan(real_amplitudes(2, reps=1)))
+    2 qubits; 4 angles of weights, 0 of inputs
+      start: a product state on 2 bits
+      once:
+        index map: 1 pass
+        real block on bits 0…1 from 2 angles: 6.4e-05 Mflop
+    """
+    if observables is None:
+        return plan_state(circuit, False)
+    return plan_to_measure(circuit, observables_on(circuit.num_qubits, observables), False)[0]
+
+
 @functools.lru_cache(maxsize=256)
-def plan(circuit: Circuit, shared: bool = False) -> Plan:
-    """The plan of a circuit; equal circuits have the same plan.
+def plan_state(circuit: Circuit, shared: bool) -> Plan:
+    """The plan of all of a circuit.
 
     Args:
         circuit: the circuit.
@@ -117,7 +140,7 @@ def plan(circuit: Circuit, shared: bool = False) -> Plan:
 
 @functools.lru_cache(maxsize=256)
 def plan_to_measure(
-    circuit: Circuit, observables: tuple[PauliSum, ...], shared: bool = False
+    circuit: Circuit, observables: tuple[PauliSum, ...], shared: bool
 ) -> tuple[Plan, tuple[PauliSum, ...]]:
     """The plan of what observables see of a circuit, and the observables to take behind it.
 
@@ -125,7 +148,7 @@ def plan_to_measure(
     repeated does so no more.
     """
     gates, behind = _visible(circuit, observables)
-    whole = plan(circuit, shared)
+    whole = plan_state(circuit, shared)
     if len(gates) == len(_lowered(circuit)):
         return whole, observables
     part = _plan_of(circuit.num_qubits, gates, shared)
@@ -261,7 +284,7 @@ def plan_by_gates(
 
     None where blocks do better, or it would be long.
     """
-    by_layers, _ = plan_to_measure(circuit, observables)
+    by_layers, _ = plan_to_measure(circuit, observables, False)
     if circuit.num_qubits >= BLOCKS_FROM and _has_large_blocks(by_layers):
         return None
     gates, behind = _visible(circuit, observables)

@@ -20,7 +20,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.simulate.angle_table import checked_vectors
 from qnn_jax.simulate.batches import measured
 from qnn_jax.simulate.observables import measure
-from qnn_jax.simulate.planner import plan, plan_to_measure
+from qnn_jax.simulate.planner import plan_state, plan_to_measure
 from qnn_jax.simulate.preflight import check_memory
 from qnn_jax.simulate.run import run
 
@@ -103,7 +103,7 @@ def expectations(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _state(circuit: Circuit, inputs: Array, weights: Array) -> Array:
-    state = run(plan(circuit), inputs, weights)
+    state = run(plan_state(circuit, False), inputs, weights)
     return lax.complex(state[0], state[1] if len(state) == 2 else jnp.zeros_like(state[0]))
 
 
@@ -117,5 +117,5 @@ def _expectations(
 ) -> Array:
     if gradient == "reverse":
         return measured(circuit, observables, inputs, weights)
-    found, behind = plan_to_measure(circuit, observables)
+    found, behind = plan_to_measure(circuit, observables, False)
     return measure(behind, run(found, inputs, weights, gradient))

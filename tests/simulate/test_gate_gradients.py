@@ -97,7 +97,7 @@ def test_the_comparison_rejects_a_wrong_derivative(name, monkeypatch):
         return [*found[:2], jax.lax.stop_gradient(found[2]), *found[3:]]
 
     monkeypatch.setattr(recipes, "features", features)
-    for cached in (planner.plan, planner.plan_to_measure, planner.plan_by_gates):
+    for cached in (planner.plan_state, planner.plan_to_measure, planner.plan_by_gates):
         cached.cache_clear()
     circuit = circuit_of([name])
     by_shift, by_difference = errors(circuit, "reverse")

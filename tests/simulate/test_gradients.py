@@ -161,7 +161,7 @@ def test_the_adjoint_of_20_qubits_takes_less_than_six_states(name, fault, monkey
     """Compiled, not run; blocks of equal size repeat a matrix as large as a state."""
     if fault == "equal blocks":
         monkeypatch.setattr(groups, "EQUAL_UP_TO", 20)
-        planner.plan.cache_clear()
+        planner.plan_state.cache_clear()
     elif fault:
         monkeypatch.setattr(moves, "_LARGE", 2**30)
     if name == "re-uploading":
@@ -174,12 +174,14 @@ def test_the_adjoint_of_20_qubits_takes_less_than_six_states(name, fault, monkey
         circuit = efficient_su2(20, reps=10, entanglement="linear")
     else:
         circuit = zz_feature_map(20, reps=1) + real_amplitudes(20, reps=10)
-    found, behind = planner.plan_to_measure.__wrapped__(circuit, observables_on(20, "Z" * 20))
+    found, behind = planner.plan_to_measure.__wrapped__(
+        circuit, observables_on(20, "Z" * 20), False
+    )
     loss = jax.value_and_grad(lambda *at: measure(behind, run(found, *at, "adjoint"))[0], (0, 1))
     some = jnp.ones(circuit.num_inputs), jnp.ones(circuit.num_weights)
     compiled = jax.jit(loss).lower(*some).compile()
     states = compiled.memory_analysis().temp_size_in_bytes / (8 * 2**20)
-    planner.plan.cache_clear()
+    planner.plan_state.cache_clear()
     assert (states < 6) == (fault is None)
     assert 4 < states < 7
 

@@ -124,7 +124,7 @@ def test_plans_of_large_registers_prepare_qiskits_state(num_qubits, seed, monkey
     circuit = runs(seed, num_qubits)
     inputs, weights = values(seed, circuit)
     with x64(True):
-        found = planner.plan.__wrapped__(circuit)
+        found = planner.plan_state.__wrapped__(circuit, False)
         state = np.asarray(jax.jit(lambda i, v: run(found, i, v))(inputs, weights))
     state = state[0] + 1j * (state[1] if len(state) == 2 else 0)
     np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-12)
@@ -155,9 +155,9 @@ def test_what_becomes_of_runs(ops, wanted):
 def test_in_large_registers_diagonals_after_real_gates_are_phases(monkeypatch):
     ops = [Op(gate, q, w[q]) for _ in range(2) for q in range(4) for gate in ("ry", "rz")]
     circuit = Circuit(4, (*ops[:8], Op("cx", (0, 1)), Op("cx", (2, 3)), *ops[8:]))
-    assert "phases" not in str(planner.plan.__wrapped__(circuit))
+    assert "phases" not in str(planner.plan_state.__wrapped__(circuit, False))
     monkeypatch.setattr(layers, "REAL_FROM", 4)
-    text = str(planner.plan.__wrapped__(circuit))
+    text = str(planner.plan_state.__wrapped__(circuit, False))
     assert "phases" in text
     assert "complex" not in text
 
@@ -184,7 +184,7 @@ def test_a_wrong_block_is_noticed(fault, monkeypatch):
         conjugate = np.array([1, -1])[:, None, None]
         monkeypatch.setattr(steps, "_as_real", lambda matrix: whole(matrix * conjugate))
     with x64(True):
-        found = planner.plan.__wrapped__(circuit)
+        found = planner.plan_state.__wrapped__(circuit, False)
         state = np.asarray(jax.jit(lambda i, v: run(found, i, v))(inputs, weights))
     error = abs(state[0] + 1j * state[1] - qiskit_state(circuit, inputs, weights)).max()
     assert (error > 1e-3) if fault else (error < 1e-12)
@@ -288,7 +288,7 @@ def test_uniform_steps_prepare_qiskits_state(num_qubits, real, monkeypatch):
     monkeypatch.setattr(planner, "SHORT", -1)
     inputs, weights = values(4, circuit)
     with x64(True):
-        found = planner.plan.__wrapped__(circuit)
+        found = planner.plan_state.__wrapped__(circuit, False)
         assert is_uniform(found)
         state = np.asarray(jax.jit(lambda i, v: run(found, i, v))(inputs, weights))
     assert len(state) == (1 if real else 2)
@@ -316,7 +316,7 @@ def test_the_comparison_rejects_a_broken_plan(fault, gates, monkeypatch):
             evolve, "apply", lambda a, p, s, i=False: s if hasattr(a, "affine") else right(a, p, s)
         )
     with x64(True):
-        plan = planner.plan.__wrapped__(circuit)
+        plan = planner.plan_state.__wrapped__(circuit, False)
         assert is_uniform(plan) == (gates == 60)
         state = jax.jit(lambda i, v: run(plan, i, v))(inputs, weights)
     state = np.asarray(state)

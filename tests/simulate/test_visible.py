@@ -115,7 +115,7 @@ def test_values_and_gradients_of_what_is_seen_are_those_of_all(gradient):
 
 def test_a_weight_that_nobody_sees_has_a_gradient_of_zero():
     circuit = Circuit(2, (Op("ry", 0, w[0]), Op("ry", 1, w[1]), Op("rz", 0, w[2] * x[0])))
-    assert not plan_to_measure(circuit, observables_on(2, "IZ"))[0].segments
+    assert not plan_to_measure(circuit, observables_on(2, "IZ"), False)[0].segments
     slope = jax.grad(lambda v: expectations(circuit, "IZ", [0.3], v)[0])(np.ones(3))
     np.testing.assert_allclose(slope, [-np.sin(1.0), 0, 0], atol=1e-6)
 
@@ -125,11 +125,12 @@ def test_the_last_phases_and_index_map_are_left_out():
     ring = [Op("cx", (q, (q + 1) % 5)) for q in range(5)]
     circuit = Circuit(5, (*layer, *ring))
     assert plan(circuit).segments
-    part, (behind,) = plan_to_measure(circuit, observables_on(5, "ZIIII"))
+    part, (behind,) = plan_to_measure(circuit, observables_on(5, "ZIIII"), False)
     assert not part.segments
+    assert plan(circuit, "ZIIII") is part  # which `print` shows
     assert behind.terms == (("ZZZZZ", 1.0),)
     # An X sees phases, and what is on the qubits beside it is still left out.
-    assert plan_to_measure(circuit, observables_on(5, "XIIII"))[0].segments
+    assert plan_to_measure(circuit, observables_on(5, "XIIII"), False)[0].segments
 
 
 def test_layers_that_repeat_are_kept_whole():
@@ -137,4 +138,4 @@ def test_layers_that_repeat_are_kept_whole():
     chain = [Op("cx", (q, q + 1)) for q in range(3)]
     circuit = Circuit(4, tuple(6 * (layer + chain) + layer))
     asked = observables_on(4, "ZZZZ")
-    assert plan_to_measure(circuit, asked) == (plan(circuit, False), asked)
+    assert plan_to_measure(circuit, asked, False) == (plan(circuit), asked)
