@@ -24,7 +24,6 @@ from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.observables import PauliSum
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import expectations, sample
-from qnn_jax.simulate.preflight import check_memory
 
 #: So many shots are held at once: a chunk of the batch that stays in a core's cache.
 _CHUNK = 2**16
@@ -67,7 +66,6 @@ def exact(
     key: Array | None = None,
 ) -> Expectations:
     """The statevector simulator: exact values, differentiable, under any JAX transformation."""
-    check_memory(circuit, inputs.shape[0])
 
     def one(sample: Array) -> Array:
         return expectations(circuit, tuple(observables), sample, weights)

@@ -20,6 +20,7 @@ from qnn_jax.simulate.angle_table import evaluate
 from qnn_jax.simulate.lanes import run_lanes
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan_by_gates, plan_to_measure, turned_by_inputs
+from qnn_jax.simulate.preflight import states_kept, watched
 from qnn_jax.simulate.run import run
 
 
@@ -42,7 +43,7 @@ def _one(
     shared: bool = False,
 ) -> Array:
     found, behind = plan_to_measure(circuit, observables, shared)
-    return measure(behind, run(found, inputs, weights))
+    return measure(behind, watched(run(found, inputs, weights), states_kept(found, shared)))
 
 
 _measured_p: Any = Primitive("measured_circuit")
@@ -79,7 +80,8 @@ def _batch(arguments: Any, axes: Any, **parameters: Any) -> Any:
         return evaluate(found.from_weights + found.from_inputs, inputs, weights)
 
     states = run_lanes(found, jax.vmap(angles, axes, -1)(*arguments))
-    return jax.vmap(lambda state: measure(behind, state), -1)(states), 0
+    kept = states_kept(found, by_gates=True)
+    return jax.vmap(lambda state: measure(behind, watched(state, kept)), -1)(states), 0
 
 
 _measured_p.def_impl(_one)

@@ -21,7 +21,7 @@ from qnn_jax.simulate.angle_table import checked_vectors
 from qnn_jax.simulate.batches import measured
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan_state, plan_to_measure
-from qnn_jax.simulate.preflight import check_memory
+from qnn_jax.simulate.preflight import STATES_ADJOINT, check_memory, states_kept, watched
 from qnn_jax.simulate.run import run
 
 #: From this many qubits on "auto" means "adjoint": a state for each step no longer fits a core's
@@ -53,7 +53,7 @@ def statevector(
     >>> print(statevector(bell, [], []).real.round(3))
     [0.707 0.    0.    0.707]
     """
-    check_memory(circuit)
+    check_memory(circuit.num_qubits)
     return _state(circuit, *checked_vectors(circuit, inputs, weights))
 
 
@@ -97,13 +97,14 @@ def expectations(
         )
     if gradient == "auto":
         gradient = "adjoint" if circuit.num_qubits >= ADJOINT_FROM else "reverse"
-    check_memory(circuit)
+    check_memory(circuit.num_qubits)
     return _expectations(circuit, sums, *checked_vectors(circuit, inputs, weights), gradient)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _state(circuit: Circuit, inputs: Array, weights: Array) -> Array:
-    state = run(plan_state(circuit, False), inputs, weights)
+    found = plan_state(circuit, False)
+    state = watched(run(found, inputs, weights), states_kept(found))
     return lax.complex(state[0], state[1] if len(state) == 2 else jnp.zeros_like(state[0]))
 
 
@@ -118,4 +119,5 @@ def _expectations(
     if gradient == "reverse":
         return measured(circuit, observables, inputs, weights)
     found, behind = plan_to_measure(circuit, observables, False)
-    return measure(behind, run(found, inputs, weights, gradient))
+    state = watched(run(found, inputs, weights, gradient), STATES_ADJOINT)
+    return measure(behind, state)

@@ -6,9 +6,21 @@ import numpy as np
 import pytest
 from simulator_references import random_circuit, x64
 
-from qnn_jax import Circuit, expectations, real_amplitudes, statevector, zz_feature_map
+from qnn_jax import (
+    Circuit,
+    data_reuploading,
+    efficient_su2,
+    expectations,
+    kernel_matrix,
+    quantum_geometric_tensor,
+    real_amplitudes,
+    statevector,
+    z_feature_map,
+    zz_feature_map,
+)
 from qnn_jax.errors import InputError
 from qnn_jax.executor import exact
+from qnn_jax.simulate import preflight
 from qnn_jax.simulate.preflight import bytes_needed
 
 
@@ -41,28 +53,148 @@ def test_the_formula_bounds_the_compilers_own_count(num_qubits, gradient):
 
 
 def test_a_batch_that_cannot_fit_is_refused():
-    inputs = jax.ShapeDtypeStruct((2**13, 0), jnp.float32)
-    call = partial(exact, Circuit(28), ("Z" * 28,))
+    inputs = jax.ShapeDtypeStruct((2**13, 28), jnp.float32)
+    call = partial(exact, z_feature_map(28, reps=2), ("Z" * 28,))
     with pytest.raises(InputError, match=r"28 qubits in a batch of 8192 take about"):
         jax.eval_shape(call, inputs, jax.ShapeDtypeStruct((0,), jnp.float32))
 
 
-@pytest.mark.parametrize(("gradient", "batch"), [(None, 8), ("reverse", 1), ("reverse", 8)])
-@pytest.mark.parametrize("name", ["layers", pytest.param("uniform steps", marks=pytest.mark.slow)])
-def test_the_formula_knows_batches_and_reverse_mode(name, gradient, batch):
-    layers = zz_feature_map(9, reps=1) + real_amplitudes(9, reps=4)
-    circuit = layers if name == "layers" else random_circuit(1, 9, 60)
+FAMILIES = {
+    "zz": lambda n: zz_feature_map(n, reps=1) + real_amplitudes(n, reps=4),
+    "su2": lambda n: efficient_su2(n, reps=6),
+    "re-uploading": lambda n: data_reuploading(n, 5),
+    "uniform steps": lambda n: random_circuit(1, n, 60),
+}
+
+
+def formula_and_compiler(circuit, gradient, batch, shared=True):
+    """Bytes by the formula that a batch is refused by, and by the compiler's own analysis."""
+    n, asked = circuit.num_qubits, []
+    inputs = jnp.ones((batch, circuit.num_inputs))
+    weights = jnp.ones((circuit.num_weights,) if shared else (batch, circuit.num_weights))
+
+    def value(inputs, weights):
+        def one(inputs, weights):
+            return expectations(circuit, "Z" * n, inputs, weights, gradient="reverse")[0]
+
+        return jax.vmap(one, (0, None if shared else 0))(inputs, weights).sum()
+
+    def check(num_qubits, batch=1, states=4, itemsize=4):
+        asked.append(preflight._bytes(num_qubits, batch, states, itemsize))
+
+    function = value if gradient is None else jax.grad(value, (0, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preflight, "check_memory", check)
+        compiled = jax.jit(function).lower(inputs, weights).compile()
+    return max(asked), compiled.memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "num_qubits", "gradient", "batch", "shared"),
+    [
+        ("zz", 9, None, 64, True),
+        ("zz", 9, "reverse", 64, True),
+        ("zz", 8, "reverse", 128, False),
+        ("su2", 8, "reverse", 128, False),
+        ("re-uploading", 8, "reverse", 128, True),
+        pytest.param("re-uploading", 11, "reverse", 64, True, marks=pytest.mark.slow),
+        pytest.param("su2", 11, "reverse", 64, False, marks=pytest.mark.slow),
+        pytest.param("uniform steps", 9, "reverse", 64, True, marks=pytest.mark.slow),
+    ],
+)
+def test_the_formula_knows_batches_and_reverse_mode(name, num_qubits, gradient, batch, shared):
+    circuit = FAMILIES[name](num_qubits)
+    formula, measured = formula_and_compiler(circuit, gradient, batch, shared)
+    assert measured <= formula <= 4 * measured
+    if shared:
+        assert formula <= bytes_needed(circuit, gradient, batch=batch) <= 8 * measured
+
+
+def test_the_comparison_rejects_a_formula_without_matrices(monkeypatch):
+    monkeypatch.setattr(preflight, "_OF_MATRICES", 0)
+    formula, measured = formula_and_compiler(efficient_su2(8, reps=5), "reverse", 128, shared=False)
+    assert formula < measured
+
+
+def refused(function, *arguments):
+    """Whether tracing a function is refused for memory, and what is said."""
+    try:
+        jax.eval_shape(function, *arguments)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def test_gradients_and_batches_are_refused_by_what_they_hold(monkeypatch):
+    """Of 24 qubits values take 0.5 GiB and gradients 1: in 0.7 GiB one of them fits."""
+    monkeypatch.setattr(preflight, "memory_bytes", lambda: int(0.7 * 2**30))
+    circuit = zz_feature_map(24, reps=1) + real_amplitudes(24, reps=1)
+    zeros = np.zeros(24), np.zeros(48)
+
+    def value(inputs, weights, gradient="auto"):
+        return expectations(circuit, "Z" * 24, inputs, weights, gradient)[0]
+
+    assert not refused(value, *zeros)
+    assert refused(jax.grad(value), *zeros) == (
+        "Argument `circuit` must fit into memory, but its 24 qubits take about 1 GiB for their "
+        "gradient and there are 0.7 GiB; each qubit less halves it."
+    )
+    assert 'gradient="adjoint" takes less' in refused(
+        jax.grad(partial(value, gradient="reverse")), *zeros
+    )
+    several = np.zeros((2, 24)), zeros[1]
+    assert "24 qubits in a batch of 2 take about 1 GiB and" in refused(
+        jax.vmap(value, (0, None)), *several
+    )
+    monkeypatch.setattr(preflight, "memory_bytes", lambda: int(1.5 * 2**30))
+    assert "a batch of 2 take about 2 GiB for their gradient" in refused(
+        jax.grad(lambda i, v: jax.vmap(value, (0, None))(i, v).sum()), *several
+    )
+
+
+def test_many_small_gradients_are_refused(monkeypatch):
+    monkeypatch.setattr(preflight, "memory_bytes", lambda: 2**30)
+    circuit = real_amplitudes(10, reps=2)
+    many = np.zeros((2**15, circuit.num_weights))
 
     def value(weights):
-        inputs = jnp.ones((batch, circuit.num_inputs))
-        of_one = partial(expectations, circuit, "Z" * 9, weights=weights, gradient="reverse")
-        return jax.vmap(lambda one: of_one(inputs=one)[0])(inputs).sum()
+        return expectations(circuit, "Z" * 10, [], weights)[0]
 
-    function = value if gradient is None else jax.grad(value)
-    compiled = jax.jit(function).lower(jnp.zeros(circuit.num_weights)).compile()
-    measured = compiled.memory_analysis().temp_size_in_bytes
-    needed = bytes_needed(circuit, gradient, batch=batch)
-    assert measured <= needed <= 12 * measured, (measured, needed)
+    for function in (jax.vmap(jax.grad(value)), jax.grad(lambda v: jax.vmap(value)(v).sum())):
+        said = refused(function, many)
+        assert "10 qubits in a batch of 32768 take about" in said
+        assert "jax.lax.map" in said
+        assert not refused(function, many[:512])
+
+
+def test_states_side_by_side_are_refused(monkeypatch):
+    monkeypatch.setattr(preflight, "memory_bytes", lambda: int(0.7 * 2**30))
+    circuit = zz_feature_map(24, reps=1) + real_amplitudes(24, reps=0)
+    inputs, weights = np.zeros((3, 24)), np.zeros(24)
+    assert not refused(partial(statevector, circuit), inputs[0], weights)
+    assert "a batch of 3" in refused(partial(kernel_matrix, circuit), inputs, inputs, weights)
+    geometry = partial(quantum_geometric_tensor, circuit)
+    assert "a batch of 24" in refused(geometry, inputs[0], weights)
+
+
+def test_a_containers_limit_is_the_memory_that_counts(monkeypatch, tmp_path):
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(preflight, "_CONTAINER_LIMITS", (tmp_path / "none", limit))
+    there = preflight.memory_bytes()
+    limit.write_text("max\n")
+    assert preflight.memory_bytes() == there
+    limit.write_text(f"{2**20}\n")
+    assert preflight.memory_bytes() == 2**20
+    with pytest.raises(InputError, match=r"there are 0\.000977 GiB; each qubit less halves it"):
+        statevector(Circuit(24), [], [])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"gradient": "shift"}, {"batch": 0}, {"batch": 1.5}, {"itemsize": 2}]
+)
+def test_arguments_of_the_formula_are_checked(wrong):
+    with pytest.raises(InputError, match=f"Argument `{next(iter(wrong))}` must be"):
+        bytes_needed(Circuit(2), **wrong)
 
 
 def compare_precision(num_qubits, circuit=None):
