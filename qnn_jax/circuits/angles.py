@@ -101,9 +101,20 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Number(Expression):
-    """A constant, in radians where it is an angle by itself."""
+    """A constant, in radians where it is an angle by itself; real and finite."""
 
     value: float
+
+    def __post_init__(self) -> None:
+        value = self.value
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise InputError(
+                "Argument `angle` must be a real number or an expression of x[i] and w[j], "
+                f"but is {value!r}."
+            )
+        if not math.isfinite(value):
+            raise InputError(f"Argument `angle` must be finite, but is {value!r}.")
+        object.__setattr__(self, "value", float(value))
 
     def __str__(self) -> str:
         return _format_number(self.value)
@@ -138,6 +149,10 @@ class Call(Expression):
 
     function: str
     arguments: tuple[Expression, ...]
+
+    def __post_init__(self) -> None:
+        _function(self.function, len(self.arguments))
+        object.__setattr__(self, "arguments", tuple(map(angle, self.arguments)))
 
     def __str__(self) -> str:
         row = FUNCTIONS[self.function]
@@ -199,30 +214,26 @@ def angle(value: AngleLike) -> Expression:
     Raises:
         InputError: for anything else, and for NaN and infinities.
     """
-    if isinstance(value, Expression):
-        return value
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    return value if isinstance(value, Expression) else Number(value)
+
+
+def _function(name: str, num_arguments: int) -> Function:
+    """The row of a function, its name and how many arguments it is given checked."""
+    if not isinstance(name, str) or name not in FUNCTIONS:
         raise InputError(
-            "Argument `angle` must be a real number or an expression of x[i] and w[j], "
-            f"but is {value!r}."
+            f"Argument `function` must be one of {', '.join(FUNCTIONS)}, but is {name!r}."
         )
-    if not math.isfinite(value):
-        raise InputError(f"Argument `angle` must be finite, but is {value!r}.")
-    return Number(float(value))
+    row = FUNCTIONS[name]
+    if num_arguments != row.num_arguments:
+        raise InputError(
+            f"Function `{name}` must have {row.num_arguments} arguments, but has {num_arguments}."
+        )
+    return row
 
 
 def call(function: str, *arguments: AngleLike) -> Expression:
     """Apply a function of `FUNCTIONS`; constants fold, everything else is kept as written."""
-    if function not in FUNCTIONS:
-        raise InputError(
-            f"Argument `function` must be one of {', '.join(FUNCTIONS)}, but is {function!r}."
-        )
-    row = FUNCTIONS[function]
-    if len(arguments) != row.num_arguments:
-        raise InputError(
-            f"Function `{function}` must have {row.num_arguments} arguments, "
-            f"but has {len(arguments)}."
-        )
+    row = _function(function, len(arguments))
     expressions = tuple(angle(argument) for argument in arguments)
     values = [part.value for part in expressions if isinstance(part, Number)]
     if len(values) < len(expressions):
@@ -298,8 +309,13 @@ def to_json(expression: Expression) -> float | list[object]:
 
 def from_json(data: object) -> Expression:
     """Read back what `to_json` wrote."""
-    if isinstance(data, list) and data and data[0] in (x.name, w.name) and len(data) == 2:
+    if not isinstance(data, list):
+        return angle(data)  # type: ignore[arg-type]
+    if len(data) == 2 and data[0] in (x.name, w.name):
         return Vector(data[0])[data[1]]
-    if isinstance(data, list) and data and isinstance(data[0], str):
-        return call(data[0], *map(from_json, data[1:]))
-    return angle(data)  # type: ignore[arg-type]
+    if not data or not isinstance(data[0], str) or data[0] not in FUNCTIONS:
+        raise InputError(
+            'Argument `angle` in JSON must be a number, ["x", i], ["w", j] or [function, arguments'
+            f"] with one of the functions {', '.join(FUNCTIONS)}, but is {data!r}."
+        )
+    return call(data[0], *map(from_json, data[1:]))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from qnn_jax.circuits import angles as _angles
 from qnn_jax.circuits.angles import AngleLike, Expression, Symbol
 from qnn_jax.circuits.checks import at_least, is_integer, one_of, qubits_of
-from qnn_jax.circuits.gates import GATES, Gate, Matrix
+from qnn_jax.circuits.gates import GATES, Gate, Matrix, barrier
 from qnn_jax.errors import InputError
 
 #: A `unitary` given as an array may act on this many qubits.
@@ -21,7 +21,6 @@ _UNITARY_TOLERANCE = 1e-8
 _UNITARITY = "a circuit is unitary, and where it ends its expectations and samples are read"
 #: Instructions of Qiskit's circuits that are no gates, and what to do about them.
 _NO_GATES = {
-    "barrier": "a barrier does nothing: leave it out",
     "delay": "a circuit has no clock: leave it out",
     "measure": f"{_UNITARITY}: leave it out",
     "reset": f"{_UNITARITY}: take a fresh qubit",
@@ -33,7 +32,8 @@ class Op:
     """A gate on some qubits: `Op("cx", (0, 1))`, `Op("rx", 0, x[0])`.
 
     Attributes:
-        gate: the name of a row of the gate table, or "unitary".
+        gate: the name of a row of the gate table, or "unitary", or "barrier": a barrier is on any
+            qubits and a circuit leaves it out.
         qubits: the qubits it acts on, controls first, as in Qiskit; one qubit may be an integer.
         angles: its angles in radians, in Qiskit's order; a single one needs no tuple.
         matrix: for "unitary" only, rows of numbers; bit k of a row's number is `qubits[k]`.
@@ -82,7 +82,7 @@ class Op:
         if self.matrix is not None:
             matrix = self.matrix
             return Gate("unitary", len(self.qubits), 0, lambda m: matrix, None)
-        return GATES[self.gate]
+        return barrier(len(self.qubits)) if self.gate == "barrier" else GATES[self.gate]
 
     def _with(self, qubits: tuple[int, ...], angles: tuple[Expression, ...]) -> Op:
         """This gate on other qubits or with other angles, which need no check."""
@@ -111,7 +111,7 @@ class Op:
 def _unitary(gate: str, matrix: Any, num_qubits: int) -> Matrix | None:
     """Check the name of a gate and, for "unitary", its matrix; the matrix as nested tuples."""
     if gate != "unitary":
-        if not isinstance(gate, str) or gate not in GATES:
+        if not isinstance(gate, str) or gate not in (*GATES, "barrier"):
             if gate in _NO_GATES:
                 raise InputError(
                     f"Argument `gate` must be one of Qiskit's standard gates, but is {gate!r}; "
@@ -150,7 +150,8 @@ def _unitary(gate: str, matrix: Any, num_qubits: int) -> Matrix | None:
     if not worst <= _UNITARY_TOLERANCE:  # `not <=` so that NaN is refused too
         raise InputError(
             "Argument `matrix` must be unitary, but its rows are orthonormal only "
-            f"to {worst:.2g} (at most {_UNITARY_TOLERANCE:g} is allowed)."
+            f"to {worst:.2g} (at most {_UNITARY_TOLERANCE:g} is allowed: compute it in "
+            "double precision)."
         )
     real = all(entry.imag == 0 for row in entries for entry in row)
     return tuple(tuple(entry.real if real else entry for entry in row) for row in entries)
@@ -162,7 +163,7 @@ class Circuit:
 
     Attributes:
         num_qubits: at least 1.
-        ops: the gates.
+        ops: the gates; barriers are left out, they change no state.
         num_inputs: the length of the vector x; by default as many as the gates use.
         num_weights: the length of the vector w; by default as many as the gates use. Both are
             stored, so a circuit keeps them when gates are taken out.
@@ -194,7 +195,7 @@ class Circuit:
                 for symbol in _angles.symbols(angle):
                     used[symbol.vector] = max(used[symbol.vector], symbol.index + 1)
         object.__setattr__(self, "num_qubits", num_qubits)
-        object.__setattr__(self, "ops", ops)
+        object.__setattr__(self, "ops", tuple(op for op in ops if op.gate != "barrier"))
         for name, vector in (("num_inputs", "x"), ("num_weights", "w")):
             given, least = getattr(self, name), used[vector]
             if not is_integer(given) or (given != -1 and given < least):
@@ -414,6 +415,13 @@ class Circuit:
 
     def __str__(self) -> str:
         return _drawing(self)
+
+
+def circuit_of(value: Circuit) -> Circuit:
+    """Refuse what is no circuit."""
+    if not isinstance(value, Circuit):
+        raise InputError(f"Argument `circuit` must be a Circuit, but is {value!r}.")
+    return value
 
 
 @functools.lru_cache(maxsize=64)

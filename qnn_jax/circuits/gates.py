@@ -285,3 +285,8 @@ _ROWS = (
 
 #: Every standard gate, by name.
 GATES: Mapping[str, Gate] = MappingProxyType({row.name: row for row in _ROWS})
+
+
+def barrier(num_qubits: int) -> Gate:
+    """A barrier, which does nothing, as a row on any number of qubits."""
+    return Gate("barrier", num_qubits, 0, lambda m: _sparse(num_qubits, {})(m), _self("barrier"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from qnn_jax.errors import InputError
 
@@ -27,10 +27,18 @@ class PauliSum:
     terms: tuple[tuple[str, float], ...]
 
     def __post_init__(self) -> None:
-        if not self.terms:
-            raise InputError("Argument `observable` must have at least one term, but has none.")
+        if not isinstance(self.terms, Iterable) or not self.terms:
+            raise InputError(
+                f"Argument `observable` must have at least one term, but is {self.terms!r}."
+            )
         checked: list[tuple[str, float]] = []
-        for label, coefficient in self.terms:
+        for term in self.terms:
+            if not isinstance(term, tuple | list) or len(term) != 2:
+                raise InputError(
+                    "Argument `observable` must have pairs of a label and a coefficient as terms, "
+                    f"but has {term!r}."
+                )
+            label, coefficient = term
             if not isinstance(label, str) or not label or set(label) - set("IXYZ"):
                 raise InputError(
                     "Argument `observable` must be labels of the letters I, X, Y and Z, "
@@ -83,9 +91,8 @@ def observables_on(
     Raises:
         InputError: where there is none, or one has another number of qubits.
     """
-    several = [values] if isinstance(values, str | Mapping | PauliSum) else values
-    if not isinstance(several, Sequence):
-        several = list(several)
+    one_alone = isinstance(values, str | Mapping | PauliSum) or not isinstance(values, Iterable)
+    several: Iterable[Any] = (values,) if one_alone else values  # type: ignore[assignment]
     sums = tuple(map(observable, several))
     if not sums:
         raise InputError("Argument `observables` must hold at least one observable, but is empty.")

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from qnn_jax.circuits.angles import Call, Expression, Number, Symbol, symbols
-from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.circuit import Circuit, circuit_of
 from qnn_jax.errors import InputError
 
 #: The functions of `circuits.angles.FUNCTIONS`, in JAX.
@@ -59,7 +59,7 @@ def angles(
     Returns:
         Shape (circuit.num_angles,).
     """
-    inputs, weights = checked_vectors(circuit, inputs, weights)
+    inputs, weights = checked_vectors(circuit_of(circuit), inputs, weights)
     return evaluate(circuit.angles, inputs, weights)
 
 
@@ -161,23 +161,40 @@ def checked_vectors(circuit: Circuit, inputs: Any, weights: Any) -> tuple[Array,
         ("inputs", inputs, circuit.num_inputs),
         ("weights", weights, circuit.num_weights),
     ):
-        array = value if isinstance(value, jax.Array) else np.asarray(value)
-        if not (
-            jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
-        ):
-            if array.size == 0:
-                array = np.zeros(array.shape)
-            else:
-                raise InputError(
-                    f"Argument `{name}` must hold real numbers, but has dtype {array.dtype}."
-                )
+        array = checked_numbers(name, value)
         if array.shape != (length,):
             raise InputError(
                 f"Argument `{name}` must have shape ({length},), but has shape {array.shape}; "
                 "batches go through jax.vmap."
             )
-        if not isinstance(array, jax.core.Tracer) and not np.all(np.isfinite(array)):
-            raise InputError(f"Argument `{name}` must be finite, but holds NaN or infinity.")
-        arrays.append(jnp.asarray(array))
+        arrays.append(array)
     dtype = jnp.result_type(*arrays, jnp.float32)
     return arrays[0].astype(dtype), arrays[1].astype(dtype)
+
+
+def checked_numbers(name: str, value: Any) -> Array:
+    """An argument as an array of real and finite numbers, of whatever shape it has.
+
+    Raises:
+        InputError: for rows of several lengths, for what is not real, and for NaN or infinities
+            where the values are known (outside jit).
+    """
+    try:
+        array = value if isinstance(value, jax.Array) else np.asarray(value)
+    except ValueError:
+        raise InputError(
+            f"Argument `{name}` must have rows of one length, but is {value!r}."
+        ) from None
+    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
+        if array.size:
+            raise InputError(
+                f"Argument `{name}` must hold real numbers, but has dtype {array.dtype}."
+            )
+        array = np.zeros(array.shape)
+    if not isinstance(array, jax.core.Tracer) and not (finite := np.isfinite(array)).all():
+        where = tuple(int(k) for k in np.argwhere(~finite)[0])
+        raise InputError(
+            f"Argument `{name}` must be finite, but {name}[{', '.join(map(str, where))}] is "
+            f"{array[where]}."
+        )
+    return jnp.asarray(array)

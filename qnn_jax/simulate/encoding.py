@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -23,7 +24,8 @@ def amplitude_angles(vector: Float[Array, " amplitudes"]) -> Float[Array, " inpu
         Shape (2**n - 1,), or (2**(n + 1) - 1,) for a complex vector; radians.
 
     Raises:
-        InputError: where the length is no power of 2 of at least 2.
+        InputError: where the length is no power of 2 of at least 2, or, outside of jit, the vector
+            vanishes or holds NaN or infinity.
 
     >>> from qnn_jax import amplitude_encoding, statevector
     >>> angles = amplitude_angles(jnp.array([3.0, 0.0, 0.0, -4.0]))
@@ -35,6 +37,11 @@ def amplitude_angles(vector: Float[Array, " amplitudes"]) -> Float[Array, " inpu
         raise InputError(
             "Argument `vector` must have shape (2**n,) with n of at least 1, but has shape "
             f"{vector.shape}; pad it with zeros."
+        )
+    if not isinstance(vector, jax.core.Tracer) and not 0 < jnp.linalg.norm(vector) < jnp.inf:
+        raise InputError(
+            "Argument `vector` must be finite and not 0 everywhere, but its norm is "
+            f"{jnp.linalg.norm(vector)}."
         )
     is_complex = jnp.iscomplexobj(vector)
     levels = vector.size.bit_length() - 1

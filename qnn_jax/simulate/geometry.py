@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.circuit import Circuit, circuit_of
 from qnn_jax.errors import InputError
+from qnn_jax.simulate.angle_table import checked_numbers, checked_vectors
 from qnn_jax.simulate.statevector import statevector
 
 
@@ -52,17 +53,19 @@ def kernel_matrix(
 
     Reference: Havlíček et al., arXiv:1804.11326.
     """
-    for name, samples in (("left", left), ("right", right)):
-        if jnp.ndim(samples) != 2:
+    num_inputs = circuit_of(circuit).num_inputs
+    samples = [checked_numbers(name, v) for name, v in (("left", left), ("right", right))]
+    for name, rows in zip(("left", "right"), samples, strict=True):
+        if rows.ndim != 2 or rows.shape[1] != num_inputs:
             raise InputError(
-                f"Argument `{name}` must have shape (samples, {circuit.num_inputs}), "
-                f"but has shape {jnp.shape(samples)}."
+                f"Argument `{name}` must have shape (samples, {num_inputs}), "
+                f"but has shape {rows.shape}."
             )
 
-    def states(samples: Float[Array, "samples inputs"]) -> Complex[Array, "samples amplitudes"]:
-        return jax.vmap(lambda inputs: statevector(circuit, inputs, weights))(jnp.asarray(samples))
+    def states(rows: Float[Array, "samples inputs"]) -> Complex[Array, "samples amplitudes"]:
+        return jax.vmap(lambda inputs: statevector(circuit, inputs, weights))(rows)
 
-    products = states(left).conj() @ states(right).T
+    products = states(samples[0]).conj() @ states(samples[1]).T
     return jnp.square(products.real) + jnp.square(products.imag)
 
 
@@ -88,7 +91,7 @@ def quantum_geometric_tensor(
     def state_of(w: Array) -> Array:
         return statevector(circuit, inputs, w)
 
-    weights = jnp.asarray(weights)
+    inputs, weights = checked_vectors(circuit_of(circuit), inputs, weights)
     state = state_of(weights)
     derivatives = jax.jacfwd(state_of)(weights)
     connection = state.conj() @ derivatives

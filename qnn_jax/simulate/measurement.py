@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax, random
 from jaxtyping import Array, Complex, Float, Int
 
-from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.circuit import Circuit, circuit_of
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, masks, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.statevector import statevector
@@ -38,7 +38,7 @@ def probabilities(
     >>> print(probabilities(bell, [], []).round(3))
     [0.5 0.  0.  0.5]
     """
-    n = circuit.num_qubits
+    n = circuit_of(circuit).num_qubits
     chosen = tuple(range(n)) if qubits is None else tuple(qubits)
     if not chosen or len(set(chosen)) != len(chosen) or not all(0 <= q < n for q in chosen):
         raise InputError(
@@ -97,7 +97,7 @@ def variances(
 
     Arguments and errors are those of `expectations`; shape (len(observables),).
     """
-    sums = observables_on(circuit.num_qubits, observables)
+    sums = observables_on(circuit_of(circuit).num_qubits, observables)
     state = statevector(circuit, inputs, weights)
     values = []
     for one in sums:

@@ -19,7 +19,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
 from qnn_jax.circuits.checks import at_least, one_of
-from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.circuit import Circuit, circuit_of
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.atoms import Block, Patch
 from qnn_jax.simulate.planner import Plan, plan_state
@@ -60,6 +60,7 @@ def bytes_needed(
     Raises:
         InputError: where `gradient`, `itemsize` or `batch` is none of these.
     """
+    circuit = circuit_of(circuit)
     if gradient is not None:
         one_of("gradient", gradient, ("adjoint", "reverse"))
     if itemsize not in (4, 8):

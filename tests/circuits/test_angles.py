@@ -95,7 +95,17 @@ def test_every_operator_and_function_means_what_python_means() -> None:
         (lambda: w[1.5], "must be an integer of at least 0, but is 1.5"),
         (lambda: expressions.Symbol("y", 0), "`vector` of a symbol must be 'x', .* but is 'y'"),
         (lambda: expressions.Symbol("x", -1), r"`index` of `x\[index\]` must be .* but is -1"),
-        (lambda: expressions.from_json(["y", 0]), "`function` must be one of .* but is 'y'"),
+        (
+            lambda: expressions.from_json(["y", 0]),
+            r"`angle` in JSON must be a number, .* but is \['y', 0\]",
+        ),
+        (lambda: expressions.from_json([]), r"in JSON must be a number, .* but is \[\]"),
+        (lambda: expressions.from_json([["x"], 0]), r"in JSON .* but is \[\['x'\], 0\]"),
+        (lambda: expressions.Number(math.nan), "Argument `angle` must be finite, but is nan"),
+        (lambda: expressions.Number(1j), "must be a real number or an expression .* but is 1j"),
+        (lambda: expressions.Call("foo", (x[0],)), "`function` must be one of .* but is 'foo'"),
+        (lambda: expressions.Call("sin", ()), "Function `sin` must have 1 arguments, but has 0"),
+        (lambda: expressions.Call("sin", ("x",)), "must be a real number or an expression .*'x'"),
         (
             lambda: expressions.call("sinh", x[0]),
             "Argument `function` must be one of .* but is 'sinh'",

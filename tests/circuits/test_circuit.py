@@ -178,6 +178,12 @@ def test_printing_draws_the_circuit() -> None:
     assert "\n\n" in wide
 
 
+def test_barriers_are_left_out():
+    gates = Op("h", 0), Op("barrier", (0, 1)), Op("cx", (0, 1)), Op("barrier", 1).inverse()
+    assert Circuit(2, gates) == Circuit(2, (gates[0], gates[2]))
+    assert np.array_equal(gates[1].row.matrix(np), np.eye(4))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -190,7 +196,8 @@ def test_printing_draws_the_circuit() -> None:
         (lambda: Op("measure", 0), "but is 'measure'; a circuit is unitary, .*: leave it out"),
         (lambda: Op("reset", 0), "but is 'reset'; a circuit is unitary, .*: take a fresh qubit"),
         (lambda: Op("delay", 0), "but is 'delay'; a circuit has no clock: leave it out"),
-        (lambda: Op("barrier", (0, 1)), "but is 'barrier'; a barrier does nothing: leave it out"),
+        (lambda: Op("barrier", (0, 0)), "of gate `barrier` must not repeat a qubit"),
+        (lambda: Circuit(1, (Op("barrier", (0, 1)),)), "of gate `barrier` must be below 1"),
         (lambda: Op(3, 0), "must be one of Qiskit's standard gates, but is 3"),
         (lambda: Op("h", 0.5), "`qubits` must hold integers of at least 0, but holds 0.5"),
         (lambda: Op("h", None), "`qubits` must hold integers of at least 0, but holds None"),
@@ -210,6 +217,14 @@ def test_printing_draws_the_circuit() -> None:
         (lambda: Op("unitary", 0), r"must have shape \(2, 2\) for 1 qubits, but is None"),
         (lambda: Op("unitary", 0, matrix=[[1, 1], [0, 1]]), "Argument `matrix` must be unitary"),
         (lambda: Op("unitary", 0, matrix=[[math.nan, 0], [0, 1]]), "must be unitary"),
+        (
+            lambda: Op("unitary", 0, matrix=np.array([[0.6, 0.8], [-0.8, 0.6]], np.float32)),
+            r"is allowed: compute it in double precision\)",
+        ),
+        (lambda: observables_on(1, None), "`observables` must hold Pauli labels, .* holds None"),
+        (lambda: observables_on(1, 3), "`observables` must hold Pauli labels, .* holds 3"),
+        (lambda: PauliSum("Z"), "must have pairs of a label and a coefficient .* but has 'Z'"),
+        (lambda: PauliSum(3), "`observable` must have at least one term, but is 3"),
         (lambda: Op("unitary", range(7), matrix=[]), "must name 1 to 6 qubits, but names 7"),
         (lambda: Circuit(1, (Op("h", 1),)), r"of gate `h` must be below 1, .* but is \(1,\)"),
         (lambda: Circuit(1, ("h",)), "`ops` must hold values of type Op, but holds 'h'"),

@@ -147,14 +147,21 @@ def test_initial_weights_fill_the_circle() -> None:
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        (jnp.zeros((4, 3)), r"must have shape \(\.\.\., 2\), .* but has shape \(4, 3\)"),
-        (jnp.zeros(()), r"must have shape \(\.\.\., 2\), .* but has shape \(\)"),
-        (jnp.zeros((4, 2), int), "must hold floating-point numbers, but has dtype int32"),
-        (jnp.array([[0.0, jnp.nan]]), "must be finite, but holds NaN"),
+        (
+            jnp.zeros((4, 3)),
+            r"of a QuantumLayer must have shape \(\.\.\., 2\), .* but has shape \(4, 3\)",
+        ),
+        (jnp.zeros(()), r"of a QuantumLayer must have shape \(\.\.\., 2\), .* but has shape \(\)"),
+        (
+            jnp.zeros((4, 2), int),
+            "of a QuantumLayer must hold floating-point numbers, but has dtype int32",
+        ),
+        ([[0.0, 1.0], [0.0]], "must have rows of one length, but is"),
+        (jnp.array([[0.0, jnp.nan]]), r"must be finite, but inputs\[0, 1\] is nan"),
     ],
 )
 def test_bad_features_are_refused_in_one_sentence(make, features, message: str) -> None:
-    with pytest.raises(InputError, match=f"^Argument `inputs` of a QuantumLayer {message}"):
+    with pytest.raises(InputError, match=f"^Argument `inputs` {message}"):
         make().apply(jnp.zeros(6), features)
 
 
@@ -163,6 +170,13 @@ def test_bad_observables_are_refused() -> None:
         qnn_jax.nnx.QuantumLayer(CIRCUIT, ("Z",), rngs=nnx.Rngs(0))
     with pytest.raises(InputError, match="must have labels of 2 letters"):
         qnn_jax.linen.QuantumLayer(CIRCUIT, ("Z",)).init(jax.random.key(0), jnp.zeros((1, 2)))
+
+
+def test_what_is_no_circuit_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^Argument `circuit` must be a Circuit, but is 'ry'"):
+        qnn_jax.nnx.QuantumLayer("ry", ("Z",), rngs=nnx.Rngs(0))
+    with pytest.raises(InputError, match=r"^Argument `circuit` must be a Circuit, but is 'ry'"):
+        qnn_jax.linen.QuantumLayer("ry", ("Z",))
 
 
 def test_a_circuit_without_weights_or_inputs_is_a_layer_too() -> None:

@@ -54,3 +54,9 @@ def test_the_gradient_is_the_difference_quotient_and_finite_at_zeros() -> None:
 def test_other_lengths_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"`vector` must have shape \(2\*\*n,\) .* pad it"):
         amplitude_angles(jnp.zeros(shape))
+
+
+@pytest.mark.parametrize("vector", [[0.0, 0.0], [1.0, jnp.nan], [jnp.inf, 0.0]])
+def test_what_has_no_direction_is_refused(vector) -> None:
+    with pytest.raises(InputError, match="`vector` must be finite and not 0 everywhere"):
+        amplitude_angles(jnp.array(vector))

@@ -9,7 +9,16 @@ import pytest
 from qiskit.quantum_info import SparsePauliOp, Statevector, state_fidelity
 from reference import in_qiskit, random_vectors
 
-from qnn_jax import Circuit, InputError, Op, real_amplitudes, statevector, w, zz_feature_map
+from qnn_jax import (
+    Circuit,
+    InputError,
+    Op,
+    expectations,
+    real_amplitudes,
+    statevector,
+    w,
+    zz_feature_map,
+)
 from qnn_jax.simulate import geometry, measurement
 
 CIRCUIT = zz_feature_map(3, reps=1) + real_amplitudes(3, reps=1)
@@ -152,6 +161,28 @@ def test_the_fisher_information_of_one_rotation_is_one() -> None:
             r"`left` must have shape \(samples, 2\), but has shape \(2,\)",
         ),
         (
+            lambda: geometry.kernel_matrix(
+                zz_feature_map(2), np.zeros((1, 2)), np.ones((1, 3)), []
+            ),
+            r"`right` must have shape \(samples, 2\), but has shape \(1, 3\)",
+        ),
+        (
+            lambda: geometry.kernel_matrix(
+                zz_feature_map(2), np.zeros((1, 2)), [[0, 1], [math.nan, 0]], []
+            ),
+            r"`right` must be finite, but right\[1, 0\] is nan",
+        ),
+        (
+            lambda: geometry.kernel_matrix(zz_feature_map(2), [[0, 1]], np.ones((1, 3)), []),
+            r"`right` must have shape \(samples, 2\), but has shape \(1, 3\)",
+        ),
+        (
+            lambda: geometry.kernel_matrix(
+                zz_feature_map(2), [[0, 1], [math.nan, 0]], [[0, 1]], []
+            ),
+            r"`left` must be finite, but left\[1, 0\] is nan",
+        ),
+        (
             lambda: geometry.overlap(jnp.zeros(2), jnp.zeros(4)),
             r"`other` must have the shape of `state`, \(2,\), but has \(4,\)",
         ),
@@ -160,6 +191,39 @@ def test_the_fisher_information_of_one_rotation_is_one() -> None:
 def test_bad_questions_are_refused(call, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        statevector,
+        measurement.probabilities,
+        geometry.quantum_geometric_tensor,
+        lambda circuit, *vectors: expectations(circuit, "ZZZ", *vectors),
+        lambda circuit, *vectors: measurement.variances(circuit, "ZZZ", *vectors),
+    ],
+)
+def test_bad_arguments_are_refused_by_every_function(function) -> None:
+    def said(*arguments) -> str:
+        with pytest.raises(InputError) as refusal:
+            function(*arguments)
+        return str(refusal.value)
+
+    assert said("c", INPUTS, WEIGHTS) == "Argument `circuit` must be a Circuit, but is 'c'."
+    assert said(CIRCUIT, [*INPUTS[:-1], math.inf], WEIGHTS) == (
+        f"Argument `inputs` must be finite, but inputs[{len(INPUTS) - 1}] is inf."
+    )
+    assert "`weights` must have rows of one length" in said(CIRCUIT, INPUTS, [[0.5], [0.5, 1]])
+    assert "`weights` must hold real numbers" in said(CIRCUIT, INPUTS, 1j * np.array(WEIGHTS))
+    assert "`weights` must hold real numbers" in said(CIRCUIT, INPUTS, None)
+    assert f"must have shape ({len(WEIGHTS)},)" in said(CIRCUIT, INPUTS, WEIGHTS[:-1])
+
+
+def test_integers_are_weights_too() -> None:
+    ones = np.ones(len(WEIGHTS), int)
+    found = geometry.quantum_geometric_tensor(CIRCUIT, INPUTS, ones)
+    expected = geometry.quantum_geometric_tensor(CIRCUIT, INPUTS, ones.astype(float))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_all_of_it_runs_under_jit_and_vmap() -> None:
