@@ -16,6 +16,7 @@ def overlap(
     state: Complex[Array, " amplitudes"], other: Complex[Array, " amplitudes"]
 ) -> Complex[Array, ""]:
     """The inner product <state|other>."""
+    state, other = jnp.asarray(state), jnp.asarray(other)
     if state.shape != other.shape or state.ndim != 1:
         raise InputError(
             f"Argument `other` must have the shape of `state`, {state.shape}, "

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax, random
 from jaxtyping import Array, Complex, Float, Int
 
+from qnn_jax.circuits.checks import qubits_of
 from qnn_jax.circuits.circuit import Circuit, circuit_of
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, masks, observables_on
 from qnn_jax.errors import InputError
@@ -39,8 +41,8 @@ def probabilities(
     [0.5 0.  0.  0.5]
     """
     n = circuit_of(circuit).num_qubits
-    chosen = tuple(range(n)) if qubits is None else tuple(qubits)
-    if not chosen or len(set(chosen)) != len(chosen) or not all(0 <= q < n for q in chosen):
+    chosen = tuple(range(n)) if qubits is None else qubits_of(qubits)
+    if not chosen or len(set(chosen)) != len(chosen) or max(chosen) >= n:
         raise InputError(
             f"Argument `qubits` must name different qubits below {n}, but is {qubits}."
         )
@@ -77,6 +79,10 @@ def sample(
     """
     if isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 1:
         raise InputError(f"Argument `shots` must be an integer of at least 1, but is {shots!r}.")
+    if not isinstance(key, jax.Array):
+        raise InputError(
+            f"Argument `key` must be a random key, as jax.random.key(0) is, but is {key!r}."
+        )
     weight = probabilities(circuit, inputs, weights)
     cumulative = jnp.cumsum(weight)
     # Scaled by the total, so that rounding leaves no outcome beyond the last.

@@ -146,8 +146,13 @@ def test_the_fisher_information_of_one_rotation_is_one() -> None:
             lambda: measurement.probabilities(CIRCUIT, INPUTS, WEIGHTS, (0, 0)),
             r"`qubits` must name different qubits below 3, but is \(0, 0\)",
         ),
-        (lambda: measurement.probabilities(CIRCUIT, INPUTS, WEIGHTS, (3,)), "below 3, but is"),
+        (lambda: measurement.probabilities(CIRCUIT, INPUTS, WEIGHTS, 3), "below 3, but is"),
         (lambda: measurement.probabilities(CIRCUIT, INPUTS, WEIGHTS, ()), "below 3, but is"),
+        (lambda: measurement.probabilities(CIRCUIT, INPUTS, WEIGHTS, "01"), "but holds '0'"),
+        (
+            lambda: measurement.sample(CIRCUIT, INPUTS, WEIGHTS, 10, None),
+            r"`key` must be a random key, as jax\.random\.key\(0\) is, but is None",
+        ),
         (
             lambda: measurement.sample(CIRCUIT, INPUTS, WEIGHTS, 0, jax.random.key(0)),
             "`shots` must be an integer of at least 1, but is 0",
