@@ -79,7 +79,7 @@ def sample(
     """
     if isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 1:
         raise InputError(f"Argument `shots` must be an integer of at least 1, but is {shots!r}.")
-    if not isinstance(key, jax.Array):
+    if not isinstance(key, jax.Array | np.ndarray):
         raise InputError(
             f"Argument `key` must be a random key, as jax.random.key(0) is, but is {key!r}."
         )
