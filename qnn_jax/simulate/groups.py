@@ -16,7 +16,7 @@ COMPACT = 8
 #: Blocks that would begin a little above bit 0, up to here, join the first one up to this width.
 _NARROW, _WIDEST = 4, 7
 #: Blocks of a register up to this size are as equal as may be: equal ones are built together.
-EQUAL_UP_TO = 14
+EQUAL_UP_TO = 16
 
 
 @dataclass
