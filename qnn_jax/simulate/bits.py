@@ -55,6 +55,72 @@ class Affine:
         return pulled, (self.offset & mask).bit_count() & 1
 
 
+@dataclass(frozen=True)
+class Toffoli:
+    """The map i -> i ^ flip where two parities are 1, i elsewhere; its own inverse.
+
+    Attributes:
+        controls: for each parity a mask m and a sign s: it is parity(i & m) ^ s.
+        flip: of an even number of bits in each mask, so that no parity changes.
+    """
+
+    controls: tuple[tuple[int, int], tuple[int, int]]
+    flip: int
+
+    def __call__(self, i: int) -> int:
+        """The image of a number."""
+        on = all((i & mask).bit_count() & 1 ^ sign for mask, sign in self.controls)
+        return i ^ self.flip if on else i
+
+    def on_bits(self, places: tuple[int, ...]) -> Toffoli:
+        """The map of a few bits as one of all: bit k of this one is bit places[k]."""
+        (first, a), (second, b) = self.controls
+        controls = (spread(first, places), a), (spread(second, places), b)
+        return Toffoli(controls, spread(self.flip, places))
+
+    def seen_through(self, affine: Affine) -> Toffoli:
+        """The t with t(affine(i)) = affine(self(i))."""
+        back = affine.inverse()
+        controls = [
+            (pulled[0], pulled[1] ^ sign)
+            for mask, sign in self.controls
+            for pulled in [back.pull(mask)]
+        ]
+        return Toffoli((controls[0], controls[1]), affine(self.flip) ^ affine.offset)
+
+
+@dataclass(frozen=True)
+class IndexMap:
+    """First an affine map, then some `Toffoli`s: a bijection."""
+
+    affine: Affine
+    toffolis: tuple[Toffoli, ...] = ()
+
+    def __call__(self, i: int) -> int:
+        """The image of a number."""
+        image = self.affine(i)
+        for toffoli in self.toffolis:
+            image = toffoli(image)
+        return image
+
+    @property
+    def is_identity(self) -> bool:
+        """Does it leave every number where it is?"""
+        return self.affine.is_identity and not self.toffolis
+
+    def then(self, other: Affine | Toffoli) -> IndexMap:
+        """First this map, then the other."""
+        if isinstance(other, Toffoli):
+            return IndexMap(self.affine, (*self.toffolis, other))
+        moved = tuple(toffoli.seen_through(other) for toffoli in self.toffolis)
+        return IndexMap(self.affine.then(other), moved)
+
+    def inverse(self) -> IndexMap:
+        """The map back."""
+        back = IndexMap(identity(len(self.affine.columns)), self.toffolis[::-1])
+        return back.then(self.affine.inverse())
+
+
 def identity(num_bits: int) -> Affine:
     """The map that changes nothing."""
     return Affine(tuple(1 << q for q in range(num_bits)))

@@ -1,6 +1,7 @@
 """The plan of a circuit that does not repeat itself: gates on far-apart qubits in any order.
 
-Each step brings a few qubits to the lowest bits and multiplies by one matrix there. All steps look
+Each step brings a few qubits to the lowest bits, permuting basis states on the way, and multiplies
+by one matrix there. All steps look
 alike, index maps and matrices are data, so one `lax.scan` does them and the program does not grow
 with the number of gates. Complex amplitudes are real ones with one more bit, which tells the
 imaginary part from the real one: a step is an orthogonal matrix on real numbers.
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn_jax.simulate.atoms import Move, Patch, Segment
-from qnn_jax.simulate.bits import Affine, bit_permutation, identity, on_bits
+from qnn_jax.simulate.bits import IndexMap, Toffoli, bit_permutation, identity, on_bits
 from qnn_jax.simulate.moves import columns_of
 from qnn_jax.simulate.primitives import Form, Primitive
 from qnn_jax.simulate.recipes import embed
@@ -24,13 +25,19 @@ from qnn_jax.simulate.recipes import embed
 #: than applying it.
 WIDTH, FACTORS = 4, 4
 SMALL_UP_TO, SMALL_WIDTH, SMALL_FACTORS = 10, 3, 2
+#: With its index map a step does so many Toffoli gates and the like, fewer where the numbers of
+#: amplitudes leave no bits for their controls. More would take longer than the steps they save.
+TOFFOLIS = 2
+_LONGEST = 31  # bits of an index with controls
+#: Permutations of basis states that are not affine: their control parities, and what they flip.
+_TOFFOLIS = {"ccx": Toffoli(((1, 0), (2, 0)), 4), "cswap": Toffoli(((1, 0), (6, 0)), 6)}
 
 
 @dataclass
 class _Patch:
     """What one step does."""
 
-    arrive: Affine
+    arrive: IndexMap
     qubits: tuple[int, ...]
     gates: list[Primitive]
 
@@ -60,22 +67,33 @@ def segments_of(
         scales.append(scale)
         # What is left over multiplies by the identity whatever its angle is.
         numbers.append(own + [own[0] if own else 0] * (most - len(own)))
-    moves = [np.stack([columns_of(p.arrive.inverse()), columns_of(p.arrive)]) for p in patches]
+    arrivals = [_numbers(patch.arrive) for patch in patches]
     steps = Segment(
         len(patches),
         (Move(None), Patch(width, most, real)),
         (np.zeros((len(patches), 0), int), np.array(numbers, int).reshape(len(patches), most)),
         (False, any(gate.reads_inputs for gate in gates)),
-        ((np.array(moves),), (np.array(scales), np.array(tables))),
+        ((np.array(arrivals),), (np.array(scales), np.array(tables))),
     )
-    home = Segment(1, (Move(last),), (np.zeros((1, 0), int),), (False,), ((),))
+    home = Segment(1, (Move(None),), (np.zeros((1, 0), int),), (False,), ((_numbers(last)[None],),))
     return (steps,) if last.is_identity else (steps, home)
+
+
+def _most_toffolis(num_bits: int) -> int:
+    return max(0, min(TOFFOLIS, (_LONGEST - num_bits) // 2))
+
+
+def _numbers(index_map: IndexMap) -> np.ndarray:
+    """The numbers of where amplitudes come from, and of where they go."""
+    most = _most_toffolis(len(index_map.affine.columns))
+    return np.stack([columns_of(index_map.inverse(), most), columns_of(index_map, most)])
 
 
 def _patches(
     num_qubits: int, num_bits: int, gates: Sequence[Primitive], width: int, factors: int
-) -> tuple[list[_Patch], Affine]:
+) -> tuple[list[_Patch], IndexMap]:
     """The steps, and the index map that is left at the end."""
+    most = _most_toffolis(num_bits)
     wires = [gate.qubits or (0,) for gate in gates]  # a global phase goes anywhere
     queues: list[list[int]] = [[] for _ in range(num_qubits)]
     for k in range(len(gates)):
@@ -83,7 +101,7 @@ def _patches(
             queues[q].append(k)
     done = [0] * num_qubits  # how many gates of each queue
     place = list(range(num_bits))  # the bit where each qubit is; the last may be the complex bit
-    pending = identity(num_bits)
+    pending = IndexMap(identity(num_bits))
     patches: list[_Patch] = []
 
     def ready(done: list[int]) -> list[int]:
@@ -114,17 +132,21 @@ def _patches(
         return qubits, members, after
 
     while True:
-        moved = [k for k in ready(done) if gates[k].form.affine is not None]
+        seeds = ready(done)
+        moved = [k for k in seeds if gates[k].form.affine is not None]
+        if not moved and len(pending.toffolis) < most:
+            moved = [k for k in seeds if gates[k].form.key[0] in _TOFFOLIS][:1]
         for k in moved:
             gate = gates[k]
-            assert gate.form.affine is not None
             places = tuple(place[q] for q in gate.qubits)
-            pending = pending.then(on_bits(gate.form.affine, places, num_bits))
+            if gate.form.affine is not None:
+                pending = pending.then(on_bits(gate.form.affine, places, num_bits))
+            else:
+                pending = pending.then(_TOFFOLIS[gate.form.key[0]].on_bits(places))
             for q in wires[k]:
                 done[q] += 1
         if moved:
             continue
-        seeds = ready(done)
         if not seeds:
             break
         qubits, members, done = max((grow(k) for k in seeds), key=lambda found: len(found[1]))
@@ -137,7 +159,7 @@ def _patches(
             place[q] = bit
         arrive = pending.then(bit_permutation(tuple(turn)))
         patches.append(_Patch(arrive, tuple(used), [gates[k] for k in members]))
-        pending = identity(num_bits)
+        pending = IndexMap(identity(num_bits))
     home = [0] * num_bits
     for q, bit in enumerate(place):
         home[bit] = q
