@@ -1,10 +1,10 @@
 """The plan of a circuit that does not repeat itself: gates on far-apart qubits in any order.
 
 Each step brings a few qubits to the lowest bits, permuting basis states on the way, and multiplies
-by one matrix there. All steps look
-alike, index maps and matrices are data, so one `lax.scan` does them and the program does not grow
-with the number of gates. Complex amplitudes are real ones with one more bit, which tells the
-imaginary part from the real one: a step is an orthogonal matrix on real numbers.
+by one matrix there. All steps look alike, index maps and matrices are data, so one `lax.scan` does
+them and the program does not grow with the number of gates. Complex amplitudes are real ones with
+one more bit, which tells the imaginary part from the real one: a step is an orthogonal matrix on
+real numbers.
 """
 
 from __future__ import annotations
