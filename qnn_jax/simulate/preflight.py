@@ -2,7 +2,8 @@
 
 How many samples a circuit is run for, and whether it is differentiated backwards, only JAX's
 transformations know. So the state passes a primitive that does nothing but ask (`watched`): its
-batching rule multiplies, its transpose counts what the gradient holds.
+batching rule multiplies, its transpose counts what the gradient holds. It sees one call of a
+circuit: not what a scan around it keeps of every turn.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching, mlir, partial_eval
 from jaxtyping import Array, Float
 
 from qnn_jax.circuits.checks import at_least, one_of
-from qnn_jax.circuits.circuit import Circuit, circuit_of
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.atoms import Block, Patch
 from qnn_jax.simulate.planner import Plan, plan_state
@@ -32,8 +32,8 @@ STATES_ADJOINT = 8
 #: that a sample has of its own, large ones by layers and small ones gate by gate.
 _STATES_A_STEP = 2
 _OF_MATRICES, _OF_SMALL_MATRICES = 6, 2
-#: Batches of fewer amplitudes than this always fit.
-_FITS = 2**24
+#: So many bytes always fit.
+_FITS = 2**28
 #: The most qubits: amplitudes are numbered by 32-bit integers.
 _MOST_QUBITS = 30
 #: Where Linux says how much memory a container may use, in its second and its first version.
@@ -60,14 +60,14 @@ def bytes_needed(
     Raises:
         InputError: where `gradient`, `itemsize` or `batch` is none of these.
     """
-    circuit = circuit_of(circuit)
+    circuit = checked_circuit(circuit)
     if gradient is not None:
         one_of("gradient", gradient, ("adjoint", "reverse"))
     if itemsize not in (4, 8):
         raise InputError(f"Argument `itemsize` must be 4 or 8, but is {itemsize!r}.")
     batch = at_least("batch", batch, 1)
     # Small registers are dominated by the tables of angles and matrices, not by their states.
-    tables = 16 * itemsize * circuit.num_angles + 2**17 * itemsize
+    tables = 16 * itemsize * circuit.num_angles + 2**18 * itemsize
     states = _STATES_FORWARD if gradient is None else STATES_ADJOINT
     if gradient == "reverse":
         found = plan_state(circuit, batch > 1)
@@ -121,46 +121,58 @@ def memory_bytes() -> int:
 
 
 def check_memory(
-    num_qubits: int, batch: int = 1, states: int = _STATES_FORWARD, itemsize: int | None = None
+    num_qubits: int,
+    itemsize: int,
+    states: int = _STATES_FORWARD,
+    samples: int = 1,
+    derivatives: int = 1,
 ) -> None:
     """Refuse what cannot fit.
 
     Args:
         num_qubits: of the circuit.
-        batch: how many samples.
-        states: how many states of each live at once.
-        itemsize: bytes of a real number; by default those of JAX's default dtype.
+        itemsize: bytes of a real number.
+        states: how many states of a sample live at once.
+        samples: how many samples there are.
+        derivatives: in how many directions, or of how many values, they are taken at once.
 
     Raises:
         InputError: where it takes more memory than there is.
     """
-    if batch << num_qubits < _FITS:
+    # What a sample keeps serves all its derivatives.
+    each = _STATES_FORWARD if states == _STATES_FORWARD else STATES_ADJOINT
+    needed = _bytes(num_qubits, samples, states + each * (derivatives - 1), itemsize)
+    if needed <= _FITS:
         return
-    needed = _bytes(num_qubits, batch, states, itemsize or jnp.zeros(()).dtype.itemsize)
     there = memory_bytes()
-    if batch > 1 and jax.default_backend() != "cpu":
-        there *= jax.local_device_count()  # over which a batch may be spread
+    if samples * derivatives > 1 and jax.default_backend() != "cpu":
+        there *= jax.device_count()  # over which a batch may be spread
     if num_qubits <= _MOST_QUBITS and needed <= there:
         return
-    several = f" in a batch of {batch}" if batch > 1 else ""
-    slope = " for their gradient" if states > _STATES_FORWARD else ""
-    way_out = (
-        f"states of more than {_MOST_QUBITS} qubits are not supported"
-        if num_qubits > _MOST_QUBITS
-        else "take the batch in parts, as jax.lax.map(..., batch_size=...) does"
-        if batch > 1
-        else 'gradient="adjoint" takes less'
-        if states > STATES_ADJOINT
-        else "each qubit less halves it"
-    )
+    slope = states > _STATES_FORWARD
+    if num_qubits > _MOST_QUBITS:
+        way_out = f"states of more than {_MOST_QUBITS} qubits are not supported"
+    elif derivatives > 1:
+        way_out = "take fewer derivatives at once"
+    elif samples > 1 and slope:
+        way_out = "take it in parts, as jax.lax.map(jax.grad(f), ..., batch_size=...) does"
+    elif samples > 1:
+        way_out = "take it in parts, as jax.lax.map(f, ..., batch_size=...) does"
+    elif states > STATES_ADJOINT:
+        way_out = 'gradient="adjoint" takes less'
+    else:
+        way_out = "each qubit less halves it"
     raise InputError(
-        f"Argument `circuit` must fit into memory, but its {num_qubits} qubits{several} take about "
-        f"{needed / 2**30:.3g} GiB{slope} and there are {there / 2**30:.3g} GiB; {way_out}."
+        f"Argument `circuit` must fit into memory, but its {num_qubits} qubits"
+        f"{f' in a batch of {samples}' if samples > 1 else ''}"
+        f"{f' with {derivatives} derivatives' if derivatives > 1 else ''} take about "
+        f"{needed / 2**30:.3g} GiB{' for their gradient' if slope else ''} and there are "
+        f"{there / 2**30:.3g} GiB; {way_out}."
     )
 
 
 def watched(state: Float[Array, "c amplitudes"], backwards: int) -> Float[Array, "c amplitudes"]:
-    """The same state; its batches and its gradient are refused where they cannot fit.
+    """The same state; its batches and its derivatives are refused where they cannot fit.
 
     Args:
         state: what a plan has prepared.
@@ -168,32 +180,63 @@ def watched(state: Float[Array, "c amplitudes"], backwards: int) -> Float[Array,
     """
     found: Array = _watched_p.bind(
         state,
+        state[:, :0],
         num_qubits=state.shape[1].bit_length() - 1,
-        batch=1,
         states=_STATES_FORWARD,
         backwards=backwards,
+        samples=1,
+        derivatives=1,
     )
     return found
 
 
-def _ask(aval: Any, *, num_qubits: int, batch: int, states: int, backwards: int) -> Any:
+# Its second operand holds nothing, but is batched where the state is. So where only the first one
+# is, a tangent or a cotangent, these are derivatives of one sample.
+
+
+def _ask(state: Any, _: Any, *, backwards: int, **asked: int) -> Any:
+    """Of values and of types: ask, and give back what came."""
     del backwards
-    check_memory(num_qubits, batch, states, aval.dtype.itemsize)
-    return aval
+    check_memory(itemsize=state.dtype.itemsize, **asked)
+    return state
 
 
-def _batch(arguments: Any, axes: Any, *, batch: int, **others: int) -> Any:
-    (state,), (axis,) = arguments, axes
-    return _watched_p.bind(state, batch=batch * state.shape[axis], **others), axis
+def _batch(operands: Any, axes: Any, **asked: int) -> Any:
+    (state, sample), (axis, axis_of_sample) = operands, axes
+    size = sample.shape[axis_of_sample] if axis is None else state.shape[axis]
+    if jax.export.is_symbolic_dim(size):  # nobody knows how many
+        return state, axis
+    of_what = "derivatives" if axis_of_sample is None else "samples"
+    asked[of_what] *= size
+    if axis_of_sample is not None:
+        sample = jax.lax.index_in_dim(sample, 0, axis_of_sample, keepdims=False)
+    return _watched_p.bind(state, sample, **asked), axis
 
 
-def _transpose(cotangent: Any, _: Any, **asked: int) -> Any:
-    return [_watched_p.bind(cotangent, **{**asked, "states": asked["backwards"]})]
+def _jvp(primals: Any, tangents: Any, **asked: int) -> Any:
+    state, sample = primals
+    tangent = tangents[0]
+    out = _watched_p.bind(state, sample, **asked)
+    if isinstance(tangent, ad.Zero):
+        return out, tangent
+    if isinstance(tangent, _UNKNOWN):  # what the transpose needs is kept from now on
+        _watched_p.bind(state, sample, **{**asked, "states": asked["backwards"]})
+    return out, _watched_p.bind(tangent, sample, **asked)
 
 
+def _transpose(cotangent: Any, _: Any, sample: Any, **asked: int) -> Any:
+    if isinstance(cotangent, ad.Zero):
+        return cotangent, None
+    asked["states"] = asked["backwards"]
+    return _watched_p.bind(cotangent, sample, **asked), None
+
+
+#: The type of tangents while JAX only notes what to do with them.
+_UNKNOWN: Any = getattr(partial_eval, "JaxprTracer", ())
 _watched_p: Any = Primitive("watched_state")
 _watched_p.def_impl(_ask)
 _watched_p.def_abstract_eval(_ask)
-mlir.register_lowering(_watched_p, lambda _, state, **asked: [state])
+mlir.register_lowering(_watched_p, lambda _, state, sample, **asked: [state])
 batching.primitive_batchers[_watched_p] = _batch
-ad.deflinear2(_watched_p, _transpose)
+ad.primitive_jvps[_watched_p] = _jvp
+ad.primitive_transposes[_watched_p] = _transpose

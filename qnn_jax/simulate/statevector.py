@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
-from qnn_jax.circuits.circuit import Circuit, circuit_of
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.angle_table import checked_vectors
@@ -53,8 +53,9 @@ def statevector(
     >>> print(statevector(bell, [], []).real.round(3))
     [0.707 0.    0.    0.707]
     """
-    check_memory(circuit_of(circuit).num_qubits)
-    return _state(circuit, *checked_vectors(circuit, inputs, weights))
+    vectors = checked_vectors(checked_circuit(circuit), inputs, weights)
+    check_memory(circuit.num_qubits, vectors[0].dtype.itemsize)
+    return _state(circuit, *vectors)
 
 
 def expectations(
@@ -89,7 +90,7 @@ def expectations(
     >>> print(f"{z:.3f} {x:.3f}")  # the cosine and the sine of 0.5
     0.878 0.479
     """
-    sums = observables_on(circuit_of(circuit).num_qubits, observables)
+    sums = observables_on(checked_circuit(circuit).num_qubits, observables)
     if gradient not in ("auto", "reverse", "adjoint"):
         raise InputError(
             "Argument `gradient` must be one of 'auto', 'reverse' and 'adjoint', "
@@ -97,8 +98,9 @@ def expectations(
         )
     if gradient == "auto":
         gradient = "adjoint" if circuit.num_qubits >= ADJOINT_FROM else "reverse"
-    check_memory(circuit.num_qubits)
-    return _expectations(circuit, sums, *checked_vectors(circuit, inputs, weights), gradient)
+    vectors = checked_vectors(circuit, inputs, weights)
+    check_memory(circuit.num_qubits, vectors[0].dtype.itemsize)
+    return _expectations(circuit, sums, *vectors, gradient)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -79,10 +79,11 @@ def formula_and_compiler(circuit, gradient, batch, shared=True):
 
         return jax.vmap(one, (0, None if shared else 0))(inputs, weights).sum()
 
-    def check(num_qubits, batch=1, states=4, itemsize=4):
-        asked.append(preflight._bytes(num_qubits, batch, states, itemsize))
+    def check(num_qubits, itemsize, states=4, samples=1, derivatives=1):
+        asked.append(preflight._bytes(num_qubits, samples, states, itemsize))
 
     function = value if gradient is None else jax.grad(value, (0, 1))
+    jax.clear_caches()  # what was traced before is not asked again
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preflight, "check_memory", check)
         compiled = jax.jit(function).lower(inputs, weights).compile()
@@ -117,7 +118,8 @@ def test_the_comparison_rejects_a_formula_without_matrices(monkeypatch):
 
 
 def refused(function, *arguments):
-    """Whether tracing a function is refused for memory, and what is said."""
+    """What is said where tracing a function is refused for memory, else nothing."""
+    jax.clear_caches()
     try:
         jax.eval_shape(function, *arguments)
     except InputError as error:
@@ -163,7 +165,7 @@ def test_many_small_gradients_are_refused(monkeypatch):
     for function in (jax.vmap(jax.grad(value)), jax.grad(lambda v: jax.vmap(value)(v).sum())):
         said = refused(function, many)
         assert "10 qubits in a batch of 32768 take about" in said
-        assert "jax.lax.map" in said
+        assert "take it in parts, as jax.lax.map(jax.grad(f), ..., batch_size=...) does" in said
         assert not refused(function, many[:512])
 
 
@@ -174,7 +176,55 @@ def test_states_side_by_side_are_refused(monkeypatch):
     assert not refused(partial(statevector, circuit), inputs[0], weights)
     assert "a batch of 3" in refused(partial(kernel_matrix, circuit), inputs, inputs, weights)
     geometry = partial(quantum_geometric_tensor, circuit)
-    assert "a batch of 24" in refused(geometry, inputs[0], weights)
+    assert "with 24 derivatives" in refused(geometry, inputs[0], weights)
+
+
+def test_a_gradient_is_refused_before_its_forward_pass_runs(monkeypatch):
+    """Without jit JAX runs that first, and keeps all that the gradient needs."""
+    monkeypatch.setattr(preflight, "memory_bytes", lambda: 2**28)
+    circuit = real_amplitudes(18, reps=30)
+    ran = []
+    jax.clear_caches()
+
+    def value(weights):
+        found = expectations(circuit, "Z" * 18, [], weights, gradient="reverse")[0]
+        jax.debug.callback(lambda: ran.append(1))
+        return found
+
+    weights = np.zeros(circuit.num_weights)
+    with pytest.raises(InputError, match="for their gradient"):
+        jax.grad(value)(weights)
+    with pytest.raises(InputError, match="for their gradient"):
+        jax.vmap(jax.grad(value))(weights[None])
+    jax.effects_barrier()
+    assert not ran
+
+
+def test_values_share_what_a_sample_keeps(monkeypatch):
+    """The gradients of many observables take little more than that of one."""
+    monkeypatch.setattr(preflight, "memory_bytes", lambda: 2**33)
+    circuit = real_amplitudes(24, reps=2)
+    labels = ["Z" + "I" * 23, "I" * 23 + "Z", "Z" * 24]
+
+    def values(weights):
+        return expectations(circuit, labels, [], weights, gradient="reverse")
+
+    assert not refused(jax.jacrev(values), np.zeros(circuit.num_weights))
+    monkeypatch.setattr(preflight, "memory_bytes", lambda: 2**32)
+    said = refused(jax.jacrev(values), np.zeros(circuit.num_weights))
+    assert "24 qubits with 3 derivatives take about" in said
+    assert "take fewer derivatives at once" in said
+
+
+def test_a_batch_of_unknown_size_is_not_judged():
+    circuit = real_amplitudes(2)
+    (size,) = jax.export.symbolic_shape("b")
+    for gradient in ("reverse",):
+        many = jax.vmap(lambda v, g=gradient: expectations(circuit, "ZZ", [], v, g)[0])
+        weights = jax.ShapeDtypeStruct((size, circuit.num_weights), np.float32)
+        exported = jax.export.export(jax.jit(many))(weights)
+        batch = np.linspace(0, 1, 3 * circuit.num_weights, dtype=np.float32).reshape(3, -1)
+        np.testing.assert_allclose(exported.call(batch), many(batch), atol=1e-6)
 
 
 def test_a_containers_limit_is_the_memory_that_counts(monkeypatch, tmp_path):
