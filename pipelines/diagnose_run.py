@@ -168,7 +168,8 @@ def _hybrid_loss(run: Trained) -> tuple[Callable[[Any], Any], Callable[[Any], An
 
     config = fashion_config(read_json(run.path / "config.json") or {})
     model = HybridClassifier(config.model, max(2, int(run.test.targets.max()) + 1))
-    images = np.random.default_rng(0).integers(0, 256, (16, 28, 28)).astype(np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 28, 28)).astype(np.uint8)
+    images = jnp.asarray(pixels)
 
     def loss(params: Any) -> Any:
         logits: Any = model.apply({"params": params}, images)

@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from qnn_jax.circuits.circuit import Circuit, circuit_of
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.executor import Executor, exact, run_layer
 from qnn_jax.initializers import uniform_angles
@@ -40,7 +40,9 @@ class QuantumLayer(nn.Module):
 
     def __post_init__(self) -> None:
         # Values compared by value, so that the module can be a static argument of jit.
-        self.observables = observables_on(circuit_of(self.circuit).num_qubits, self.observables)
+        self.observables = observables_on(
+            checked_circuit(self.circuit).num_qubits, self.observables
+        )
         super().__post_init__()
 
     @nn.compact

@@ -8,7 +8,7 @@ from typing import Any
 from flax import nnx
 from jaxtyping import Array, Float
 
-from qnn_jax.circuits.circuit import Circuit, circuit_of
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.executor import Executor, exact, run_layer
 from qnn_jax.initializers import uniform_angles
@@ -43,7 +43,7 @@ class QuantumLayer(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         self.circuit = circuit
-        self.observables = observables_on(circuit_of(circuit).num_qubits, observables)
+        self.observables = observables_on(checked_circuit(circuit).num_qubits, observables)
         self.executor = executor
         self.weights = nnx.Param(weight_init(rngs.params(), (circuit.num_weights,)))
 

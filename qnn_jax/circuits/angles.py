@@ -112,9 +112,13 @@ class Number(Expression):
                 "Argument `angle` must be a real number or an expression of x[i] and w[j], "
                 f"but is {value!r}."
             )
-        if not math.isfinite(value):
-            raise InputError(f"Argument `angle` must be finite, but is {value!r}.")
-        object.__setattr__(self, "value", float(value))
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise InputError(f"Argument `angle` must be finite, but is {number}.")
+        object.__setattr__(self, "value", number)
 
     def __str__(self) -> str:
         return _format_number(self.value)
@@ -151,6 +155,11 @@ class Call(Expression):
     arguments: tuple[Expression, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.arguments, tuple):
+            raise InputError(
+                "Argument `arguments` of a call must be a tuple of expressions, but is "
+                f"{self.arguments!r}."
+            )
         _function(self.function, len(self.arguments))
         object.__setattr__(self, "arguments", tuple(map(angle, self.arguments)))
 
@@ -226,7 +235,8 @@ def _function(name: str, num_arguments: int) -> Function:
     row = FUNCTIONS[name]
     if num_arguments != row.num_arguments:
         raise InputError(
-            f"Function `{name}` must have {row.num_arguments} arguments, but has {num_arguments}."
+            f"Function `{name}` must have as many arguments as it takes, {row.num_arguments}, "
+            f"but has {num_arguments}."
         )
     return row
 

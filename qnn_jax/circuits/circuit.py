@@ -111,7 +111,7 @@ class Op:
 def _unitary(gate: str, matrix: Any, num_qubits: int) -> Matrix | None:
     """Check the name of a gate and, for "unitary", its matrix; the matrix as nested tuples."""
     if gate != "unitary":
-        if not isinstance(gate, str) or gate not in (*GATES, "barrier"):
+        if not isinstance(gate, str) or (gate not in GATES and gate != "barrier"):
             if gate in _NO_GATES:
                 raise InputError(
                     f"Argument `gate` must be one of Qiskit's standard gates, but is {gate!r}; "
@@ -417,7 +417,7 @@ class Circuit:
         return _drawing(self)
 
 
-def circuit_of(value: Circuit) -> Circuit:
+def checked_circuit(value: Circuit) -> Circuit:
     """Refuse what is no circuit."""
     if not isinstance(value, Circuit):
         raise InputError(f"Argument `circuit` must be a Circuit, but is {value!r}.")

@@ -27,12 +27,11 @@ class PauliSum:
     terms: tuple[tuple[str, float], ...]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.terms, Iterable) or not self.terms:
-            raise InputError(
-                f"Argument `observable` must have at least one term, but is {self.terms!r}."
-            )
+        terms = tuple(self.terms) if isinstance(self.terms, Iterable) else (self.terms,)
+        if not terms:
+            raise InputError("Argument `observable` must have at least one term, but has none.")
         checked: list[tuple[str, float]] = []
-        for term in self.terms:
+        for term in terms:
             if not isinstance(term, tuple | list) or len(term) != 2:
                 raise InputError(
                     "Argument `observable` must have pairs of a label and a coefficient as terms, "
@@ -44,10 +43,10 @@ class PauliSum:
                     "Argument `observable` must be labels of the letters I, X, Y and Z, "
                     f"but has {label!r}."
                 )
-            if len(label) != len(self.terms[0][0]):
+            if len(label) != len(terms[0][0]):
                 raise InputError(
                     "Argument `observable` must have labels of one length, but has "
-                    f"{self.terms[0][0]!r} and {label!r}."
+                    f"{terms[0][0]!r} and {label!r}."
                 )
             if isinstance(coefficient, bool) or not isinstance(coefficient, numbers.Real):
                 raise InputError(

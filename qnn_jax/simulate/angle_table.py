@@ -7,6 +7,7 @@ together as vectors, so the program that XLA compiles does not grow with the num
 from __future__ import annotations
 
 import functools
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -17,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from qnn_jax.circuits.angles import Call, Expression, Number, Symbol, symbols
-from qnn_jax.circuits.circuit import Circuit, circuit_of
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
 
 #: The functions of `circuits.angles.FUNCTIONS`, in JAX.
@@ -42,6 +43,9 @@ _JAX_FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     }
 )
 
+#: Of so few numbers numpy finds out sooner whether they are finite.
+_FEW = 2**14
+
 # The shape of an expression: its functions, with "#", "x" and "w" in place of the leaves.
 _Shape: TypeAlias = "str | tuple[Any, ...]"
 
@@ -59,7 +63,7 @@ def angles(
     Returns:
         Shape (circuit.num_angles,).
     """
-    inputs, weights = checked_vectors(circuit_of(circuit), inputs, weights)
+    inputs, weights = checked_vectors(checked_circuit(circuit), inputs, weights)
     return evaluate(circuit.angles, inputs, weights)
 
 
@@ -180,21 +184,42 @@ def checked_numbers(name: str, value: Any) -> Array:
             where the values are known (outside jit).
     """
     try:
-        array = value if isinstance(value, jax.Array) else np.asarray(value)
+        array = value if isinstance(value, jax.Array) else _as_array(value)
     except ValueError:
         raise InputError(
-            f"Argument `{name}` must have rows of one length, but is {value!r}."
+            f"Argument `{name}` must have rows of one length, but is {reprlib.repr(value)}."
         ) from None
     if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
         if array.size:
-            raise InputError(
-                f"Argument `{name}` must hold real numbers, but has dtype {array.dtype}."
+            what = (
+                f"has dtype {array.dtype}"
+                if hasattr(value, "dtype")
+                else f"is {reprlib.repr(value)}"
             )
+            raise InputError(f"Argument `{name}` must hold real numbers, but {what}.")
         array = np.zeros(array.shape)
-    if not isinstance(array, jax.core.Tracer) and not (finite := np.isfinite(array)).all():
-        where = tuple(int(k) for k in np.argwhere(~finite)[0])
+    # As JAX will hold them: what is too large for its dtype is infinite.
+    with np.errstate(over="ignore"):
+        array = jnp.asarray(array)
+    if not isinstance(array, jax.core.Tracer) and not _all_finite(array):
+        where = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
+        place = f"{name}[{', '.join(map(str, where))}]" if where else "it"
         raise InputError(
-            f"Argument `{name}` must be finite, but {name}[{', '.join(map(str, where))}] is "
-            f"{array[where]}."
+            f"Argument `{name}` must be finite in {array.dtype}, but {place} is {array[where]}."
         )
-    return jnp.asarray(array)
+    return array
+
+
+def _as_array(value: Any) -> Any:
+    """A value that is no array of JAX as one, of numpy where it holds nothing traced."""
+    if not isinstance(value, np.ndarray) and any(
+        isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)
+    ):
+        return jnp.asarray(value)
+    return np.asarray(value)
+
+
+def _all_finite(array: Array) -> bool:
+    # Numpy begins sooner, the device is quicker with many.
+    few = array.size <= _FEW and array.is_fully_addressable
+    return bool((np if few else jnp).isfinite(array).all())

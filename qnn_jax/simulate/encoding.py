@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,16 +35,18 @@ def amplitude_angles(vector: Float[Array, " amplitudes"]) -> Float[Array, " inpu
     >>> print(statevector(amplitude_encoding(2), angles, []).real.round(3) + 0)
     [ 0.6  0.   0.  -0.8]
     """
-    vector = jnp.asarray(vector)
+    vector = amplitudes_of("vector", vector)
     if vector.ndim != 1 or vector.size < 2 or vector.size & (vector.size - 1):
         raise InputError(
             "Argument `vector` must have shape (2**n,) with n of at least 1, but has shape "
             f"{vector.shape}; pad it with zeros."
         )
-    if not isinstance(vector, jax.core.Tracer) and not 0 < jnp.linalg.norm(vector) < jnp.inf:
+    if not isinstance(vector, jax.core.Tracer) and not (
+        jnp.isfinite(vector).all() and (vector != 0).any()
+    ):
         raise InputError(
-            "Argument `vector` must be finite and not 0 everywhere, but its norm is "
-            f"{jnp.linalg.norm(vector)}."
+            "Argument `vector` must be finite and not 0 everywhere, but is "
+            f"{reprlib.repr(vector.tolist())}."
         )
     is_complex = jnp.iscomplexobj(vector)
     levels = vector.size.bit_length() - 1
@@ -61,6 +66,16 @@ def amplitude_angles(vector: Float[Array, " amplitudes"]) -> Float[Array, " inpu
         means = phases.reshape(2 ** (level + 1), -1).mean(axis=1)
         turns.append(_inputs(means[1::2] - means[0::2]))
     return jnp.concatenate([*turns, phases.mean()[None]])
+
+
+def amplitudes_of(name: str, value: Any) -> Array:
+    """An argument as an array of real or complex numbers."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"Argument `{name}` must hold numbers, but is {reprlib.repr(value)}."
+        ) from None
 
 
 def _root(value: Array) -> Array:

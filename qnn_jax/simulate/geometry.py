@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from qnn_jax.circuits.circuit import Circuit, circuit_of
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.angle_table import checked_numbers, checked_vectors
+from qnn_jax.simulate.encoding import amplitudes_of
 from qnn_jax.simulate.statevector import statevector
 
 
@@ -16,7 +17,7 @@ def overlap(
     state: Complex[Array, " amplitudes"], other: Complex[Array, " amplitudes"]
 ) -> Complex[Array, ""]:
     """The inner product <state|other>."""
-    state, other = jnp.asarray(state), jnp.asarray(other)
+    state, other = amplitudes_of("state", state), amplitudes_of("other", other)
     if state.shape != other.shape or state.ndim != 1:
         raise InputError(
             f"Argument `other` must have the shape of `state`, {state.shape}, "
@@ -54,7 +55,7 @@ def kernel_matrix(
 
     Reference: Havlíček et al., arXiv:1804.11326.
     """
-    num_inputs = circuit_of(circuit).num_inputs
+    num_inputs = checked_circuit(circuit).num_inputs
     samples = [checked_numbers(name, v) for name, v in (("left", left), ("right", right))]
     for name, rows in zip(("left", "right"), samples, strict=True):
         if rows.ndim != 2 or rows.shape[1] != num_inputs:
@@ -92,7 +93,7 @@ def quantum_geometric_tensor(
     def state_of(w: Array) -> Array:
         return statevector(circuit, inputs, w)
 
-    inputs, weights = checked_vectors(circuit_of(circuit), inputs, weights)
+    inputs, weights = checked_vectors(checked_circuit(circuit), inputs, weights)
     state = state_of(weights)
     derivatives = jax.jacfwd(state_of)(weights)
     connection = state.conj() @ derivatives

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 
 import jax
@@ -11,10 +12,13 @@ from jax import lax, random
 from jaxtyping import Array, Complex, Float, Int
 
 from qnn_jax.circuits.checks import qubits_of
-from qnn_jax.circuits.circuit import Circuit, circuit_of
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, masks, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.statevector import statevector
+
+#: So many outcomes take a few gigabytes.
+_MOST_SHOTS = 2**28
 
 
 def probabilities(
@@ -40,7 +44,7 @@ def probabilities(
     >>> print(probabilities(bell, [], []).round(3))
     [0.5 0.  0.  0.5]
     """
-    n = circuit_of(circuit).num_qubits
+    n = checked_circuit(circuit).num_qubits
     chosen = tuple(range(n)) if qubits is None else qubits_of(qubits)
     if not chosen or len(set(chosen)) != len(chosen) or max(chosen) >= n:
         raise InputError(
@@ -79,10 +83,11 @@ def sample(
     """
     if isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 1:
         raise InputError(f"Argument `shots` must be an integer of at least 1, but is {shots!r}.")
-    if not isinstance(key, jax.Array | np.ndarray):
+    if shots > _MOST_SHOTS:
         raise InputError(
-            f"Argument `key` must be a random key, as jax.random.key(0) is, but is {key!r}."
+            f"Argument `shots` must be at most {_MOST_SHOTS}, but is {shots}: sample several times."
         )
+    _check_key(key)
     weight = probabilities(circuit, inputs, weights)
     cumulative = jnp.cumsum(weight)
     # Scaled by the total, so that rounding leaves no outcome beyond the last.
@@ -91,6 +96,16 @@ def sample(
     method = "compare_all" if len(weight) <= 16 else "scan_unrolled"
     outcome = jnp.searchsorted(cumulative, drawn, side="right", method=method)
     return jnp.minimum(outcome, len(weight) - 1).astype(jnp.int32)
+
+
+def _check_key(key: Array) -> None:
+    dtype, rank = getattr(key, "dtype", None), getattr(key, "ndim", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not (typed and rank == 0) and not (dtype == jnp.uint32 and rank == 1):
+        raise InputError(
+            "Argument `key` must be one random key, as jax.random.key(0) is, but is "
+            f"{reprlib.repr(key)}."
+        )
 
 
 def variances(
@@ -103,7 +118,7 @@ def variances(
 
     Arguments and errors are those of `expectations`; shape (len(observables),).
     """
-    sums = observables_on(circuit_of(circuit).num_qubits, observables)
+    sums = observables_on(checked_circuit(circuit).num_qubits, observables)
     state = statevector(circuit, inputs, weights)
     values = []
     for one in sums:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn_jax.circuits.angles import Expression
-from qnn_jax.circuits.circuit import Circuit, circuit_of
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.simulate.atoms import Atom, Block, Gate, Move, Patch, Phase, Segment, Step
 from qnn_jax.simulate.bits import Affine, bit_permutation, identity
@@ -120,7 +120,7 @@ def plan(
         index map: 1 pass
         real block on bits 0…1 from 2 angles: 6.4e-05 Mflop
     """
-    circuit = circuit_of(circuit)
+    circuit = checked_circuit(circuit)
     if observables is None:
         return plan_state(circuit, False)
     return plan_to_measure(circuit, observables_on(circuit.num_qubits, observables), False)[0]

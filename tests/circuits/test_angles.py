@@ -104,7 +104,9 @@ def test_every_operator_and_function_means_what_python_means() -> None:
         (lambda: expressions.Number(math.nan), "Argument `angle` must be finite, but is nan"),
         (lambda: expressions.Number(1j), "must be a real number or an expression .* but is 1j"),
         (lambda: expressions.Call("foo", (x[0],)), "`function` must be one of .* but is 'foo'"),
-        (lambda: expressions.Call("sin", ()), "Function `sin` must have 1 arguments, but has 0"),
+        (lambda: expressions.Call("sin", ()), "as many arguments as it takes, 1, but has 0"),
+        (lambda: expressions.Call("sin", x[0]), "`arguments` of a call must be a tuple"),
+        (lambda: expressions.angle(10**400), "Argument `angle` must be finite, but is inf"),
         (lambda: expressions.Call("sin", ("x",)), "must be a real number or an expression .*'x'"),
         (
             lambda: expressions.call("sinh", x[0]),
@@ -112,7 +114,7 @@ def test_every_operator_and_function_means_what_python_means() -> None:
         ),
         (
             lambda: expressions.call("sin", x[0], x[1]),
-            "Function `sin` must have 1 arguments, but has 2",
+            "Function `sin` must have as many arguments as it takes, 1, but has 2",
         ),
         (lambda: expressions.angle(1) / 0, "Function `div` must be defined at its arguments"),
         (lambda: expressions.call("log", -1), "Function `log` must be defined at its arguments"),

@@ -156,8 +156,9 @@ def test_initial_weights_fill_the_circle() -> None:
             jnp.zeros((4, 2), int),
             "of a QuantumLayer must hold floating-point numbers, but has dtype int32",
         ),
+        (np.array([[0.0, 1e39]]), r"must be finite in float32, but inputs\[0, 1\] is inf"),
         ([[0.0, 1.0], [0.0]], "must have rows of one length, but is"),
-        (jnp.array([[0.0, jnp.nan]]), r"must be finite, but inputs\[0, 1\] is nan"),
+        (jnp.array([[0.0, jnp.nan]]), r"must be finite in float32, but inputs\[0, 1\] is nan"),
     ],
 )
 def test_bad_features_are_refused_in_one_sentence(make, features, message: str) -> None:

@@ -151,7 +151,21 @@ def test_the_fisher_information_of_one_rotation_is_one() -> None:
         (lambda: measurement.probabilities(CIRCUIT, INPUTS, WEIGHTS, "01"), "but holds '0'"),
         (
             lambda: measurement.sample(CIRCUIT, INPUTS, WEIGHTS, 10, None),
-            r"`key` must be a random key, as jax\.random\.key\(0\) is, but is None",
+            r"`key` must be one random key, as jax\.random\.key\(0\) is, but is None",
+        ),
+        (
+            lambda: measurement.sample(
+                CIRCUIT, INPUTS, WEIGHTS, 10, jax.random.split(jax.random.key(0))
+            ),
+            "`key` must be one random key",
+        ),
+        (
+            lambda: measurement.sample(CIRCUIT, INPUTS, WEIGHTS, 10, jnp.zeros(2)),
+            "`key` must be one random key",
+        ),
+        (
+            lambda: measurement.sample(CIRCUIT, INPUTS, WEIGHTS, 10**13, jax.random.key(0)),
+            "`shots` must be at most 268435456, but is 10000000000000: sample several times",
         ),
         (
             lambda: measurement.sample(CIRCUIT, INPUTS, WEIGHTS, 0, jax.random.key(0)),
@@ -175,7 +189,7 @@ def test_the_fisher_information_of_one_rotation_is_one() -> None:
             lambda: geometry.kernel_matrix(
                 zz_feature_map(2), np.zeros((1, 2)), [[0, 1], [math.nan, 0]], []
             ),
-            r"`right` must be finite, but right\[1, 0\] is nan",
+            r"`right` must be finite in float32, but right\[1, 0\] is nan",
         ),
         (
             lambda: geometry.kernel_matrix(zz_feature_map(2), [[0, 1]], np.ones((1, 3)), []),
@@ -185,8 +199,9 @@ def test_the_fisher_information_of_one_rotation_is_one() -> None:
             lambda: geometry.kernel_matrix(
                 zz_feature_map(2), [[0, 1], [math.nan, 0]], [[0, 1]], []
             ),
-            r"`left` must be finite, but left\[1, 0\] is nan",
+            r"`left` must be finite in float32, but left\[1, 0\] is nan",
         ),
+        (lambda: geometry.fidelity(None, [1, 0]), "`state` must hold numbers, but is None"),
         (
             lambda: geometry.overlap(jnp.zeros(2), jnp.zeros(4)),
             r"`other` must have the shape of `state`, \(2,\), but has \(4,\)",
@@ -216,12 +231,21 @@ def test_bad_arguments_are_refused_by_every_function(function) -> None:
 
     assert said("c", INPUTS, WEIGHTS) == "Argument `circuit` must be a Circuit, but is 'c'."
     assert said(CIRCUIT, [*INPUTS[:-1], math.inf], WEIGHTS) == (
-        f"Argument `inputs` must be finite, but inputs[{len(INPUTS) - 1}] is inf."
+        f"Argument `inputs` must be finite in float32, but inputs[{len(INPUTS) - 1}] is inf."
     )
     assert "`weights` must have rows of one length" in said(CIRCUIT, INPUTS, [[0.5], [0.5, 1]])
     assert "`weights` must hold real numbers" in said(CIRCUIT, INPUTS, 1j * np.array(WEIGHTS))
-    assert "`weights` must hold real numbers" in said(CIRCUIT, INPUTS, None)
+    assert "`weights` must hold real numbers, but is None" in said(CIRCUIT, INPUTS, None)
+    assert len(said(CIRCUIT, INPUTS, [[0.5]] * 9999 + [[]])) < 200
     assert f"must have shape ({len(WEIGHTS)},)" in said(CIRCUIT, INPUTS, WEIGHTS[:-1])
+
+
+def test_lists_of_traced_numbers_are_vectors() -> None:
+    circuit = Circuit(1, (Op("ry", 0, w[0]), Op("ry", 0, w[1])))
+    slope = jax.jit(jax.grad(lambda a: expectations(circuit, "Z", [], [a, 2 * a])[0]))(0.3)
+    assert slope == pytest.approx(-3 * math.sin(0.9), abs=1e-6)
+    metric = jax.jit(lambda a: geometry.quantum_geometric_tensor(circuit, [], [a, 0.0]))(0.3)
+    np.testing.assert_allclose(metric, np.full((2, 2), 0.25), atol=1e-6)
 
 
 def test_integers_are_weights_too() -> None:
