@@ -72,6 +72,9 @@ class Toffoli:
         on = all((i & mask).bit_count() & 1 ^ sign for mask, sign in self.controls)
         return i ^ self.flip if on else i
 
+    def __post_init__(self) -> None:
+        assert not any((mask & self.flip).bit_count() & 1 for mask, _ in self.controls)
+
     def on_bits(self, places: tuple[int, ...]) -> Toffoli:
         """The map of a few bits as one of all: bit k of this one is bit places[k]."""
         (first, a), (second, b) = self.controls
@@ -136,6 +139,24 @@ def affine_of(images: tuple[int, ...]) -> Affine | None:
     num_bits = len(images).bit_length() - 1
     candidate = Affine(tuple(images[1 << q] ^ images[0] for q in range(num_bits)), images[0])
     return candidate if all(candidate(i) == image for i, image in enumerate(images)) else None
+
+
+def toffoli_of(images: tuple[int, ...]) -> Toffoli | None:
+    """The Toffoli with these images, or None where the permutation is none."""
+    moved = [i for i, image in enumerate(images) if image != i]
+    if 4 * len(moved) != len(images) or len({images[i] ^ i for i in moved}) != 1:
+        return None
+    first = moved[0]
+    # What moves has to be a plane: the masks of equal parity all over it are 0, a, b and a ^ b.
+    masks = [
+        mask
+        for mask in range(1, len(images))
+        if not any((mask & (i ^ first)).bit_count() & 1 for i in moved)
+    ]
+    if len(masks) != 3:
+        return None
+    one, other = ((mask, (mask & first).bit_count() & 1 ^ 1) for mask in masks[:2])
+    return Toffoli((one, other), images[first] ^ first)
 
 
 def spread(value: int, places: tuple[int, ...]) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn_jax.simulate.atoms import Move, Patch, Segment
-from qnn_jax.simulate.bits import IndexMap, Toffoli, bit_permutation, identity, on_bits
+from qnn_jax.simulate.bits import IndexMap, bit_permutation, identity, on_bits
 from qnn_jax.simulate.moves import columns_of
 from qnn_jax.simulate.primitives import Form, Primitive
 from qnn_jax.simulate.recipes import embed
@@ -25,12 +25,10 @@ from qnn_jax.simulate.recipes import embed
 #: than applying it.
 WIDTH, FACTORS = 4, 4
 SMALL_UP_TO, SMALL_WIDTH, SMALL_FACTORS = 10, 3, 2
-#: With its index map a step does so many Toffoli gates and the like, fewer where the numbers of
-#: amplitudes leave no bits for their controls. More would take longer than the steps they save.
+#: With its index map a step does so many CCX and CSWAP, fewer where the numbers of amplitudes leave
+#: no bits for their controls. More would take longer than the steps they save.
 TOFFOLIS = 2
 _LONGEST = 31  # bits of an index with controls
-#: Permutations of basis states that are not affine: their control parities, and what they flip.
-_TOFFOLIS = {"ccx": Toffoli(((1, 0), (2, 0)), 4), "cswap": Toffoli(((1, 0), (6, 0)), 6)}
 
 
 @dataclass
@@ -135,14 +133,14 @@ def _patches(
         seeds = ready(done)
         moved = [k for k in seeds if gates[k].form.affine is not None]
         if not moved and len(pending.toffolis) < most:
-            moved = [k for k in seeds if gates[k].form.key[0] in _TOFFOLIS][:1]
+            moved = [k for k in seeds if gates[k].form.toffoli is not None][:1]
         for k in moved:
-            gate = gates[k]
-            places = tuple(place[q] for q in gate.qubits)
-            if gate.form.affine is not None:
-                pending = pending.then(on_bits(gate.form.affine, places, num_bits))
-            else:
-                pending = pending.then(_TOFFOLIS[gate.form.key[0]].on_bits(places))
+            form = gates[k].form
+            places = tuple(place[q] for q in gates[k].qubits)
+            if form.affine is not None:
+                pending = pending.then(on_bits(form.affine, places, num_bits))
+            elif form.toffoli is not None:
+                pending = pending.then(form.toffoli.on_bits(places))
             for q in wires[k]:
                 done[q] += 1
         if moved:

@@ -20,7 +20,7 @@ import numpy as np
 from qnn_jax.circuits.angles import Expression, Number, symbols
 from qnn_jax.circuits.circuit import Op
 from qnn_jax.circuits.gates import GATES
-from qnn_jax.simulate.bits import Affine, affine_of, parity_coefficients
+from qnn_jax.simulate.bits import Affine, Toffoli, affine_of, parity_coefficients, toffoli_of
 
 NUM_FEATURES = 5
 _TOLERANCE = 1e-12
@@ -46,6 +46,8 @@ class Form:
             multiplies basis state i by exp(i Σ (slope·angle + offset)·(-1)^popcount(i & mask)).
         affine: where it is a permutation with phases and the permutation is affine over GF(2):
             the map from column to row. `after` is then the diagonal that follows it.
+        toffoli: where it is a permutation that flips bits where two parities are 1, like CCX and
+            CSWAP: the map from column to row.
     """
 
     key: tuple[Any, ...]
@@ -55,6 +57,7 @@ class Form:
     real: bool = field(compare=False)
     phases: tuple[tuple[int, float, float], ...] | None = field(compare=False)
     affine: Affine | None = field(compare=False)
+    toffoli: Toffoli | None = field(compare=False)
     after: Form | None = field(compare=False, default=None)
 
     def matrix(self, angle: float = 0.0) -> np.ndarray:
@@ -99,16 +102,19 @@ def form_of(key: tuple[Any, ...], coefficients: np.ndarray) -> Form:
     constant = not np.any(abs(coefficients[1:]) > _TOLERANCE)
     real = not np.any(abs(coefficients.imag) > _TOLERANCE)
     support = np.any(abs(coefficients) > _TOLERANCE, axis=0)
-    phases, affine, after = None, None, None
+    phases, affine, toffoli, after = None, None, None, None
     if not np.any(support & ~np.eye(size, dtype=bool)):
         phases = _phases(coefficients)
     elif constant and np.all(support.sum(0) == 1) and np.all(support.sum(1) == 1):
-        affine = affine_of(tuple(int(i) for i in np.argmax(support, axis=0)))
-        if affine is not None:
-            rows = np.sum(coefficients[0], axis=1)
-            if np.any(abs(rows - 1) > _TOLERANCE):
-                after = form_of((*key, "after"), _constant(np.diag(rows)))
-    return Form(key, num_qubits, coefficients, constant, real, phases, affine, after)
+        images = tuple(int(i) for i in np.argmax(support, axis=0))
+        affine = affine_of(images)
+        rows = np.sum(coefficients[0], axis=1)
+        all_ones = not np.any(abs(rows - 1) > _TOLERANCE)
+        if affine is None:
+            toffoli = toffoli_of(images) if all_ones else None
+        elif not all_ones:
+            after = form_of((*key, "after"), _constant(np.diag(rows)))
+    return Form(key, num_qubits, coefficients, constant, real, phases, affine, toffoli, after)
 
 
 def _constant(matrix: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from simulator_references import qiskit_state, x64
 
 from qnn_jax import Circuit, Op, expectations, w
 from qnn_jax.circuits import GATES
-from qnn_jax.simulate import planner, recipes
+from qnn_jax.simulate import recipes
 
 TURNED = [name for name, row in GATES.items() if row.num_angles]
 CHUNKS = [TURNED[k : k + 5] for k in range(0, len(TURNED), 5)]
@@ -89,6 +89,7 @@ def test_the_gradient_of_all_gates_in_one_circuit_by_the_adjoint_method():
 
 
 @pytest.mark.parametrize("name", ["ry", "crx"])
+@pytest.mark.usefixtures("fresh_caches")
 def test_the_comparison_rejects_a_wrong_derivative(name, monkeypatch):
     """The value is right: the sine of half the angle does not know that it moves."""
 
@@ -97,10 +98,6 @@ def test_the_comparison_rejects_a_wrong_derivative(name, monkeypatch):
         return [*found[:2], jax.lax.stop_gradient(found[2]), *found[3:]]
 
     monkeypatch.setattr(recipes, "features", features)
-    for cached in (planner.plan_state, planner.plan_to_measure, planner.plan_by_gates):
-        cached.cache_clear()
-    circuit = circuit_of([name])
-    by_shift, by_difference = errors(circuit, "reverse")
-    jax.clear_caches()
+    by_shift, by_difference = errors(circuit_of([name]), "reverse")
     assert by_shift.max() > 1e-3
     assert by_difference.max() > 1e-3

@@ -157,11 +157,11 @@ def test_memory_of_the_adjoint_does_not_grow_with_depth():
         ("re-uploading", None),
     ],
 )
+@pytest.mark.usefixtures("fresh_caches")
 def test_the_adjoint_of_20_qubits_takes_less_than_six_states(name, fault, monkeypatch):
     """Compiled, not run; blocks of equal size repeat a matrix as large as a state."""
     if fault == "equal blocks":
         monkeypatch.setattr(groups, "EQUAL_UP_TO", 20)
-        planner.plan_state.cache_clear()
     elif fault:
         monkeypatch.setattr(moves, "_LARGE", 2**30)
     if name == "re-uploading":
@@ -181,7 +181,6 @@ def test_the_adjoint_of_20_qubits_takes_less_than_six_states(name, fault, monkey
     some = jnp.ones(circuit.num_inputs), jnp.ones(circuit.num_weights)
     compiled = jax.jit(loss).lower(*some).compile()
     states = compiled.memory_analysis().temp_size_in_bytes / (8 * 2**20)
-    planner.plan_state.cache_clear()
     assert (states < 6) == (fault is None)
     assert 4 < states < 7
 

@@ -9,11 +9,12 @@ from simulator_references import qiskit_state, values, x64
 from qnn_jax import Circuit, Op, expectations, statevector, w
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.simulate import irregular, planner
-from qnn_jax.simulate.bits import Affine, IndexMap, identity, on_bits
+from qnn_jax.simulate.bits import Affine, IndexMap, identity, on_bits, toffoli_of
 from qnn_jax.simulate.moves import columns_of, move
+from qnn_jax.simulate.primitives import lower
 
 NUM_BITS = 5
-GATE_TOFFOLIS = irregular._TOFFOLIS
+GATE_TOFFOLIS = {name: lower(Op(name, (0, 1, 2)))[0].form.toffoli for name in ("ccx", "cswap")}
 AFFINE = {"cx": Affine((3, 2)), "x": Affine((1,), 1), "swap": Affine((2, 1))}
 
 
@@ -31,11 +32,42 @@ def random_maps(seed, length):
     return found
 
 
-@pytest.mark.parametrize("name", GATE_TOFFOLIS)
-def test_the_table_is_the_gates(name):
-    matrix = np.array(GATES[name].matrix(np))
-    images = [GATE_TOFFOLIS[name](i) for i in range(8)]
-    np.testing.assert_array_equal(matrix[images, range(8)], np.ones(8))
+def permutation_of(name):
+    if name == "ccx between two x":
+        between = np.kron(np.eye(4), [[0, 1], [1, 0]])
+        return between @ permutation_of("ccx") @ between
+    return np.array(GATES[name].matrix(np))
+
+
+@pytest.mark.parametrize("name", [*GATE_TOFFOLIS, "ccx between two x"])
+def test_toffolis_are_read_off_the_matrix(name):
+    """So a unitary is one, too, whatever it is called."""
+    matrix = permutation_of(name)
+    (primitive,) = lower(Op("unitary", (0, 1, 2), matrix=matrix))
+    toffoli = primitive.form.toffoli
+    np.testing.assert_array_equal(matrix[[toffoli(i) for i in range(8)], range(8)], np.ones(8))
+
+
+def swapped(size, *pairs):
+    images = list(range(size))
+    for i, j in pairs:
+        images[i], images[j] = j, i
+    return tuple(images)
+
+
+def test_toffolis_are_told_from_other_permutations():
+    for images in (
+        swapped(8, (3, 4)),  # two parities of 3 bits, all 3 of which flip
+        swapped(16, (0, 1), (14, 15)),
+    ):
+        assert tuple(map(toffoli_of(images), range(len(images)))) == images
+    for images in (
+        swapped(4, (0, 1)),  # affine
+        swapped(16, (0, 1), (2, 4)),  # not the same bits flip
+        swapped(32, (0, 1), (2, 3), (4, 5), (8, 9)),  # not where two parities are 1
+        (0, 1, 2, 3, 4, 6, 7, 5),  # three in a circle
+    ):
+        assert toffoli_of(images) is None
 
 
 @pytest.mark.parametrize("seed", range(6))
