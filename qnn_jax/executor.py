@@ -191,6 +191,11 @@ def run_layer(
     Raises:
         InputError: where features have the wrong number or dtype, or hold NaN outside of jit.
     """
+    if not callable(executor):
+        raise InputError(
+            "Argument `executor` of a QuantumLayer must be an executor, as sampled(1024) is, but "
+            f"is {executor!r}."
+        )
     inputs = checked_numbers("inputs", inputs)
     if not jnp.issubdtype(inputs.dtype, jnp.floating):
         raise InputError(

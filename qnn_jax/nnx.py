@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.errors import InputError
 from qnn_jax.executor import Executor, exact, run_layer
 from qnn_jax.initializers import uniform_angles
 
@@ -45,6 +46,10 @@ class QuantumLayer(nnx.Module):
         self.circuit = circuit
         self.observables = observables_on(checked_circuit(circuit).num_qubits, observables)
         self.executor = executor
+        if not isinstance(rngs, nnx.Rngs):
+            raise InputError(
+                f"Argument `rngs` of a QuantumLayer must be an nnx.Rngs, but is {rngs!r}."
+            )
         self.weights = nnx.Param(weight_init(rngs.params(), (circuit.num_weights,)))
 
     def __call__(

@@ -98,6 +98,49 @@ class Expression:
     def __abs__(self) -> Expression:
         return call("abs", self)
 
+    # The functions under the names that Qiskit's ParameterExpression has. Numpy knows most of them,
+    # so np.sin(x[0]) is x[0].sin().
+
+    def sin(self) -> Expression:
+        """The sine."""
+        return call("sin", self)
+
+    def cos(self) -> Expression:
+        """The cosine."""
+        return call("cos", self)
+
+    def tan(self) -> Expression:
+        """The tangent."""
+        return call("tan", self)
+
+    def arcsin(self) -> Expression:
+        """The inverse sine, between -π/2 and π/2."""
+        return call("asin", self)
+
+    def arccos(self) -> Expression:
+        """The inverse cosine, between 0 and π."""
+        return call("acos", self)
+
+    def arctan(self) -> Expression:
+        """The inverse tangent, between -π/2 and π/2."""
+        return call("atan", self)
+
+    def exp(self) -> Expression:
+        """The exponential."""
+        return call("exp", self)
+
+    def log(self) -> Expression:
+        """The natural logarithm."""
+        return call("log", self)
+
+    def abs(self) -> Expression:
+        """The absolute value."""
+        return call("abs", self)
+
+    def sign(self) -> Expression:
+        """-1, 0 or 1."""
+        return call("sign", self)
+
 
 @dataclass(frozen=True, slots=True)
 class Number(Expression):
@@ -246,6 +289,8 @@ def call(function: str, *arguments: AngleLike) -> Expression:
     row = _function(function, len(arguments))
     expressions = tuple(angle(argument) for argument in arguments)
     values = [part.value for part in expressions if isinstance(part, Number)]
+    if function == "div" and expressions[1] == Number(0.0):
+        raise InputError(f"Function `div` must not divide by 0, but is to divide {expressions[0]}.")
     if len(values) < len(expressions):
         return Call(function, expressions)
     try:

@@ -36,7 +36,7 @@ def one_of(name: str, value: str, choices: Sequence[str]) -> str:
 
 def qubits_of(value: object) -> tuple[int, ...]:
     """One qubit or several as a tuple of integers of at least 0."""
-    one = is_integer(value) or not isinstance(value, Iterable)
+    one = is_integer(value) or isinstance(value, str) or not isinstance(value, Iterable)
     several: tuple[Any, ...] = (value,) if one else tuple(value)  # type: ignore[arg-type]
     for qubit in several:
         if not is_integer(qubit) or qubit < 0:

@@ -54,7 +54,7 @@ class Op:
         angles: AngleLike | Sequence[AngleLike] = (),
         matrix: Any = None,
     ) -> None:
-        one = isinstance(angles, Expression | float) or not isinstance(angles, Sequence)
+        one = isinstance(angles, Expression | float | str) or not isinstance(angles, Sequence)
         many: Sequence[Any] = (angles,) if one else angles  # type: ignore[assignment]
         object.__setattr__(self, "gate", gate)
         object.__setattr__(self, "qubits", qubits_of(qubits))
@@ -112,7 +112,7 @@ def _unitary(gate: str, matrix: Any, num_qubits: int) -> Matrix | None:
     """Check the name of a gate and, for "unitary", its matrix; the matrix as nested tuples."""
     if gate != "unitary":
         if not isinstance(gate, str) or (gate not in GATES and gate != "barrier"):
-            if gate in _NO_GATES:
+            if isinstance(gate, str) and gate in _NO_GATES:
                 raise InputError(
                     f"Argument `gate` must be one of Qiskit's standard gates, but is {gate!r}; "
                     f"{_NO_GATES[gate]}."
@@ -179,7 +179,7 @@ class Circuit:
 
     def __post_init__(self) -> None:
         num_qubits = at_least("num_qubits", self.num_qubits, 1)
-        if not isinstance(self.ops, Iterable):
+        if not isinstance(self.ops, Iterable) or isinstance(self.ops, str):
             raise InputError(f"Argument `ops` must be a sequence of Ops, but is {self.ops!r}.")
         ops = tuple(self.ops)
         used = {"x": 0, "w": 0}

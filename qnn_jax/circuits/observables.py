@@ -27,7 +27,8 @@ class PauliSum:
     terms: tuple[tuple[str, float], ...]
 
     def __post_init__(self) -> None:
-        terms = tuple(self.terms) if isinstance(self.terms, Iterable) else (self.terms,)
+        one = isinstance(self.terms, str) or not isinstance(self.terms, Iterable)
+        terms = (self.terms,) if one else tuple(self.terms)
         if not terms:
             raise InputError("Argument `observable` must have at least one term, but has none.")
         checked: list[tuple[str, float]] = []
@@ -78,7 +79,11 @@ def observable(value: ObservableLike) -> PauliSum:
         return PauliSum(tuple(value.items()))
     raise InputError(
         "Argument `observables` must hold Pauli labels, mappings from labels to coefficients or "
-        f"PauliSums, but holds {value!r}."
+        f"PauliSums, but holds {' '.join(repr(value).split())}; of Qiskit's give "
+        "dict(observable.to_list())."
+        if hasattr(value, "to_list")
+        else "Argument `observables` must hold Pauli labels, mappings from labels to coefficients "
+        f"or PauliSums, but holds {value!r}."
     )
 
 

@@ -76,7 +76,8 @@ def expectations(
         gradient: how derivatives are taken. "reverse" differentiates the steps in any mode and
             keeps a state for each of them; "adjoint" uncomputes them, in memory that does not grow
             with depth, for reverse mode and forward over reverse; "auto" is "adjoint" from
-            ADJOINT_FROM qubits on. The values are the same.
+            ADJOINT_FROM qubits on, so that forward mode alone (`jax.jvp`, `jax.jacfwd`) then needs
+            "reverse" in words. The values are the same.
 
     Returns:
         Shape (len(observables),); batches go through `jax.vmap`.

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,13 +117,22 @@ def test_every_operator_and_function_means_what_python_means() -> None:
             lambda: expressions.call("sin", x[0], x[1]),
             "Function `sin` must have as many arguments as it takes, 1, but has 2",
         ),
-        (lambda: expressions.angle(1) / 0, "Function `div` must be defined at its arguments"),
+        (lambda: expressions.angle(1) / 0, "Function `div` must not divide by 0"),
+        (lambda: x[0] / 0, r"Function `div` must not divide by 0, but is to divide x\[0\]"),
         (lambda: expressions.call("log", -1), "Function `log` must be defined at its arguments"),
     ],
 )
 def test_bad_angles_are_refused_in_one_sentence(make: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["sin", "cos", "tan", "arcsin", "arccos", "arctan", "exp", "log"])
+def test_numpys_functions_take_expressions(name: str) -> None:
+    function = getattr(np, name)
+    value = expressions.evaluate(function(x[0]), [0.3], [])
+    assert value == pytest.approx(function(0.3))
+    assert expressions.evaluate(x[0].sign() + (-x[0]).abs(), [0.3], []) == pytest.approx(1.3)
 
 
 def test_a_vector_is_not_iterable() -> None:

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from qiskit.quantum_info import SparsePauliOp
 
 from qnn_jax.circuits import (
     Circuit,
@@ -223,7 +224,15 @@ def test_barriers_are_left_out():
         ),
         (lambda: observables_on(1, None), "`observables` must hold Pauli labels, .* holds None"),
         (lambda: observables_on(1, 3), "`observables` must hold Pauli labels, .* holds 3"),
-        (lambda: PauliSum("Z"), "must have pairs of a label and a coefficient .* but has 'Z'"),
+        (lambda: PauliSum("ZZ"), "must have pairs of a label and a coefficient .* but has 'ZZ'"),
+        (lambda: Op(["h"], 0), r"must be one of Qiskit's standard gates, but is \['h'\]"),
+        (lambda: Op("cx", "01"), "`qubits` must hold integers of at least 0, but holds '01'"),
+        (lambda: Op("rx", 0, "x[0]"), r"must be a real number or an expression .* 'x\[0\]'"),
+        (lambda: Circuit(2, "hh"), "`ops` must be a sequence of Ops, but is 'hh'"),
+        (
+            lambda: observables_on(2, [SparsePauliOp("ZZ")]),
+            r"^[^\n]*give dict\(observable\.to_list\(\)\)\.$",
+        ),
         (lambda: PauliSum(3), "must have pairs of a label and a coefficient .* but has 3"),
         (lambda: PauliSum(iter(())), "`observable` must have at least one term, but has none"),
         (lambda: Op("unitary", range(7), matrix=[]), "must name 1 to 6 qubits, but names 7"),

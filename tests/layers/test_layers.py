@@ -173,6 +173,14 @@ def test_bad_observables_are_refused() -> None:
         qnn_jax.linen.QuantumLayer(CIRCUIT, ("Z",)).init(jax.random.key(0), jnp.zeros((1, 2)))
 
 
+def test_wrong_parts_are_refused() -> None:
+    with pytest.raises(InputError, match=r"^Argument `rngs` .* must be an nnx\.Rngs, but is 0"):
+        qnn_jax.nnx.QuantumLayer(CIRCUIT, ("ZZ",), rngs=0)
+    layer = qnn_jax.nnx.QuantumLayer(CIRCUIT, ("ZZ",), executor=3, rngs=nnx.Rngs(0))
+    with pytest.raises(InputError, match=r"^Argument `executor` .* must be an executor, .* is 3"):
+        layer(jnp.zeros((1, 2)))
+
+
 def test_what_is_no_circuit_is_refused() -> None:
     with pytest.raises(InputError, match=r"^Argument `circuit` must be a Circuit, but is 'ry'"):
         qnn_jax.nnx.QuantumLayer("ry", ("Z",), rngs=nnx.Rngs(0))

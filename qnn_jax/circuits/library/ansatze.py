@@ -35,7 +35,8 @@ def strongly_entangling_layers(
     """
     at_least("num_qubits", num_qubits, 1)
     at_least("reps", reps, 1)
-    if imprimitive not in GATES or (row := GATES[imprimitive]).num_qubits != 2 or row.num_angles:
+    known = isinstance(imprimitive, str) and imprimitive in GATES
+    if not known or (row := GATES[imprimitive]).num_qubits != 2 or row.num_angles:
         raise InputError(
             "Argument `imprimitive` must be a gate on two qubits without angles, but is "
             f"{imprimitive!r}."

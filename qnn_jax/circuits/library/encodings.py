@@ -105,6 +105,8 @@ def data_reuploading(
     at_least("num_qubits", num_qubits, 1)
     at_least("reps", reps, 1)
     count = num_qubits if num_inputs is None else at_least("num_inputs", num_inputs, 1)
+    if isinstance(rotations, str) or not isinstance(rotations, Sequence):
+        raise InputError(f"Argument `rotations` must be a list of gates, but is {rotations!r}.")
     slots = [(q, _one_qubit_rotation("rotations", g)) for q in range(num_qubits) for g in rotations]
     if count > len(slots):
         raise InputError(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from qnn_jax.circuits.angles import AngleLike, Expression, Symbol, x
-from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.checks import at_least, is_integer
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.library.entanglement import BlockEntanglement, Connections, connections
 from qnn_jax.circuits.library.evolution import pauli_rotation
@@ -26,7 +26,7 @@ def pauli_feature_map(
     reps: int = 2,
     entanglement: LabelEntanglement | Callable[[int], LabelEntanglement] = "full",
     alpha: float = 2.0,
-    paulis: Sequence[str] = ("Z", "ZZ"),
+    paulis: Sequence[str] | None = None,
     data_map_func: DataMap | None = None,
 ) -> Circuit:
     r"""Qiskit's `pauli_feature_map`: one input a qubit, no weights.
@@ -44,7 +44,8 @@ def pauli_feature_map(
             letter; a mapping from the length of labels to their connections, where lengths left
             out have none; or a function from the number of the repetition to one of these.
         alpha: α.
-        paulis: labels, of which the last letter belongs to the first qubit of a connection.
+        paulis: labels, of which the last letter belongs to the first qubit of a connection; by
+            default Z and ZZ.
         data_map_func: φ_S as a function of the list [x[j] for j in S].
 
     Reference: Havlíček et al., arXiv:1804.11326.
@@ -121,13 +122,20 @@ def _connections(
     num_qubits: int, size: int, entanglement: LabelEntanglement, layer: int
 ) -> Connections:
     if isinstance(entanglement, Mapping):
+        if not all(map(is_integer, entanglement)):
+            raise InputError(
+                "Argument `entanglement` must map lengths of labels to connections, but is "
+                f"{entanglement!r}."
+            )
         return connections(num_qubits, size, entanglement.get(size, ()), layer)
     if size == 1 and not isinstance(entanglement, str):
         return connections(num_qubits, 1, "full")
     return connections(num_qubits, size, entanglement, layer)
 
 
-def _labels(paulis: Sequence[str]) -> Sequence[str]:
+def _labels(paulis: Sequence[str] | None) -> Sequence[str]:
+    if paulis is None:
+        return "Z", "ZZ"
     if isinstance(paulis, str) or not isinstance(paulis, Sequence):
         raise InputError(f"Argument `paulis` must be a list of labels, but is {paulis!r}.")
     return paulis
