@@ -70,7 +70,8 @@ def _batch(arguments: Any, axes: Any, **parameters: Any) -> Any:
     circuit, observables = parameters["circuit"], parameters["observables"]
     shared = axes[1] is None
     together = shared and not turned_by_inputs(circuit, observables)
-    by_gates = None if together else plan_by_gates(circuit, observables)
+    size = next(a.shape[k] for a, k in zip(arguments, axes, strict=True) if k is not None)
+    by_gates = None if together or size == 0 else plan_by_gates(circuit, observables)
     if by_gates is None:
         return jax.vmap(lambda i, v: _one(i, v, shared=shared, **parameters), axes)(*arguments), 0
 

@@ -209,7 +209,8 @@ def _batch(operands: Any, axes: Any, **asked: int) -> Any:
     of_what = "derivatives" if axis_of_sample is None else "samples"
     asked[of_what] *= size
     if axis_of_sample is not None:
-        sample = jax.lax.index_in_dim(sample, 0, axis_of_sample, keepdims=False)
+        shape = (*sample.shape[:axis_of_sample], *sample.shape[axis_of_sample + 1 :])
+        sample = sample.reshape(shape)  # of no numbers, before and after
     return _watched_p.bind(state, sample, **asked), axis
 
 

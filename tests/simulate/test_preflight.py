@@ -219,12 +219,28 @@ def test_values_share_what_a_sample_keeps(monkeypatch):
 def test_a_batch_of_unknown_size_is_not_judged():
     circuit = real_amplitudes(2)
     (size,) = jax.export.symbolic_shape("b")
-    for gradient in ("reverse",):
-        many = jax.vmap(lambda v, g=gradient: expectations(circuit, "ZZ", [], v, g)[0])
-        weights = jax.ShapeDtypeStruct((size, circuit.num_weights), np.float32)
-        exported = jax.export.export(jax.jit(many))(weights)
-        batch = np.linspace(0, 1, 3 * circuit.num_weights, dtype=np.float32).reshape(3, -1)
-        np.testing.assert_allclose(exported.call(batch), many(batch), atol=1e-6)
+    many = jax.vmap(lambda v: expectations(circuit, "ZZ", [], v)[0])
+    weights = jax.ShapeDtypeStruct((size, circuit.num_weights), np.float32)
+    exported = jax.export.export(jax.jit(many))(weights)
+    batch = np.linspace(0, 1, 3 * circuit.num_weights, dtype=np.float32).reshape(3, -1)
+    np.testing.assert_allclose(exported.call(batch), many(batch), atol=1e-6)
+
+
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
+def test_a_batch_may_be_empty(axes):
+    circuit = zz_feature_map(3, reps=1) + real_amplitudes(3, reps=1)
+    vectors = [
+        np.ones(size) if axis is None else np.ones((0, size))
+        for axis, size in zip(axes, (circuit.num_inputs, circuit.num_weights), strict=True)
+    ]
+
+    def total(inputs, weights):
+        one = jax.vmap(lambda i, v: expectations(circuit, "ZZZ", i, v)[0], axes)
+        return one(inputs, weights).sum()
+
+    slopes = jax.grad(total, (0, 1))(*map(jnp.asarray, vectors))
+    assert [slope.shape for slope in slopes] == [vector.shape for vector in vectors]
+    assert not any(slope.any() for slope in slopes)
 
 
 def test_a_containers_limit_is_the_memory_that_counts(monkeypatch, tmp_path):
