@@ -15,8 +15,9 @@ from qnn_jax.simulate.recipes import Recipe, recipe_of
 COMPACT = 8
 #: Blocks that would begin a little above bit 0, up to here, join the first one up to this width.
 _NARROW, _WIDEST = 4, 7
-#: Blocks of a register up to this size are as equal as may be: equal ones are built together.
-EQUAL_UP_TO = 16
+#: Blocks of a register up to this size are as equal as may be: equal ones are built together. With
+#: complex gates, whose program is twice as long, the larger one.
+EQUAL_UP_TO, COMPLEX_EQUAL_UP_TO = 14, 16
 
 
 @dataclass
@@ -106,7 +107,9 @@ def _natural_groups(clusters: list[Cluster], num_qubits: int, width: int) -> lis
     # is larger and the next one smaller.
     fewest = -(-num_qubits // width)
     equal = -(-num_qubits // fewest)
-    uneven = [[equal + 1, equal - 1, equal]] if num_qubits > EQUAL_UP_TO else []
+    real = all(gate.form.real for cluster in clusters for gate in cluster.gates)
+    most = EQUAL_UP_TO if real else COMPLEX_EQUAL_UP_TO
+    uneven = [[equal + 1, equal - 1, equal]] if num_qubits > most else []
     for sizes in (*uneven, *([size] for size in range(equal, width + 1))):
         groups: list[Group] = []
         for span in spans:
