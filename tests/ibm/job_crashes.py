@@ -104,6 +104,8 @@ def die_everywhere(folder, by):
 if __name__ == "__main__":
     folder, by = Path(sys.argv[1]), sys.argv[2]
     if by == "wait":
+        # A shell starts what runs in its background with SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         run_chunks(ibm.connect("ibm_fez"), [chunk_number(0)], Ledger(folder, "a" * 64), tell=print)
     if by == "careless":
         submission._Work.jobs = lambda *_: []

@@ -64,7 +64,10 @@ def test_the_token_is_seen_nowhere(server, tmp_path):
             " ".join(p.info["cmdline"]) for p in psutil.process_iter(["cmdline"], ad_value=[])
         )
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        try:
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()  # or a failed test would wait for ever
     assert "job_crashes.py" in everyone
     assert "KeyboardInterrupt" in err  # with its traceback
     assert TOKEN not in everyone + out + err

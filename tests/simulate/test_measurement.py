@@ -148,7 +148,7 @@ def test_the_fisher_information_of_one_rotation_is_one() -> None:
         ),
         (lambda: measurement.probabilities(CIRCUIT, INPUTS, WEIGHTS, 3), "below 3, but is"),
         (lambda: measurement.probabilities(CIRCUIT, INPUTS, WEIGHTS, ()), "below 3, but is"),
-        (lambda: measurement.probabilities(CIRCUIT, INPUTS, WEIGHTS, "01"), "but holds '0'"),
+        (lambda: measurement.probabilities(CIRCUIT, INPUTS, WEIGHTS, "01"), "but holds '01'"),
         (
             lambda: measurement.sample(CIRCUIT, INPUTS, WEIGHTS, 10, None),
             r"`key` must be one random key, as jax\.random\.key\(0\) is, but is None",
