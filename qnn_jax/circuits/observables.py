@@ -77,13 +77,10 @@ def observable(value: ObservableLike) -> PauliSum:
         return PauliSum(((value, 1.0),))
     if isinstance(value, Mapping):
         return PauliSum(tuple(value.items()))
+    hint = "; of Qiskit's give dict(observable.to_list())" if hasattr(value, "to_list") else ""
     raise InputError(
         "Argument `observables` must hold Pauli labels, mappings from labels to coefficients or "
-        f"PauliSums, but holds {' '.join(repr(value).split())}; of Qiskit's give "
-        "dict(observable.to_list())."
-        if hasattr(value, "to_list")
-        else "Argument `observables` must hold Pauli labels, mappings from labels to coefficients "
-        f"or PauliSums, but holds {value!r}."
+        f"PauliSums, but holds {' '.join(repr(value).split())}{hint}."
     )
 
 

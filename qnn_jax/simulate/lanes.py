@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from qnn_jax.simulate.angle_table import take
 from qnn_jax.simulate.atoms import Block, Gate, Move, Phase, Segment
-from qnn_jax.simulate.bits import Affine, bit_permutation, identity, spread
+from qnn_jax.simulate.bits import Affine, bit_permutation, identity
 from qnn_jax.simulate.evolve import makes_complex
 from qnn_jax.simulate.irregular import three_of
 from qnn_jax.simulate.planner import Plan
@@ -221,10 +221,11 @@ def _block(block: Block, matrix: Float[Array, "m 4 batch"], state: _State) -> _S
 
 def _gate(gate: Gate, turn: Array | None, state: _State) -> _State:
     """A gate on a few bits, whose matrix is A + B cos + C sin."""
-    permutation = _permutation(gate)
-    if permutation is not None:
+    toffoli = gate.form.toffoli
+    if toffoli is not None:
         natural = identity(len(state.place.columns))
-        return _State(state.arranged(permutation), natural, state.num_qubits)
+        moved = state.arranged(toffoli.on_bits(gate.bits))
+        return _State(moved, natural, state.num_qubits)
     coefficients = three_of(gate.form)[1]
     size = 1 << len(gate.bits)
     amplitudes = (state if gate.form.real else state.complex).natural
@@ -236,21 +237,6 @@ def _gate(gate: Gate, turn: Array | None, state: _State) -> _State:
 
     imaginary = None if gate.form.real else entries(coefficients.imag)
     return _State.of(_matrix_on_bits(entries(coefficients.real), imaginary, gate.bits, amplitudes))
-
-
-def _permutation(gate: Gate) -> Callable[[int], int] | None:
-    """Where amplitudes go by a gate that does nothing else, but is not affine, as CCX."""
-    matrix = gate.form.matrix()
-    if not gate.form.constant or not np.all((matrix == 0) | (matrix == 1)):
-        return None
-    images = np.argmax(matrix.real, 0).tolist()
-    others = ~spread(len(matrix) - 1, gate.bits)
-
-    def image(i: int) -> int:
-        local = sum((i >> bit & 1) << k for k, bit in enumerate(gate.bits))
-        return i & others | spread(images[local], gate.bits)
-
-    return image
 
 
 def _matrix_on_bits(

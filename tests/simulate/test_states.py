@@ -21,6 +21,7 @@ from qnn_jax.simulate import (
 )
 from qnn_jax.simulate.angle_table import evaluate as evaluate_all
 from qnn_jax.simulate.atoms import Patch
+from qnn_jax.simulate.bits import Toffoli
 from qnn_jax.simulate.primitives import lower, real_frame
 from qnn_jax.simulate.recipes import embed
 from qnn_jax.simulate.run import run
@@ -243,8 +244,8 @@ def test_permutations_in_batches_of_weights(fault, monkeypatch):
     circuit = Circuit(4, (*first, *middle, Op("rccx", (1, 2, 0)), Op("ccx", (3, 1, 2))))
     weights = np.array([values(seed, circuit)[1] for seed in range(2)])
     if fault:
-        of = lanes.spread
-        monkeypatch.setattr(lanes, "spread", lambda value, bits: of(value, bits[::-1]))
+        of = Toffoli.on_bits
+        monkeypatch.setattr(Toffoli, "on_bits", lambda toffoli, bits: of(toffoli, bits[::-1]))
     found = planner._plan_by_gates(4, planner._lowered(circuit))
     with x64(True):
         state = np.asarray(jax.jit(lambda v: lanes.run_lanes(found, v))(weights.T))
