@@ -20,8 +20,8 @@ from jaxtyping import Array, Float
 
 from qnn_jax.circuits.bases import Basis, bases_of, measured_in
 from qnn_jax.circuits.checks import at_least
-from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.circuits.observables import PauliSum
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
+from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import expectations, sample
 from qnn_jax.simulate.angle_table import checked_numbers
@@ -50,26 +50,30 @@ class Executor(Protocol):
     def __call__(
         self,
         circuit: Circuit,
-        observables: Sequence[PauliSum],
+        observables: ObservableLike | Sequence[ObservableLike],
         inputs: Float[Array, "batch inputs"],
         weights: Float[Array, " weights"],
         key: Array | None = None,
     ) -> Expectations:
-        """Take the expectation values of all observables for a batch of inputs."""
+        """Take the expectation values of all observables for a batch of inputs.
+
+        `observables_on(circuit.num_qubits, observables)` makes PauliSums of them.
+        """
         ...
 
 
 def exact(
     circuit: Circuit,
-    observables: Sequence[PauliSum],
+    observables: ObservableLike | Sequence[ObservableLike],
     inputs: Float[Array, "batch inputs"],
     weights: Float[Array, " weights"],
     key: Array | None = None,
 ) -> Expectations:
     """The statevector simulator: exact values, differentiable, under any JAX transformation."""
+    sums = observables_on(checked_circuit(circuit).num_qubits, observables)
 
     def one(sample: Array) -> Array:
-        return expectations(circuit, tuple(observables), sample, weights)
+        return expectations(circuit, sums, sample, weights)
 
     values = jax.vmap(one)(inputs)
     return Expectations(values, jnp.zeros_like(values))
@@ -92,9 +96,8 @@ def sampled(shots: int) -> Executor:
             differentiated: shots have no derivative, and zero would be a silent lie.
 
     >>> from qnn_jax.circuits import Op
-    >>> from qnn_jax.circuits.observables import observable
     >>> plus = Circuit(1, (Op("h", 0),))
-    >>> run = sampled(10_000)(plus, (observable("Z"),), jnp.zeros((1, 0)), [], random.key(0))
+    >>> run = sampled(10_000)(plus, ("Z",), jnp.zeros((1, 0)), [], random.key(0))
     >>> bool(abs(run.values[0, 0]) < 5 * run.stderr[0, 0]), f"{run.stderr[0, 0]:.3f}"
     (True, '0.010')
     """
@@ -108,7 +111,7 @@ class _Sampled:
     def __call__(
         self,
         circuit: Circuit,
-        observables: Sequence[PauliSum],
+        observables: ObservableLike | Sequence[ObservableLike],
         inputs: Float[Array, "batch inputs"],
         weights: Float[Array, " weights"],
         key: Array | None = None,
@@ -119,8 +122,9 @@ class _Sampled:
                 'apply(..., rngs={"shots": key}) to Flax linen, layer(..., rngs=nnx.Rngs(0)) to '
                 "nnx."
             )
+        sums = observables_on(checked_circuit(circuit).num_qubits, observables)
         inputs, weights = jnp.asarray(inputs), jnp.asarray(weights, jnp.result_type(float))
-        return Expectations(*_shots(circuit, tuple(observables), self.shots, inputs, weights, key))
+        return Expectations(*_shots(circuit, sums, self.shots, inputs, weights, key))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))

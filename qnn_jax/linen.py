@@ -19,7 +19,8 @@ class QuantumLayer(nn.Module):
 
     Attributes:
         circuit: the circuit; its inputs are the features.
-        observables: what is measured: Pauli labels in Qiskit's order, mappings, or PauliSums.
+        observables: what is measured: Pauli labels in Qiskit's order ("ZI") or by qubit ("Z1"),
+            mappings from them to coefficients, PauliSums, or Qiskit's SparsePauliOps.
         executor: where it runs; `qnn_jax.executor.exact` by default.
         weight_init: Flax initialiser of the weights; by default uniform in [-π, π].
 

@@ -11,6 +11,8 @@ from qnn_jax.errors import InputError
 def to_sparse_pauli_op(value: ObservableLike) -> SparsePauliOp:
     """A label, a mapping from labels to coefficients or a PauliSum in Qiskit, term by term.
 
+    The way back is seldom needed: a SparsePauliOp can be given wherever observables are.
+
     >>> to_sparse_pauli_op({"ZI": 0.5})
     SparsePauliOp(['ZI'],
                   coeffs=[0.5+0.j])
@@ -19,27 +21,12 @@ def to_sparse_pauli_op(value: ObservableLike) -> SparsePauliOp:
 
 
 def from_sparse_pauli_op(operator: SparsePauliOp) -> PauliSum:
-    """A SparsePauliOp as a PauliSum, term by term.
+    """A SparsePauliOp as a PauliSum, term by term, as every argument for observables reads it.
 
     Raises:
         InputError: where it is none, or a coefficient is a parameter or is not real: then it
-            is no observable.
+            is no observable. Imaginary parts and terms that are rounding are dropped.
     """
     if not isinstance(operator, SparsePauliOp):
         raise InputError(f"Argument `operator` must be a SparsePauliOp, but is {operator!r}.")
-    terms = []
-    for label, coefficient in zip(operator.paulis.to_labels(), operator.coeffs, strict=True):
-        try:
-            value = complex(coefficient)
-        except TypeError:
-            raise InputError(
-                "Argument `operator` must have numbers as coefficients, but that of "
-                f"{label!r} is {coefficient}; assign its parameters first."
-            ) from None
-        if value.imag:
-            raise InputError(
-                "Argument `operator` must have real coefficients, as an observable has, but that "
-                f"of {label!r} is {value:g}."
-            )
-        terms.append((label, value.real))
-    return PauliSum(tuple(terms))
+    return observable(operator)

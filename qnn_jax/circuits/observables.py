@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from qnn_jax.errors import InputError
 
-#: What may be written where an observable is wanted: "ZI", {"ZI": 0.5, "XX": 2.0}, a PauliSum.
-ObservableLike: TypeAlias = "PauliSum | str | Mapping[str, float]"
+
+@runtime_checkable
+class PauliOperator(Protocol):
+    """What is read of Qiskit's SparsePauliOp; nothing here imports Qiskit."""
+
+    @property
+    def num_qubits(self) -> int | None:
+        """How many qubits it acts on."""
+
+    def to_list(self) -> list[tuple[str, complex]]:
+        """Pairs of label and coefficient; a label may be there more than once."""
+
+
+#: What may be written where an observable is wanted: a label ("ZI"), a mapping from labels to
+#: coefficients ({"ZI": 0.5, "XX": 2.0}), a PauliSum, or Qiskit's SparsePauliOp. Where a circuit
+#: says how many qubits there are, "X1 Z3" is a label too: X on qubit 1, Z on qubit 3, else I.
+ObservableLike: TypeAlias = "PauliSum | str | Mapping[str, complex] | PauliOperator"
+
+#: The short form of a label. A longer number than this is no qubit's.
+_SHORT = re.compile(r"[XYZ][0-9]{1,9}(?: [XYZ][0-9]{1,9})*")
+#: Next to the largest coefficient this is rounding: the imaginary part that products of Paulis
+#: leave, and what is left of terms that cancel.
+_RESIDUE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -40,9 +62,16 @@ class PauliSum:
                 )
             label, coefficient = term
             if not isinstance(label, str) or not label or set(label) - set("IXYZ"):
+                short = isinstance(label, str) and re.search("[0-9]", label)
                 raise InputError(
                     "Argument `observable` must be labels of the letters I, X, Y and Z, "
-                    f"but has {label!r}."
+                    f"but has {label!r}"
+                    + (
+                        "; X on qubit 1 and Z on qubit 3 is 'X1 Z3', where a circuit says how many "
+                        "qubits there are."
+                        if short
+                        else "."
+                    )
                 )
             if len(label) != len(terms[0][0]):
                 raise InputError(
@@ -53,11 +82,15 @@ class PauliSum:
                 raise InputError(
                     f"Argument `observable` must have real coefficients, but has {coefficient!r}."
                 )
-            if not math.isfinite(coefficient):
+            try:
+                number = float(coefficient)
+            except OverflowError:  # an integer of more than 308 digits
+                number = math.inf
+            if not math.isfinite(number):
                 raise InputError(
-                    f"Argument `observable` must have finite coefficients, but has {coefficient!r}."
+                    f"Argument `observable` must have finite coefficients, but has {number!r}."
                 )
-            checked.append((label, float(coefficient)))
+            checked.append((label, number))
         object.__setattr__(self, "terms", tuple(checked))
 
     @property
@@ -69,32 +102,65 @@ class PauliSum:
         return " + ".join(f"{c:g}·{label}" if c != 1 else label for label, c in self.terms)
 
 
-def observable(value: ObservableLike) -> PauliSum:
-    """Turn a label or a mapping from labels to coefficients into a `PauliSum`."""
+def observable(value: ObservableLike, num_qubits: int | None = None) -> PauliSum:
+    """Turn a label, a mapping from labels to coefficients or a SparsePauliOp into a `PauliSum`.
+
+    The terms keep their order, and repeated ones stay apart, as `pauli_evolution` needs them.
+    Imaginary parts that are rounding next to the largest coefficient are dropped, and so are
+    whole terms of a SparsePauliOp.
+
+    Args:
+        value: the observable; a PauliSum is returned as it is.
+        num_qubits: how many qubits there are, for labels in the short form ("X1 Z3").
+
+    Raises:
+        InputError: where it is none, or a coefficient is not real.
+
+    >>> print(observable({"Z0": 0.5, "X1 Z3": 2.0}, 4))
+    0.5·IIIZ + 2·ZIXI
+    """
     if isinstance(value, PauliSum):
         return value
     if isinstance(value, str):
-        return PauliSum(((value, 1.0),))
+        return PauliSum(((_label(value, num_qubits), 1.0),))
     if isinstance(value, Mapping):
-        return PauliSum(tuple(value.items()))
-    hint = "; of Qiskit's give dict(observable.to_list())" if hasattr(value, "to_list") else ""
+        terms = _real(value.items())
+        return PauliSum(tuple((_label(label, num_qubits), number) for label, number in terms))
+    if isinstance(value, PauliOperator):
+        total = PauliSum(tuple(_real(_numbers(value))))
+        return PauliSum(_without_residues(total.terms, _largest(total)))
+    hint = "; SparsePauliOp makes one of Qiskit's operators" if hasattr(value, "num_qubits") else ""
     raise InputError(
-        "Argument `observables` must hold Pauli labels, mappings from labels to coefficients or "
-        f"PauliSums, but holds {' '.join(repr(value).split())}{hint}."
+        "Argument `observables` must hold Pauli labels, mappings from labels to coefficients, "
+        f"PauliSums or SparsePauliOps, but holds {' '.join(repr(value).split())}{hint}."
     )
 
 
 def observables_on(
     num_qubits: int, values: ObservableLike | Iterable[ObservableLike]
 ) -> tuple[PauliSum, ...]:
-    """Check observables against a circuit's number of qubits.
+    """Check observables against a circuit's number of qubits: all that are measured pass here.
+
+    Args:
+        num_qubits: how many qubits the circuit has.
+        values: one observable, or several in order.
+
+    Returns:
+        One PauliSum each, in which every label is there once: repeated terms are added.
 
     Raises:
-        InputError: where there is none, or one has another number of qubits.
+        InputError: where there is none, or one does not fit the qubits.
+
+    >>> [str(one) for one in observables_on(3, ["Z0", "X1 Z2", {"IIZ": 0.5}])]
+    ['IIZ', 'ZXI', '0.5·IIZ']
     """
-    one_alone = isinstance(values, str | Mapping | PauliSum) or not isinstance(values, Iterable)
-    several: Iterable[Any] = (values,) if one_alone else values  # type: ignore[assignment]
-    sums = tuple(map(observable, several))
+    one_alone = isinstance(values, str | Mapping | PauliSum | PauliOperator)
+    if isinstance(values, Set):
+        raise InputError(
+            f"Argument `observables` must have an order, but is the set {values!r}; write a tuple."
+        )
+    several: Any = (values,) if one_alone or not isinstance(values, Iterable) else values
+    sums = tuple(_added(observable(one, num_qubits)) for one in several)
     if not sums:
         raise InputError("Argument `observables` must hold at least one observable, but is empty.")
     for one in sums:
@@ -104,6 +170,78 @@ def observables_on(
                 f"but {str(one)!r} has {one.num_qubits}."
             )
     return sums
+
+
+def _label(text: str, num_qubits: int | None) -> str:
+    """The label that a short form means; whatever is no short form is left to PauliSum's check."""
+    if num_qubits is None or not isinstance(text, str) or not _SHORT.fullmatch(text):
+        return text
+    letters = ["I"] * num_qubits
+    for factor in text.split(" "):
+        qubit = int(factor[1:])
+        if qubit >= num_qubits:
+            raise InputError(
+                f"Argument `observables` must name qubits below {num_qubits}, the number of "
+                f"qubits, but has {text!r}."
+            )
+        if letters[qubit] != "I":
+            raise InputError(
+                f"Argument `observables` must name a qubit once in a term, but has {text!r}."
+            )
+        letters[qubit] = factor[0]
+    return "".join(reversed(letters))
+
+
+def _numbers(operator: PauliOperator) -> Iterable[tuple[str, complex]]:
+    """The terms of an operator, whose coefficients may be expressions of parameters."""
+    for label, coefficient in operator.to_list():
+        try:
+            yield label, complex(coefficient)
+        except (TypeError, ValueError):
+            raise InputError(
+                "Argument `observables` must have numbers as coefficients, but that of "
+                f"{label!r} is not; assign its parameters first."
+            ) from None
+
+
+def _real(terms: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Terms without imaginary parts that are residues; the others are left to PauliSum's check."""
+    terms = list(terms)
+    sizes = [_size(number) for _, number in terms if isinstance(number, numbers.Complex)]
+
+    def real(number: Any) -> Any:
+        if not isinstance(number, numbers.Complex) or isinstance(number, numbers.Real):
+            return number
+        return number.real if abs(float(number.imag)) / _RESIDUE <= max(sizes) else number
+
+    return [(label, real(number)) for label, number in terms]
+
+
+def _size(number: Any) -> Any:
+    """As large as the absolute value, which may overflow."""
+    return max(abs(number.real), abs(number.imag))
+
+
+def _without_residues(
+    terms: Sequence[tuple[str, float]], largest: float
+) -> tuple[tuple[str, float], ...]:
+    """Terms that are more than rounding next to `largest`; a zero where none is."""
+    kept = tuple((label, number) for label, number in terms if abs(number) > _RESIDUE * largest)
+    return kept or ((terms[0][0], 0.0),)
+
+
+def _largest(total: PauliSum) -> float:
+    return max(abs(number) for _, number in total.terms)
+
+
+def _added(total: PauliSum) -> PauliSum:
+    """The sum with every label once."""
+    sums: dict[str, float] = {}
+    for label, number in total.terms:
+        sums[label] = sums.get(label, 0.0) + number
+    if len(sums) == len(total.terms):
+        return total
+    return PauliSum(_without_residues(tuple(sums.items()), _largest(total)))
 
 
 def masks(label: str) -> tuple[int, int, int]:

@@ -69,8 +69,8 @@ def expectations(
 
     Args:
         circuit: the circuit that prepares ψ.
-        observables: Pauli labels in Qiskit's order ("ZI" is Z on qubit 1), mappings from labels
-            to coefficients, or PauliSums.
+        observables: Pauli labels in Qiskit's order ("ZI" is Z on qubit 1, and so is "Z1"),
+            mappings from labels to coefficients, PauliSums, or Qiskit's SparsePauliOps.
         inputs: shape (circuit.num_inputs,).
         weights: shape (circuit.num_weights,).
         gradient: how derivatives are taken. "reverse" differentiates the steps in any mode and

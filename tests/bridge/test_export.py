@@ -82,7 +82,7 @@ def test_labels_mean_the_same_qubits():
         (lambda: from_sparse_pauli_op("ZZ"), "must be a SparsePauliOp, but is 'ZZ'"),
         (
             lambda: from_sparse_pauli_op(SparsePauliOp(["XY"], [1j])),
-            "must have real coefficients, as an observable has, but that of 'XY' is 0\\+1j",
+            "must have real coefficients, but has 1j",
         ),
     ],
 )

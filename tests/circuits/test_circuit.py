@@ -1,6 +1,7 @@
 """Circuits as values: composition, counts, printing, JSON, and refusals."""
 
 import copy
+import functools
 import math
 import os
 import pickle
@@ -10,7 +11,8 @@ import time
 
 import numpy as np
 import pytest
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.circuit import Parameter
+from qiskit.quantum_info import Pauli, SparsePauliOp
 
 from qnn_jax.circuits import (
     Circuit,
@@ -230,8 +232,27 @@ def test_barriers_are_left_out():
         (lambda: Op("rx", 0, "x[0]"), r"must be a real number or an expression .* 'x\[0\]'"),
         (lambda: Circuit(2, "hh"), "`ops` must be a sequence of Ops, but is 'hh'"),
         (
-            lambda: observables_on(2, [SparsePauliOp("ZZ")]),
-            r"^[^\n]*give dict\(observable\.to_list\(\)\)\.$",
+            lambda: observables_on(2, [Pauli("ZZ")]),
+            r"must hold Pauli labels, .* holds Pauli\('ZZ'\); SparsePauliOp makes one of Qiskit's",
+        ),
+        (
+            lambda: observables_on(1, SparsePauliOp("Z", np.array([Parameter("a")]))),
+            "must have numbers as coefficients, but that of 'Z' is not; assign its parameters",
+        ),
+        (lambda: observables_on(2, {"ZZ", "XX"}), "must have an order, but is the set .*a tuple"),
+        (lambda: observables_on(2, "Z2"), "must name qubits below 2, .* but has 'Z2'"),
+        (lambda: observables_on(3, "X1 Z1"), "name a qubit once in a term, but has 'X1 Z1'"),
+        (lambda: observables_on(3, "X1Z2"), "must be labels of .* but has 'X1Z2'; X on qubit 1"),
+        (lambda: observables_on(3, {"Z0": 1j}), "must have real coefficients, but has 1j"),
+        (lambda: observable("Z0"), "must be labels of .* 'X1 Z3', where a circuit says how many"),
+        (lambda: observable({"ZZ": 10**400}), "must have finite coefficients, but has inf"),
+        (
+            lambda: observable({"ZZ": 1.0, "XX": 1e-9j}),
+            "must have real coefficients, but has 1e-09j",
+        ),
+        (
+            lambda: observable(SparsePauliOp(["ZZ", "XY"], [1, 1j])),
+            "must have real coefficients, but has 1j",
         ),
         (lambda: PauliSum(3), "must have pairs of a label and a coefficient .* but has 3"),
         (lambda: PauliSum(iter(())), "`observable` must have at least one term, but has none"),
@@ -283,6 +304,51 @@ def test_observables_read_labels_mappings_and_sums() -> None:
     assert observable("ZI") == PauliSum((("ZI", 1.0),))
     assert observables_on(2, "ZI") == (observable("ZI"),)
     assert observables_on(2, [{"ZI": 2, "XX": -0.5}])[0].terms == (("ZI", 2.0), ("XX", -0.5))
+
+
+def test_the_short_form_names_qubits() -> None:
+    matrices = {letter: SparsePauliOp(letter).to_matrix() for letter in "IXYZ"}
+
+    def on(letters: dict[int, str]) -> np.ndarray:
+        """The Kronecker product by hand: qubit 0 is the last factor."""
+        return functools.reduce(np.kron, [matrices[letters.get(q, "I")] for q in (2, 1, 0)])
+
+    wanted = {
+        "Z0": on({0: "Z"}),
+        "Y2": on({2: "Y"}),
+        "X1 Z2": on({1: "X", 2: "Z"}),
+        "Z2 X1": on({1: "X", 2: "Z"}),
+        "Z0 Y1 X2": on({0: "Z", 1: "Y", 2: "X"}),
+    }
+    for text, matrix in wanted.items():
+        ((terms,),) = (one.terms for one in observables_on(3, text))
+        np.testing.assert_array_equal(SparsePauliOp.from_list([terms]).to_matrix(), matrix)
+    assert observables_on(12, "Z10")[0].terms == (("IZ" + "I" * 10, 1.0),)
+    assert observables_on(3, {"Z0": 2.0, "X0 X2": 1})[0].terms == (("IIZ", 2.0), ("XIX", 1.0))
+
+
+def test_qiskits_sums_are_observables_with_their_terms_added() -> None:
+    operator = SparsePauliOp(["ZZ", "XX", "ZZ"], [0.5, 1, 0.5])
+    for given in (operator, [operator], (operator,)):
+        assert observables_on(2, given) == (PauliSum((("ZZ", 1.0), ("XX", 1.0))),)
+    # Trotter products act term by term: there the order is kept.
+    assert observable(operator).terms == (("ZZ", 0.5), ("XX", 1.0), ("ZZ", 0.5))
+    assert observables_on(2, {"Z0": 1.0, "IZ": 2.0}) == (observable({"IZ": 3.0}),)
+    assert observables_on(2, PauliSum((("ZZ", 1.0), ("ZZ", 2.0)))) == (observable({"ZZ": 3.0}),)
+
+
+def test_residues_of_rounding_are_dropped() -> None:
+    product = SparsePauliOp("XY") @ SparsePauliOp("YX") + SparsePauliOp("ZZ", np.exp(2j * np.pi))
+    assert product.coeffs.imag.any()
+    (total,) = observables_on(2, product)
+    assert total.terms == (("ZZ", 2.0),)
+    cancelled = SparsePauliOp(["ZZ", "XX", "ZZ", "ZZ"], [0.1, 1, 0.2, -0.3])
+    assert observables_on(2, cancelled)[0].terms == (("XX", 1.0),)
+    assert observables_on(2, SparsePauliOp(["ZZ", "XX"], [1, 1e-17]))[0].terms == (("ZZ", 1.0),)
+    assert observables_on(2, SparsePauliOp(["ZZ", "ZZ"], [1, -1]))[0].terms == (("ZZ", 0.0),)
+    assert observable({"ZZ": 2 + 1e-17j, "XX": np.complex64(1)}).terms == (("ZZ", 2), ("XX", 1))
+    # A small coefficient that somebody wrote is no residue.
+    assert observable({"ZZ": 1.0, "XX": 1e-20}).terms == (("ZZ", 1.0), ("XX", 1e-20))
 
 
 def test_circuits_import_neither_jax_nor_qiskit() -> None:

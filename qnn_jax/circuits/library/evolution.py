@@ -41,7 +41,8 @@ def pauli_evolution(hamiltonian: ObservableLike, time: AngleLike = 1.0, reps: in
     `LieTrotter(reps)`. Identities are kept, as a global phase.
 
     Args:
-        hamiltonian: a label, a mapping from labels to coefficients, or a `PauliSum`.
+        hamiltonian: a label, a mapping from labels to coefficients, a `PauliSum`, or Qiskit's
+            `SparsePauliOp`, whose repeated terms act one by one.
         time: t, a number or an expression of x[i] and w[j].
         reps: r, how many Trotter steps.
 
@@ -67,7 +68,8 @@ def qaoa_ansatz(
     The weights are in the order of Qiskit's parameters: β_1 … β_p, then γ_1 … γ_p.
 
     Args:
-        cost_operator: C, a label, a mapping from labels to coefficients, or a `PauliSum`.
+        cost_operator: C, a label, a mapping from labels to coefficients, a `PauliSum`, or Qiskit's
+            `SparsePauliOp`.
         reps: p, how many pairs of evolutions.
         initial_state: a circuit to begin with, by default H on all qubits.
         mixer_operator: B, by default the sum of X on every qubit.
@@ -82,7 +84,7 @@ def qaoa_ansatz(
     cost = observable(cost_operator)
     size = range(cost.num_qubits)
     everywhere_x = {"I" * (len(size) - 1 - q) + "X" + "I" * q: 1.0 for q in size}
-    mixer = observable(everywhere_x if mixer_operator is None else mixer_operator)
+    mixer = observable(everywhere_x if mixer_operator is None else mixer_operator, len(size))
     start = Circuit(len(size), tuple(Op("h", q) for q in size))
     start = start if initial_state is None else initial_state
     for name, other in (("mixer_operator", mixer), ("initial_state", start)):
