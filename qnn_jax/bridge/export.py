@@ -25,11 +25,16 @@ from qnn_jax.simulate.angle_table import checked_vectors
 
 #: The standard gates by name, as Qiskit has them.
 QISKIT_GATES = get_standard_gate_name_mapping()
-#: Under this name the metadata of the named form hold [num_inputs, num_weights].
+#: Under this key the metadata of the named form hold {vector's name: its length}, inputs first.
 LENGTHS = "qnn_jax.lengths"
 
 
-def to_qiskit(circuit: Circuit, form: Literal["table", "named"] = "table") -> QuantumCircuit:
+def to_qiskit(
+    circuit: Circuit,
+    form: Literal["table", "named"] = "table",
+    inputs: str = "x",
+    weights: str = "w",
+) -> QuantumCircuit:
     """The circuit in Qiskit; qubit k is qubit k, global phases are kept.
 
     Args:
@@ -38,13 +43,16 @@ def to_qiskit(circuit: Circuit, form: Literal["table", "named"] = "table") -> Qu
             its column of the angle table: bind it with rows of `qnn_jax.angles`, columns
             `angle_columns(circuit)`. It is made for the transpiler: p, u, cp and their like with
             such angles are written as rz, ry and cx, their phases in the global one. "named" has
-            the ParameterVectors x and w, gate for gate, and can be read back by `from_qiskit`.
+            a ParameterVector each for inputs and weights, gate for gate, and can be read back by
+            `from_qiskit`.
+        inputs: in the named form, the name of the inputs' vector.
+        weights: in the named form, the name of the weights' vector.
 
     Returns:
         A circuit without measurements. Several global phases are one: their sum.
 
     Raises:
-        InputError: where `circuit` is none, or the form is unknown.
+        InputError: where `circuit` is none, the form is unknown, or the names are not two.
 
     >>> from qnn_jax.circuits import Circuit, Op, w, x
     >>> circuit = Circuit(1, (Op("rx", 0, 2 * x[0]), Op("rz", 0, 0.5), Op("ry", 0, w[0])))
@@ -55,16 +63,30 @@ def to_qiskit(circuit: Circuit, form: Literal["table", "named"] = "table") -> Qu
     """
     if not isinstance(circuit, Circuit):
         raise InputError(f"Argument `circuit` must be a Circuit, but is {circuit!r}.")
+    for argument, name in (("inputs", inputs), ("weights", weights)):
+        if not isinstance(name, str) or not name:
+            raise InputError(
+                f"Argument `{argument}` must be the name of a ParameterVector, but is {name!r}."
+            )
     if one_of("form", form, ("table", "named")) == "table":
+        if (inputs, weights) != ("x", "w"):
+            raise InputError(
+                "Arguments `inputs` and `weights` must be left out with form='table', which names "
+                f"columns, but are {inputs!r} and {weights!r}; form='named' takes them."
+            )
         names = iter(angle_columns(circuit))
         return _rebuilt(circuit, lambda angle: Parameter(next(names)), for_transpiler=True)
+    if inputs == weights:
+        raise InputError(
+            f"Arguments `inputs` and `weights` must be two names, but both are {inputs!r}."
+        )
     vectors = {
-        "x": ParameterVector("x", circuit.num_inputs),
-        "w": ParameterVector("w", circuit.num_weights),
+        "x": ParameterVector(inputs, circuit.num_inputs),
+        "w": ParameterVector(weights, circuit.num_weights),
     }
     named = _rebuilt(circuit, lambda angle: to_parameter_expression(angle, vectors))
     # Qiskit keeps only the parameters that a gate reads; the lengths let `from_qiskit` know all.
-    named.metadata = {LENGTHS: [circuit.num_inputs, circuit.num_weights]}
+    named.metadata = {LENGTHS: {inputs: circuit.num_inputs, weights: circuit.num_weights}}
     return named
 
 

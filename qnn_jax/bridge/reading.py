@@ -8,7 +8,7 @@ global phases are left.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from qiskit.circuit import (
@@ -37,8 +37,8 @@ from qnn_jax.circuits.circuit import MAX_UNITARY_QUBITS, Circuit, Op
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.errors import InputError
 
-#: A free parameter, by itself or by its name.
-ParameterLike: TypeAlias = "Parameter | str"
+#: A free parameter or a vector of them, by itself or by its name.
+ParameterLike: TypeAlias = "Parameter | ParameterVector | str"
 
 #: What has no meaning for a pure state, and the way out.
 _REFUSED: tuple[tuple[type, str], ...] = (
@@ -47,12 +47,14 @@ _REFUSED: tuple[tuple[type, str], ...] = (
     (Delay, "a circuit has no clock; leave it out"),
     (ControlFlowOp, "what follows a measurement is no pure state; unroll it or leave it out"),
 )
+#: So many names stand in a message.
+_NAMES_SHOWN = 8
 
 
 def from_qiskit(
     circuit: QuantumCircuit,
-    inputs: Iterable[ParameterLike] | None = None,
-    weights: Iterable[ParameterLike] | None = None,
+    inputs: ParameterLike | Iterable[ParameterLike] | None = None,
+    weights: ParameterLike | Iterable[ParameterLike] | None = None,
 ) -> Circuit:
     """A Qiskit circuit as a circuit of ours, global phase included.
 
@@ -64,16 +66,22 @@ def from_qiskit(
 
     Args:
         circuit: the circuit, with or without free parameters.
-        inputs: the parameters that become x[0], x[1], …, themselves or their names. Of a
-            ParameterVector, elements that the circuit does not use count too. By default the
-            elements of the vector named x or, where `weights` are given, all others.
-        weights: those that become w[0], w[1], …; by default all others, in the order of
-            `circuit.parameters`.
+        inputs: the parameters that become x[0], x[1], …: a ParameterVector or a Parameter, by
+            itself or by its name ("features"), or several of them in order. Of a vector, elements
+            that the circuit does not use count too. By default all parameters that are not in
+            `weights`, in the order of `circuit.parameters`.
+        weights: those that become w[0], w[1], …, in the same way.
+
+    Where neither is given, the elements of the ParameterVector named x are inputs and all other
+    parameters are weights. A circuit of a single other vector, or of a single Parameter, is taken
+    for an ansatz: all are weights. Any other circuit is refused, since nothing tells inputs from
+    weights; inputs=[] makes weights of all. The names that `to_qiskit` was given are known.
 
     Raises:
         InputError: for instructions without meaning for a pure state (measurements that something
-            follows, reset, classical control, delay), by name and position; for parameters that
-            are in neither or in both lists; for angles that are not real.
+            follows, reset, classical control, delay), by
+            name and position; for parameters that are in neither or in both lists, or of which
+            nothing tells what they are; for angles that are not real.
 
     >>> from qiskit.circuit import ParameterVector, QuantumCircuit
     >>> theta = ParameterVector("θ", 2)
@@ -136,11 +144,8 @@ def _sorted_parameters(
     """Which parameters are inputs and which are weights, in order."""
     free = list(circuit.parameters)
     if inputs is None and weights is None:
-        lengths = (circuit.metadata or {}).get(LENGTHS)
-        if lengths and (whole := _whole_vectors(free, lengths)):
-            return whole
-        chosen = [p for p in free if _vector_name(p) == "x"]
-        return chosen, [p for p in free if p not in chosen]
+        whole = _whole_vectors(free, (circuit.metadata or {}).get(LENGTHS))
+        return whole or _by_default(free)
     first = None if inputs is None else _chosen("inputs", inputs, circuit)
     second = None if weights is None else _chosen("weights", weights, circuit)
     first = [p for p in free if p not in second] if first is None else first  # type: ignore[operator]
@@ -159,43 +164,96 @@ def _vector_name(parameter: Parameter) -> str | None:
     return parameter.vector.name if isinstance(parameter, ParameterVectorElement) else None
 
 
+def _by_default(free: Sequence[Parameter]) -> tuple[list[Parameter], list[Parameter]]:
+    """The vector x as inputs and all others as weights; refused where that would be a guess."""
+    chosen = [p for p in free if _vector_name(p) == "x"]
+    names = list(dict.fromkeys(_vector_name(p) or p.name for p in free))
+    if not chosen and (len(names) > 1 or names == ["x"]):
+        raise InputError(
+            "Argument `inputs` must say which parameters are inputs where no ParameterVector is "
+            f"called x, but the circuit has {_listed(names)}; write inputs={names[0]!r} for one of "
+            "them, a list for several, or inputs=[] where all are weights."
+        )
+    return chosen, [p for p in free if p not in chosen]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(map(repr, names[:_NAMES_SHOWN])) + more or "none"
+
+
 def _whole_vectors(
-    free: Sequence[Parameter], lengths: Sequence[int]
+    free: Sequence[Parameter], lengths: Any
 ) -> tuple[list[Parameter], list[Parameter]] | None:
-    """The vectors x and w with the elements that no gate reads, where all parameters are theirs."""
-    whole: dict[str, list[Parameter]] = {
-        name: list(ParameterVector(name, length))
-        for name, length in zip(("x", "w"), lengths, strict=True)
+    """A named form's vectors, whether gates read all elements or not, if they hold all of `free`.
+
+    None where they do not, or the metadata are none of ours.
+    """
+    if not isinstance(lengths, Mapping) or len(lengths) != 2:
+        return None
+    if not all(type(length) is int and length >= 0 for length in lengths.values()):
+        return None
+    whole: dict[str | None, list[Parameter]] = {
+        name: list(ParameterVector(name, length)) for name, length in lengths.items()
     }
     for parameter in free:
         name = _vector_name(parameter)
         if name not in whole or parameter.index >= len(whole[name]):
             return None
         whole[name][parameter.index] = parameter
-    return whole["x"], whole["w"]
+    first, second = whole.values()
+    return first, second
 
 
 def _chosen(
-    name: str, given: Iterable[ParameterLike], circuit: QuantumCircuit
+    argument: str, given: ParameterLike | Iterable[ParameterLike], circuit: QuantumCircuit
 ) -> Sequence[Parameter]:
-    """Parameters given by themselves, by name, or as a whole vector."""
-    if isinstance(given, ParameterVector):
-        return list(given)
-    if isinstance(given, str | Parameter):
+    """Parameters and whole vectors, given by themselves or by their names, in order."""
+    if isinstance(given, str | Parameter | ParameterVector) or not isinstance(given, Iterable):
         given = [given]
-    by_name = {parameter.name: parameter for parameter in circuit.parameters}
+    own = {parameter.name: parameter for parameter in circuit.parameters}
     chosen: list[Parameter] = []
     for one in given:
-        found = by_name.get(one) if isinstance(one, str) else one
-        if found not in by_name.values() or found in chosen:
-            label = one.name if isinstance(one, Parameter) else one
-            rule = "name each parameter once" if found in chosen else "hold free parameters"
+        found = _meant(argument, one, own)
+        again = [parameter.name for parameter in found if parameter in chosen]
+        if again:
             raise InputError(
-                f"Argument `{name}` must {rule}, but has {label!r}; the circuit's are "
-                f"{', '.join(by_name) or 'none'}."
+                f"Argument `{argument}` must name each parameter once, but has {again[0]!r} twice."
             )
-        chosen.append(found)
+        chosen += found
     return chosen
+
+
+def _meant(argument: str, one: ParameterLike, own: Mapping[str, Parameter]) -> list[Parameter]:
+    """The parameters that an object or a name stands for; `own` are the circuit's, by name."""
+    if isinstance(one, str):
+        elements = [p for p in own.values() if _vector_name(p) == one]
+        found = [own[one]] if one in own else []
+        found += elements[0].vector if elements else []
+        if (one in own and elements) or not all(p in found for p in elements):
+            raise InputError(
+                f"Argument `{argument}` must tell what it names, but {one!r} is the name of "
+                "several in the circuit; give the object instead of the name."
+            )
+        known = bool(found)
+    elif isinstance(one, ParameterVector):
+        found, known = list(one), True
+    else:
+        found = [one]
+        known = isinstance(one, Parameter) and own.get(one.name) == one
+    foreign = [p.name for p in found if known and own.get(p.name, p) != p]
+    if foreign:
+        raise InputError(
+            f"Argument `{argument}` must hold the circuit's own parameters, but its {foreign[0]!r} "
+            "is another of that name; give the name instead of the object."
+        )
+    if not known:
+        names = list(dict.fromkeys(_vector_name(p) or p.name for p in own.values()))
+        raise InputError(
+            f"Argument `{argument}` must hold free parameters, but has "
+            f"{getattr(one, 'name', one)!r}; the circuit's are {_listed(names)}."
+        )
+    return found
 
 
 def _without_final_measurements(circuit: QuantumCircuit) -> list[int]:

@@ -79,6 +79,22 @@ def test_labels_mean_the_same_qubits():
             lambda: to_qiskit(zz_feature_map(2), form="best"),
             "Argument `form` must be one of .*but is 'best'",
         ),
+        (
+            lambda: to_qiskit(zz_feature_map(2), inputs="features"),
+            "`inputs` and `weights` must be left out with form='table', .* are 'features' and 'w'",
+        ),
+        (
+            lambda: to_qiskit(zz_feature_map(2), form="named", inputs="w"),
+            "`inputs` and `weights` must be two names, but both are 'w'",
+        ),
+        (
+            lambda: to_qiskit(zz_feature_map(2), form="named", weights=["theta"]),
+            "`weights` must be the name of a ParameterVector, but is \\['theta'\\]",
+        ),
+        (
+            lambda: to_qiskit(zz_feature_map(2), form="named", inputs=""),
+            "`inputs` must be the name of a ParameterVector, but is ''",
+        ),
         (lambda: from_sparse_pauli_op("ZZ"), "must be a SparsePauliOp, but is 'ZZ'"),
         (
             lambda: from_sparse_pauli_op(SparsePauliOp(["XY"], [1j])),

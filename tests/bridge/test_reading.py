@@ -1,13 +1,14 @@
 """Qiskit's circuits read in: parameters, definitions, refusals, and the way there and back."""
 
 import cmath
+import io
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from qiskit import QuantumCircuit
+from qiskit import QuantumCircuit, qpy
 from qiskit.circuit import Gate, Parameter, ParameterVector
 from qiskit.circuit import library as ql
 from qiskit.circuit.library import get_standard_gate_name_mapping
@@ -189,6 +190,130 @@ def test_a_named_form_that_was_changed_is_read_by_the_rule():
     assert (read.num_inputs, read.num_weights, read.angles) == (1, 1, (x[0], w[0]))
 
 
+def two_vectors():
+    circuit = QuantumCircuit(1)
+    features, theta = ParameterVector("features", 3), ParameterVector("theta", 2)
+    circuit.rx(theta[0], 0)
+    circuit.ry(features[2] * theta[1], 0)
+    circuit.rz(features[0], 0)
+    return circuit, features, theta
+
+
+def test_vectors_are_named():
+    circuit, features, theta = two_vectors()
+    # features[1] is read by no gate, but a row of features has it.
+    wanted = Circuit(
+        1, (Op("rx", 0, w[0]), Op("ry", 0, x[2] * w[1]), Op("rz", 0, x[0])), num_inputs=3
+    )
+    for names in (
+        {"inputs": "features"},
+        {"inputs": "features", "weights": "theta"},
+        {"inputs": features},
+        {"inputs": ["features"], "weights": [theta]},
+    ):
+        assert from_qiskit(circuit, **names) == wanted
+    with pytest.raises(InputError, match=r"must hold free parameters, but has 'features\[1\]'"):
+        from_qiskit(circuit, inputs=["features[0]", "features[1]", "features[2]"])
+    # By the weights alone, only what the circuit uses is known of the others.
+    assert from_qiskit(circuit, weights="theta").num_inputs == 2
+    assert from_qiskit(circuit, inputs=["theta", "features[2]"]).angles == (
+        x[0], x[2] * x[1], w[0],
+    )  # fmt: skip
+    assert from_qiskit(circuit, inputs=[]).num_weights == 4
+
+
+def test_names_come_back_from_the_named_form():
+    circuit = Circuit(1, (Op("rx", 0, x[1]), Op("ry", 0, w[0] / 2)), 3, 2)
+    named = to_qiskit(circuit, form="named", inputs="features", weights="theta")
+    assert [parameter.name for parameter in named.parameters] == ["features[1]", "theta[0]"]
+    assert from_qiskit(named) == circuit
+    again = io.BytesIO()
+    qpy.dump(named, again)
+    again.seek(0)
+    assert from_qiskit(qpy.load(again)[0]) == circuit
+    named.metadata = {}
+    assert from_qiskit(named, "features", "theta").angles == circuit.angles
+    with pytest.raises(InputError, match="the circuit has 'features', 'theta'; write inputs="):
+        from_qiskit(named)
+
+
+@pytest.mark.parametrize(
+    "metadata", [3, [1, 1], {"x": "a", "w": 1}, {"x": 1}, {"x": -1, "w": 2}, {"u": 1, "v": 1}]
+)
+def test_metadata_of_others_change_nothing(metadata):
+    circuit, _, _ = three_parameters()
+    circuit.metadata = {"qnn_jax.lengths": metadata}
+    assert from_qiskit(circuit).angles == (w[0], x[1], x[0])
+
+
+@pytest.mark.parametrize("names", [["theta"], ["a"]])
+def test_one_vector_or_parameter_alone_is_an_ansatz(names):
+    circuit = QuantumCircuit(1)
+    circuit.rx(ParameterVector("theta", 1)[0] if names == ["theta"] else Parameter("a"), 0)
+    assert from_qiskit(circuit) == Circuit(1, (Op("rx", 0, w[0]),))
+
+
+def of_parameters(*parameters):
+    circuit = QuantumCircuit(1)
+    for parameter in parameters:
+        circuit.rx(parameter, 0)
+    return circuit
+
+
+V = ParameterVector("v", 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: from_qiskit(two_vectors()[0]),
+            "^Argument `inputs` must say which parameters are inputs where no ParameterVector is "
+            "called x, but the circuit has 'features', 'theta'; write inputs='features' for one "
+            r"of them, a list for several, or inputs=\[\] where all are weights\.$",
+        ),
+        (lambda: from_qiskit(of_parameters(P, Q)), "the circuit has 'p', 'q'; write"),
+        (lambda: from_qiskit(of_parameters(Parameter("x"))), "but the circuit has 'x'; write"),
+        (
+            lambda: from_qiskit(of_parameters(*(Parameter(f"a{k}") for k in range(10)))),
+            "the circuit has 'a0', .*'a7' and 2 more; write",
+        ),
+        (
+            lambda: from_qiskit(two_vectors()[0], inputs="feature"),
+            "`inputs` must hold free parameters, but has 'feature'; the circuit's are 'features', ",
+        ),
+        (
+            lambda: from_qiskit(two_vectors()[0], inputs="features", weights=["features[0]"]),
+            "must name every free parameter once, but 'features\\[0\\]' is in both",
+        ),
+        (
+            lambda: from_qiskit(two_vectors()[0], inputs=["features", "features[0]"]),
+            r"`inputs` must name each parameter once, but has 'features\[0\]' twice",
+        ),
+        (
+            lambda: from_qiskit(two_vectors()[0], inputs=ParameterVector("features", 3)),
+            r"the circuit's own parameters, but its 'features\[0\]' is another of that name; give",
+        ),
+        (
+            lambda: from_qiskit(of_parameters(V[0], Parameter("v")), inputs="v"),
+            "must tell what it names, but 'v' is the name of several in the circuit",
+        ),
+        (
+            lambda: from_qiskit(of_parameters(V[0], ParameterVector("v", 2)[1]), inputs="v"),
+            "must tell what it names, but 'v' is the name of several in the circuit",
+        ),
+        (lambda: from_qiskit(of_parameters(P), inputs=3), "hold free parameters, but has 3; the"),
+        (lambda: from_qiskit(of_parameters(P), inputs=[[]]), r"free parameters, but has \[\]; the"),
+        (lambda: from_qiskit(of_parameters(P), inputs=[2 * P]), "hold free parameters, but has "),
+        (lambda: from_qiskit(of_parameters(P), inputs=[Q]), "hold free parameters, but has 'q'"),
+    ],
+)
+def test_parameters_that_are_not_told_apart_are_refused(call, message):
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
 # ---------------------------------------------------------------------------------- definitions
 
 
@@ -269,9 +394,9 @@ SAMPLES = {
 )
 def test_composite_gates_become_gates_of_the_table_with_the_same_phase(name):
     circuit = SAMPLES[name]
-    read = from_qiskit(circuit)
-    inputs, weights = random_vectors(read, 1)
     order = [p for p in circuit.parameters if p.name.startswith("x[")]
+    read = from_qiskit(circuit, inputs=None if order else [])
+    inputs, weights = random_vectors(read, 1)
     values = dict(zip(order, inputs, strict=True))
     rest = [p for p in circuit.parameters if p not in values]
     values |= dict(zip(rest, weights, strict=True))
@@ -285,7 +410,7 @@ def test_every_standard_gate_of_qiskit_is_taken_as_it_is():
             continue
         circuit = QuantumCircuit(gate.num_qubits)
         circuit.append(gate, range(gate.num_qubits))
-        assert [op.gate for op in from_qiskit(circuit).ops] == [name]
+        assert [op.gate for op in from_qiskit(circuit, inputs=[]).ops] == [name]
 
 
 def test_barriers_and_final_measurements_are_left_out():
@@ -372,7 +497,7 @@ def inside():
         ),
         (
             lambda: from_qiskit(with_(lambda c: c.rx(P, 0)), inputs=["o"]),
-            "Argument `inputs` must hold free parameters, but has 'o'; the circuit's are p",
+            "Argument `inputs` must hold free parameters, but has 'o'; the circuit's are 'p'",
         ),
         (
             lambda: from_qiskit(with_(lambda c: c.rx(P, 0)), weights=[P, P]),
