@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from qiskit.circuit import (
+    AnnotatedOperation,
     Barrier,
+    BoxOp,
     ControlFlowOp,
     ControlledGate,
     Delay,
@@ -23,11 +25,13 @@ from qiskit.circuit import (
     Parameter,
     ParameterVector,
     ParameterVectorElement,
+    PowerModifier,
     QuantumCircuit,
     Reset,
+    Store,
 )
 from qiskit.circuit.library import Initialize, UnitaryGate
-from qiskit.transpiler import TranspilerError
+from qiskit.exceptions import QiskitError
 from qiskit.transpiler.passes import HighLevelSynthesis
 
 from qnn_jax.bridge.export import LENGTHS, QISKIT_GATES
@@ -46,7 +50,10 @@ _REFUSED: tuple[tuple[type, str], ...] = (
     (Reset, "a state that is reset is no longer pure; take a fresh qubit"),
     (Delay, "a circuit has no clock; leave it out"),
     (ControlFlowOp, "what follows a measurement is no pure state; unroll it or leave it out"),
+    (Store, "a circuit has no classical variables; write numbers or Parameters in their places"),
 )
+#: What Qiskit's definitions and syntheses raise where they do not work.
+_FAILURES = (QiskitError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 #: So many names stand in a message.
 _NAMES_SHOWN = 8
 
@@ -79,8 +86,8 @@ def from_qiskit(
 
     Raises:
         InputError: for instructions without meaning for a pure state (measurements that something
-            follows, reset, classical control, delay), by
-            name and position; for parameters that are in neither or in both lists, or of which
+            follows, reset, classical control, delay) and those that Qiskit cannot write as gates,
+            by name and position; for parameters that are in neither or in both lists, or of which
             nothing tells what they are; for angles that are not real.
 
     >>> from qiskit.circuit import ParameterVector, QuantumCircuit
@@ -265,7 +272,8 @@ def _without_final_measurements(circuit: QuantumCircuit) -> list[int]:
         if isinstance(instruction.operation, Barrier):
             continue
         # A control-flow instruction may read any bit: no measurement before it is final.
-        if isinstance(instruction.operation, ControlFlowOp):
+        control_flow = isinstance(instruction.operation, ControlFlowOp)
+        if control_flow and not isinstance(instruction.operation, BoxOp):
             final.clear()
         if isinstance(instruction.operation, Measure) and instruction.qubits[0] in final:
             final.remove(instruction.qubits[0])
@@ -334,6 +342,8 @@ def _standard_name(operation: Operation, known: Container[str]) -> str | None:
 
 def _definition(operation: Operation, place: str) -> QuantumCircuit:
     """What an instruction is made of, or a refusal by name and position."""
+    if isinstance(operation, BoxOp) and not operation.num_clbits:
+        return operation.body
     for kind, way_out in _REFUSED:
         if isinstance(operation, kind):
             raise InputError(
@@ -345,13 +355,22 @@ def _definition(operation: Operation, place: str) -> QuantumCircuit:
             f"Argument `circuit` must be unitary up to its final measurements, but has {place}: "
             "measure at the end only."
         )
-    definition = operation.definition if isinstance(operation, Instruction) else None
-    if definition is None:
-        definition = _synthesised(operation)
+    try:
+        definition = operation.definition if isinstance(operation, Instruction) else None
+        if definition is None:
+            definition = _synthesised(operation)
+        reason = "which has no definition"
+    except _FAILURES as error:
+        definition = None
+        said = " ".join(str(getattr(error, "message", error)).split()).removesuffix(".")
+        reason = (
+            f"which Qiskit cannot decompose ({said}): give its parameters values, or write it as "
+            "other gates"
+        )
     if definition is None:
         raise InputError(
             "Argument `circuit` must be made of standard gates, unitaries and what is defined by "
-            f"them, but has {place}, which has no definition."
+            f"them, but has {place}, {reason}."
         )
     return definition
 
@@ -359,9 +378,13 @@ def _definition(operation: Operation, place: str) -> QuantumCircuit:
 def _synthesised(operation: Operation) -> QuantumCircuit | None:
     """What Qiskit makes of an abstract operation: a Clifford, a permutation, a modified gate."""
     alone = QuantumCircuit(operation.num_qubits)
+    if isinstance(operation, AnnotatedOperation) and any(
+        isinstance(modifier, PowerModifier) and modifier.power % 1
+        for modifier in operation.modifiers
+    ):
+        # Qiskit 2.6's synthesis takes another branch of negative roots than its own matrix.
+        alone.append(UnitaryGate(operation.to_matrix()), range(operation.num_qubits))
+        return alone
     alone.append(operation, range(operation.num_qubits))
-    try:
-        made = HighLevelSynthesis()(alone)
-    except TranspilerError:
-        return None
+    made = HighLevelSynthesis()(alone)
     return None if any(part.operation == operation for part in made.data) else made
