@@ -15,23 +15,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from qiskit import QuantumCircuit, transpile
+from qiskit.providers import BackendV2
 from qiskit_aer import AerSimulator
+from qiskit_aer.noise import NoiseModel
 
-from qnn_jax.bridge.backend_names import check_fake_backend
 from qnn_jax.bridge.counts import Counts, estimate
 from qnn_jax.bridge.export import angle_columns, to_qiskit
 from qnn_jax.bridge.noise import (
+    NoiseSource,
     calibration_date,
     check_width,
+    checked_noise,
     cut,
     fake_backend,
     noise_model,
     transpiled,
+    transpiled_to_model,
 )
 from qnn_jax.circuits.bases import Basis, bases_of, measured_in
 from qnn_jax.circuits.checks import at_least
-from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.circuits.observables import PauliSum
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
+from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.executor import Executor, Expectations
 from qnn_jax.simulate import angles
@@ -50,7 +54,7 @@ class AerRecord(NamedTuple):
         counts: of each basis.
         shots: of each row in each basis.
         seed: Aer's; the same seed gives the same counts.
-        backend: the fake backend whose noise it was, or None.
+        backend: the name of the backend whose noise it was, "NoiseModel", or None.
         calibration: the date of that backend's errors, or None.
         layout: the device's qubit for each qubit of the circuit, or None.
     """
@@ -64,13 +68,19 @@ class AerRecord(NamedTuple):
     layout: tuple[int, ...] | None = None
 
 
-def aer(shots: int, noise: str | None = None, seed: int | None = None) -> Executor:
+def aer(
+    shots: int, noise: str | BackendV2 | NoiseModel | None = None, seed: int | None = None
+) -> Executor:
     """Counts from qiskit-aer, on this machine.
 
     Args:
         shots: how often each input is measured in each basis, at least 1.
-        noise: the name of a fake backend ("FakeFez"): the circuit is transpiled for it at level 3
-            and runs with its errors on the qubits of its layout. None is without errors.
+        noise: None is without errors. A backend, or the name of a fake one ("FakeFez"): the
+            circuit is transpiled for it at level 3 and runs with its errors on the qubits of its
+            layout. A NoiseModel of qiskit-aer: the circuit is transpiled into the model's gates,
+            qubit k is the model's qubit k, and since a model has no coupling map, gates between
+            any two qubits run; a pair for which it has no error runs without one, with a warning.
+            It must not be changed afterwards.
         seed: the same one gives the same counts at every call, with noise of its own for every
             row. None takes it from the executor's `key`, or from the system where there is none.
 
@@ -79,12 +89,12 @@ def aer(shots: int, noise: str | None = None, seed: int | None = None) -> Execut
         Its `record` is an `AerRecord`.
 
     Raises:
-        InputError: for a bad number, an unknown backend; from the executor for too few qubits on
-            the device, or values that are not there yet.
+        InputError: for a bad number, an unknown backend or one without errors; from the executor
+            for too few qubits on the device, or values that are not there yet.
     """
     return _Aer(
         at_least("shots", shots, 1),
-        None if noise is None else check_fake_backend(noise),
+        checked_noise(noise),
         None if seed is None else at_least("seed", seed, 0),
     )
 
@@ -92,13 +102,13 @@ def aer(shots: int, noise: str | None = None, seed: int | None = None) -> Execut
 @dataclass(frozen=True)
 class _Aer:
     shots: int
-    noise: str | None
+    noise: str | NoiseSource | None
     seed: int | None
 
     def __call__(
         self,
         circuit: Circuit,
-        observables: Sequence[PauliSum],
+        observables: ObservableLike | Sequence[ObservableLike],
         inputs: Any,
         weights: Any,
         key: Any = None,
@@ -109,7 +119,7 @@ class _Aer:
                 "jax.vmap or jax.grad; call it outside of them, or use `sampled`, which runs "
                 "inside."
             )
-        bases = bases_of(tuple(observables))
+        bases = bases_of(observables_on(checked_circuit(circuit).num_qubits, observables))
         job = prepared(circuit, bases, self.noise)
         table = table_of(circuit, inputs, weights)
         seed = self._seed(key)
@@ -120,7 +130,7 @@ class _Aer:
             counts,
             self.shots,
             seed,
-            self.noise,
+            self.noise.name if isinstance(self.noise, NoiseSource) else self.noise,
             job.calibration,
             job.layout,
         )
@@ -155,8 +165,8 @@ class Job(NamedTuple):
 
 
 @functools.lru_cache(maxsize=32)
-def prepared(circuit: Circuit, bases: tuple[Basis, ...], noise: str | None) -> Job:
-    """Translate and transpile, once for a circuit and a backend."""
+def prepared(circuit: Circuit, bases: tuple[Basis, ...], noise: str | NoiseSource | None) -> Job:
+    """Translate and transpile, once for a circuit and its noise."""
     measured = []
     for basis in bases:
         translated = to_qiskit(measured_in(circuit, basis), form="table")
@@ -167,14 +177,21 @@ def prepared(circuit: Circuit, bases: tuple[Basis, ...], noise: str | None) -> J
         simulator = AerSimulator(**THREADS)
         check_width(circuit.num_qubits, simulator)
         return Job(tuple(transpile(measured, simulator, optimization_level=0)), columns, simulator)
-    backend = fake_backend(noise)
-    isa = transpiled(measured, backend)
-    small = cut(isa, backend.target)
+    source = fake_backend(noise) if isinstance(noise, str) else noise.source
+    if isinstance(source, NoiseModel):
+        return Job(
+            transpiled_to_model(measured, source),
+            columns,
+            AerSimulator(noise_model=source, **THREADS),
+            layout=tuple(range(circuit.num_qubits)),
+        )
+    isa = transpiled(measured, source)
+    small = cut(isa, source.target)
     return Job(
         small.circuits,
         columns,
         AerSimulator(noise_model=noise_model(small.target), **THREADS),
-        calibration_date(backend),
+        calibration_date(source),
         tuple(isa[0].layout.initial_index_layout(filter_ancillas=True)),
     )
 

@@ -30,6 +30,7 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 from qiskit.transpiler import CouplingMap
 from qiskit_aer import AerSimulator
 
+from qnn_jax.bridge.backend_names import check_fake_backend
 from qnn_jax.bridge.certificate import (
     Certificate,
     CertificationError,
@@ -302,7 +303,8 @@ def _device(backend: Any, num_qubits: int) -> Any:
         return GenericBackendV2(
             size, basis_gates=["cz", "rz", "sx", "x"], coupling_map=line, seed=SEED
         )
-    device = fake_backend(backend) if isinstance(backend, str) else backend
+    named = isinstance(backend, str)
+    device = fake_backend(check_fake_backend(backend, "backend")) if named else backend
     if not hasattr(device, "target"):
         raise InputError(
             "Argument `backend` must be a Qiskit BackendV2 or the name of a fake backend, "

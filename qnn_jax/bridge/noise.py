@@ -5,12 +5,16 @@ a circuit keeps all of them. The circuit runs on few. So it is transpiled for th
 where the layout follows the error rates, and then circuit and device are both cut down to the
 qubits in use, with their gates, errors, durations and readout errors. The probabilities are
 the same to rounding.
+
+A noise model of Aer knows errors but no couplings: a gate between any two qubits can run.
 """
 
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import qiskit_ibm_runtime.fake_provider
@@ -18,9 +22,11 @@ from qiskit import QuantumCircuit, transpile
 from qiskit.exceptions import QiskitError
 from qiskit.providers import BackendV2, Options
 from qiskit.transpiler import Target
+from qiskit_aer.backends.aerbackend import AerBackend
 from qiskit_aer.noise import NoiseModel
 
 from qnn_jax.bridge.backend_names import check_fake_backend
+from qnn_jax.circuits.gates import GATES
 from qnn_jax.errors import InputError
 
 #: Of the transpiler, so that the same circuit gets the same layout in every process.
@@ -41,6 +47,50 @@ class Sublattice(NamedTuple):
     target: Target
 
 
+@dataclass(frozen=True, eq=False)
+class NoiseSource:
+    """A backend or an Aer noise model that the caller gave, compared by identity."""
+
+    source: Any
+
+    @property
+    def name(self) -> str:
+        """The backend's name, or "NoiseModel"."""
+        return "NoiseModel" if isinstance(self.source, NoiseModel) else str(self.source.name)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def checked_noise(noise: Any) -> str | NoiseSource | None:
+    """What an executor may be given as noise.
+
+    Raises:
+        InputError: where it is neither the name of a fake backend, nor a backend with errors, nor
+            a noise model of Aer.
+    """
+    if noise is None or isinstance(noise, str):
+        return None if noise is None else check_fake_backend(noise)
+    if isinstance(noise, AerBackend):
+        raise InputError(
+            f"Argument `noise` must be a device, but is the simulator {noise.name!r}; give its "
+            "noise model, which is simulator.options.noise_model."
+        )
+    if isinstance(noise, BackendV2):
+        gates = (noise.target[name] for name in noise.target.operation_names)
+        if not any(found and found.error for where in gates for found in where.values()):
+            raise InputError(
+                f"Argument `noise` must be a backend whose gates have errors, but {noise.name!r} "
+                "has none; None runs without errors."
+            )
+    elif not isinstance(noise, NoiseModel):
+        raise InputError(
+            "Argument `noise` must be the name of a fake backend, a backend or a NoiseModel of "
+            f"qiskit-aer, but is {noise!r}."
+        )
+    return NoiseSource(noise)
+
+
 @functools.lru_cache(maxsize=8)
 def fake_backend(name: str) -> Any:
     """A fake backend by its name: a snapshot of a device's gates and errors.
@@ -52,15 +102,23 @@ def fake_backend(name: str) -> Any:
 
 
 def calibration_date(backend: Any) -> str:
-    """When the errors of a fake backend were measured, as YYYY-MM-DD; "unknown" where not said."""
-    date = getattr(backend.properties(), "last_update_date", None)
+    """When the errors of a backend were measured, as YYYY-MM-DD; "unknown" where not said."""
+    properties = getattr(backend, "properties", lambda: None)()
+    date = getattr(properties, "last_update_date", None)
     return date.date().isoformat() if date else "unknown"
 
 
-def transpiled(circuits: Sequence[QuantumCircuit], backend: Any) -> tuple[QuantumCircuit, ...]:
-    """Measured circuits in the device's own gates, all in the layout of the first.
+def transpiled(
+    circuits: Sequence[QuantumCircuit], backend: Any, layout: Sequence[int] | None = None
+) -> tuple[QuantumCircuit, ...]:
+    """Measured circuits in the device's own gates, all in one layout.
 
     The transpiler sees the measurements, so that its layout minds readout errors too.
+
+    Args:
+        circuits: the circuits.
+        backend: the device.
+        layout: its qubit for each qubit; by default what the transpiler chooses for the first.
 
     Raises:
         InputError: where the device has too few qubits, or no such gates.
@@ -69,7 +127,8 @@ def transpiled(circuits: Sequence[QuantumCircuit], backend: Any) -> tuple[Quantu
         check_width(circuit.num_qubits, backend)
     found: list[QuantumCircuit] = []
     for circuit in circuits:
-        layout = found[0].layout.initial_index_layout(filter_ancillas=True) if found else None
+        if layout is None and found:
+            layout = found[0].layout.initial_index_layout(filter_ancillas=True)
         try:
             isa = transpile(
                 circuit,
@@ -156,6 +215,46 @@ def noise_model(target: Target) -> NoiseModel:
     return NoiseModel.from_backend(_Device(target))
 
 
+def transpiled_to_model(
+    circuits: Sequence[QuantumCircuit], model: NoiseModel
+) -> tuple[QuantumCircuit, ...]:
+    """Measured circuits in the gates of a noise model; qubit k is the model's qubit k.
+
+    Warns where a gate of several qubits runs without error although the model has errors of that
+    gate on other qubits: so it is with the model of a device, which has not all the pairs.
+
+    Raises:
+        InputError: where its gates cannot make up the circuit.
+    """
+    gates = [name for name in model.basis_gates if name in GATES]
+    size = max(circuit.num_qubits for circuit in circuits)
+    target = Target.from_configuration([*gates, "measure"], num_qubits=size)
+    found = transpiled(circuits, _Device(target, "the noise model"), range(size))
+    everywhere: set[str] = set()
+    places: dict[str, set[tuple[int, ...]]] = {}
+    for error in model.to_dict()["errors"]:
+        for name in error.get("operations", ()):
+            if "gate_qubits" in error:
+                places.setdefault(name, set()).update(map(tuple, error["gate_qubits"]))
+            else:
+                everywhere.add(name)
+    for gate in places.keys() - everywhere:
+        used = {
+            tuple(isa.find_bit(qubit).index for qubit in item.qubits)
+            for isa in found
+            for item in isa.get_instructions(gate)
+        }
+        free = sorted(qubits for qubits in used - places[gate] if len(qubits) > 1)
+        if free:
+            warnings.warn(
+                f"The noise model has errors of `{gate}` on some qubits but none on "
+                f"{', '.join(map(str, free))}, where the circuit runs it without error; a backend "
+                "as `noise` says which qubits are coupled.",
+                stacklevel=2,
+            )
+    return found
+
+
 def _moved(circuit: QuantumCircuit, place: dict[int, int]) -> QuantumCircuit:
     moved = QuantumCircuit(len(place), circuit.num_clbits, global_phase=circuit.global_phase)
     for item in circuit.data:
@@ -169,8 +268,8 @@ def _moved(circuit: QuantumCircuit, place: dict[int, int]) -> QuantumCircuit:
 class _Device(BackendV2):  # type: ignore[misc]
     """The least that Qiskit calls a backend."""
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(name="sublattice")
+    def __init__(self, target: Target, name: str = "sublattice") -> None:
+        super().__init__(name=name)
         self._target = target
 
     @property

@@ -6,18 +6,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from qiskit_aer.noise import NoiseModel
+from qiskit.providers.fake_provider import GenericBackendV2
+from qiskit.quantum_info import SparsePauliOp
+from qiskit_aer import AerSimulator
+from qiskit_aer.noise import (
+    NoiseModel,
+    ReadoutError,
+    amplitude_damping_error,
+    depolarizing_error,
+    pauli_error,
+)
+from reference import in_qiskit
 from shots import CIRCUIT, OBSERVABLES, WEIGHTS, check_one_shot, check_order, check_shots, rows
 from test_noise import probabilities
 
 import qnn_jax.linen
-from qnn_jax import Circuit, InputError, Op, angles, real_amplitudes, w
+from qnn_jax import Circuit, InputError, Op, angles, real_amplitudes, w, x
 from qnn_jax.bridge import aer_executor as room
 from qnn_jax.bridge import noise
 from qnn_jax.bridge.aer_executor import aer
 from qnn_jax.bridge.counts import Counts, estimate
 from qnn_jax.circuits.bases import bases_of
 from qnn_jax.circuits.observables import observables_on
+from qnn_jax.executor import sampled
 from qnn_jax.models import HybridClassifier, ModelConfig
 
 
@@ -166,6 +177,119 @@ def test_transformations_are_refused(transform) -> None:
 def test_bad_arguments_are_refused(arguments, message: str) -> None:
     with pytest.raises(InputError, match=message):
         aer(**arguments)
+
+
+def test_observables_are_those_of_layers() -> None:
+    operator = SparsePauliOp(["ZZ", "IX", "ZZ"], [0.25, 2, 0.25])
+    for executor in (qnn_jax.executor.exact, sampled(100), aer(100, seed=0)):
+        for given in (operator, (operator,), ({"Z0 Z1": 0.5, "X0": 2.0},), {"ZZ": 0.5, "IX": 2}):
+            run = executor(CIRCUIT, given, rows(3), WEIGHTS, jax.random.key(0))
+            again = executor(
+                CIRCUIT,
+                observables_on(2, {"ZZ": 0.5, "IX": 2.0}),
+                rows(3),
+                WEIGHTS,
+                jax.random.key(0),
+            )
+            np.testing.assert_array_equal(run.values, again.values)
+        for wrong, message in (
+            ("ZZZ", "must have labels of 2 letters, one a qubit, but 'ZZZ' has 3"),
+            ((1,), "`observables` must hold Pauli labels, .* but holds 1"),
+            ((), "must hold at least one observable, but is empty"),
+        ):
+            with pytest.raises(InputError, match=message):
+                executor(CIRCUIT, wrong, rows(3), WEIGHTS, jax.random.key(0))
+        with pytest.raises(InputError, match="`circuit` must be a Circuit, but is 'h'"):
+            executor("h", ("Z",), rows(3), WEIGHTS, jax.random.key(0))
+
+
+# ---------------------------------------------------------------------------------------- noise
+
+FORKED = Circuit(
+    3, (Op("h", 0), Op("cx", (0, 1)), Op("cx", (0, 2)), Op("ry", 2, x[0])), num_inputs=1
+)
+
+
+def by_density_matrix(model, inputs, labels):
+    """Expectation values by Aer's density matrix, gate for gate, readout errors by hand."""
+    found = []
+    for row in inputs:
+        circuit = in_qiskit(FORKED, row, [])
+        circuit.save_density_matrix()
+        simulator = AerSimulator(method="density_matrix", noise_model=model)
+        state = simulator.run(circuit).result().data()["density_matrix"]
+        found.append([np.real(state.expectation_value(SparsePauliOp(one))) for one in labels])
+    return np.array(found)
+
+
+def test_a_noise_model_gives_its_own_errors_to_its_own_qubits() -> None:
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(depolarizing_error(0.2, 2), ["cx"])
+    model.add_quantum_error(amplitude_damping_error(0.3), ["h"], [0])
+    model.add_quantum_error(pauli_error([("X", 0.25), ("I", 0.75)]), ["ry"], [2])
+    labels = ["ZZI", "IIZ", "ZIZ", "IZI"]
+    features = np.array([[0.4], [2.0]])
+    wanted = by_density_matrix(model, features, labels)
+    run = aer(40_000, model, seed=0)(FORKED, labels, features, [])
+    assert np.abs(run.values - wanted).max() < 5 / np.sqrt(40_000)
+    assert np.abs(by_density_matrix(None, features, labels) - wanted).max() > 0.2
+    assert (run.record.backend, run.record.calibration) == ("NoiseModel", None)
+    assert run.record.layout == (0, 1, 2)
+    # Readout errors are of the qubit that is measured.
+    model.add_readout_error(ReadoutError([[0.9, 0.1], [0.1, 0.9]]), [1])
+    run = aer(40_000, model, seed=0)(FORKED, labels, features, [])
+    wanted[:, [0, 3]] *= 0.8
+    assert np.abs(run.values - wanted).max() < 5 / np.sqrt(40_000)
+
+
+def test_a_backend_is_what_its_name_is() -> None:
+    by_name = aer(200, NOISE, seed=0)(CIRCUIT, OBSERVABLES, rows(3), WEIGHTS)
+    backend = noise.fake_backend(NOISE)
+    run = aer(200, backend, seed=0)(CIRCUIT, OBSERVABLES, rows(3), WEIGHTS)
+    np.testing.assert_array_equal(run.values, by_name.values)
+    assert run.record.backend == backend.name
+    assert run.record[5:] == by_name.record[5:]
+    generic = aer(200, GenericBackendV2(3, seed=0), seed=0)
+    record = generic(CIRCUIT, OBSERVABLES, rows(3), WEIGHTS).record
+    assert (record.backend, record.calibration) == ("generic_backend_3q", "unknown")
+    # An executor is part of a Flax module, which is hashed.
+    hash(aer(10, backend))
+    hash(aer(10, NoiseModel()))
+
+
+def test_pairs_for_which_a_model_has_no_error_are_named() -> None:
+    model = NoiseModel()
+    model.add_quantum_error(depolarizing_error(0.2, 2), ["cx"], [0, 1])
+    with pytest.warns(UserWarning, match=r"errors of `cx` on some qubits but none on \(0, 2\)"):
+        aer(10, model)(FORKED, "IIZ", np.zeros((1, 1)), [])
+    model.add_all_qubit_quantum_error(depolarizing_error(0.1, 2), ["cx"])
+    aer(10, model)(FORKED, "IIZ", np.zeros((1, 1)), [])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda: 0.1, "must be the name of a fake backend, a backend or a NoiseModel .* is 0.1"),
+        (lambda: ["FakeFez"], r"a backend or a NoiseModel of qiskit-aer, but is \['FakeFez'\]"),
+        (lambda: type(noise.fake_backend(NOISE)), "a NoiseModel of qiskit-aer, but is <class"),
+        (
+            lambda: AerSimulator(noise_model=NoiseModel()),
+            "must be a device, but is the simulator 'aer_simulator'; .* simulator.options.noise_mo",
+        ),
+        (
+            lambda: GenericBackendV2(2, noise_info=False),
+            "must be a backend whose gates have errors, but 'generic_backend_2q' has none",
+        ),
+    ],
+)
+def test_other_noise_is_refused(given, message: str) -> None:
+    with pytest.raises(InputError, match=f"^Argument `noise` .*{message}"):
+        aer(10, given())
+
+
+def test_a_model_whose_gates_are_too_few_is_refused() -> None:
+    with pytest.raises(InputError, match="circuit that the noise model can run, but Qiskit cannot"):
+        aer(10, NoiseModel(["x"]))(FORKED, "IIZ", np.zeros((1, 1)), [])
 
 
 def test_values_that_are_no_numbers_are_refused() -> None:
