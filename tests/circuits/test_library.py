@@ -205,6 +205,23 @@ def test_pauli_evolution_is_qiskits(terms: dict[str, float]) -> None:
         check_same(pauli_evolution(terms, 0.7, reps), by_input)
 
 
+def test_a_sum_of_qiskit_evolves_term_by_term() -> None:
+    # A product of second order: added up, X would act once and elsewhere.
+    operator = SparsePauliOp(["XI", "ZZ", "XI"], [0.4, 0.9, 0.4])
+    theirs = QuantumCircuit(2)
+    theirs.append(PauliEvolutionGate(operator, 0.7, synthesis=LieTrotter()), range(2))
+    check_same(pauli_evolution(operator, 0.7), theirs.decompose())
+    added = pauli_evolution({"XI": 0.8, "ZZ": 0.9}, 0.7)
+    with pytest.raises(AssertionError):
+        check_same(added, theirs.decompose())
+
+
+def test_the_mixer_may_name_qubits() -> None:
+    assert qaoa_ansatz("ZZ", mixer_operator={"X0": 1.0, "X1": 1.0}) == qaoa_ansatz(
+        "ZZ", mixer_operator={"IX": 1.0, "XI": 1.0}
+    )
+
+
 def test_a_single_pauli_evolves_exactly() -> None:
     # Closed form: exp(-itcP) = cos(tc) - i sin(tc) P.
     for label in ("I", "Y", "XZ", "YIX", "ZXYX"):

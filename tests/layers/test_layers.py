@@ -173,6 +173,20 @@ def test_bad_observables_are_refused() -> None:
         qnn_jax.linen.QuantumLayer(CIRCUIT, ("Z",)).init(jax.random.key(0), jnp.zeros((1, 2)))
 
 
+def test_layers_take_qiskits_sums_and_labels_by_qubit() -> None:
+    operator = SparsePauliOp(["ZY", "XI", "ZY"], [-1.5, 0.5, -0.5])
+    given = ("Z0 Z1", "Z0", operator)
+    weights, features = jnp.linspace(-2, 2, 6), jnp.array([[0.3, 2.0], [1.0, -1.0]])
+    wanted = linen_layer().apply(weights, features)
+    linen = qnn_jax.linen.QuantumLayer(CIRCUIT, given)
+    np.testing.assert_allclose(
+        linen.apply({"params": {"weights": weights}}, features), wanted, atol=1e-6
+    )
+    nnx_layer = qnn_jax.nnx.QuantumLayer(CIRCUIT, given, rngs=nnx.Rngs(0))
+    nnx_layer.weights[...] = weights
+    np.testing.assert_allclose(nnx_layer(features), wanted, atol=1e-6)
+
+
 def test_wrong_parts_are_refused() -> None:
     with pytest.raises(InputError, match=r"^Argument `rngs` .* must be an nnx\.Rngs, but is 0"):
         qnn_jax.nnx.QuantumLayer(CIRCUIT, ("ZZ",), rngs=0)
