@@ -34,6 +34,7 @@ from qnn_jax.bridge.noise import (
 )
 from qnn_jax.circuits.bases import Basis, bases_of, measured_in
 from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.errors import InputError
@@ -95,7 +96,7 @@ def aer(
     return _Aer(
         at_least("shots", shots, 1),
         checked_noise(noise),
-        None if seed is None else at_least("seed", seed, 0),
+        None if seed is None else checked_seed("seed", seed),
     )
 
 

@@ -43,6 +43,7 @@ from qnn_jax.bridge.observables import to_sparse_pauli_op
 from qnn_jax.circuits.angles import evaluate
 from qnn_jax.circuits.bases import Basis, bases_of, measured_in
 from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.errors import InputError
@@ -97,7 +98,7 @@ def certify(
         )
     sums = observables_on(circuit.num_qubits, observables)
     draws, shots = at_least("draws", draws, 1), at_least("shots", shots, 1)
-    seed = at_least("seed", seed, 0)
+    seed = checked_seed("seed", seed)
     device = _device(backend, circuit.num_qubits)
     if isa is not None:
         _check_isa(isa, circuit, sums, None if backend is None else device)

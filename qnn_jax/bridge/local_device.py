@@ -7,6 +7,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_aer.primitives import SamplerV2
 
 from qnn_jax.bridge.jobs import Chunk, Job, JobMissingError, Pub, RegisterCounts, count
+from qnn_jax.circuits.checks import seed as checked_seed
 
 
 class SimulatedDevice:
@@ -29,7 +30,7 @@ class SimulatedDevice:
         self.backend = simulator if backend is None else backend
         self.calibration_date = calibration_date
         self._simulator = simulator
-        self._seed = seed
+        self._seed = checked_seed("seed", seed)
         self._jobs: dict[str, tuple[str, list[RegisterCounts]]] = {}
 
     def ready(self) -> None:

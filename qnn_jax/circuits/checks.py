@@ -25,6 +25,22 @@ def at_least(name: str, value: int, least: int) -> int:
     return int(value)
 
 
+#: One above the largest seed: JAX's keys without x64, NumPy's and Aer's generators take 32 bits.
+_SEEDS = 2**32
+
+
+def seed(name: str, value: int) -> int:
+    """Refuse what is no seed.
+
+    `jax.random.key` takes a seed modulo 2**32 without x64: one above it would silently be another.
+    """
+    if not is_integer(value) or not 0 <= value < _SEEDS:
+        raise InputError(
+            f"Argument `{name}` must be an integer between 0 and {_SEEDS - 1}, but is {value!r}."
+        )
+    return int(value)
+
+
 def one_of(name: str, value: str, choices: Sequence[str]) -> str:
     """Refuse what is none of the choices."""
     if not isinstance(value, str) or value not in choices:

@@ -170,7 +170,8 @@ def test_transformations_are_refused(transform) -> None:
     ("arguments", "message"),
     [
         ({"shots": 0}, "`shots` must be an integer of at least 1, but is 0"),
-        ({"shots": 10, "seed": -1}, "`seed` must be an integer of at least 0, but is -1"),
+        ({"shots": 10, "seed": -1}, "`seed` must be .* between 0 and 4294967295, but is -1"),
+        ({"shots": 10, "seed": 2**32}, "`seed` must be .* 4294967295, but is 4294967296"),
         ({"shots": 10, "noise": "FakeFezz"}, "did you mean FakeFez"),
     ],
 )

@@ -28,6 +28,7 @@ from qnn_jax.circuits import (
 from qnn_jax.errors import InputError
 
 NONE = np.array([])
+SEED = "^Argument `seed` must be an integer between 0 and 4294967295, "
 
 
 def state(circuit: Circuit, inputs: object = NONE, weights: object = NONE) -> np.ndarray:
@@ -331,7 +332,11 @@ def test_random_circuit_uses_every_qubit_in_every_layer() -> None:
         (lambda: quantum_volume(1, seed=0), "`num_qubits` must be an integer of at least 2"),
         (lambda: quantum_volume(2, 0, seed=0), "`depth` must be an integer of at least 1"),
         (lambda: quantum_volume(2, seed=None), "`seed` must be an integer .*, but is None"),
-        (lambda: random_circuit(2, 1, seed=-1), "`seed` must be an integer of at least 0"),
+        (lambda: random_circuit(2, 1, seed=-1), SEED + "but is -1"),
+        (lambda: random_circuit(2, 1, seed=2**32), SEED + "but is 4294967296"),
+        (lambda: random_circuit(2, 1, seed=0.5), SEED + "but is 0.5"),
+        (lambda: random_iqp(2, seed=2**63), SEED + "but is 9223372036854775808"),
+        (lambda: quantum_volume(2, seed=True), SEED + "but is True"),
         (lambda: random_circuit(2, -1, seed=0), "`depth` must be an integer of at least 0"),
         (lambda: random_circuit(2, 1, 5, seed=0), "`max_operands` must be at most 4, but is 5"),
         (lambda: random_circuit(2, 1, 0, seed=0), "`max_operands` must be .* at least 1"),

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from qnn_jax.circuits.angles import AngleLike, w
 from qnn_jax.circuits.checks import at_least, is_integer
+from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.errors import InputError
@@ -27,7 +28,7 @@ def quantum_volume(num_qubits: int, depth: int | None = None, *, seed: int) -> C
     Args:
         num_qubits: at least 2; an odd one out rests for a layer.
         depth: how many layers, by default num_qubits.
-        seed: of the generator, at least 0.
+        seed: of the generator, from 0 to 4294967295.
 
     Reference: Cross et al., arXiv:1811.12926.
     """
@@ -56,7 +57,7 @@ def random_circuit(
         num_qubits: how many qubits.
         depth: how many layers.
         max_operands: on how many qubits a gate may act, from 1 to 4.
-        seed: of the generator, at least 0.
+        seed: of the generator, from 0 to 4294967295.
         trainable: False for angles that are numbers in [0, 2π), True for angles w[0], w[1], …
     """
     at_least("num_qubits", num_qubits, 1)
@@ -140,7 +141,7 @@ def _side_of_symmetric(rows: Sequence[Sequence[int]]) -> int:
 
 
 def _generator(seed: int) -> random.Random:
-    return random.Random(at_least("seed", seed, 0))
+    return random.Random(checked_seed("seed", seed))
 
 
 def _below(generator: random.Random, bound: int) -> int:
