@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import tyro
 
 from pipelines import command
@@ -56,6 +57,10 @@ class AblateConfig:
     """How many; each draws initial parameters, the order of examples, and which of them train."""
     resume: bool = True
     """Go on with an interrupted run of this name; --no-resume starts over."""
+
+    def every_seed(self) -> np.ndarray:
+        """All seeds; signed integers would end at half of them."""
+        return np.array(range(self.seed, self.seed + self.seeds), np.uint32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,13 +145,12 @@ def check_seeds(config: AblateConfig) -> None:
     from qnn_jax.runs import check_name
 
     check_name(config.run)
-    if config.seed < 0:
-        raise InputError(f"Argument `--seed` must be at least 0, but is {config.seed}.")
     if not 2 <= config.seeds <= _MOST_SEEDS:
         raise InputError(
             f"Argument `--seeds` must be between 2, for an interval, and {_MOST_SEEDS}, which "
             f"train side by side, but is {config.seeds}."
         )
+    command.check_seed("--seed", config.seed, config.seeds)
 
 
 def check_fashion(config: FashionConfig) -> tuple[int, ...]:

@@ -251,12 +251,14 @@ def train_twin(
         tell: hears finished epochs, all epochs, and the seconds that they took.
     """
     began = time.monotonic()
-    seeds = range(config.seed, config.seed + config.seeds)
+    seeds = config.every_seed()
     train, chosen_by = (
-        Points(*map(np.stack, zip(*(draw(s, calculates, at, size) for s in seeds), strict=True)))
+        Points(
+            *map(np.stack, zip(*(draw(int(s), calculates, at, size) for s in seeds), strict=True))
+        )
         for at in (_TRAIN, _CHOOSE)
     )
-    keys = jax.vmap(lambda s: jax.random.fold_in(jax.random.key(s), _INIT))(jnp.array(seeds))
+    keys = jax.vmap(lambda s: jax.random.fold_in(jax.random.key(s), _INIT))(seeds)
     fits = jax.vmap(lambda key: start(regressor, key, config.model.restarts, calculates.middle))(
         keys
     )

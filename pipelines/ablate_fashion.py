@@ -229,7 +229,7 @@ def training_images(dataset: ImageDataset, config: FashionConfig, size: int) -> 
         return _on_device(
             np.tile(dataset.train_images, (passes, 1, 1)), np.tile(dataset.train_labels, passes)
         )
-    draws = [split(dataset, config.seed + number, 0, size).train for number in range(config.seeds)]
+    draws = [split(dataset, int(seed), 0, size).train for seed in config.every_seed()]
     return Examples(
         jnp.stack([jnp.tile(draw.images, (passes, 1, 1)) for draw in draws]),
         jnp.stack([jnp.tile(draw.labels, passes) for draw in draws]),
@@ -270,7 +270,7 @@ def train_twin(
         tell: hears finished epochs, all epochs, and the seconds that they took.
     """
     ((name, _),) = task.members
-    keys = jax.vmap(jax.random.key)(config.seed + jnp.arange(config.seeds))
+    keys = jax.vmap(jax.random.key)(config.every_seed())
     axis = 0 if train.labels.ndim == 2 else None
     nothing = Examples(test.images[:0], test.labels[:0])
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import tyro
 
 from qnn_jax.bridge.certificate import CertificationError
+from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.errors import InputError, TrainingFailedError
 
 Config = TypeVar("Config")
@@ -43,6 +44,18 @@ def again() -> str:
     python = os.path.relpath(sys.executable)
     python = sys.executable if python.startswith("..") else python
     return shlex.join([python, "-m", f"pipelines.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+
+
+def check_seed(flag: str, value: int, count: int = 1) -> None:
+    """Refuse what is no seed, or has not `count` - 1 seeds above it."""
+    checked_seed(flag, value)
+    try:
+        checked_seed(flag, value + count - 1)
+    except InputError:
+        raise InputError(
+            f"Argument `{flag}` must leave room for {count - 1} seeds above it, up to "
+            f"{2**32 - 1}, but is {value}."
+        ) from None
 
 
 def run(main: Callable[[], int]) -> None:

@@ -43,12 +43,11 @@ def check(config: DiagnoseConfig) -> None:
 
     if config.run is not None:
         check_name(config.run)
-    for flag, value, least in (
-        ("--samples", config.samples, LEAST_SAMPLES),
-        ("--seed", config.seed, 0),
-    ):
-        if value < least:
-            raise InputError(f"Argument `{flag}` must be at least {least}, but is {value}.")
+    command.check_seed("--seed", config.seed)
+    if config.samples < LEAST_SAMPLES:
+        raise InputError(
+            f"Argument `--samples` must be at least {LEAST_SAMPLES}, but is {config.samples}."
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

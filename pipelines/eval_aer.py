@@ -63,7 +63,6 @@ def check(config: AerConfig) -> AerConfig:
         ("--shots", config.shots, 1),
         ("--noisy-shots", (config.noisy_shots,), 1),
         ("--images", (config.images or 0,), 0),
-        ("--seed", (config.seed,), 0),
     ):
         for value in values:
             if value < least:
@@ -71,9 +70,10 @@ def check(config: AerConfig) -> AerConfig:
     backends = dict.fromkeys(config.backend or BACKENDS)
     for name in backends:
         check_fake_backend(name, "--backend")
-    return dataclasses.replace(
-        config, backend=tuple(backends), shots=tuple(dict.fromkeys(config.shots))
-    )
+    shots = dict.fromkeys(config.shots)
+    # Every evaluation has a seed of its own.
+    command.check_seed("--seed", config.seed, len(shots) + len(backends))
+    return dataclasses.replace(config, backend=tuple(backends), shots=tuple(shots))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -127,10 +127,10 @@ def check(config: HardwareConfig) -> None:
         ("--images", config.images, 2),
         ("--shots", config.shots, 1),
         ("--copies", config.copies, 1),
-        ("--seed", config.seed, 0),
     ):
         if value is not None and value < least:
             raise InputError(f"Argument `{flag}` must be at least {least}, but is {value}.")
+    command.check_seed("--seed", config.seed)
     if config.recompile and config.fractional_gates:
         raise InputError(
             "Argument `--recompile` must be left out with --fractional-gates, for the template has "

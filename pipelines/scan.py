@@ -82,7 +82,6 @@ PRESETS: Mapping[train_fashion.Preset, ScanConfig] = {
     )
     for name, preset in train_fashion.PRESETS.items()
 }
-_SEEDS = 2**31  # they are arrays of 32-bit integers here
 _HOW = ("devices", "at_once", "coordinator", "num_processes", "process_id")
 NOT_OF_THE_SCAN = train_fashion.NOT_OF_THE_RUN
 
@@ -134,9 +133,6 @@ def check(config: ScanConfig) -> tuple[tuple[int, ...], tuple[Axis, ...], Course
             f"Argument `--coordinator` must be HOST:PORT or auto, but is {config.coordinator!r}."
         )
     axes = read_axes(config.axis or DEFAULT_AXES)
-    seeds = [seed for axis in axes if axis.name in SEEDS for seed in axis.values]
-    if (largest := max(*base.seeds(), *seeds)) >= _SEEDS:
-        raise InputError(f"Argument `--seed` must be below {_SEEDS} in a scan, but is {largest}.")
     ranges = [axis for axis in axes if not axis.values]
     kind = config.search or ("random" if ranges else "grid")
     if config.halving and kind == "optuna":

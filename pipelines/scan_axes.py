@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pipelines.train_fashion import PRESETS, FashionConfig
+from qnn_jax.circuits.checks import seed
 from qnn_jax.configs import ModelConfig, TrainingConfig
 from qnn_jax.errors import InputError
 
@@ -188,8 +189,8 @@ def _value(name: str, kind: Any, word: str) -> Any:
             return word
         if kind is bool:
             return {"true": True, "false": False}[word.lower()]
-        if kind is int and int(word) < 0 and name in SEEDS:
-            raise ValueError
+        if name in SEEDS:
+            return seed(name, int(word))  # its InputError is a ValueError, answered below
         if get_origin(kind) is tuple:
             return () if word == "none" else tuple(int(part) for part in word.split("x"))
         if not word:
@@ -202,7 +203,7 @@ def _value(name: str, kind: Any, word: str) -> Any:
         forms = {int: "a whole number", float: "a finite number", bool: "true or false"}
         literal = get_origin(kind) is Literal
         wanted = " or ".join(get_args(kind)) if literal else forms.get(kind, "64 or 128x64 or none")
-        wanted = "a seed of at least 0" if name in SEEDS else wanted
+        wanted = "a seed from 0 to 4294967295" if name in SEEDS else wanted
         raise InputError(
             f"Argument `--axis` must give {name} values that are {wanted}, but one is {word!r}."
         ) from None

@@ -212,7 +212,7 @@ class Scan:
         devices = self.cluster.mesh.size
         filled = [*numbers, *numbers[-1:] * (-len(numbers) % devices)]
         configs = [self.course.members[number].config for number in filled]
-        seeds = np.array([config.seeds()[:2] for config in configs], np.int32)
+        seeds = np.array([config.seeds()[:2] for config in configs], np.uint32)
         orders = seeds[:1, 1][0] if len(set(seeds[:, 1])) == 1 else seeds[:, 1]
         task = Task.of(
             members_of(structure, len(self.classes)),

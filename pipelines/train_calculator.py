@@ -71,8 +71,7 @@ def check(config: CalculatorConfig) -> None:
         return
     operation(config.operation)
     check_calculator(config.model, config.training)
-    if config.seed < 0:
-        raise InputError(f"Argument `--seed` must be at least 0, but is {config.seed}.")
+    command.check_seed("--seed", config.seed)
     if not 1 <= config.seed_models <= 100_000:
         raise InputError(
             f"Argument `--seed-models` must be between 1 and 100000, but is {config.seed_models}."

@@ -118,12 +118,11 @@ def check(config: FashionConfig) -> tuple[int, ...]:
     for flag, value in (
         ("--train-images", config.train_images),
         ("--validation-images", config.validation_images),
-        ("--seed", config.seed),
-        ("--order-seed", config.order_seed or 0),
-        ("--split-seed", config.split_seed or 0),
     ):
         if value < 0:
             raise InputError(f"Argument `{flag}` must be at least 0, but is {value}.")
+    for flag, seed in zip(("--seed", "--order-seed", "--split-seed"), config.seeds(), strict=True):
+        command.check_seed(flag, seed)
     available = FASHION_MNIST.train_count // len(names) * len(numbers) - config.validation_images
     if available < 1:
         raise InputError(

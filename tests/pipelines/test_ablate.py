@@ -418,7 +418,7 @@ def test_the_command_finds_what_is_easy_to_find(tmp_path: Path, data_dir: Path) 
         (("--sizes",), "one or more different sizes"),
         (("--seeds", "1"), "`--seeds` must be between 2, for an interval, and 100"),
         (("--seeds", "101"), "`--seeds` must be between 2"),
-        (("--seed", "-1"), "`--seed` must be at least 0"),
+        (("--seed", "-1"), "`--seed` must be an integer between 0 and 4294967295"),
         (("--least-steps", "0"), "`--least-steps` must be at least 1"),
         (("--epochs", "0"), "`--epochs` must be at least 1 here"),
         (("--batch-size", "20000"), "`--batch-size` must be between 1 and 12000"),

@@ -125,7 +125,10 @@ def test_a_trained_hybrid(tmp_path: Path, data_dir: Path) -> None:
     ("argv", "message"),
     [
         (["--samples", "10"], "Argument `--samples` must be at least 200, but is 10."),
-        (["--seed", "-1"], "Argument `--seed` must be at least 0, but is -1."),
+        (
+            ["--seed", "-1"],
+            "Argument `--seed` must be an integer between 0 and 4294967295, but is -1.",
+        ),
         (["--run", "../up"], "--run"),
         (["--results-dir", "nowhere"], "Argument `--results-dir` must hold a finished run"),
         (["--results-dir", "nowhere", "--run", "it"], "Argument `--run` must name a finished run"),

@@ -184,7 +184,7 @@ def test_a_calculator_is_scored_by_its_mean_error(tmp_path: Path) -> None:
         (("--shots", "0"), "`--shots` must be at least 1, but is 0"),
         (("--noisy-shots", "-3"), "`--noisy-shots` must be at least 1, but is -3"),
         (("--images", "-1"), "`--images` must be at least 0, but is -1"),
-        (("--seed", "-1"), "`--seed` must be at least 0, but is -1"),
+        (("--seed", "-1"), "`--seed` must be an integer between 0 and 4294967295, but is -1"),
         (("--run", "a/b"), "`--run` must be 1 to 100 letters"),
         (("--backend", "FakeFezz"), "`--backend` must name .* did you mean FakeFez"),
     ],

@@ -73,7 +73,7 @@ BAD = [
     ("flip=maybe", "values that are true or false, but one is 'maybe'"),
     ("loss=hinge", "values that are cross-entropy or mse, but one is 'hinge'"),
     ("hidden=a", "values that are 64 or 128x64 or none, but one is 'a'"),
-    ("seed=-1", "a seed of at least 0, but one is '-1'"),
+    ("seed=-1", "a seed from 0 to 4294967295, but one is '-1'"),
     ("seed=log:1:2", "must be a list for seed"),
     ("loss=log:1:2", "must be a list for training.loss"),
     ("learning_rate=log:1", "must be a list for training.learning_rate"),
@@ -116,7 +116,8 @@ def test_an_axis_is_named_once() -> None:
         ({"num_processes": 2}, "`--coordinator` must be given with --num-processes"),
         ({"coordinator": "here"}, "`--coordinator` must be HOST:PORT or auto, but is 'here'"),
         ({"process_id": 1}, "`--process-id` must be below --num-processes, 1, but is 1"),
-        ({"axis": ("seed=2147483648",)}, "`--seed` must be below 2147483648 in a scan"),
+        ({"axis": ("seed=4294967296",)}, "a seed from 0 to 4294967295, but one is '4294967296'"),
+        ({"coordinator": "a:65536"}, "`--coordinator` must be HOST:PORT or auto, but is 'a:65536'"),
         ({"run": "../x"}, "`--run` must be"),
     ],
 )

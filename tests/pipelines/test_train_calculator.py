@@ -188,7 +188,7 @@ BAD = [
     (("--model.layers", 0), "Argument `--model.layers` must be between 1 and 20"),
     (("--model.restarts", 0), "Argument `--model.restarts` must be between 1 and"),
     (("--model.weight-bound", 0), "Argument `--model.weight-bound` must be above 0"),
-    (("--seed", -1), "Argument `--seed` must be at least 0, but is -1."),
+    (("--seed", -1), "Argument `--seed` must be an integer between 0 and 4294967295, but is -1."),
     (("--seed-models", 0), "Argument `--seed-models` must be between 1 and"),
     (("--shots", 1), "Argument `--shots` must be at least 2"),
     (("--ask", "nan", 1), "Argument `--ask` must be two finite numbers"),

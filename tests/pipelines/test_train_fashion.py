@@ -285,7 +285,7 @@ BAD = [
     (("--preset", "fast"), "fast"),
     (("--epochs", -1), "Argument `--epochs` must be at least 0, but is -1."),
     (("--batch-size", 0), "Argument `--batch-size` must be between 1 and"),
-    (("--seed", -1), "Argument `--seed` must be at least 0, but is -1."),
+    (("--seed", -1), "Argument `--seed` must be an integer between 0 and 4294967295, but is -1."),
     (("--validation-images", -1), "Argument `--validation-images` must be at least 0"),
     (("--classes", "Trouser", "Trouser"), "must be different classes"),
     (("--classes", "Trouser", "Spoon"), "'Spoon' is none"),
