@@ -16,7 +16,6 @@ import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 
 import qnn_jax
 from pipelines import command
@@ -111,7 +110,6 @@ def train(
     config: CalculatorConfig, config_json: Mapping[str, Any], not_of_the_run: Sequence[str]
 ) -> int:
     """Train, evaluate once on the test points, write the run's directory; the exit status."""
-    started = psutil.Process().create_time()
     calculates, epochs = operation(config.operation), config.training.epochs
     with RunDirectory.open(
         config.results_dir, config.run, config_json, config.resume, not_of_the_run
@@ -131,7 +129,7 @@ def train(
 
         first_epoch, state, earlier_seconds = begin(run, state, manifest, epochs)
 
-        setup = time.time() - started
+        setup = command.seconds()
         compile_started = time.monotonic()
         rate = jnp.asarray(config.training.learning_rate, jnp.float32)
         points = functools.partial(
@@ -167,9 +165,18 @@ def train(
                     return stop.exit_code
         seed_models = train_seeds(config, calculates, test.points)
         seconds = {"setup": setup, "compile": compile_seconds, "epochs": epoch_seconds}
-        began = started - sum(earlier_seconds)
+        earlier = sum(earlier_seconds)
         summary = _finish(
-            run, config, calculates, state, validation, test, seed_models, manifest, seconds, began
+            run,
+            config,
+            calculates,
+            state,
+            validation,
+            test,
+            seed_models,
+            manifest,
+            seconds,
+            earlier,
         )
         _conclude(run.path, summary)
     return 0
@@ -255,7 +262,7 @@ def _finish(
     seed_models: SeedModels,
     manifest: dict[str, Any],
     seconds: Mapping[str, Any],
-    began: float,
+    earlier: float,
 ) -> dict[str, Any]:
     """Choose a restart by validation, evaluate it once, write all that a finished run has."""
     circuit, mlp = regressors_of(config)
@@ -323,7 +330,7 @@ def _finish(
     from pipelines import calculator_figures, calculator_report  # late: matplotlib
 
     drawn = calculator_figures.draw_all(run, trained, calculates, seed_models, summary)
-    summary["seconds"]["total"] = time.time() - began
+    summary["seconds"]["total"] = earlier + command.seconds()
     calculator_report.write(run, summary, trained.circuit, drawn)
     # Last of all, because a summary says that the run is finished.
     write_json_atomic(run.path / "summary.json", summary)

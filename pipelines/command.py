@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
+from pipelines import STARTED
 from qnn_jax.bridge.certificate import CertificationError
 from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.errors import InputError, TrainingFailedError
@@ -44,6 +46,11 @@ def again() -> str:
     python = os.path.relpath(sys.executable)
     python = sys.executable if python.startswith("..") else python
     return shlex.join([python, "-m", f"pipelines.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+
+
+def seconds() -> float:
+    """Seconds since the command began."""
+    return time.monotonic() - STARTED
 
 
 def check_seed(flag: str, value: int, count: int = 1) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
-import psutil
 
 from pipelines import command
 from pipelines.scan_axes import NUMBERS, Axis, changed, value_of
@@ -113,7 +112,6 @@ class Scan:
         course: Course,
         cluster: Cluster,
     ) -> None:
-        self.began = psutil.Process().create_time()
         self.config, self.base, self.axes = config, base, axes
         self.course, self.cluster, self.classes = course, cluster, classes
         with progress_bar() as progress:
@@ -445,7 +443,7 @@ class Scan:
                 self.champion,
                 manifest,
                 seconds,
-                self.began,
+                0.0,
             )
         board = leaderboard(course, self.axes, tested["test_accuracy"])
         write_leaderboard(run.path, board)
@@ -465,7 +463,7 @@ class Scan:
             "seconds": {
                 "compile": self.compile_seconds,
                 "epochs": [row["seconds"] for row in course.rows],
-                "total": time.time() - self.began,
+                "total": command.seconds(),
             },
         }
         write_json_atomic(run.path / "summary.json", summary)

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import psutil
 
 import qnn_jax
 from pipelines import command
@@ -96,7 +95,6 @@ def train(
     not_of_the_run: Sequence[str],
 ) -> int:
     """Train, evaluate once on the test images, write the run's directory; the exit status."""
-    started = psutil.Process().create_time()
     with progress_bar() as progress:
         dataset = load_fashion_mnist(config.data_dir, config.manual_dir, progress).select(classes)
     seed, order_seed, split_seed = config.seeds()
@@ -118,7 +116,7 @@ def train(
 
         first_epoch, state, earlier_seconds = begin(run, state, manifest, config.training.epochs)
 
-        setup = time.time() - started
+        setup = command.seconds()
         compile_started = time.monotonic()
         epoch_program = fit_epoch.lower(
             task, state, key, jnp.asarray(0), splits.train, splits.validation
@@ -176,7 +174,7 @@ def train(
             state.params,
             manifest,
             seconds,
-            started - sum(earlier_seconds),
+            sum(earlier_seconds),
         )
         _conclude(run.path, summary)
     return 0
@@ -199,7 +197,7 @@ def finish(
     params: Mapping[str, Any],
     manifest: dict[str, Any],
     seconds: Mapping[str, Any],
-    began: float,
+    earlier: float,
 ) -> dict[str, Any]:
     """Evaluate once on the test images and write all that a finished run has; its summary.
 
@@ -212,7 +210,7 @@ def finish(
         params: theirs, by name.
         manifest: written with the sha256 of the weights.
         seconds: setup, compile and epochs; the total is added.
-        began: when the run began, as seconds since the epoch.
+        earlier: seconds of commands before this one that the run goes on from.
     """
     outcomes = {name: _outcome(model, params[name], splits.test) for name, model in members.items()}
     manifest["weights_sha256"] = write_npz_atomic(run.path / "weights.npz", _flat(params[HYBRID]))
@@ -236,7 +234,7 @@ def finish(
         "epochs": config.training.epochs,
         "seed": config.seed,
         "parameters": count_parameters(params[HYBRID]),
-        "seconds": {**seconds, "total": time.time() - began},
+        "seconds": {**seconds, "total": earlier + command.seconds()},
         "baselines": {name: outcomes[name].accuracy for name in twins},
         "baseline_intervals": {name: outcomes[name].interval for name in twins},
         "baseline_parameters": {
