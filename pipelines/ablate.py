@@ -237,12 +237,14 @@ def main(argv: list[str] | None = None) -> int:
     config = command.parse(type(default), {"default": default}, argv)
     if isinstance(config, CalculatorConfig):
         check_calculations(config)
+        command.start_jax()
         from pipelines import ablate_calculator
 
         study = ablate_calculator.study(config)
     else:
         assert isinstance(config, FashionConfig)
         classes = check_fashion(config)
+        command.start_jax()
         from pipelines import ablate_fashion
 
         study = ablate_fashion.study(config, classes)
@@ -255,4 +257,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(
+        main, "Stopped. Every finished program is saved; this goes on from there:\n  {again}"
+    )

@@ -14,8 +14,6 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import tyro
-
 from pipelines import command
 from qnn_jax.errors import InputError
 
@@ -54,13 +52,14 @@ class BenchConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmarks and write what they found."""
-    config = tyro.cli(BenchConfig, args=argv)
+    config = command.parse(BenchConfig, {"default": BenchConfig()}, argv)
     if config.rounds < 1:
         raise InputError(f"Argument `--rounds` must be at least 1, but is {config.rounds}.")
     for flag, value in (("cap-seconds", config.cap_seconds), ("minutes", config.minutes)):
         if value is not None and not value > 0:
             raise InputError(f"Argument `--{flag}` must be above 0, but is {value}.")
     cells = _cells(config)
+    command.start_jax()
     from qnn_jax.runs import write_json_atomic
 
     folder = config.results_dir / "bench"
@@ -133,4 +132,4 @@ def _cells(config: BenchConfig) -> list[Cell]:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, "Stopped; the tables that were finished are written.")

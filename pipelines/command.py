@@ -1,12 +1,16 @@
-"""What all commands share: presets, one-sentence errors, exit codes."""
+"""What all commands share: presets, one-sentence errors, exit codes, whatever the environment."""
 
 from __future__ import annotations
 
+import codecs
+import errno
+import io
 import os
 import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +22,14 @@ from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.errors import InputError, TrainingFailedError
 
 Config = TypeVar("Config")
+#: What Ctrl-C answers; `again` is the whole command.
+_STOPPED = "Stopped. Every finished epoch is saved; this goes on from there:\n  {again}"
+_BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE has ended
+# What a console of ASCII or Latin-1 shows in place of our characters.
+_LOOK_ALIKES = {
+    "→": "->", "…": "...", "×": "x", "±": "+-", "µ": "u", "⟨": "<", "⟩": ">", "π": "pi",
+    "θ": "theta", "²": "^2", "·": ".", "−": "-", "─": "-", "│": "|",
+}  # fmt: skip
 
 
 def parse(
@@ -65,20 +77,134 @@ def check_seed(flag: str, value: int, count: int = 1) -> None:
         ) from None
 
 
-def run(main: Callable[[], int]) -> None:
-    """Run a command as a program: input errors are one sentence and status 2."""
+def start_jax(find_devices: bool = True) -> None:
+    """Load JAX and find its devices, before anything else needs them.
+
+    Args:
+        find_devices: whether to; afterwards nothing can be said about their number any more.
+
+    Raises:
+        InputError: where the environment asks for what JAX cannot give, such as JAX_PLATFORMS=cuda
+            without CUDA.
+    """
     try:
-        status = main()
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        status = 2
-    except (TrainingFailedError, CertificationError) as error:
-        print(f"Stopped: {error}", file=sys.stderr)
-        status = 1
-    except KeyboardInterrupt:
-        print(
-            f"Stopped. Every finished epoch is saved; this goes on from there:\n  {again()}",
-            file=sys.stderr,
-        )
-        status = 130
+        import jax
+
+        if find_devices:
+            jax.devices()
+    except Exception as error:  # RuntimeError, ValueError, AssertionError: JAX has no class for it
+        asked = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("JAX_")]
+        reason = str(error).split("\n", 1)[0].strip().rstrip(".") or "no such device is here"
+        raise InputError(
+            f"JAX must be able to start, but cannot ({reason}): "
+            + (f"unset or mend {', '.join(sorted(asked))}." if asked else "make setup installs it.")
+        ) from error
+
+
+def run(main: Callable[[], int], stopped: str = _STOPPED) -> None:
+    """Run a command as a program, in any environment; the one place where commands begin and end.
+
+    Status 0, or 2 for bad input, 1 for what failed, 130 after Ctrl-C, 75 after SIGTERM, 141 where
+    nobody reads the output any more. Each but 0 and 141 comes with a sentence; anything else is a
+    fault of ours and keeps its traceback.
+
+    Args:
+        main: parses, works and returns the status.
+        stopped: what Ctrl-C answers outside of training loops, which save first; "{again}" in it
+            becomes the command.
+    """
+    from qnn_jax.runs import ImmediateStop
+
+    _prepare_streams()
+    # Jupyter's cells pass their own on, without which matplotlib refuses to be imported.
+    os.environ["MPLBACKEND"] = "agg"
+    with ImmediateStop(stopped.format(again=again())):
+        status = _status_of(main)
     sys.exit(status)
+
+
+def _status_of(main: Callable[[], int]) -> int | str | None:
+    """Run it, answer what it raises, and see that all output has arrived."""
+    try:
+        try:
+            status: int | str | None = main()
+        except SystemExit as end:  # tyro's, after --help and after wrong flags
+            status = end.code
+        except InputError as error:
+            status = _answer(f"Error: {error}", 2)
+        except (TrainingFailedError, CertificationError) as error:
+            status = _answer(f"Stopped: {error}", 1)
+        except (MemoryError, RuntimeError) as error:
+            # XLA's own class is a RuntimeError, and JAX need not be loaded to be asked for it.
+            if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            reason = str(error).split("\n", 1)[0].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
+            status = _answer(
+                f"Stopped: the memory does not suffice ({reason or 'out of memory'}); take fewer "
+                "qubits or smaller batches, or a machine with more.",
+                1,
+            )
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except _OutputLostError as lost:
+        if lost.errno == errno.EPIPE:
+            return _BROKEN_PIPE
+        with suppress(_OutputLostError):
+            _answer(f"Stopped: the output cannot be written ({lost.strerror}).", 1)
+        return 1
+    return status
+
+
+def _answer(sentence: str, status: int) -> int:
+    print(sentence, file=sys.stderr)
+    return status
+
+
+class _OutputLostError(Exception):
+    """Standard output or standard error takes nothing any more."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.errno, self.strerror = error.errno, error.strerror
+
+
+class _Output(io.FileIO):
+    """A standard stream whose errors are told from those of files, once; then it takes all."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            # Else Python would try once more when it ends, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            raise _OutputLostError(error) from None
+
+
+def _prepare_streams() -> None:
+    """Have something to write to, in whatever encoding, line by line."""
+    # Without this, the next file to be opened would be the standard output of C code.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    codecs.register_error("qnn_jax.look_alikes", _look_alike)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        output = io.TextIOWrapper(
+            io.BufferedWriter(_Output(number, "w", closefd=False)),
+            encoding="utf-8" if stream is None else stream.encoding,  # None where it was closed
+            errors="qnn_jax.look_alikes",
+            # Whole lines at once, also into a pipe: an immediate stop flushes nothing.
+            line_buffering=True,
+        )
+        setattr(sys, name, output)
+
+
+def _look_alike(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Replace what the encoding lacks by plain characters."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    piece = error.object[error.start : error.end]
+    plain = "".join(
+        _LOOK_ALIKES.get(one, one.encode("ascii", "backslashreplace").decode()) for one in piece
+    )
+    return plain, error.end

@@ -58,10 +58,11 @@ def main(argv: list[str] | None = None) -> int:
         finished(config.results_dir, config.run)
     else:
         newest(config.results_dir)
+    command.start_jax()
     from pipelines.diagnose_run import diagnose_run
 
     return diagnose_run(config)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, "Stopped; the same command starts over:\n  {again}")

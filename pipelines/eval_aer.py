@@ -11,7 +11,6 @@ runs the circuit that was trained.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -82,14 +81,11 @@ def main(argv: list[str] | None = None) -> int:
     names = newest(config.results_dir).values() if config.run is None else [config.run]
     for name in names:
         finished(config.results_dir, name)
+    command.start_jax()
     from pipelines.eval_run import evaluate_all
 
-    try:
-        return evaluate_all(config)
-    except KeyboardInterrupt:
-        print("Stopped; the results of the run in work are as they were.", file=sys.stderr)
-        return 130
+    return evaluate_all(config)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, "Stopped; the results of the run in work are as they were.")

@@ -155,6 +155,7 @@ def main(argv: list[str] | None = None) -> int:
     if config.run is None:
         config = dataclasses.replace(config, run=_newest(config.results_dir))
     finished(config.results_dir, config.run or "")
+    command.start_jax()
     from pipelines.hardware.run import evaluate
 
     return evaluate(config)
@@ -166,4 +167,6 @@ def _newest(results_dir: Path) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(
+        main, "Stopped. Jobs that are sent go on without us; this finds them again:\n  {again}"
+    )

@@ -82,6 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, check, train or answer; the exit status."""
     config = command.parse(CalculatorConfig, {"default": CalculatorConfig()}, argv)
     check(config)
+    command.start_jax()
     if config.ask is not None:
         from pipelines.calculator_answer import answer
 

@@ -143,6 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, check, train, report; the exit status."""
     config = command.parse(FashionConfig, PRESETS, argv)
     classes = check(config)
+    command.start_jax()
     from pipelines.training_run import train
 
     return train(config, classes, as_json(config), NOT_OF_THE_RUN)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from qiskit import QuantumCircuit
 
-from pipelines import command
 from pipelines.eval_hardware import HardwareConfig, is_simulated
 from pipelines.hardware import jobs
 from pipelines.hardware.plan import Levers, Machine, Plan, choose, forecast
@@ -105,12 +104,6 @@ def evaluate(config: HardwareConfig, clock: Clock = _CLOCK) -> int:
             f"The service did not answer as it should ({error}); nothing is lost, run the same "
             "command again."
         ) from None
-    except KeyboardInterrupt:
-        print(
-            "\nStopped. Jobs that are sent go on without us; this finds them again:\n"
-            f"  {command.again()}"
-        )
-        return 130
     return 0
 
 

@@ -9,10 +9,11 @@ from qnn_jax.runs.files import (
     write_json_atomic,
     write_npz_atomic,
 )
-from qnn_jax.runs.signals import GracefulStop
+from qnn_jax.runs.signals import GracefulStop, ImmediateStop
 
 __all__ = [
     "GracefulStop",
+    "ImmediateStop",
     "RunDirectory",
     "check_name",
     "checkpoints",

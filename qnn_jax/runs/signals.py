@@ -1,9 +1,10 @@
-"""Stop between epochs when asked, at once when asked twice."""
+"""Stop between epochs when asked, at once when asked twice; or at once in any case."""
 
 import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
 
@@ -11,24 +12,14 @@ from typing import Any, Self
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75}
 
 
-class GracefulStop:
-    """Within the `with` block, Ctrl-C and SIGTERM only set `requested`.
+class _SignalWatch:
+    """Within the `with` block, a thread answers Ctrl-C and SIGTERM as soon as they arrive.
 
-    The training loop asks for it between epochs, saves, and leaves with `exit_code` (130 after
-    Ctrl-C, 75 after SIGTERM, 0 if nothing was requested). A second Ctrl-C ends the process with
-    130 at once. `notify` is called once, from another thread, when the first signal arrives. To
-    be entered in the main thread, else ValueError; a signal that is ignored stays ignored.
+    To be entered in the main thread, else ValueError; a signal that is ignored stays ignored.
     """
 
-    def __init__(self, notify: Callable[[], None] | None = None) -> None:
-        self.exit_code = 0
-        self._notify = notify
+    def __init__(self) -> None:
         self._handlers: dict[signal.Signals, Any] = {}
-
-    @property
-    def requested(self) -> bool:
-        """True from the first signal on."""
-        return self.exit_code != 0
 
     def __enter__(self) -> Self:
         for number in _EXIT_CODES:
@@ -50,16 +41,69 @@ class GracefulStop:
         os.close(self._write_end)  # ends the watcher
         self._watcher.join()
 
+    def _watch(self, read_end: int) -> None:
+        while received := os.read(read_end, 1):
+            if received[0] in _EXIT_CODES:
+                self._arrived(signal.Signals(received[0]))
+        os.close(read_end)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """In the main thread, some time later."""
+
+    def _arrived(self, number: signal.Signals) -> None:
+        """In the watching thread, at once."""
+        raise NotImplementedError
+
+
+class GracefulStop(_SignalWatch):
+    """Within the `with` block, Ctrl-C and SIGTERM only set `requested`.
+
+    The training loop asks for it between epochs, saves, and leaves with `exit_code` (130 after
+    Ctrl-C, 75 after SIGTERM, 0 if nothing was requested). A second Ctrl-C ends the process with
+    130 at once. `notify` is called once, from another thread, when the first signal arrives. To
+    be entered in the main thread, else ValueError; a signal that is ignored stays ignored.
+    """
+
+    def __init__(self, notify: Callable[[], None] | None = None) -> None:
+        super().__init__()
+        self.exit_code = 0
+        self._notify = notify
+        self._interrupts = 0
+
+    @property
+    def requested(self) -> bool:
+        """True from the first signal on."""
+        return self.exit_code != 0
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.exit_code = self.exit_code or _EXIT_CODES[signal.Signals(number)]
 
-    def _watch(self, read_end: int) -> None:
-        interrupts, notify = 0, self._notify
-        while received := os.read(read_end, 1):
-            interrupts += received[0] == signal.SIGINT
-            if interrupts == 2:
-                os._exit(_EXIT_CODES[signal.SIGINT])
-            if notify and received[0] in _EXIT_CODES:
-                notify()
-                notify = None
-        os.close(read_end)
+    def _arrived(self, number: signal.Signals) -> None:
+        self._interrupts += number == signal.SIGINT
+        if self._interrupts == 2:
+            os._exit(_EXIT_CODES[signal.SIGINT])
+        notify, self._notify = self._notify, None
+        if notify:
+            notify()
+
+
+class ImmediateStop(_SignalWatch):
+    """Within the `with` block, Ctrl-C and SIGTERM end the process at once, with 130 or 75.
+
+    `words` go to standard error before. No exception is raised: KeyboardInterrupt is lost where
+    it meets a callback of JAX's, and an exit of the interpreter's meets XLA's threads at work,
+    which ends in a segmentation fault. So nothing is unwound, as after SIGKILL: to be used where
+    files are whole at every moment. To be entered in the main thread, else ValueError; a signal
+    that is ignored stays ignored.
+    """
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self._words = words
+
+    def _arrived(self, number: signal.Signals) -> None:
+        with suppress(OSError):  # standard error may be closed, and there is no other place
+            # Not print: the main thread may hold the lock of a stream. Bytes of a command line
+            # that are no UTF-8 come out as they came in.
+            os.write(2, f"{self._words}\n".encode("utf-8", "surrogateescape"))
+        os._exit(_EXIT_CODES[number])

@@ -1,0 +1,356 @@
+"""Commands begin and end in one place, `command.run`, in whatever environment."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_train_fashion import REPOSITORY, bare_environment
+
+from pipelines import command
+from qnn_jax.errors import InputError
+
+ASCII = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+
+
+def program(body: str) -> list[str]:
+    """A command whose main has this body, one statement a line."""
+    lines = "".join(f"    {line}\n" for line in body.strip().splitlines())
+    code = f"import os, sys, time\nfrom pipelines import command\ndef main():\n{lines}"
+    return [sys.executable, "-c", f"{code}command.run(main, 'Stopped here.')"]
+
+
+def run(
+    words: list[str], shell: str = '"$@"', code: str = "utf-8", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a program, by a shell where its streams are redirected."""
+    return subprocess.run(
+        ["bash", "-c", shell, "bash", *words],
+        cwd=REPOSITORY,
+        env=bare_environment(**environment),
+        capture_output=True,
+        encoding=code,
+        timeout=120,
+    )
+
+
+def start(words: list[str], **environment: str) -> subprocess.Popen:
+    # As in test_train_fashion: what pytest's shell ignores, the command must not.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            words,
+            cwd=REPOSITORY,
+            env=bare_environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# Encodings
+
+
+@pytest.mark.parametrize(
+    ("environment", "shown"),
+    [
+        (ASCII, "a -> b x 2 \\u2297 pi gr\\xfcn"),
+        ({"PYTHONIOENCODING": "latin-1"}, "a -> b × 2 \\u2297 pi grün"),
+        ({"PYTHONIOENCODING": "utf-8"}, "a → b × 2 ⊗ π grün"),
+    ],
+    ids=["ascii", "latin-1", "utf-8"],
+)
+def test_what_a_console_cannot_show_it_gets_in_plain_characters(environment, shown: str) -> None:
+    words = ascii("a → b × 2 ⊗ π grün")
+    body = f"print({words})\nraise command.InputError({words})"
+    done = run(program(body), code=environment.get("PYTHONIOENCODING", "ascii"), **environment)
+    assert done.returncode == 2
+    assert done.stdout == f"{shown}\n"
+    assert done.stderr == f"Error: {shown}\n"
+
+
+def test_help_and_wrong_flags_need_no_unicode() -> None:
+    words = [sys.executable, "-m", "pipelines.train_fashion"]
+    asked = run([*words, "--help"], code="ascii", **ASCII)
+    assert asked.returncode == 0, asked.stderr
+    assert "--model.channels" in asked.stdout
+    assert asked.stderr == ""
+    wrong = run([*words, "--epochz", "3"], code="ascii", **ASCII)
+    assert wrong.returncode == 2
+    assert "--epochz" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+# Streams
+
+PRINTS = "for number in range(100_000): print(number)\nreturn 0"
+
+
+def test_a_full_device_is_a_sentence() -> None:
+    done = run(program(PRINTS), '"$@" > /dev/full')
+    assert done.returncode == 1
+    assert done.stderr == "Stopped: the output cannot be written (No space left on device).\n"
+    assert run(program(PRINTS), '"$@" > /dev/full 2> /dev/full').returncode == 1
+    asked = run([sys.executable, "-m", "pipelines.train_fashion", "--help"], '"$@" > /dev/full')
+    assert (asked.returncode, asked.stderr) == (1, done.stderr)
+
+
+def test_what_is_lost_at_the_very_end_is_told_too() -> None:
+    done = run(program("print('no end of the line', end='')\nreturn 0"), '"$@" > /dev/full')
+    assert done.returncode == 1
+    assert done.stderr == "Stopped: the output cannot be written (No space left on device).\n"
+
+
+def test_who_reads_no_more_ends_the_command_silently() -> None:
+    done = run(program(PRINTS), '"$@" | head -1; exit ${PIPESTATUS[0]}')
+    assert (done.returncode, done.stdout, done.stderr) == (141, "0\n", "")
+
+
+def test_closed_streams_are_no_fault_and_no_file_takes_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    body = (
+        f"file = open({str(path)!r}, 'w')\n"
+        "print('to nobody', flush=True)\n"
+        "os.write(1, b'from C')\n"
+        "print('nobody either', file=sys.stderr)\n"
+        "file.close()\nreturn 7"
+    )
+    done = run(program(body), '"$@" 0<&- 1>&- 2>&-')
+    assert done.returncode == 7
+    assert path.read_bytes() == b""
+    for flags, status in (("--help", 0), ("--epochz", 2)):
+        words = [sys.executable, "-m", "pipelines.train_calculator", flags]
+        assert run(words, '"$@" 0<&- 1>&- 2>&-').returncode == status
+
+
+def test_lines_come_at_once() -> None:
+    with start(program("print('now')\ntime.sleep(60)\nreturn 0")) as process:
+        assert process.stdout.readline() == "now\n"
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "open('/nowhere/file')",  # an error of a file is none of the output
+        "raise RuntimeError('a fault of ours')",
+    ],
+)
+def test_faults_of_ours_keep_their_traceback(body: str) -> None:
+    done = run(program(body))
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+
+
+# What the environment asks of libraries
+
+
+def test_pictures_do_not_depend_on_the_environments_backend(tmp_path: Path) -> None:
+    body = (
+        "from matplotlib.figure import Figure\n"
+        f"Figure().savefig({str(tmp_path / 'picture.png')!r})\n"
+        "return 0"
+    )
+    backend = "module://matplotlib_inline.backend_inline"
+    done = run(program(body), MPLBACKEND=backend)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "picture.png").stat().st_size > 0
+    broken = run([sys.executable, "-c", "import matplotlib"], MPLBACKEND="nowhere")
+    assert broken.returncode == 1, "the environment's backend would be refused, so this proves it"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("JAX_PLATFORMS", "cuda", "no such device is here"),
+        ("JAX_PLATFORMS", "nonsense", "'nonsense'"),
+        ("JAX_ENABLE_X64", "maybe", "invalid truth value 'maybe'"),
+    ],
+)
+def test_a_jax_that_cannot_start_is_a_sentence(name: str, value: str, reason: str) -> None:
+    done = run(program("command.start_jax()"), **{name: value})
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: JAX must be able to start, but cannot (")
+    assert reason in line
+    assert line.endswith(f": unset or mend {name}={value}.")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "import jax.numpy as jnp\nreturn jnp.zeros((2**45,)).sum()",
+        "import numpy as np\nreturn np.ones(2**50)",
+    ],
+    ids=["jax", "numpy"],
+)
+def test_too_little_memory_is_a_sentence(body: str) -> None:
+    done = run(program(body))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Stopped: the memory does not suffice (")
+    assert line.endswith("take fewer qubits or smaller batches, or a machine with more.")
+
+
+EVERY = ("train_fashion", "train_calculator", "scan", "ablate", "diagnose", "eval_aer",
+         "eval_hardware", "bench")  # fmt: skip
+
+
+def test_help_and_wrong_flags_load_nothing_heavy() -> None:
+    """All commands in one process, for it is what they import that takes the time."""
+    code = (
+        "import importlib, sys\n"
+        f"for name in {EVERY}:\n"
+        "    main = importlib.import_module(f'pipelines.{name}').main\n"
+        "    for flags in (['--help'], ['--flagz', '3'], ['--seed', '4294967296']):\n"
+        "        try: status = main(flags)\n"
+        "        except SystemExit as end: status = end.code\n"
+        "        except ValueError as error: status = 2\n"
+        "        assert status == (0 if flags == ['--help'] else 2), (name, flags, status)\n"
+        "loaded = {'jax', 'flax', 'qiskit', 'matplotlib', 'tensorflow_datasets'} & {*sys.modules}\n"
+        "assert not loaded, loaded\n"
+    )
+    done = run([sys.executable, "-c", code])
+    assert done.returncode == 0, done.stderr
+
+
+# Signals
+
+# One call into C for a minute, as XLA compiles.
+STUCK = "import hashlib\nprint('ready')\nhashlib.pbkdf2_hmac('sha256', b'', b'', 100_000_000)"
+# Callbacks of the collector swallow exceptions, and JAX has one.
+COLLECTING = (
+    "import gc\ngc.callbacks.append(lambda *_: sum(range(2000)))\nprint('ready')\n"
+    "while True: gc.collect(0)"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "sent", "status"),
+    [
+        (STUCK, signal.SIGINT, 130),
+        (STUCK, signal.SIGTERM, 75),
+        (COLLECTING, signal.SIGINT, 130),
+    ],
+    ids=["stuck", "stuck-term", "collecting"],
+)
+def test_a_signal_ends_a_command_at_once(body: str, sent: signal.Signals, status: int) -> None:
+    with start(program(body)) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(sent)
+        out, error = process.communicate(timeout=20)
+    assert (process.returncode, out, error) == (status, "", "Stopped here.\n")
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_during_imports_ends_it_too(
+    tmp_path: Path, sent: signal.Signals, status: int
+) -> None:
+    (tmp_path / "tyro.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)")
+    words = [sys.executable, "-m", "pipelines.train_fashion"]
+    with start(words, PYTHONPATH=str(tmp_path)) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(sent)
+        assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == status
+
+
+def test_what_ctrl_c_answers_can_be_pasted(tmp_path: Path) -> None:
+    (tmp_path / "jax.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)")
+    words = [sys.executable, "-m", "pipelines.train_calculator", "--run", "mine", "--epochs", "3"]
+    with start(words, PYTHONPATH=str(tmp_path)) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=20)
+    assert process.returncode == 130
+    first, second = error.splitlines()
+    assert first == "Stopped. Every finished epoch is saved; this goes on from there:"
+    assert shlex.split(second)[1:] == words[1:]
+
+
+def test_importing_the_commands_leaves_signals_alone() -> None:
+    code = (
+        "from signal import SIGINT, SIGTERM, getsignal\n"
+        "before = getsignal(SIGINT), getsignal(SIGTERM)\n"
+        "import pipelines, pipelines.train_fashion\n"
+        "assert before == (getsignal(SIGINT), getsignal(SIGTERM))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+
+
+# Seeds
+
+
+@pytest.mark.parametrize("value", [-1, 2**32, 2**63, 2**64])
+def test_seeds_beyond_32_bits_are_refused(value: int) -> None:
+    with pytest.raises(
+        InputError,
+        match=rf"^Argument `--seed` must be an integer between 0 and 4294967295, but is {value}\.$",
+    ):
+        command.check_seed("--seed", value)
+
+
+def test_seeds_that_follow_must_be_some_too() -> None:
+    command.check_seed("--seed", 2**32 - 20, 20)
+    with pytest.raises(
+        InputError,
+        match=r"^Argument `--seed` must leave room for 19 seeds above it, up to 4294967295, but is "
+        r"4294967277\.$",
+    ):
+        command.check_seed("--seed", 2**32 - 19, 20)
+
+
+def test_every_command_with_a_seed_refuses_what_would_wrap() -> None:
+    from pipelines import (
+        ablate,
+        diagnose,
+        eval_aer,
+        eval_hardware,
+        scan,
+        train_calculator,
+        train_fashion,
+    )
+
+    for main, flags in (
+        (train_fashion.main, ("--seed", "--order-seed", "--split-seed")),
+        (scan.main, ("--seed", "--order-seed", "--split-seed")),
+        (train_calculator.main, ("--seed",)),
+        (ablate.main, ("--seed",)),
+        (diagnose.main, ("--seed",)),
+        (eval_aer.main, ("--seed",)),
+        (eval_hardware.main, ("--seed",)),
+    ):
+        for flag in flags:
+            with pytest.raises(InputError, match=rf"`{flag}` must be an integer between 0 and 429"):
+                main([flag, "4294967296"])
+    with pytest.raises(InputError, match="leave room for 19 seeds"):
+        ablate.main(["--seed", "4294967290"])
+    with pytest.raises(InputError, match="leave room for 5 seeds"):
+        eval_aer.main(["--seed", "4294967295"])
+    with pytest.raises(InputError, match="a seed from 0 to 4294967295, but one is '4294967296'"):
+        scan.main(["--axis", "seed=0,4294967296"])
+
+
+def test_seeds_above_half_are_their_own_in_ablations_too() -> None:
+    import jax
+    import numpy as np
+
+    from pipelines.ablate import CalculatorConfig
+
+    seeds = CalculatorConfig(seed=2**32 - 3, seeds=3).every_seed()
+    keys = jax.random.key_data(jax.vmap(jax.random.key)(seeds))
+    alone = [jax.random.key_data(jax.random.key(seed)) for seed in range(2**32 - 3, 2**32)]
+    np.testing.assert_array_equal(keys, alone)
+
+
+def test_the_time_is_that_of_a_clock_that_never_runs_backwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    before = command.seconds()
+    assert 0 < before <= command.seconds() < os.times().elapsed
