@@ -127,8 +127,10 @@ def check(config: ScanConfig) -> tuple[tuple[int, ...], tuple[Axis, ...], Course
             "Argument `--coordinator` must be given with --num-processes, as in 10.0.0.1:54100, "
             "but is not."
         )
-    address = config.coordinator or "auto"
-    if address != "auto" and not address.rpartition(":")[2].isdigit():
+    host, _, port = (config.coordinator or "auto").rpartition(":")
+    if (host, port) != ("", "auto") and not (
+        host and port.isdecimal() and len(port) < 6 and 0 < int(port) < 2**16
+    ):
         raise InputError(
             f"Argument `--coordinator` must be HOST:PORT or auto, but is {config.coordinator!r}."
         )
@@ -161,6 +163,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, check, scan, report; the exit status."""
     config = command.parse(ScanConfig, PRESETS, argv)
     classes, axes, course = check(config)
+    command.start_jax(find_devices=False)  # how many there are is said first
     from pipelines.scan_devices import join
 
     with join(config.devices, config.coordinator, config.num_processes, config.process_id) as all_:

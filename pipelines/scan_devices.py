@@ -20,6 +20,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from pipelines import command
+from pipelines.scan_meeting import meet
 from qnn_jax.errors import InputError, TrainingFailedError
 
 _SECONDS_TO_MEET = 120
@@ -135,12 +137,14 @@ def join(devices: int, coordinator: str | None, processes: int, process: int) ->
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", devices or cores())
     if coordinator is None:
+        command.start_jax()
         yield Cluster()
         return
     _meet(coordinator, processes, process)
+    command.start_jax()
     try:
         yield Cluster()
-    except (InputError, TrainingFailedError, KeyboardInterrupt):
+    except (InputError, TrainingFailedError):
         raise
     except Exception as error:
         _leave_at_once(error)
@@ -153,7 +157,10 @@ def _meet(coordinator: str, processes: int, process: int) -> None:
         "heartbeat_timeout_seconds": _HEARTBEAT_SECONDS,
         "shutdown_timeout_seconds": _SECONDS_TO_PART,
     }
+    # It would take SIGTERM for itself, which is answered here.
+    jax.config.update("jax_enable_preemption_service", False)
     if coordinator != "auto":
+        meet(coordinator, processes, process, _SECONDS_TO_MEET)
         # The coordinator listens where it is told to, not on every interface.
         listen = coordinator if process == 0 else None
         options |= {
