@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from qnn_jax.errors import InputError, TrainingFailedError
 Config = TypeVar("Config")
 #: What Ctrl-C answers; `again` is the whole command.
 _STOPPED = "Stopped. Every finished epoch is saved; this goes on from there:\n  {again}"
+_LEAST_COLUMNS = 40
 _BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE has ended
 # What a console of ASCII or Latin-1 shows in place of our characters.
 _LOOK_ALIKES = {
@@ -116,6 +118,9 @@ def run(main: Callable[[], int], stopped: str = _STOPPED) -> None:
     from qnn_jax.runs import ImmediateStop
 
     _prepare_streams()
+    # tyro's help never ends on a console of a few columns.
+    if shutil.get_terminal_size().columns < _LEAST_COLUMNS:
+        os.environ["COLUMNS"] = str(_LEAST_COLUMNS)
     # Jupyter's cells pass their own on, without which matplotlib refuses to be imported.
     os.environ["MPLBACKEND"] = "agg"
     with ImmediateStop(stopped.format(again=again())):

@@ -86,6 +86,13 @@ def test_help_and_wrong_flags_need_no_unicode() -> None:
     assert "Traceback" not in wrong.stderr
 
 
+def test_help_ends_on_a_console_of_few_columns() -> None:
+    words = [sys.executable, "-m", "pipelines.train_fashion", "--help"]
+    done = run(words, COLUMNS="5", TERM="dumb")
+    assert done.returncode == 0
+    assert "--model.channels" in done.stdout
+
+
 # Streams
 
 PRINTS = "for number in range(100_000): print(number)\nreturn 0"
