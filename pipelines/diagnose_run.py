@@ -308,7 +308,7 @@ def _diagnostics(subject: Subject, key: Any, samples: int) -> Mapping[str, Calla
     def kernel() -> dict[str, Any]:
         chosen = _evenly(targets, _KERNEL_ROWS)
         rows = jnp.asarray(inputs[chosen], jnp.float32)
-        matrix = kernel_matrix(circuit, rows, rows, jnp.asarray(weights))
+        matrix = kernel_matrix(circuit, rows, weights=jnp.asarray(weights))
         values = targets[chosen] - (
             targets[chosen].mean() if subject.predictions is not None else 0
         )

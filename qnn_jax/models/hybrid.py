@@ -2,6 +2,9 @@
 
     images ─ convolutions ─ Dense … Dense ─ features ─ circuit ─ expectations ─ Dense ─ logits
 
+Images are of uint8, and the encoder divides them by 255. A table of floating-point features is
+taken as it is, by a network without convolutions (`channels=()`).
+
 The encoder ends in one feature for each input of the circuit. What stands in the middle is a
 circuit or, in the twins that every result is compared with, a circuit without entanglement, a
 classical layer, or nothing. Two more twins leave out more: the features, or the whole encoder.
@@ -15,10 +18,11 @@ from typing import Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Shaped
 
 from qnn_jax.circuits import Circuit
 from qnn_jax.configs import ModelConfig
+from qnn_jax.errors import InputError
 from qnn_jax.executor import Executor, exact
 from qnn_jax.initializers import uniform
 from qnn_jax.linen import QuantumLayer
@@ -30,13 +34,31 @@ from qnn_jax.models.convolution import ConvPool
 Middle = Literal["quantum", "separable", "classical", "bypass", "network"]
 
 
-def pixels(images: UInt8[Array, "batch height width"]) -> Float[Array, "batch height width"]:
-    """Numbers from -1 to 1."""
+def normalized(images: Shaped[Array, "batch ..."]) -> Float[Array, "batch ..."]:
+    """Images of uint8 as numbers from -1 to 1; floating-point features as they are.
+
+    Raises:
+        InputError: for integers that are not clearly pixels, since nobody knows their range.
+    """
+    images = jnp.asarray(images)
+    if images.ndim < 2:
+        raise InputError(
+            "Argument `images` must have shape (batch, height, width) or (batch, features), but "
+            f"has shape {images.shape}."
+        )
+    if jnp.issubdtype(images.dtype, jnp.floating):
+        return images
+    if images.dtype != jnp.uint8 or images.ndim < 3:
+        raise InputError(
+            "Argument `images` must hold images of uint8, shape (batch, height, width), which are "
+            f"scaled to [-1, 1], or floating-point features, but has shape {images.shape} and "
+            f"dtype {images.dtype}; convert features with .astype(float)."
+        )
     return (images.astype(jnp.float32) / 255 - 0.5) / 0.5
 
 
 class Encoder(nn.Module):
-    """Images (batch, 28, 28) of uint8 to features (batch, num_qubits).
+    """Images of uint8 or a table of floating-point features to features (batch, num_qubits).
 
     Attributes:
         config: the shape of the network.
@@ -48,11 +70,17 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: UInt8[Array, "batch height width"], train: bool
+        self, images: Shaped[Array, "batch ..."], train: bool
     ) -> Float[Array, "batch features"]:
-        """Normalise to [-1, 1], convolve, and map to bounded features."""
+        """Normalise images to [-1, 1], convolve, and map to bounded features."""
         config = self.config
-        hidden = pixels(images)[..., None]
+        hidden = normalized(images)[..., None]
+        if config.channels and hidden.ndim != 4:
+            raise InputError(
+                "Argument `images` must have shape (batch, height, width) for a network with "
+                f"convolutions, but has shape {hidden.shape[:-1]}; for a table of features give "
+                "the model channels=()."
+            )
         for k, channels in enumerate(config.channels):
             hidden = ConvPool(channels, kernel_size=(5, 5), name=f"conv{k}")(hidden)
         # Whole channels are dropped, as the seed's Dropout2d did.
@@ -112,7 +140,7 @@ def twin_width(num_features: int, num_outputs: int, num_weights: int) -> int:
 
 
 class HybridClassifier(nn.Module):
-    """Images to logits; two classes have one logit, positive for class 1.
+    """Images or features to logits; two classes have one logit, positive for class 1.
 
     Attributes:
         config: the shape of the network.
@@ -155,9 +183,16 @@ class HybridClassifier(nn.Module):
         return circuit.without_entanglement() if self.middle == "separable" else circuit
 
     def __call__(
-        self, images: UInt8[Array, "batch height width"], train: bool = False
+        self, images: Shaped[Array, "batch ..."], train: bool = False
     ) -> Float[Array, "batch logits"]:
-        """Logits, shape (batch, 1) for two classes and (batch, num_classes) for more."""
+        """Logits, shape (batch, 1) for two classes and (batch, num_classes) for more.
+
+        Args:
+            images: images of uint8, shape (batch, height, width), which are scaled to [-1, 1], or
+                floating-point numbers, which are taken as they are: images in that shape, or a
+                table (batch, features) for a model with `channels=()`.
+            train: whether to drop channels at random.
+        """
         return self.decide(self.encoder(images, train))
 
     def decide(self, features: Float[Array, "batch features"]) -> Float[Array, "batch logits"]:
@@ -168,7 +203,7 @@ class HybridClassifier(nn.Module):
             return self.head(self.classical(features))
         return self.head(centered(self.config, features) if self.middle == "bypass" else features)
 
-    def encode(self, images: UInt8[Array, "batch height width"]) -> Float[Array, "batch features"]:
+    def encode(self, images: Shaped[Array, "batch ..."]) -> Float[Array, "batch features"]:
         """The features of images: what the circuit is told."""
         return self.encoder(images, False)
 
@@ -184,10 +219,10 @@ class PixelRegression(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: UInt8[Array, "batch height width"], train: bool = False
+        self, images: Shaped[Array, "batch ..."], train: bool = False
     ) -> Float[Array, "batch logits"]:
         """Logits, shaped as those of `HybridClassifier`."""
-        flat = pixels(images).reshape(len(images), math.prod(images.shape[1:]))
+        flat = normalized(images).reshape(len(images), math.prod(images.shape[1:]))
         return nn.Dense(1 if self.num_classes == 2 else self.num_classes)(flat)
 
 

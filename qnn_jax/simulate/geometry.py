@@ -36,38 +36,50 @@ def fidelity(
 
 def kernel_matrix(
     circuit: Circuit,
-    left: Float[Array, "m inputs"],
-    right: Float[Array, "k inputs"],
-    weights: Float[Array, " weights"],
+    X: Float[Array, "m inputs"],  # noqa: N803 - the names of scikit-learn
+    Y: Float[Array, "k inputs"] | None = None,  # noqa: N803
+    weights: Float[Array, " weights"] | None = None,
 ) -> Float[Array, "m k"]:
-    """The fidelity kernel K[i, j] = |<ψ(left[i])|ψ(right[j])>|².
+    """The fidelity kernel K[i, j] = |<ψ(X[i])|ψ(Y[j])>|².
 
     Each state is simulated once, m + k of them, not once for each of the m · k pairs.
 
     Args:
         circuit: the feature map.
-        left: samples, shape (m, circuit.num_inputs).
-        right: samples, shape (k, circuit.num_inputs).
-        weights: shape (circuit.num_weights,).
+        X: samples, shape (m, circuit.num_inputs).
+        Y: samples, shape (k, circuit.num_inputs); X again by default.
+        weights: shape (circuit.num_weights,); not needed for a circuit without weights.
 
     Returns:
         Shape (m, k).
 
     Reference: Havlíček et al., arXiv:1804.11326.
+
+    >>> from qnn_jax import zz_feature_map
+    >>> print(kernel_matrix(zz_feature_map(2), [[0.1, 0.2], [1.0, 2.0]]).round(2))
+    [[1.   0.77]
+     [0.77 1.  ]]
     """
-    num_inputs = checked_circuit(circuit).num_inputs
-    samples = [checked_numbers(name, v) for name, v in (("left", left), ("right", right))]
-    for name, rows in zip(("left", "right"), samples, strict=True):
+    num_inputs, num_weights = checked_circuit(circuit).num_inputs, circuit.num_weights
+    if weights is None:
+        if num_weights:
+            raise InputError(
+                f"Argument `weights` must have shape ({num_weights},) for a circuit with weights, "
+                "but is None."
+            )
+        weights = jnp.zeros(0)
+    given = [("X", X)] if Y is None else [("X", X), ("Y", Y)]
+    samples = [checked_numbers(name, rows) for name, rows in given]
+    for (name, _), rows in zip(given, samples, strict=True):
         if rows.ndim != 2 or rows.shape[1] != num_inputs:
             raise InputError(
                 f"Argument `{name}` must have shape (samples, {num_inputs}), "
                 f"but has shape {rows.shape}."
             )
-
-    def states(rows: Float[Array, "samples inputs"]) -> Complex[Array, "samples amplitudes"]:
-        return jax.vmap(lambda inputs: statevector(circuit, inputs, weights))(rows)
-
-    products = states(samples[0]).conj() @ states(samples[1]).T
+    states = [
+        jax.vmap(lambda inputs: statevector(circuit, inputs, weights))(rows) for rows in samples
+    ]
+    products = states[0].conj() @ states[-1].T
     return jnp.square(products.real) + jnp.square(products.imag)
 
 

@@ -15,9 +15,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from qnn_jax.configs import TrainingConfig, check_training
+from qnn_jax.errors import InputError
 
 # What fold_in numbers stand for, so that no two random draws share a key.
 _INIT, _EPOCHS, _ORDER, _DROPOUT, _SHIFT, _FLIP, _STEPS = range(7)
@@ -26,9 +27,13 @@ EVALUATION_BATCH = 500
 
 
 class Examples(NamedTuple):
-    """Images (count, height, width) of uint8 with their labels (count,) of integers."""
+    """Examples with their labels (count,) of integers.
 
-    images: UInt8[Array, "count height width"]
+    `images` are images (count, height, width) or a table of features (count, features), as the
+    model takes them.
+    """
+
+    images: Shaped[Array, "count ..."]
     labels: Int[Array, " count"]
 
 
@@ -106,7 +111,7 @@ class Task:
         return optax.adamw(self.schedule(), weight_decay=self.config.weight_decay)
 
 
-def first_state(task: Task, key: Array, images: UInt8[Array, "count height width"]) -> State:
+def first_state(task: Task, key: Array, images: Shaped[Array, "count ..."]) -> State:
     """`init_state` before jit: what a population maps over."""
     init_key = jax.random.fold_in(key, _INIT)
     params = {name: model.init(init_key, images[:1])["params"] for name, model in task.members}
@@ -168,7 +173,7 @@ def one_epoch(
 
 
 @functools.partial(jax.jit, static_argnames="task")
-def init_state(task: Task, key: Array, images: UInt8[Array, "count height width"]) -> State:
+def init_state(task: Task, key: Array, images: Shaped[Array, "count ..."]) -> State:
     """Fresh parameters of all members, from one key: members of one shape start alike.
 
     One program, since Flax runs a model to initialise it: operation by operation that takes
@@ -216,7 +221,7 @@ def evaluate(
 
 
 def all_logits(
-    model: nn.Module, params: Any, images: UInt8[Array, "count height width"]
+    model: nn.Module, params: Any, images: Shaped[Array, "count ..."]
 ) -> Float[Array, "count logits"]:
     """Logits of many images, a few hundred at a time."""
     return in_batches(lambda batch: model.apply({"params": params}, batch), images)
@@ -254,9 +259,21 @@ def predictions(logits: Float[Array, "batch logits"]) -> Int[Array, " batch"]:
 
 
 def augment(
-    key: Array, images: UInt8[Array, "batch height width"], shift: int, flip: bool
-) -> UInt8[Array, "batch height width"]:
-    """Move each image by up to `shift` pixels each way, and mirror it or not."""
+    key: Array, images: Shaped[Array, "batch ..."], shift: int, flip: bool
+) -> Shaped[Array, "batch ..."]:
+    """Move each image by up to `shift` pixels each way, and mirror it or not.
+
+    Raises:
+        InputError: where either is asked for, and what is given are no images.
+    """
+    if not shift and not flip:
+        return images
+    if images.ndim != 3:
+        raise InputError(
+            "Arguments `shift` and `flip` of a TrainingConfig must be 0 and False for examples "
+            f"that are no images (count, height, width), but are {shift} and {flip} for examples "
+            f"of shape {images.shape}."
+        )
     batch, height, width = images.shape
     if shift:
         padded = jnp.pad(images, ((0, 0), (shift, shift), (shift, shift)))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, Shaped
 
 from qnn_jax.configs import ModelConfig
 from qnn_jax.errors import InputError
@@ -65,7 +65,7 @@ def init_population(
     task: Task,
     keys: Array,
     knobs: Knobs,
-    images: UInt8[Array, "count height width"],
+    images: Shaped[Array, "count ..."],
     mesh: Mesh | None = None,
 ) -> State:
     """Fresh states of a population: that of a member is `init_state` of its key and numbers.

@@ -210,9 +210,9 @@ def test_a_circuit_that_knows_the_class_is_aligned() -> None:
     y = np.repeat([-1.0, 1.0], 30)
     known = (y * math.pi / 2 + rng.normal(0, 0.1, 60))[:, None]
     circuit = Circuit(1, (Op("ry", 0, x[0]),))
-    aligned = kernel_alignment(kernel_matrix(circuit, known, known, []), y)
+    aligned = kernel_alignment(kernel_matrix(circuit, known), y)
     shuffled = known[rng.permutation(60)]
-    chance = kernel_alignment(kernel_matrix(circuit, shuffled, shuffled, []), y)
+    chance = kernel_alignment(kernel_matrix(circuit, shuffled), y)
     assert aligned.centred > 0.95
     assert chance.centred_interval[0] < 0.15 < aligned.centred_interval[0]
 

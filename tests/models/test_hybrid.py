@@ -127,6 +127,49 @@ def test_pixel_regression_is_one_product() -> None:
         np.testing.assert_allclose(model.apply(params, IMAGES), wanted, atol=1e-4)
 
 
+def by_hand(params, table: np.ndarray) -> np.ndarray:
+    """The encoder without convolutions, in double precision."""
+    dense, last = (jax.tree.map(np.float64, params["encoder"][n]) for n in ("dense0", "features"))
+    hidden = np.maximum(table @ dense["kernel"] + dense["bias"], 0)
+    return math.pi + np.tanh(hidden @ last["kernel"] + last["bias"])
+
+
+TABLES = ModelConfig(num_qubits=3, channels=(), hidden=(16,))
+
+
+def test_a_table_of_features_is_taken_as_it_is() -> None:
+    table = RNG.normal(size=(5, 4)).astype(np.float32)
+    model = HybridClassifier(TABLES, 2)
+    params = model.init(KEY, jnp.asarray(table))
+    features = model.apply(params, jnp.asarray(table), method="encode")
+    np.testing.assert_allclose(features, by_hand(params["params"], table), atol=1e-5)
+    # Images of the same numbers are scaled, by the range of their bytes.
+    images = jnp.asarray(RNG.integers(0, 256, (5, 2, 2)), jnp.uint8)
+    wanted = by_hand(params["params"], np.asarray(images, float).reshape(5, 4) / 127.5 - 1)
+    features = model.apply(params, images, method="encode")
+    np.testing.assert_allclose(features, wanted, atol=1e-5)
+    pixels = PixelRegression(2)
+    params = pixels.init(KEY, jnp.zeros((1, 4)))
+    wanted = table @ np.asarray(params["params"]["Dense_0"]["kernel"], float)
+    np.testing.assert_allclose(pixels.apply(params, jnp.asarray(table)), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("config", "images", "message"),
+    [
+        (TABLES, np.zeros((5, 4), np.uint8), r"has shape \(5, 4\) and dtype uint8; convert"),
+        (TABLES, np.zeros((5, 4), int), r"or floating-point features, but .* dtype int32; convert"),
+        (TABLES, np.zeros((5, 2, 2), bool), r"images of uint8, .* dtype bool; convert"),
+        (TABLES, np.zeros(4), r"or \(batch, features\), but has shape \(4,\)"),
+        (ModelConfig(), np.zeros((5, 4)), r"has shape \(5, 4\); for a table .* channels=\(\)"),
+        (ModelConfig(), np.zeros((5, 28, 28, 1)), r"convolutions, but has shape \(5, 28, 28, 1\)"),
+    ],
+)
+def test_what_is_neither_images_nor_features_is_refused(config, images, message: str) -> None:
+    with pytest.raises(InputError, match=f"^Argument `images` must .*{message}"):
+        HybridClassifier(config, 2).init(KEY, jnp.asarray(images))
+
+
 def test_parameters_are_counted_by_kind() -> None:
     params = HybridClassifier(ModelConfig(), 2).init(KEY, IMAGES)["params"]
     counts = count_parameters(params)

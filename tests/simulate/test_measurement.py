@@ -89,7 +89,8 @@ def test_kernels_are_fidelities_of_all_pairs() -> None:
                 Statevector(in_qiskit(circuit, a, [])), Statevector(in_qiskit(circuit, b, []))
             )
             assert ours[i, j] == pytest.approx(theirs, abs=1e-5)
-    gram = geometry.kernel_matrix(circuit, left, left, [])
+    gram = geometry.kernel_matrix(circuit, left)
+    np.testing.assert_array_equal(gram, geometry.kernel_matrix(circuit, left, left, []))
     np.testing.assert_allclose(jnp.diag(gram), 1, atol=1e-5)
     assert np.linalg.eigvalsh(gram).min() > -1e-5
 
@@ -177,29 +178,33 @@ def test_the_fisher_information_of_one_rotation_is_one() -> None:
         ),
         (
             lambda: geometry.kernel_matrix(zz_feature_map(2), np.zeros(2), np.zeros((1, 2)), []),
-            r"`left` must have shape \(samples, 2\), but has shape \(2,\)",
+            r"`X` must have shape \(samples, 2\), but has shape \(2,\)",
         ),
         (
             lambda: geometry.kernel_matrix(
                 zz_feature_map(2), np.zeros((1, 2)), np.ones((1, 3)), []
             ),
-            r"`right` must have shape \(samples, 2\), but has shape \(1, 3\)",
+            r"`Y` must have shape \(samples, 2\), but has shape \(1, 3\)",
         ),
         (
             lambda: geometry.kernel_matrix(
                 zz_feature_map(2), np.zeros((1, 2)), [[0, 1], [math.nan, 0]], []
             ),
-            r"`right` must be finite in float32, but right\[1, 0\] is nan",
+            r"`Y` must be finite in float32, but Y\[1, 0\] is nan",
         ),
         (
             lambda: geometry.kernel_matrix(zz_feature_map(2), [[0, 1]], np.ones((1, 3)), []),
-            r"`right` must have shape \(samples, 2\), but has shape \(1, 3\)",
+            r"`Y` must have shape \(samples, 2\), but has shape \(1, 3\)",
         ),
         (
             lambda: geometry.kernel_matrix(
                 zz_feature_map(2), [[0, 1], [math.nan, 0]], [[0, 1]], []
             ),
-            r"`left` must be finite in float32, but left\[1, 0\] is nan",
+            r"`X` must be finite in float32, but X\[1, 0\] is nan",
+        ),
+        (
+            lambda: geometry.kernel_matrix(CIRCUIT, np.zeros((1, CIRCUIT.num_inputs))),
+            rf"`weights` must have shape \({CIRCUIT.num_weights},\) .*, but is None",
         ),
         (lambda: geometry.fidelity(None, [1, 0]), "`state` must hold numbers, but is None"),
         (

@@ -205,6 +205,19 @@ def test_augmentation_moves_and_mirrors_and_nothing_else() -> None:
     assert np.array_equal(augment(KEY, images, shift=0, flip=False), images)
 
 
+def test_a_table_of_features_trains() -> None:
+    features = np.random.default_rng(0).normal(size=(96, 3)).astype(np.float32)
+    table = Examples(jnp.asarray(features), jnp.asarray(features[:, 0] > 0, jnp.int32))
+    model = HybridClassifier(ModelConfig(channels=(), hidden=(8,)), 2)
+    config = TrainingConfig(epochs=20, batch_size=16, learning_rate=0.03, shift=0, flip=False)
+    task = Task.of({"hybrid": model}, config, 96)
+    _, last = trained(task, table, config.epochs)
+    assert last.validation_accuracy["hybrid"] > 0.9
+    augmented = Task.of({"hybrid": model}, TrainingConfig(batch_size=16, shift=1), 96)
+    with pytest.raises(InputError, match=r"^Arguments `shift` and `flip` .* \(16, 3\)\.$"):
+        trained(augmented, table, 1)
+
+
 def test_dropout_is_off_outside_of_training() -> None:
     config = ModelConfig(hidden=(8,), dropout=0.5)
     model = HybridClassifier(config, 2)
