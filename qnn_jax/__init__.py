@@ -56,13 +56,32 @@ _MODULES = (
     "circuits",
     "data",
     "diagnostics",
+    "executor",
+    "initializers",
     "linen",
+    "mitigation",
     "models",
     "nnx",
     "runs",
     "simulate",
     "training",
 )
+
+#: What is looked for here, and where it is. These modules need Flax or Qiskit, or there are two.
+_ELSEWHERE = {
+    "QuantumLayer": "qnn_jax.linen or qnn_jax.nnx",
+    "Executor": "qnn_jax.executor",
+    "exact": "qnn_jax.executor",
+    "sampled": "qnn_jax.executor",
+    "HybridClassifier": "qnn_jax.models",
+    "aer": "qnn_jax.bridge",
+    "certify": "qnn_jax.bridge",
+    "from_qasm": "qnn_jax.bridge",
+    "from_qiskit": "qnn_jax.bridge",
+    "to_qasm2": "qnn_jax.bridge",
+    "to_qasm3": "qnn_jax.bridge",
+    "to_qiskit": "qnn_jax.bridge",
+}
 
 __all__ = [*_HOME, "__version__"]
 
@@ -76,6 +95,12 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOME[name]), name)
     if name in _MODULES:
         return importlib.import_module(f"qnn_jax.{name}")
+    if name in _ELSEWHERE:
+        # An ImportError, because `from qnn_jax import name` drops the text of an AttributeError.
+        raise ImportError(
+            f"cannot import name {name!r} from 'qnn_jax'; it is in {_ELSEWHERE[name]}: "
+            f"from {_ELSEWHERE[name].split()[0]} import {name}"
+        )
     raise AttributeError(f"module 'qnn_jax' has no attribute {name!r}")
 
 

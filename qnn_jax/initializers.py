@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jaxtyping import Array
+
+from qnn_jax.circuits.angles import Call, Expression, symbols
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
+from qnn_jax.errors import InputError
+
+#: Weights that multiply an input start within ± this: a feature in radians then turns a gate by at
+#: most itself, and the first model is smooth.
+SCALE_BOUND = 1.0
 
 
 def uniform(bound: float) -> Callable[..., Array]:
@@ -21,3 +31,54 @@ def uniform(bound: float) -> Callable[..., Array]:
 
 #: Weights uniform over the whole circle, [-π, π].
 uniform_angles = uniform(math.pi)
+
+
+def recommended(circuit: Circuit) -> Callable[..., Array]:
+    """What `QuantumLayer` uses by default: scales uniform in [-1, 1], angles in [-π, π].
+
+    A weight is a scale where it multiplies an input (or divides one, or is an exponent of one), as
+    in `data_reuploading`: there w[0]*x[0] + w[1] has the scale w[0] and the angle w[1]. Scales of
+    up to π make the first model oscillate several times over the range of a feature, and training
+    often stops in a poor minimum. A circuit without scales starts as with `uniform_angles`.
+
+    >>> from qnn_jax import Circuit, Op, w, x
+    >>> circuit = Circuit(1, (Op("ry", 0, w[0] * x[0] + w[1]),))
+    >>> weights = recommended(circuit)(jax.random.key(0), (2,))
+    >>> bool(abs(weights[0]) <= 1), bool(abs(weights[1]) <= math.pi)
+    (True, True)
+
+    Raises:
+        InputError: from the initialiser, where `shape` is not that of the circuit's weights.
+    """
+    scales, num_weights = _scales(checked_circuit(circuit)), circuit.num_weights
+    if not scales:
+        return uniform_angles
+    bounds = np.array([SCALE_BOUND if j in scales else math.pi for j in range(num_weights)])
+
+    def init(key: Array, shape: tuple[int, ...], dtype: Any = None) -> Array:
+        if tuple(shape)[-1:] != (num_weights,):
+            raise InputError(
+                f"Argument `shape` must end in {num_weights}, the number of weights, but is "
+                f"{tuple(shape)}."
+            )
+        return jax.random.uniform(key, shape, dtype or float, -bounds, bounds)
+
+    return init
+
+
+@functools.lru_cache(maxsize=256)
+def _scales(circuit: Circuit) -> frozenset[int]:
+    """The weights that multiply, divide or exponentiate an input."""
+    found: set[int] = set()
+    waiting: list[Expression] = list(set(circuit.angles))
+    while waiting:
+        part = waiting.pop()
+        if not isinstance(part, Call):
+            continue
+        waiting += part.arguments
+        if part.function in ("mul", "div", "pow"):
+            left, right = (set(symbols(argument)) for argument in part.arguments)
+            for one, other in ((left, right), (right, left)):
+                if any(symbol.vector == "x" for symbol in other):
+                    found |= {symbol.index for symbol in one if symbol.vector == "w"}
+    return frozenset(found)

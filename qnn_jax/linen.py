@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.executor import Executor, exact, run_layer
-from qnn_jax.initializers import uniform_angles
+from qnn_jax.initializers import recommended
 
 
 class QuantumLayer(nn.Module):
@@ -22,7 +22,9 @@ class QuantumLayer(nn.Module):
         observables: what is measured: Pauli labels in Qiskit's order ("ZI") or by qubit ("Z1"),
             mappings from them to coefficients, PauliSums, or Qiskit's SparsePauliOps.
         executor: where it runs; `qnn_jax.executor.exact` by default.
-        weight_init: Flax initialiser of the weights; by default uniform in [-π, π].
+        weight_init: Flax initialiser of the weights; by default
+            `qnn_jax.initializers.recommended`: weights that multiply an input are uniform in
+            [-1, 1], all others in [-π, π].
 
     A "shots" key is drawn from Flax where one is given (`rngs={"shots": key}`).
 
@@ -37,7 +39,7 @@ class QuantumLayer(nn.Module):
     circuit: Circuit
     observables: Sequence[ObservableLike]
     executor: Executor = exact
-    weight_init: Callable[..., Any] = uniform_angles
+    weight_init: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         # Values compared by value, so that the module can be a static argument of jit.
@@ -50,6 +52,7 @@ class QuantumLayer(nn.Module):
     def __call__(self, inputs: Float[Array, "*batch inputs"]) -> Float[Array, "*batch observables"]:
         """Expectation values, shape (..., observables), of features of shape (..., inputs)."""
         observables = observables_on(self.circuit.num_qubits, self.observables)
-        weights = self.param("weights", self.weight_init, (self.circuit.num_weights,))
+        init = self.weight_init or recommended(self.circuit)
+        weights = self.param("weights", init, (self.circuit.num_weights,))
         key = self.make_rng("shots") if self.has_rng("shots") else None
         return run_layer(self.executor, self.circuit, observables, inputs, weights, key)

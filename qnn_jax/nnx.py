@@ -12,7 +12,7 @@ from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.executor import Executor, exact, run_layer
-from qnn_jax.initializers import uniform_angles
+from qnn_jax.initializers import recommended
 
 
 class QuantumLayer(nnx.Module):
@@ -23,7 +23,8 @@ class QuantumLayer(nnx.Module):
         observables: what is measured: Pauli labels in Qiskit's order ("ZI") or by qubit ("Z1"),
             mappings from them to coefficients, PauliSums, or Qiskit's SparsePauliOps.
         executor: where it runs; `qnn_jax.executor.exact` by default.
-        weight_init: initialiser of the weights; by default uniform in [-π, π].
+        weight_init: initialiser of the weights; by default `qnn_jax.initializers.recommended`:
+            weights that multiply an input are uniform in [-1, 1], all others in [-π, π].
         rngs: Flax's generators; "params" is drawn from.
 
     The layer holds float parameters only, so plain `jax.jit`, `jax.grad` and `jax.vmap` take it.
@@ -41,7 +42,7 @@ class QuantumLayer(nnx.Module):
         observables: Sequence[ObservableLike],
         *,
         executor: Executor = exact,
-        weight_init: Callable[..., Any] = uniform_angles,
+        weight_init: Callable[..., Any] | None = None,
         rngs: nnx.Rngs,
     ) -> None:
         self.circuit = circuit
@@ -51,6 +52,7 @@ class QuantumLayer(nnx.Module):
             raise InputError(
                 f"Argument `rngs` of a QuantumLayer must be an nnx.Rngs, but is {rngs!r}."
             )
+        weight_init = weight_init or recommended(circuit)
         self.weights = nnx.Param(weight_init(rngs.params(), (circuit.num_weights,)))
 
     def __call__(

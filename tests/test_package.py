@@ -1,5 +1,6 @@
 """What `import qnn_jax` promises."""
 
+import importlib
 import subprocess
 import sys
 
@@ -31,3 +32,17 @@ def test_every_public_name_is_there() -> None:
         assert getattr(qnn_jax, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         qnn_jax.nonsense  # noqa: B018
+
+
+def test_what_is_elsewhere_is_pointed_to() -> None:
+    for name, places in qnn_jax._ELSEWHERE.items():
+        for place in places.split(" or "):
+            assert hasattr(importlib.import_module(place), name)
+        with pytest.raises(
+            ImportError, match=rf"'{name}' .* in {places}: from qnn_jax\.\w+ import"
+        ):
+            getattr(qnn_jax, name)
+    with pytest.raises(ImportError, match=r"it is in qnn_jax\.linen or qnn_jax\.nnx: from"):
+        from qnn_jax import QuantumLayer  # noqa: F401
+    with pytest.raises(AttributeError, match="module 'qnn_jax' has no attribute 'nothing'"):
+        qnn_jax.nothing  # noqa: B018

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
-from qnn_jax.circuits.checks import is_integer
+from qnn_jax.circuits.checks import is_integer, shortened
 from qnn_jax.errors import InputError
 
 #: What may be written where an angle is wanted; plain numbers become `Number`.
@@ -98,6 +98,9 @@ class Expression:
     def __abs__(self) -> Expression:
         return call("abs", self)
 
+    def __repr__(self) -> str:
+        return shortened(str(self))
+
     # The functions under the names that Qiskit's ParameterExpression has. Numpy knows most of them,
     # so np.sin(x[0]) is x[0].sin().
 
@@ -142,7 +145,7 @@ class Expression:
         return call("sign", self)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Number(Expression):
     """A constant, in radians where it is an angle by itself; real and finite."""
 
@@ -166,8 +169,11 @@ class Number(Expression):
     def __str__(self) -> str:
         return _format_number(self.value)
 
+    def __repr__(self) -> str:
+        return f"Number({self.value!r})"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Symbol(Expression):
     """`x[index]`, one of the inputs, or `w[index]`, one of the weights."""
 
@@ -190,7 +196,7 @@ class Symbol(Expression):
         return f"{self.vector}[{self.index}]"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Call(Expression):
     """A function of `FUNCTIONS` applied to expressions."""
 
@@ -238,7 +244,8 @@ def _format_number(value: float) -> str:
             times = "" if abs(numerator) == 1 else str(abs(numerator))
             over = "" if denominator == 1 else f"/{denominator}"
             return f"{sign}{times}π{over}"
-    return f"{value:g}"
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,3 +60,8 @@ def qubits_of(value: object) -> tuple[int, ...]:
                 f"Argument `qubits` must hold integers of at least 0, but holds {qubit!r}."
             )
     return tuple(int(qubit) for qubit in several)
+
+
+def shortened(text: str, length: int = 100) -> str:
+    """A text that is no longer than about `length`, for a representation in one line."""
+    return text if len(text) <= length else f"{text[:length]}… ({len(text)} characters)"

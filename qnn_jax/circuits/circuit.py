@@ -11,13 +11,15 @@ from typing import Any, Literal
 
 from qnn_jax.circuits import angles as _angles
 from qnn_jax.circuits.angles import AngleLike, Expression, Symbol
-from qnn_jax.circuits.checks import at_least, is_integer, one_of, qubits_of
+from qnn_jax.circuits.checks import at_least, is_integer, one_of, qubits_of, shortened
 from qnn_jax.circuits.gates import GATES, Gate, Matrix, barrier
 from qnn_jax.errors import InputError
 
 #: A `unitary` given as an array may act on this many qubits.
 MAX_UNITARY_QUBITS = 6
 _UNITARY_TOLERANCE = 1e-8
+#: So many gates stand in a circuit's `repr`; its drawing has them all.
+_SHOWN_OPS = 3
 _UNITARITY = "a circuit is unitary, and where it ends its expectations and samples are read"
 #: Instructions of Qiskit's circuits that are no gates, and what to do about them.
 _NO_GATES = {
@@ -102,6 +104,15 @@ class Op:
             for i in range(len(entries))
         )
         return Op("unitary", self.qubits, matrix=adjoint)
+
+    def __repr__(self) -> str:
+        parts = [repr(self.gate), str(self.qubits[0] if len(self.qubits) == 1 else self.qubits)]
+        angles = [shortened(str(angle), 60) for angle in self.angles]
+        if angles:
+            parts.append(angles[0] if len(angles) == 1 else f"({', '.join(angles)})")
+        if self.matrix is not None:
+            parts.append(f"matrix=<{len(self.matrix)} × {len(self.matrix)}>")
+        return f"Op({', '.join(parts)})"
 
     def __str__(self) -> str:
         inside = ", ".join(map(str, self.angles))
@@ -413,8 +424,22 @@ class Circuit:
                 f"Argument `text` must be JSON written by Circuit.to_json, but is not: {error!r}."
             ) from None
 
+    def __repr__(self) -> str:
+        shown = [repr(op) for op in self.ops[:_SHOWN_OPS]]
+        if len(self.ops) > _SHOWN_OPS:
+            shown.append(f"… {len(self.ops) - _SHOWN_OPS} more")
+        return (
+            f"Circuit(num_qubits={self.num_qubits}, ops=[{', '.join(shown)}], "
+            f"num_inputs={self.num_inputs}, num_weights={self.num_weights})"
+        )
+
     def __str__(self) -> str:
         return _drawing(self)
+
+    def _repr_html_(self) -> str:
+        from qnn_jax.circuits.drawing import html
+
+        return html(str(self))
 
 
 def checked_circuit(value: Circuit) -> Circuit:

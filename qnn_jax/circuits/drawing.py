@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import html as _html
+import re
+
 from qnn_jax.circuits.circuit import Circuit, Op
 
+#: Drawn to six digits.
+_NUMBER = re.compile(r"\d+\.\d+(e[+-]?\d+)?")
+#: A notebook shows so many lines of a text.
+_HTML_LINES = 200
 _CONTROLS = {"c3sx": 3, "rcccx": 3, "ccx": 2, "ccz": 2, "rccx": 2}
 
 
@@ -26,7 +33,7 @@ def symbol(op: Op, position: int) -> str:
     if op.gate in ("swap", "cswap"):
         return "✕"
     name = op.gate.removeprefix("c" * controls) if controls else op.gate
-    inside = ", ".join(map(str, op.angles))
+    inside = _NUMBER.sub(lambda found: f"{float(found[0]):g}", ", ".join(map(str, op.angles)))
     label = (name.upper() if len(name) <= 3 else name) + (f"({inside})" if inside else "")
     return f"{label}:{position - controls}" if len(op.qubits) - controls > 1 else label
 
@@ -75,3 +82,16 @@ def draw(circuit: Circuit, width: int = 100) -> str:
         for block in blocks
     ]
     return "\n".join(head) + ("\n" if head else "") + "\n\n".join(body)
+
+
+def html(text: str) -> str:
+    """A text for a notebook: in letters of one width, lines unbroken, the wires without gaps."""
+    lines = text.splitlines()
+    if len(lines) > _HTML_LINES:
+        rest = len(lines) - _HTML_LINES
+        lines = [*lines[:_HTML_LINES], f"… {rest} more lines; print shows them all"]
+    style = (
+        "white-space: pre; overflow-x: auto; line-height: 1.2; "
+        "font-family: 'DejaVu Sans Mono', Menlo, Consolas, monospace"
+    )
+    return f'<pre style="{style}">{_html.escape(chr(10).join(lines))}</pre>'

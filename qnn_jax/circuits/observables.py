@@ -34,6 +34,8 @@ _SHORT = re.compile(r"[XYZ][0-9]{1,9}(?: [XYZ][0-9]{1,9})*")
 #: Next to the largest coefficient this is rounding: the imaginary part that products of Paulis
 #: leave, and what is left of terms that cancel.
 _RESIDUE = 1e-12
+#: So many terms stand in a sum's `repr`.
+_SHOWN_TERMS = 6
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,12 @@ class PauliSum:
     def num_qubits(self) -> int:
         """How many qubits it acts on."""
         return len(self.terms[0][0])
+
+    def __repr__(self) -> str:
+        shown = [f"{c!r}·{label}" for label, c in self.terms[:_SHOWN_TERMS]]
+        if len(self.terms) > _SHOWN_TERMS:
+            shown.append(f"… {len(self.terms) - _SHOWN_TERMS} more")
+        return f"PauliSum({' + '.join(shown)})"
 
     def __str__(self) -> str:
         return " + ".join(f"{c:g}·{label}" if c != 1 else label for label, c in self.terms)

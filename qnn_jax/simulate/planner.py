@@ -16,6 +16,7 @@ import numpy as np
 
 from qnn_jax.circuits.angles import Expression
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
+from qnn_jax.circuits.drawing import html
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.simulate.atoms import Atom, Block, Gate, Move, Patch, Phase, Segment, Step
 from qnn_jax.simulate.bits import Affine, bit_permutation, identity
@@ -60,6 +61,13 @@ class Plan:
     from_inputs: tuple[Expression, ...]
     initial: tuple[tuple[Block, tuple[int, ...]], ...]
     segments: tuple[Segment, ...]
+
+    def __repr__(self) -> str:
+        steps = sum(segment.repeats * len(segment.atoms) for segment in self.segments)
+        return f"<Plan for {self.num_qubits} qubits: {steps} steps; print it to see them>"
+
+    def _repr_html_(self) -> str:
+        return html(str(self))
 
     def __str__(self) -> str:
         """The steps, how often each is done, and what it costs."""

@@ -19,7 +19,8 @@ def strongly_entangling_layers(
 
     Layer l is RZ(φ), RY(θ), RZ(ω) on every qubit, then the gate `imprimitive` from qubit q to qubit
     (q + r_l) mod num_qubits for every q. Weights are those of PennyLane's
-    `StronglyEntanglingLayers`, an array (reps, num_qubits, 3) of (φ, θ, ω), flattened.
+    `StronglyEntanglingLayers`, an array (reps, num_qubits, 3) of (φ, θ, ω), flattened. Its first
+    gates are kept for that reason, although they do nothing to |0…0⟩: put an encoding before them.
 
     Args:
         num_qubits: how many qubits; one alone is not entangled.
@@ -66,6 +67,8 @@ def _ranges(num_qubits: int, reps: int, ranges: Sequence[int] | None) -> list[in
 
 def qcnn(num_qubits: int, weights: Literal["fresh", "shared"] = "shared") -> Circuit:
     """A quantum convolutional network without measurement; read it on the last qubit.
+
+    Put an encoding before it: two qubits in |00⟩ do not feel the weight γ.
 
     Layers act on the active qubits, at first all of them, until one is left, qubit num_qubits - 1:
 

@@ -81,7 +81,7 @@ def data_reuploading(
     num_qubits: int,
     num_inputs: int | None = None,
     reps: int = 3,
-    rotations: Sequence[str] = ("rz", "ry", "rz"),
+    rotations: Sequence[str] = ("ry", "rz", "ry"),
     entanglement: BlockEntanglement = "linear",
 ) -> Circuit:
     """The inputs again in every layer, scaled and shifted by weights.
@@ -94,8 +94,11 @@ def data_reuploading(
         num_qubits: how many qubits.
         num_inputs: how many inputs, by default one a qubit; a layer must have room for all.
         reps: how many layers.
-        rotations: names of one-qubit gates with one angle.
+        rotations: names of one-qubit gates with one angle. The default is a general rotation; one
+            that begins with "rz" is, too, but after |0⟩ its first weights change nothing.
         entanglement: a pattern's name, or pairs of qubits.
+
+    Layers begin with small scales w[2k] (`qnn_jax.initializers.recommended`).
 
     Reference: Pérez-Salinas et al., arXiv:1907.02085.
 

@@ -133,7 +133,8 @@ def excitation_preserving(
     """Qiskit's `excitation_preserving`: the number of qubits in |1⟩ is kept.
 
     RZ layers with XX+YY rotations by 2θ between, which are exp(-iθ (XX + YY)/2), each followed by
-    CP(φ) where `mode` is "fsim". Other arguments as in `n_local`.
+    CP(φ) where `mode` is "fsim". Other arguments as in `n_local`. As in Qiskit, it begins in |0…0⟩,
+    which has no excitation and stays as it is: put a circuit before it that makes some.
 
     Reference: Barkoutsos et al., arXiv:1805.04340.
     """
