@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,6 +60,40 @@ def again() -> str:
     python = os.path.relpath(sys.executable)
     python = sys.executable if python.startswith("..") else python
     return shlex.join([python, "-m", f"pipelines.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+
+
+def same_folders(config: Any) -> list[str]:
+    """The flags of a command's folders that are not the usual ones, for the command after it."""
+    flags = []
+    for name, usual in (("results_dir", Path("results")), ("data_dir", None), ("manual_dir", None)):
+        value = getattr(config, name, usual)
+        if value != usual:
+            flags += [f"--{name.replace('_', '-')}", str(value)]
+    return flags
+
+
+def countdown(what: str, every: float = 5.0) -> Callable[[int, int], None]:
+    """A report (done, total) in lines on standard error, one in so many seconds.
+
+    Nothing is said of what is done sooner.
+    """
+    began = said = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if 0 < done < total and now - said >= every:
+            left = (now - began) / done * (total - done)
+            told = f"{what}: {done:,} of {total:,} runs, about {left:.0f} s left"
+            print(told, file=sys.stderr, flush=True)
+            said = now
+
+    return report
+
+
+def make(target: str, flags: Sequence[str]) -> str:
+    """`make train-fashion ARGS="--seed 1"`, to be pasted into a shell."""
+    return f"make {target} ARGS={shlex.quote(shlex.join(flags))}" if flags else f"make {target}"
 
 
 def seconds() -> float:

@@ -103,6 +103,17 @@ def _has_account() -> bool:
         ) from None
 
 
+def _simulated(backend: str) -> str:
+    """The fake backend that stands for a machine of IBM's, `ibm_fez`'s being `FakeFez`."""
+    from qnn_jax.bridge.backend_names import check_fake_backend
+
+    name = "Fake" + "".join(part.capitalize() for part in backend.split("_")[1:])
+    try:
+        return f"--backend {check_fake_backend(name, '--backend')}"
+    except InputError:
+        return "--backend FakeFez"
+
+
 def check(config: HardwareConfig) -> None:
     """Everything that can be refused before JAX and Qiskit load."""
     from qnn_jax.bridge.backend_names import check_fake_backend
@@ -121,7 +132,7 @@ def check(config: HardwareConfig) -> None:
         raise InputError(
             "Argument `--backend` must come with an IBM Quantum account where a machine, an "
             f"instance or a URL is named, but is {config.backend!r} and there is no token: put one "
-            "into QISKIT_IBM_TOKEN, or name none of them to simulate."
+            f"into QISKIT_IBM_TOKEN, or simulate the machine with {_simulated(config.backend)}."
         )
     for flag, value, least in (
         ("--images", config.images, 2),

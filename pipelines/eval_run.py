@@ -60,8 +60,9 @@ def evaluate_all(config: AerConfig) -> int:
             evaluate(config, run)
     for task in missing:
         print(f"\nNothing is trained for the {task} yet: {TRAIN[task]} does it.")
-    chosen = f' ARGS="--run {names[0]}"' if len(names) > 1 or config.run else ""
-    print(f"\nNext: make eval-hardware{chosen}, on a quantum computer or as if on one")
+    chosen = ["--run", names[0]] if len(names) > 1 or config.run else []
+    after = command.make("eval-hardware", chosen + command.same_folders(config))
+    print(f"\nNext: {after}, on a quantum computer or as if on one")
     return 0
 
 
@@ -133,7 +134,8 @@ def all_rows(config: AerConfig, run: RunDirectory, model: Trained, test: Rows) -
         # One example first: the circuit is transpiled and the noise built, and it says where.
         first = executor(model.circuit, model.observables, inputs[:1], weights)
         certified(run, model, backend, first.record)
-        yield done(name, executor)
+        progress = command.countdown(name)
+        yield done(name, aer(shots, backend, config.seed + number, progress))
 
 
 def certified(run: RunDirectory, model: Trained, backend: str | None, record: AerRecord) -> None:

@@ -14,10 +14,10 @@ import difflib
 import itertools
 import math
 import random
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from pipelines import command
 from pipelines.train_fashion import PRESETS, FashionConfig
 from qnn_jax.circuits.checks import seed
 from qnn_jax.configs import ModelConfig, TrainingConfig
@@ -279,8 +279,7 @@ def members_of_candidate(
 
 def command_of(config: FashionConfig) -> str:
     """The command that trains a configuration alone: flags for all that its preset does not say."""
-    flags = shlex.join(flags_of(config))
-    return f"make train-fashion ARGS={shlex.quote(flags)}" if flags else "make train-fashion"
+    return command.make("train-fashion", flags_of(config))
 
 
 def flags_of(config: FashionConfig) -> list[str]:

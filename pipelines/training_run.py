@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import sys
@@ -105,7 +106,7 @@ def train(
         config.results_dir, config.run, config_json, config.resume, not_of_the_run
     ) as run:
         if run.finished:
-            return _tell_finished(run)
+            return _tell_finished(run, config)
         members = members_of(config, len(classes))
         task = Task.of(members, config.training, train_count)
         key = jax.random.key(order_seed)
@@ -176,7 +177,7 @@ def train(
             seconds,
             sum(earlier_seconds),
         )
-        _conclude(run.path, summary)
+        _conclude(run.path, config, summary)
     return 0
 
 
@@ -489,7 +490,9 @@ def mcnemar(ahead: int, behind: int) -> float:
     return min(1.0, 2 * tail)
 
 
-def _conclude(path: Path, summary: Mapping[str, Any]) -> None:
+def _conclude(path: Path, config: FashionConfig, summary: Mapping[str, Any]) -> None:
+    from pipelines.scan_axes import command_of
+
     low, high = summary["test_interval"]
     print(
         f"\nTest accuracy {summary['test_accuracy']:.4f} on {summary['test_count']:,} images kept "
@@ -500,14 +503,16 @@ def _conclude(path: Path, summary: Mapping[str, Any]) -> None:
         print(f"{name.replace('_', ' ').capitalize():<13} {accuracy:.4f} ({low:.4f} to {high:.4f})")
     print(summary["verdict"])
     print(f"{summary['seconds']['total']:.1f} s in all; open {path / 'report.html'}")
-    print('Next: make train-fashion ARGS="--seed 1 --run fashion-1", or --help for all flags')
+    seed = config.seed + 1
+    another = dataclasses.replace(config, seed=seed, run=f"{config.run}-{seed}")
+    print(f"Next: {command_of(another)}, or --help for all flags")
 
 
-def _tell_finished(run: RunDirectory) -> int:
+def _tell_finished(run: RunDirectory, config: FashionConfig) -> int:
     summary = read_json(run.path / "summary.json")
     assert summary is not None
     print(f"The run {run.path} is finished: this is its result; --no-resume trains it anew.")
-    _conclude(run.path, summary)
+    _conclude(run.path, config, summary)
     return 0
 
 

@@ -1,12 +1,14 @@
 """Aer as an executor: real counts, with the noise of a device or without.
 
-A batch is one parametrised circuit for each basis, transpiled once, run once.
+A batch is one parametrised circuit for each basis, transpiled once, and run with many rows at a
+time.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -46,6 +48,11 @@ THREADS: Mapping[str, int] = MappingProxyType(
     {"max_parallel_experiments": 0, "max_parallel_shots": 1}
 )
 
+#: Run k of a job draws from the seed `seed + _SEED_STEP * k`: so Aer does by itself.
+_SEED_STEP = 2113
+#: Rows of the first chunk; later ones double until a chunk takes so many seconds.
+_FIRST_RUNS, _SECONDS_A_CHUNK = 16, 2.0
+
 
 class AerRecord(NamedTuple):
     """What an Aer run leaves.
@@ -70,7 +77,10 @@ class AerRecord(NamedTuple):
 
 
 def aer(
-    shots: int, noise: str | BackendV2 | NoiseModel | None = None, seed: int | None = None
+    shots: int,
+    noise: str | BackendV2 | NoiseModel | None = None,
+    seed: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Executor:
     """Counts from qiskit-aer, on this machine.
 
@@ -84,6 +94,8 @@ def aer(
             It must not be changed afterwards.
         seed: the same one gives the same counts at every call, with noise of its own for every
             row. None takes it from the executor's `key`, or from the system where there is none.
+        progress: called with how many runs are done and how many there are (a run is one row in
+            one basis), before the first and after every few seconds of them.
 
     Returns:
         An executor for arrays with values: under `jax.jit`, `jax.vmap` or `jax.grad` it refuses.
@@ -97,6 +109,7 @@ def aer(
         at_least("shots", shots, 1),
         checked_noise(noise),
         None if seed is None else checked_seed("seed", seed),
+        progress,
     )
 
 
@@ -105,6 +118,7 @@ class _Aer:
     shots: int
     noise: str | NoiseSource | None
     seed: int | None
+    progress: Callable[[int, int], object] | None = None
 
     def __call__(
         self,
@@ -124,7 +138,7 @@ class _Aer:
         job = prepared(circuit, bases, self.noise)
         table = table_of(circuit, inputs, weights)
         seed = self._seed(key)
-        counts = _run(job, table, self.shots, seed)
+        counts = _run(job, table, self.shots, seed, self.progress)
         values, stderr = estimate(counts, bases, len(table))
         record = AerRecord(
             tuple(basis.label for basis in bases),
@@ -217,23 +231,42 @@ def _table(circuit: Circuit, inputs: Any, weights: Any) -> jax.Array:
     return jax.vmap(lambda row: angles(circuit, row, weights))(inputs)
 
 
-def _run(job: Job, table: np.ndarray, shots: int, seed: int) -> tuple[Counts, ...]:
-    """Run all rows in all bases; every row has all its shots, or it is an error."""
-    if not len(table):
-        return tuple(Counts.of([]) for _ in job.circuits)
-    binds = [
-        {parameter: table[:, job.columns[parameter.name]] for parameter in circuit.parameters}
-        for circuit in job.circuits
-    ]
+def _run(
+    job: Job,
+    table: np.ndarray,
+    shots: int,
+    seed: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[Counts, ...]:
+    """Run all rows in all bases, a few seconds of them at a time."""
+    rows = len(table)
+    every = [(circuit, row) for circuit in job.circuits for row in range(rows)]
+    found: list[dict[int, int]] = []
+    size = _FIRST_RUNS
+    while len(found) < len(every):
+        if progress is not None:
+            progress(len(found), len(every))
+        began = time.monotonic()
+        circuit, first = every[len(found)]
+        chunk = table[first : first + size]
+        # Aer draws every run from a seed of its own, so that chunks make no difference.
+        found += _run_rows(job, circuit, chunk, shots, seed + _SEED_STEP * len(found))
+        if len(chunk) == size and time.monotonic() - began < _SECONDS_A_CHUNK / 2:
+            size *= 2
+    if progress is not None:
+        progress(len(found), len(every))
+    return tuple(Counts.of(found[k * rows : (k + 1) * rows]) for k in range(len(job.circuits)))
+
+
+def _run_rows(
+    job: Job, circuit: QuantumCircuit, table: np.ndarray, shots: int, seed: int
+) -> list[dict[int, int]]:
+    """Run some rows in one basis; every row has all its shots, or it is an error."""
+    bind = {parameter: table[:, job.columns[parameter.name]] for parameter in circuit.parameters}
     # Without a parameter nothing tells the rows apart: such a circuit runs row by row.
-    repeated = [
-        (circuit, bind)
-        for circuit, bind in zip(job.circuits, binds, strict=True)
-        for _ in range(1 if bind else len(table))
-    ]
     result = job.simulator.run(
-        [circuit for circuit, _ in repeated],
-        parameter_binds=[bind for _, bind in repeated] if any(binds) else None,
+        [circuit] if bind else [circuit] * len(table),
+        parameter_binds=[bind] if bind else None,
         shots=shots,
         seed_simulator=seed,
     ).result()
@@ -242,9 +275,6 @@ def _run(job: Job, table: np.ndarray, shots: int, seed: int) -> tuple[Counts, ..
         for row in result.results
         if row.success
     ]
-    if len(found) != len(table) * len(job.circuits) or any(
-        sum(row.values()) != shots for row in found
-    ):
+    if len(found) != len(table) or any(sum(row.values()) != shots for row in found):
         raise RuntimeError(f"Aer did not do all shots of all rows: {result.status}")
-    rows = len(table)
-    return tuple(Counts.of(found[k : k + rows]) for k in range(0, len(found), rows))
+    return found

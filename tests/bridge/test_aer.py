@@ -145,6 +145,35 @@ def test_the_seed_decides_the_counts() -> None:
     assert not np.array_equal(values(None, key), values(None, jax.random.key(4)))
 
 
+@pytest.mark.parametrize("device", [None, NOISE])
+def test_rows_in_parts_have_the_counts_of_one_run_of_aers(device, monkeypatch) -> None:
+    told = []
+    features = rows(40)
+    run = aer(50, device, 5, lambda *at: told.append(at))
+    ours = run(CIRCUIT, OBSERVABLES, features, WEIGHTS).record.counts
+    job = room.prepared(CIRCUIT, bases_of(OBSERVABLES), device)
+    table = room.table_of(CIRCUIT, features, WEIGHTS)
+    binds = [
+        {one: table[:, job.columns[one.name]] for one in circuit.parameters}
+        for circuit in job.circuits
+    ]
+    whole = job.simulator.run(
+        list(job.circuits), parameter_binds=binds, shots=50, seed_simulator=5
+    ).result()
+    theirs = [{int(k, 16): n for k, n in row.data.counts.items()} for row in whole.results]
+    for basis, counts in enumerate(ours):
+        wanted = Counts.of(theirs[40 * basis : 40 * (basis + 1)])
+        for name in ("row", "outcome", "count"):
+            assert np.array_equal(getattr(counts, name), getattr(wanted, name))
+    assert told[0] == (0, 120)
+    assert told[-1] == (120, 120)
+    assert told == sorted(told)
+    assert len(told) >= 5
+    monkeypatch.setattr(room, "_SEED_STEP", 1)
+    broken = run(CIRCUIT, OBSERVABLES, features, WEIGHTS).record.counts
+    assert not np.array_equal(broken[0].count, ours[0].count)
+
+
 def test_rows_of_a_circuit_without_parameters_have_shots_of_their_own() -> None:
     plus = Circuit(1, (Op("h", 0),))
     run = aer(1000, seed=0)(plus, observables_on(1, "Z"), np.zeros((40, 0)), np.zeros(0))

@@ -243,6 +243,15 @@ def test_bad_flags_are_refused(wrong: dict, rule: str) -> None:
 
 
 @pytest.mark.usefixtures("no_account")
+@pytest.mark.parametrize(
+    ("backend", "fake"), [("ibm_fez", "FakeFez"), ("ibm_torino", "FakeTorino"), ("it", "FakeFez")]
+)
+def test_without_an_account_the_simulated_machine_is_named(backend: str, fake: str) -> None:
+    with pytest.raises(InputError, match=rf"or simulate the machine with --backend {fake}\.$"):
+        check(HardwareConfig(backend=backend, dry_run=True))
+
+
+@pytest.mark.usefixtures("no_account")
 def test_a_ledger_of_another_model_is_refused(results: Path, data_dir: Path) -> None:
     (results / "fashion/jobs.jsonl").write_text(
         json.dumps({"event": "model", "at": 0.0, "weights": "0" * 64}) + "\n"

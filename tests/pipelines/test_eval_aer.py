@@ -59,7 +59,9 @@ def test_it_says_that_it_simulates_and_what_to_do_next(evaluated) -> None:
         assert re.search(rf"^{name} +0\.\d{{4}}   0\.\d{{4}} to [01]\.\d{{4}} ", out, re.M), name
     assert re.search(r"FakeFez .*qubits \d+, \d+; errors of 2025-02-26$", out, re.M)
     assert "Nothing is trained for the calculator yet: make train-calculator does it." in out
-    assert out.splitlines()[-1].startswith("Next: make eval-hardware")
+    following = out.splitlines()[-1]
+    assert following.startswith("Next: make eval-hardware ARGS='")
+    assert f"--results-dir {run.parent} --data-dir " in following
     assert not done.stderr.strip() or done.stderr.count("\n") <= 2, done.stderr
 
 

@@ -61,7 +61,12 @@ def test_a_run_tells_what_it_does(finished) -> None:
     assert "simulated exactly" in out
     assert len(re.findall(r"^epoch \d/3 .*loss .*validation .*twin .* s left$", out, re.M)) == 3
     assert re.search(r"^Test accuracy 0\.\d{4} on 2,000 images .*95 % interval", out, re.M)
-    assert re.search(r"^Next: make ", out, re.M)
+    # The same with another seed: what else was asked for stands in it, too.
+    following = re.search(r"^Next: make train-fashion ARGS='(.*)', or --help", out, re.M)[1]
+    assert re.search(r"^--run fashion-1 --results-dir \S+ --seed 1 ", following)
+    assert f"--results-dir {folder.parent} " in following
+    assert "--epochs 3" in following
+    assert "--data-dir " in following
     assert done.stderr.count("\n") <= 2, "no warnings of libraries"
 
 
