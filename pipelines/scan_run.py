@@ -21,6 +21,7 @@ from pipelines.scan_search import METRICS, Course
 from pipelines.scan_table import (
     conclusion,
     confirmation,
+    confirmation_heading,
     epoch_line,
     introduction,
     leaderboard,
@@ -240,6 +241,9 @@ class Scan:
         """The group's epoch, compiled once for each shape."""
         shape = (group.task, group.keys.shape, group.order_keys.shape, group.at_once)
         if shape not in self.programs:
+            known = self._compile_seconds()
+            took = f", about {known:.0f} s as before" if known else ""
+            print(f"Compiling for {len(group.numbers)} members{took} …", flush=True)
             began = time.monotonic()
             compiled = fit_population_epoch.lower(
                 group.task,
@@ -256,11 +260,16 @@ class Scan:
             self.compile_seconds += self.programs[shape].seconds
         return self.programs[shape].epoch
 
+    def _compile_seconds(self) -> float:
+        """What a program took to compile in the mean; 0 before the first."""
+        return self.compile_seconds / max(len(self.programs), 1)
+
     # An epoch of all groups, and what is kept of it.
 
     def _epoch(self, run: RunDirectory | None) -> None:
         course = self.course
         if not self.states:
+            print(f"Drawing the initial weights of {len(course.training)} members …", flush=True)
             self.states = [self._fresh(group) for group in self.groups]
         programs = [
             self._program(group, state)
@@ -280,6 +289,7 @@ class Scan:
         self.states = [state for state, _ in done]
         row = normalised(self._row(metrics, seconds))
         training, generation = course.training, course.generation
+        was_confirming = course.confirming
         course.record(row)
         ended = course.generation != generation
         if course.training != training:
@@ -293,6 +303,8 @@ class Scan:
                 fingerprint=run.fingerprint,
             )
         self._tell(row)
+        if course.confirming and not was_confirming:
+            print(confirmation_heading(course), flush=True)
 
     def _row(self, metrics: Sequence[Any], seconds: float) -> dict[str, Any]:
         """What is written of an epoch: a list by metric, nan for a member that diverged."""
@@ -397,8 +409,14 @@ class Scan:
         course = self.course
         spent = [(r["seconds"], len(r["members"])) for r in course.rows[-5:]]
         pace = sum(seconds for seconds, _ in spent) / sum(members for _, members in spent)
-        left = pace * course.member_epochs_left()
-        print(epoch_line(row, self.base.training.epochs, left), flush=True)
+        # At the end the best member is tested, which takes about as long as one compilation.
+        compiling = len(self.groups) * (course.changes_left() if course.training else 0)
+        if course.confirming and not course.epoch:
+            compiling += len(self.groups)
+        left = pace * course.member_epochs_left() + self._compile_seconds() * (compiling + 1)
+        more = pace * course.confirmation_ahead()
+        more += self._compile_seconds() if more else 0.0
+        print(epoch_line(row, self.base.training.epochs, left, more), flush=True)
 
     def _tell_finished(self, run: RunDirectory | None) -> int:
         if run is not None:
@@ -426,6 +444,7 @@ class Scan:
             results_dir=self.config.results_dir,
         )
         models = members_of(best, len(self.classes))
+        print(f"\nTesting the best member, {number}, and drawing the pictures …", flush=True)
         with RunDirectory.open(
             best.results_dir, best.run, as_json(best), False, NOT_OF_THE_RUN
         ) as directory:
@@ -473,7 +492,8 @@ class Scan:
             f"{run.path}/leaderboard.csv"
         )
         print(f"The best member alone: {board[0]['command']}")
-        print(f'Next: make eval-aer ARGS="--run {best.run}"')
+        after = command.make("eval-aer", ["--run", best.run, *command.same_folders(self.config)])
+        print(f"Next: {after}")
 
 
 def _tree(states: Sequence[State], champion: Any) -> dict[str, Any]:

@@ -209,12 +209,22 @@ class Course:
         self._train((self.winner, 0), fresh[: self._confirm], (self._base.order_seed,))
 
     def member_epochs_left(self) -> int:
-        """How many epochs of a member are left, as far as one can know."""
+        """How many epochs of a member are left of the search, or of the confirmation."""
         left, count, epochs = 0, len(self.training), self._base.training.epochs
         for epoch in range(self.epoch + 1, epochs + 1):
             left += count
             count = math.ceil(count / 2) if epoch in self._rungs and not self.confirming else count
-        return left + (0 if self.confirming else 2 * self._confirm * epochs)
+        return left
+
+    def changes_left(self) -> int:
+        """How often until then fewer members train: each time their programs are compiled anew."""
+        return 0 if self.confirming else sum(rung > self.epoch for rung in self._rungs)
+
+    def confirmation_ahead(self) -> int:
+        """How many epochs of a member the confirmation takes; 0 where there is none any more."""
+        if self.confirming or self.done:
+            return 0
+        return 2 * self._confirm * self._base.training.epochs
 
     def last(self, number: int) -> Mapping[str, Any]:
         """A member's metrics after its last epoch; empty before its first."""

@@ -54,8 +54,11 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def epoch_line(row: Mapping[str, Any], epochs: int, left: float) -> str:
-    """Best, median and quartiles of the members' validation accuracy."""
+def epoch_line(row: Mapping[str, Any], epochs: int, left: float, confirming: float = 0.0) -> str:
+    """Best, median and quartiles of the members' validation accuracy; the seconds that are left.
+
+    `confirming` are those of the confirmation, which follows only if the default does not win.
+    """
     values = np.array([v for v in row["validation_accuracy"] if v is not None], float)
     count, diverged = len(row["members"]), len(row["members"]) - len(values)
     told = f"epoch {row['of_members']:>{len(str(epochs))}}/{epochs}   {count} members   "
@@ -69,7 +72,18 @@ def epoch_line(row: Mapping[str, Any], epochs: int, left: float) -> str:
             f"quartiles {low:.4f} to {high:.4f}   "
         )
     told += f"{diverged} diverged   " if diverged else ""
-    return f"{told}{row['seconds']:.2f} s   {left:.0f} s left"
+    more = f", {confirming:.0f} s more if the default is beaten" if confirming else ""
+    return f"{told}{row['seconds']:.2f} s   about {left:.0f} s left{more}"
+
+
+def confirmation_heading(course: Course) -> str:
+    """What begins when the search has ended, above its epochs."""
+    winner = course.best
+    count = sum(course.members[number].candidate == 0 for number in course.training)
+    return (
+        f"\nConfirmation: the winner (member {winner}) and the default train over {count} fresh "
+        "seeds."
+    )
 
 
 def rows_of(course: Course, number: int, names: Sequence[str]) -> list[dict[str, Any]]:

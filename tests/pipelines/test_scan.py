@@ -74,8 +74,9 @@ def test_a_scan_tells_what_it_does(finished) -> None:
     out, folder = finished
     assert "6 members, the default configuration first" in out
     assert re.search(r"step \d members each at once \(\d+ MiB a member, by formula\)", out)
-    line = r"^epoch 1/3 .*best 0\.\d+ \(member \d+\) .*median .*quartiles .*2 diverged .* s left$"
+    line = r"^epoch 1/3 .*best 0\.\d+ \(member \d+\) .*median .*quartiles .*2 diverged .* s left"
     assert re.search(line, out, re.M)
+    assert re.search(r"^Compiling for \d+ members …$", out, re.M)
     assert "The winner" in out or "No candidate did better than the default" in out
     assert "The best member alone: make train-fashion ARGS=" in out
     assert str(folder) in out

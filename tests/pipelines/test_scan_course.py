@@ -21,7 +21,7 @@ from pipelines.scan_axes import (
     value_of,
 )
 from pipelines.scan_search import METRICS, Asked, Course, Listed, rungs_of
-from pipelines.scan_table import leaderboard, verdict
+from pipelines.scan_table import confirmation_heading, epoch_line, leaderboard, verdict
 from pipelines.train_fashion import PRESETS, FashionConfig
 from qnn_jax.errors import InputError
 
@@ -323,3 +323,27 @@ def test_the_verdict_follows_from_the_numbers() -> None:
 
     assert "trainings of the winner diverged" in verdict_of(later)
     assert train_fashion.check(BASE) == (0, 1)
+
+
+def test_what_is_left_of_a_scan() -> None:
+    axes = (Axis("training.learning_rate", (1e-3, 1e-2)), Axis("training.weight_decay", (0.0, 0.2)))
+    course = Course(BASE, axes, Listed(grid(axes)), rungs_of(8, True), 3)
+    assert len(course.training) == 5
+    # 5 members for 1 epoch, 3 for 1, 2 for 2, 1 for 4; each rung changes who trains.
+    assert (course.member_epochs_left(), course.changes_left()) == (5 + 3 + 4 + 4, 3)
+    assert course.confirmation_ahead() == 2 * 3 * 8
+    scores = {member.number: 0.5 + 0.1 * (member.number == 2) for member in course.members}
+    while not course.confirming:
+        course.record({name: [scores[n] for n in course.training] for name in METRICS})
+    assert confirmation_heading(course).endswith(
+        "(member 2) and the default train over 3 fresh seeds."
+    )
+    assert (course.member_epochs_left(), course.changes_left()) == (2 * 3 * 8, 0)
+    assert course.confirmation_ahead() == 0
+    while not course.done:
+        course.record({name: [0.5] * len(course.training) for name in METRICS})
+    assert (course.member_epochs_left(), course.confirmation_ahead()) == (0, 0)
+    row = {"of_members": 1, "members": [0], "validation_accuracy": [0.5], "seconds": 1.0}
+    assert epoch_line(row, 8, 12.3, 45.6).endswith(
+        "1.00 s   about 12 s left, 46 s more if the default is beaten"
+    )
