@@ -46,7 +46,7 @@ def draw_all(folder: Path, subject: Subject, found: Mapping[str, Any]) -> dict[s
         "classical_gradients": classical_gradients,
         "fisher": fisher,
         "effective_dimension": effective_dimension,
-        "kernel": kernel,
+        "kernel": lambda value: kernel(subject.class_names, value),
     }
     folder.mkdir(exist_ok=True)
     drawn = {}
@@ -205,6 +205,15 @@ def classical_gradients(found: Mapping[str, Any]) -> Figure:
     for place, (path, one) in enumerate(found.items()):
         low, high = one.interval
         color = _ORANGE if path.startswith("quantum") else _PURPLE
+        if not one.mean > 0:  # no place on a logarithmic axis
+            axes.annotate(
+                "0: the same at every initialisation",
+                (0.02, place),
+                xycoords=("axes fraction", "data"),
+                fontsize=8,
+                va="center",
+            )
+            continue
         axes.plot([low, high], [place, place], color=color, linewidth=5, alpha=0.35)
         axes.plot(one.mean, place, "o", color=color)
     axes.set_yticks(range(len(found)), list(found))
@@ -247,16 +256,26 @@ def effective_dimension(found: Any) -> Figure:
     return figure
 
 
-def kernel(found: Mapping[str, Any]) -> Figure:
-    """The kernel matrix, samples sorted by target."""
+def kernel(names: tuple[str, str] | None, found: Mapping[str, Any]) -> Figure:
+    """The kernel matrix, samples sorted by target, or by class under the names of two."""
     figure = Figure(figsize=(4.8, 4), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(found["matrix"], cmap="magma", vmin=0, vmax=1)
     figure.colorbar(image, label="fidelity of two samples' states")
     targets = found["targets"]
-    axes.set_xticks([0, len(targets) - 1], [f"{targets[0]:.3g}", f"{targets[-1]:.3g}"])
-    axes.set_yticks([0, len(targets) - 1], [f"{targets[0]:.3g}", f"{targets[-1]:.3g}"])
-    axes.set(xlabel="target", ylabel="target")
+    if names is None:
+        ends = [0, len(targets) - 1]
+        axes.set_xticks(ends, [f"{targets[k]:.3g}" for k in ends])
+        axes.set_yticks(ends, [f"{targets[k]:.3g}" for k in ends])
+        axes.set(xlabel="target", ylabel="target")
+    else:
+        border = np.searchsorted(targets, 0)
+        middles = [(border - 1) / 2, (border + len(targets) - 1) / 2]
+        axes.set_xticks(middles, names)
+        axes.set_yticks(middles, names, rotation=90, va="center")
+        axes.set(xlabel="class", ylabel="class")
+        for line in (axes.axvline, axes.axhline):
+            line(border - 0.5, color="white", linewidth=0.8)
     low, high = found["alignment"].centred_interval
     axes.set_title(
         f"centred alignment {found['alignment'].centred:.3f} ({low:.3f} to {high:.3f})", fontsize=9

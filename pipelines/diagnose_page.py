@@ -51,14 +51,16 @@ def write(
     found: Mapping[str, Any],
     pictures: Mapping[str, Picture],
 ) -> None:
-    """Write diagnose.html into the run's folder; pictures are referred to, not copied."""
+    """Write diagnose.html into the run's folder; pictures are referred to, not copied.
+
+    What could not be computed comes last, with the reason.
+    """
     sections = []
-    for key, title in _TITLES.items():
-        if key not in found:
-            continue
-        value = found[key]
+    told = [key for key in _TITLES if key in found]
+    for key in sorted(told, key=lambda key: isinstance(found[key], InputError)):
+        value, title = found[key], _TITLES[key]
         words = (
-            f"This could not be told: {value}"
+            f"Not computed for this circuit. The reason: {value}"
             if isinstance(value, InputError)
             else _WORDS[key](subject, value)
         )

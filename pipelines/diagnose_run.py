@@ -64,6 +64,7 @@ class Subject:
         targets: shape (samples,); -1 and 1 for a classifier.
         predictions: what the run makes of the inputs, shape (samples,); None for a classifier,
             whose labels no expectation value is to equal.
+        class_names: of a classifier, what the targets -1 and 1 stand for.
         classical: a hybrid model's loss as a function of all its parameters, and how they are
             drawn; None where there is no classical part before the circuit.
     """
@@ -74,6 +75,7 @@ class Subject:
     inputs: np.ndarray
     targets: np.ndarray
     predictions: np.ndarray | None = None
+    class_names: tuple[str, str] | None = None
     classical: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
 
 
@@ -142,6 +144,7 @@ def subject_of(run: Trained) -> Subject:
             weights,
             inputs,
             signs,
+            class_names=_class_names(run),
             classical=_hybrid_loss(run),
         )
     rows = slice(0, _REGRESSION_ROWS)
@@ -154,6 +157,14 @@ def subject_of(run: Trained) -> Subject:
         targets[rows].astype(float),
         np.asarray(run.head(np.asarray(values.values)), float)[:, 0],
     )
+
+
+def _class_names(run: Trained) -> tuple[str, str]:
+    """The last class against the other one, or against all others."""
+    from qnn_jax.runs import read_json
+
+    names = (read_json(run.path / "summary.json") or {})["classes"]
+    return (names[0] if len(names) == 2 else "all others"), names[-1]
 
 
 def _hybrid_loss(run: Trained) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from qnn_jax.circuits import Circuit
+from qnn_jax.circuits import Circuit, Op
 from qnn_jax.circuits.drawing import columns, symbol
 from qnn_jax.models import HybridClassifier
 from qnn_jax.runs import RunDirectory, write_bytes_atomic
@@ -28,6 +29,11 @@ _COLORS = {_HYBRID: "#5b3fd6", _TWIN: "#e08a1e"}
 _CLASSES = ("#2166ac", "#b2182b", *(f"C{k}" for k in range(10)))
 _MOST_MISTAKES = 24
 _MOST_CIRCLES = 200
+#: Of more than two inputs the plane is a slice: so many test images are shown, the nearest to it.
+_NEAR_SLICE = 500
+#: A picture of a circuit is so many inches wide at most, and goes on below.
+_PAGE = 15.0
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _GRID = 101  # points along each side of the plane
 
 
@@ -121,15 +127,19 @@ def plane(
     predicted: np.ndarray,
     class_names: Sequence[str],
 ) -> Figure:
-    """The learned function over the circuit's first two inputs, and where test images fall."""
+    """The learned function over the circuit's first two inputs, and where test images fall.
+
+    The plane reaches as far as the images that are shown on it.
+    """
     features = np.asarray(_features(model, params, test.images))
-    config = model.config
     middle = np.median(features, axis=0)
-    if config.bound == "tanh":
-        low = np.full(2, config.feature_center - config.feature_scale)
-        high = np.full(2, config.feature_center + config.feature_scale)
-    else:
-        low, high = np.quantile(features[:, :2], [0.01, 0.99], axis=0)
+    away = np.linalg.norm(features[:, 2:] - middle[2:], axis=1)
+    near = np.arange(len(features))
+    if features.shape[1] > 2:
+        near = np.sort(np.argsort(away, kind="stable")[:_NEAR_SLICE])
+    low, high = np.quantile(features[near, :2], [0.002, 0.998], axis=0)
+    margin = np.maximum(0.08 * (high - low), 1e-3)
+    low, high = low - margin, high + margin
     first, second = (np.linspace(low[k], high[k], _GRID, dtype=np.float32) for k in (0, 1))
     points = np.tile(middle.astype(np.float32), (_GRID * _GRID, 1))
     points[:, :2] = np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2)
@@ -158,33 +168,39 @@ def plane(
             aspect="auto",
             interpolation="nearest",
         )
-    labels = np.asarray(test.labels)
+    labels = np.asarray(test.labels)[near]
+    shown, wrong = features[near], predicted[near] != labels
     for label, name in enumerate(class_names):
-        chosen = features[labels == label]
+        chosen = shown[labels == label]
         color = _CLASSES[label] if len(class_names) == 2 else f"C{label}"
         axes.scatter(
             chosen[:, 0],
             chosen[:, 1],
-            s=9,
+            s=9 if len(class_names) == 2 else 14,
             color=color,
             edgecolors="white",
             linewidths=0.4,
             label=f"{name} ({len(chosen)})",
         )
-    wrong = features[predicted != labels]
-    shown = wrong if len(wrong) <= _MOST_CIRCLES else wrong[:0]  # more would hide the picture
-    axes.scatter(
-        shown[:, 0],
-        shown[:, 1],
-        s=36,
-        facecolors="none",
-        edgecolors="black",
-        linewidths=1.1,
-        label=f"wrong ({len(wrong)})",
+    # Rings around many would hide the picture.
+    many = wrong.sum() > _MOST_CIRCLES
+    axes.plot(
+        shown[wrong, 0],
+        shown[wrong, 1],
+        "x" if many else "o",
+        color="black",
+        markerfacecolor="none",
+        markersize=3 if many else 6,
+        markeredgewidth=0.5 if many else 1.1,
+        label=f"wrong ({wrong.sum():,})",
     )
     axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="x[0] (radians)", ylabel="x[1] (radians)")
     if features.shape[1] > 2:
-        axes.set_title("a slice: the other inputs at their medians", fontsize=9)
+        axes.set_title(
+            f"a slice: the other inputs at their medians; the {len(near):,} test images nearest "
+            f"to it, of {len(features):,}",
+            fontsize=8,
+        )
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
 
@@ -246,18 +262,30 @@ def circuit_picture(circuit: Circuit) -> Figure:
     """The circuit, qubit 0 on top, wrapped into rows that fit a page."""
     placed = columns(circuit)
     widths = [
-        max(0.75, *(0.16 + 0.085 * len(symbol(op, k)) for op in c for k in range(len(op.qubits))))
-        for c in placed
+        max(
+            0.36,
+            *(
+                0.22 + 0.068 * len(line)
+                for op in column
+                for k in range(len(op.qubits))
+                for line in _box_text(op, k).splitlines()
+                if line not in ("●", "⊕", "✕")
+            ),
+        )
+        if any(op.gate not in ("cx", "cz", "swap", "ccx", "ccz", "cswap") for op in column)
+        else 0.36
+        for column in placed
     ]
     rows: list[list[int]] = [[]]
     for number, width in enumerate(widths):
-        if rows[-1] and sum(widths[k] for k in rows[-1]) + width > 11:
+        if rows[-1] and sum(widths[k] for k in rows[-1]) + width > _PAGE:
             rows.append([])
         rows[-1].append(number)
     height = 0.62 * circuit.num_qubits + 0.35
-    figure = Figure(figsize=(12, height * len(rows)))
+    page = max(sum(widths[k] for k in row) for row in rows)
+    figure = Figure(figsize=(page + 1, height * len(rows)))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-0.6, 11.4), ylim=(height * len(rows), 0))
+    axes.set(xlim=(-0.6, page + 0.4), ylim=(height * len(rows), 0))
     axes.set_axis_off()
     for number, row in enumerate(rows):
         top = number * height + 0.4
@@ -278,7 +306,7 @@ def _draw_column(axes: Axes, ops: Sequence[Any], x: float, top: float) -> None:
         heights = [top + 0.62 * qubit for qubit in op.qubits]
         axes.plot([x, x], [min(heights), max(heights)], color="black", linewidth=0.9, zorder=1)
         for position, y in enumerate(heights):
-            text = symbol(op, position)
+            text = _box_text(op, position)
             if text == "●":
                 axes.plot(x, y, "o", color="black", markersize=5, zorder=3)
             elif text in "⊕✕":
@@ -291,4 +319,20 @@ def _draw_column(axes: Axes, ops: Sequence[Any], x: float, top: float) -> None:
             else:
                 color = "#d9d2f7" if op.angles else "#eeeeee"
                 box = {"boxstyle": "round,pad=0.35", "facecolor": color, "edgecolor": "0.3"}
-                axes.text(x, y, text, ha="center", va="center", fontsize=8, bbox=box, zorder=3)
+                axes.text(
+                    x, y, text, ha="center", va="center", fontsize=7.5, bbox=box, zorder=3,
+                    linespacing=1.1,
+                )  # fmt: skip
+
+
+def _box_text(op: Op, position: int) -> str:
+    """What stands in a gate's box: its name, and its angles on a line below, as on paper."""
+    text = symbol(op, position)
+    name, bracket, angles = text.partition("(")
+    if not bracket:
+        return text
+    angles, _, place = angles.rpartition(")")
+    angles = re.sub(r"\[(\d+)\]", lambda found: found[1].translate(_SUBSCRIPTS), angles)
+    angles = angles.replace("**", "^").replace(" - ", " − ")
+    angles = re.sub(r"\*(?=[a-zπ(])", "", angles).replace("*", "·")
+    return f"{name}{place}\n{angles}"

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -176,7 +177,8 @@ def parallel(course: Course, axes: Sequence[Axis]) -> Figure:
     columns.append(heights)
     ticks.append((f"{floor:.4f}", f"{top:.4f}"))
     norm = Normalize(floor, top)
-    shade = ScalarMappable(norm, "viridis_r")
+    # Without its pale yellow, which cannot be seen on white.
+    shade = ScalarMappable(norm, ListedColormap(colormaps["viridis_r"](np.linspace(0.3, 1, 256))))
     for place in np.argsort(heights):
         number = numbers[place]
         line = [column[place] for column in columns]
@@ -251,7 +253,8 @@ def curves(course: Course) -> Figure:
         if metric == "validation_accuracy" and epochs:
             bottom = float(np.quantile(bands[1], 0.1))
             top = max((value for values in by_epoch.values() for value in values), default=1.0)
-            panel.set_ylim(bottom, top + 0.1 * (top - bottom))
+            if top > bottom:
+                panel.set_ylim(bottom, top + 0.1 * (top - bottom))
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.grid(alpha=0.25)
     handles, labels = panels[0].get_legend_handles_labels()

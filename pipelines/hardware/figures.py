@@ -23,7 +23,9 @@ _NAMES = {
     "mitigated": "readout\ninverted",
     "recalibrated": "scale, shift\nundone",
 }
-_COLORS = {"plain": "tab:gray", "mitigated": "tab:orange", "recalibrated": "tab:blue"}
+_COLORS = {"plain": "0.25", "mitigated": "tab:orange", "recalibrated": "tab:blue"}
+#: Size of the dots: where values agree, what is drawn first shows as a rim around the others.
+_DOTS = {"plain": 6.0, "mitigated": 3.6, "recalibrated": 1.6}
 
 
 def draw(
@@ -62,8 +64,11 @@ def draw(
         if found is not None:
             rms = result[name]["rms"]
             label = f"{_NAMES[name]} (rms {rms:.3f})".replace("\n", " ")
-            right.plot(exact.ravel(), found.values.ravel(), ".", ms=2, color=color, label=label)
+            right.plot(
+                exact.ravel(), found.values.ravel(), "o", ms=_DOTS[name], mew=0, color=color,
+                label=label,
+            )  # fmt: skip
     right.set(xlabel="exact expectation value", ylabel="measured expectation value")
-    right.legend(frameon=False, fontsize=8, markerscale=4)
+    right.legend(frameon=False, fontsize=8, markerscale=1.5)
     right.grid(alpha=0.25)
     save(figure, run.figures / f"{file}.png")

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -96,12 +97,20 @@ def test_a_refusal_becomes_a_sentence_of_the_page(tmp_path: Path) -> None:
     refusal = InputError("Argument `circuit` must be simpler, but is <this>.")
     assert in_a_line("fourier", refusal) == f"refused: {refusal}"
     assert as_json(refusal) == {"refused": str(refusal)}
-    write(tmp_path, "run", subject, {"fourier": refusal}, {})
+    work = {"fourier": refusal, "kernel": {"alignment": Alignment(0.5, 0.4, (0.1, 0.6))}}
+    write(tmp_path, "run", subject, work, {})
     page = (tmp_path / "diagnose.html").read_text()
-    assert (
-        "This could not be told: Argument `circuit` must be simpler, but is &lt;this&gt;." in page
-    )
+    reason = "The reason: Argument `circuit` must be simpler, but is &lt;this&gt;."
+    assert f"Not computed for this circuit. {reason}" in page
+    # What has a result comes before what has none.
+    assert page.index("Does it bring samples together") < page.index("Which frequencies")
     assert "<img" not in page
+
+
+class Alignment(NamedTuple):
+    value: float
+    centred: float
+    centred_interval: tuple[float, float]
 
 
 @pytest.mark.slow
