@@ -309,11 +309,13 @@ def _conclude(path: Path, study: Study, summary: Mapping[str, Any]) -> None:
         print(sentence)
     seconds = sum(summary["seconds"].values())
     print(f"{seconds:.1f} s in all; open {path / 'report.html'}")
-    flags = f' ARGS="--task {summary["of"]}"' if summary["of"] != "fashion" else ""
+    task = [] if summary["of"] == "fashion" else ["--task", summary["of"]]
+    where = [] if path.parent == Path("results") else ["--results-dir", str(path.parent)]
     print(
-        f"Next: make ablate{flags}, for the whole answer"
+        f"Next: {command.make('ablate', task + where)}, for the whole answer"
         if summary["quick"]
-        else f'Next: make train-{summary["of"]}, or make ablate ARGS="--help" for all flags'
+        else f"Next: {command.make('train-' + summary['of'], where)}, or make ablate "
+        'ARGS="--help" for all flags'
     )
 
 
