@@ -4,21 +4,129 @@ A line is on the disk before the deed that it announces, so that a process which
 moment leaves enough to find its jobs and to pay for none of them twice. Imports no Qiskit.
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
+import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from qnn_jax.errors import InputError
+from qnn_jax.redaction import clean, cleaned
 from qnn_jax.runs.files import encode_json, explained, normalised, read_npz, write_npz_atomic
 
-_EVENTS = ("model", "plan", "intent", "submitted", "failed", "done", "usage")
+#: The longest ledger that is read: some hundred thousand jobs.
+MOST_BYTES = 256 * 2**20
+
+
+def is_job_id(value: object) -> bool:
+    """Whether `value` can be a job's id: it goes into addresses, the ledger and messages."""
+    return (
+        isinstance(value, str)
+        and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", value) is not None
+        and clean(value) == value
+    )
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) < 10_000
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _or_null(holds: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or holds(value)
+
+
+def _is_digests(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_digest, value))
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+# By rule, as a message words it, what holds for a field that obeys it.
+_RULES: dict[str, Callable[[object], bool]] = {
+    "seconds": _is_seconds,
+    "seconds or null": _or_null(_is_seconds),
+    "64 hexadecimal digits": _is_digest,
+    "a list of 64 hexadecimal digits each": _is_digests,
+    "a text": _is_text,
+    "a text or null": _or_null(_is_text),
+    "a job's id": is_job_id,
+    "true or false": _is_flag,
+    "a whole number": _is_count,
+    "an object": _is_object,
+}
+_SENT = {
+    "device": "a text",
+    "simulated": "true or false",
+    "calibration_date": "a text or null",
+    "estimated_seconds": "seconds or null",
+}
+# By event, the fields that its line must have, and those that it may have; `event` and `at` aside.
+_FIELDS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "model": ({"weights": "64 hexadecimal digits"}, {}),
+    "plan": (
+        {"key": "a text", "chunks": "a list of 64 hexadecimal digits each", "details": "an object"},
+        {},
+    ),
+    "intent": (
+        {
+            "chunk": "64 hexadecimal digits",
+            "tag": "a text",
+            "device": "a text",
+            "account": "a text",
+            "simulated": "true or false",
+        },
+        {**_SENT, "shots": "a whole number", "executions": "a whole number"},
+    ),
+    "submitted": (
+        {"chunk": "64 hexadecimal digits", "job": "a job's id"},
+        {"attached": "true or false"},
+    ),
+    "failed": (
+        {"chunk": "64 hexadecimal digits", "job": "a job's id", "reason": "a text"},
+        {},
+    ),
+    "done": (
+        {
+            "chunk": "64 hexadecimal digits",
+            "job": "a job's id",
+            "counts": "a text",
+            "sha256": "64 hexadecimal digits",
+            "pubs": "a whole number",
+        },
+        {**_SENT, "waited_seconds": "seconds or null", "usage_seconds": "seconds or null"},
+    ),
+    "usage": (
+        {"chunk": "64 hexadecimal digits", "job": "a job's id", "seconds": "seconds or null"},
+        {},
+    ),
+}
 
 
 @dataclass
@@ -61,14 +169,20 @@ class Ledger:
         """Read the ledger; write nothing yet.
 
         Raises InputError if a line before the last is damaged, or if the ledger is that of
-        another model than `model`. Without `model` it is open for reading whatever its model.
+        another model than `model`, or `model` is no sha256. Without `model` it is open for
+        reading whatever its model.
         """
         self.folder = folder
         self.path = folder / "jobs.jsonl"
         self.entries: dict[str, Entry] = {}
         self._plans: dict[str, dict[str, Any]] = {}
-        self._size = 0
+        self._size = self._count = 0
         self.model: str | None = None
+        if model is not None and not _is_digest(model):
+            raise InputError(
+                "Argument `model` must be the sha256 of the model's weights, 64 hexadecimal "
+                f"digits, but is {_shown(model)}."
+            )
         for line in self._lines():
             self._take(line)
         if model is not None and self.model is not None and self.model != model:
@@ -103,23 +217,25 @@ class Ledger:
             if self._wanted_model is None:
                 raise ValueError("A ledger that was opened without a model cannot be begun.")
             self.append("model", weights=self._wanted_model)
-        line = normalised({"event": event, "chunk": digest, "at": time.time(), **fields})
+        line = cleaned(normalised({"event": event, "chunk": digest, "at": time.time(), **fields}))
         if not digest:
             del line["chunk"]
+        if wrong := _wrong_field(line):
+            raise ValueError(f"A line `{event}` has a wrong field: {wrong}.")
         data = (encode_json(line) + "\n").encode()
         with (
             explained(f"write {len(data)} bytes to {self.path}", "make room there and run again"),
-            open(self.path, "a+b") as file,
+            open_private(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as file,
         ):
             file.seek(self._size)
-            if b"\n" in file.read():
+            if b"\n" in file.readall():
                 raise InputError(
                     f"Ledger {self.path} has been written by another process meanwhile: wait for "
                     "its end and run again."
                 )
             file.truncate(self._size)  # a torn last line goes, lest it tear this one as well
-            file.write(data)
-            file.flush()
+            if file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file.fileno())
         if self._size == 0:
             _sync(self.folder)
@@ -154,7 +270,7 @@ class Ledger:
         return self._plans[key]
 
     def plan(self, key: str) -> dict[str, Any] | None:
-        """The latest plan under `key`: its `chunks` and `details`."""
+        """The latest plan under `key`: its `chunks` and `details`, and the number of its `line`."""
         return self._plans.get(key)
 
     # What came back
@@ -166,8 +282,9 @@ class Ledger:
         arrays = {f"{i}.{name}": a for i, item in enumerate(counts) for name, a in item.items()}
         path = self._file(digest, "counts")
         sha256 = write_npz_atomic(path, arrays)
-        file = str(path.relative_to(self.folder))
-        self.append("done", digest, counts=file, sha256=sha256, pubs=len(counts), **fields)
+        self.append(
+            "done", digest, counts=_counts(digest), sha256=sha256, pubs=len(counts), **fields
+        )
 
     def counts(self, digest: str) -> list[dict[str, np.ndarray[Any, Any]]]:
         """The counts of a chunk that is done: by PUB, by classical register.
@@ -177,36 +294,64 @@ class Ledger:
         done = self.entry(digest).done
         if done is None:
             raise ValueError(f"Chunk {digest[:12]} is not done.")
-        path = self.folder / done["counts"]
+        path = self._file(digest, "counts")
         way_out = f"delete the line of {path.name} in {self.path} to fetch it from its job again"
         arrays = read_npz(path, way_out)
         if hashlib.sha256(path.read_bytes()).hexdigest() != done["sha256"]:
             raise InputError(f"File {path} is not the one that {self.path} means: {way_out}.")
+        if done["pubs"] > len(arrays):
+            raise InputError(
+                f"File {path} must hold the counts of {done['pubs']} PUBs, but has {len(arrays)} "
+                f"arrays: {way_out}."
+            )
         found: list[dict[str, np.ndarray[Any, Any]]] = [{} for _ in range(done["pubs"])]
         for name, array in arrays.items():
-            pub, register = name.split(".", 1)
+            pub, _, register = name.partition(".")
+            if not re.fullmatch("[0-9]{1,9}", pub) or int(pub) >= len(found):
+                raise InputError(
+                    f"File {path} must hold the counts of {len(found)} PUBs, but has an array "
+                    f"{clean(name)!r}: {way_out}."
+                )
             found[int(pub)][register] = array
         return found
 
     def _file(self, digest: str, kind: str) -> Path:
         folder = self.folder / "jobs"
         with explained(f"make the folder {folder}", "give another --results-dir"):
-            folder.mkdir(exist_ok=True)
-        return folder / f"{digest[:32]}.{kind}.npz"
+            folder.mkdir(mode=0o700, exist_ok=True)  # what is inside is for its owner alone
+            if not stat.S_ISDIR(folder.lstat().st_mode):
+                raise InputError(
+                    f"Folder {folder} must be a folder of its own, but is a link: put the folder "
+                    "that it means in its place, or give another --run name."
+                )
+        return self.folder / f"jobs/{digest[:32]}.{kind}.npz"
 
     def _lines(self) -> list[dict[str, Any]]:
         with explained(f"read {self.path}", "make it readable"):
-            data = self.path.read_bytes() if self.path.exists() else b""
+            try:
+                with open_private(self.path, os.O_RDONLY) as file:
+                    size = os.fstat(file.fileno()).st_size
+                    data = file.readall() if size <= MOST_BYTES else b""
+            except FileNotFoundError:
+                size, data = 0, b""
+        if size > MOST_BYTES:
+            raise InputError(
+                f"Ledger {self.path} must have at most {MOST_BYTES:,} bytes, but has {size:,}: "
+                "move it away, for jobs are found again by their tags."
+            )
         whole = data[: data.rfind(b"\n") + 1]
         self._size = len(whole)
-        return [_parse(self.path, n, text) for n, text in enumerate(whole.splitlines(), start=1)]
+        # Not by `splitlines`, which splits at other characters as well.
+        texts = whole.split(b"\n")[:-1]
+        return [_parse(self.path, number, text) for number, text in enumerate(texts, start=1)]
 
     def _take(self, line: dict[str, Any]) -> None:
+        self._count += 1
         event, digest = line["event"], line.get("chunk")
         if event == "model":
             self.model = line["weights"]
         elif event == "plan":
-            self._plans[line["key"]] = line
+            self._plans[line["key"]] = {**line, "line": self._count}
             for planned in line["chunks"]:
                 self.entries.setdefault(planned, Entry(planned))
         elif digest:
@@ -215,7 +360,6 @@ class Ledger:
                 entry.intent = line
             elif event == "submitted":
                 entry.jobs = [job for job in entry.jobs if job != line["job"]] + [line["job"]]
-                entry.failed.pop(line["job"], None)  # it was found alive after all
                 entry.failed.pop(line["job"], None)  # it was given up too early
             elif event == "failed":
                 entry.failed[line["job"]] = line["reason"]
@@ -225,32 +369,95 @@ class Ledger:
                 entry.done["usage_seconds"] = line["seconds"]
 
 
+def _counts(digest: str) -> str:
+    return f"jobs/{digest[:32]}.counts.npz"
+
+
 def _parse(path: Path, number: int, text: bytes) -> dict[str, Any]:
-    needed = {
-        "model": {"weights"},
-        "plan": {"key", "chunks", "details"},
-        "submitted": {"chunk", "job"},
-        "failed": {"chunk", "job", "reason"},
-        "done": {"chunk", "job", "counts", "sha256", "pubs"},
-        "intent": {"chunk", "tag"},
-        "usage": {"chunk", "job", "seconds"},
-    }
+    """A line of the ledger, which holds what its event needs. Raises InputError if it does not."""
     try:
-        line = json.loads(text)
-    except ValueError:
-        line = None
-    if (
-        not isinstance(line, dict)
-        or line.get("event") not in _EVENTS
-        or not needed[line["event"]] <= line.keys()
-        or (number == 1) != (line["event"] == "model")
-    ):
+        line = cleaned(json.loads(text))
+        wrong = _wrong_field(line)
+    except (ValueError, RecursionError):
+        wrong = "it is no JSON"
+    if not wrong and (number == 1) != (line["event"] == "model"):
+        wrong = "field `event` must be 'model' in the first line and nowhere else"
+    if wrong:
         way_out = "delete that line" if number > 1 else "move it away"
         raise InputError(
-            f"Ledger {path} is damaged at line {number}: {way_out}, for jobs are found again by "
-            "their tags."
+            f"Ledger {path} is damaged at line {number}, for {wrong}: {way_out}, for jobs are "
+            "found again by their tags."
         )
-    return line
+    return dict(line)
+
+
+def _wrong_field(line: object) -> str:
+    """What is wrong with a line, in words; empty if nothing is."""
+    if not isinstance(line, dict):
+        return "it is no JSON object"
+    event = line.get("event")
+    if not isinstance(event, str) or event not in _FIELDS:
+        return f"field `event` must be one of {', '.join(_FIELDS)}, but is {_shown(event)}"
+    needed, possible = _FIELDS[event]
+    needed = {**needed, "at": "seconds"}
+    for name, rule in {**needed, **possible}.items():
+        if name not in line:
+            if name in needed:
+                return f"field `{name}` must be {rule}, but is missing"
+        elif not _RULES[rule](line[name]):
+            return f"field `{name}` must be {rule}, but is {_shown(line[name])}"
+    if event == "done" and line["counts"] != _counts(line["chunk"]):
+        return f"field `counts` must be {_counts(line['chunk'])!r}, but is {_shown(line['counts'])}"
+    return ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def open_private(path: Path, flags: int) -> FileIO:
+    """Open the file `path`, made for its owner alone if it is made; `flags` are those of os.open.
+
+    A run's folder may come from someone else. Raises InputError if `path` is a link, which would
+    lead to another file, or is no file, and for a file to be written that has a second name (a
+    hard link); OSError for what else can fail.
+    """
+    mode = "rb" if flags & os.O_ACCMODE == os.O_RDONLY else "r+b"
+    try:
+        # A pipe without a writer would block the opening for ever, were it not for O_NONBLOCK.
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR):
+            raise _other(path, path.lstat().st_mode) from None
+        raise
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise _other(path, found.st_mode)
+        if mode != "rb" and found.st_nlink > 1:
+            raise InputError(
+                f"File {path} must have one name only, since it is written in place, but has "
+                f"{found.st_nlink} (hard links): put a copy in its place, or delete it there."
+            )
+        return FileIO(handle, mode)
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def _other(path: Path, mode: int) -> InputError:
+    kinds = {
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+    }
+    kind = kinds.get(stat.S_IFMT(mode), "a device")
+    return InputError(
+        f"File {path} must be a file of its own, but is {kind}: "
+        "put the file that it means in its place, or move it away."
+    )
 
 
 def _sync(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The ledger: appended, synced, and refused in a sentence where it cannot be trusted."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from qnn_jax.runs.ledger import Entry, Ledger
 
 MODEL, OTHER = "a" * 64, "b" * 64
 ONE, TWO = "1" * 64, "2" * 64
+SENT = {"device": "ibm_fez", "account": "0123", "simulated": False}
 COUNTS = [{"c0": np.array([[3, 1]]), "c1": np.array([[0, 4]])}, {"c": np.array([[4, 0], [2, 2]])}]
 
 
@@ -22,11 +24,11 @@ def ledger(tmp_path):
 
 def fill(ledger):
     ledger.record_plan("question", [ONE, TWO], {"layout": [2, 3], "rows": np.arange(2)})
-    ledger.append("intent", ONE, tag="t1")
+    ledger.append("intent", ONE, tag="t1", **SENT)
     ledger.append("submitted", ONE, job="j1")
     ledger.append("failed", ONE, job="j1", reason="cold")
     ledger.append("submitted", ONE, job="j2")
-    ledger.append("intent", TWO, tag="t2")
+    ledger.append("intent", TWO, tag="t2", **SENT)
     ledger.keep_counts(ONE, COUNTS, job="j2", usage_seconds=None)
     ledger.append("usage", ONE, job="j2", seconds=3.0)
     return ledger
@@ -56,7 +58,7 @@ def test_statuses_follow_the_lines(ledger):
     ledger.record_plan("question", [ONE], {})
     seen = [ledger.entry(ONE).status]
     for event, fields in (
-        ("intent", {"tag": "t"}),
+        ("intent", {"tag": "t", **SENT}),
         ("submitted", {"job": "j1"}),
         ("failed", {"job": "j1", "reason": "cold"}),
         ("submitted", {"job": "j2"}),
@@ -86,26 +88,185 @@ def test_a_torn_last_line_is_dropped_and_then_overwritten(ledger, tmp_path, cut)
     assert all(json.loads(line) for line in ledger.path.read_text().splitlines())
 
 
-@pytest.mark.parametrize(
-    "line", [b"", b"{", b"[1]", b'{"event": "done"}', b'{"event": "?"}', b"\xff"]
-)
-def test_a_torn_middle_line_is_refused(ledger, tmp_path, line):
+EVENTS = "field `event` must be one of model, plan, intent, submitted, failed, done, usage"
+# By what is said of it, a line in place of the fourth, which is ONE's `submitted`.
+BROKEN_LINES = {
+    "it is no JSON": [b"", b"{", b"\xff", b"[" * 10**5, b'{"at": ' + b"9" * 5000 + b"}"],
+    "it is no JSON object": [b"[1]", b"null", b"7"],
+    f"{EVENTS}, but is '?'": [b'{"event": "?"}'],
+    f"{EVENTS}, but is ['?']": [b'{"event": ["?"]}'],
+    f"{EVENTS}, but is None": [b"{}"],
+    "field `event` must be 'model' in the first line and nowhere else": [
+        json.dumps({"event": "model", "at": 0, "weights": MODEL}).encode()
+    ],
+}
+
+
+@pytest.mark.parametrize(("said", "line"), [(k, v) for k in BROKEN_LINES for v in BROKEN_LINES[k]])
+def test_a_broken_line_is_refused(ledger, tmp_path, said, line):
     lines = fill(ledger).path.read_bytes().splitlines()
     lines[3] = line
     ledger.path.write_bytes(b"\n".join(lines) + b"\n")
     with pytest.raises(InputError) as caught:
         Ledger(tmp_path, MODEL)
     assert str(caught.value) == (
-        f"Ledger {ledger.path} is damaged at line 4: delete that line, for jobs are found again by "
-        "their tags."
+        f"Ledger {ledger.path} is damaged at line 4, for {said}: delete that line, for jobs are "
+        "found again by their tags."
     )
 
 
-def test_a_torn_first_line_is_refused_with_another_way_out(ledger, tmp_path):
-    lines = fill(ledger).path.read_bytes().splitlines()
-    ledger.path.write_bytes(b"\n".join(lines[1:]) + b"\n")
-    with pytest.raises(InputError, match="damaged at line 1: move it away, for jobs are found"):
-        Ledger(tmp_path, MODEL)
+WRONG = [None, True, "x", "", -1, 0.5, [], [1], {}, {"a": 1}, 10**400, float("nan"), "../up", "é\n"]
+#: What is right although it is in WRONG: any text, and null where something may not be known.
+RIGHT = {
+    "key": ["x", "", "../up", "é\n"], "tag": ["x", "", "../up", "é\n"],
+    "reason": ["x", "", "../up", "é\n"], "device": ["x", "", "../up", "é\n"],
+    "account": ["x", "", "../up", "é\n"], "simulated": [True], "details": [{}, {"a": 1}],
+    "chunks": [[]], "at": [0.5], "seconds": [None, 0.5], "usage_seconds": [None, 0.5],
+    "job": ["x"], "pubs": [], "counts": [], "sha256": [], "weights": [], "chunk": [],
+}  # fmt: skip
+
+
+def test_every_field_of_every_line_is_looked_at(ledger, tmp_path):
+    """A line with one wrong field is refused with the field's name, and nothing else is."""
+    lines = [json.loads(line) for line in fill(ledger).path.read_bytes().splitlines()]
+    seen = set()
+    for number, line in enumerate(lines):
+        for name in sorted(set(line) - {"event"}):
+            seen.add((line["event"], name))
+            for value in WRONG:
+                changed = [*lines]
+                changed[number] = {**line, name: value}
+                text = "".join(json.dumps(item) + "\n" for item in changed)
+                ledger.path.write_text(text)
+                if any(value is right or value == right for right in RIGHT[name]) and not (
+                    isinstance(value, bool) and name != "simulated"
+                ):
+                    Ledger(tmp_path)
+                    continue
+                with pytest.raises(InputError) as caught:
+                    Ledger(tmp_path)
+                said = f"is damaged at line {number + 1}, for field `{name}` must be "
+                assert said in str(caught.value), (name, value)
+                assert "\n" not in str(caught.value)
+                assert len(str(caught.value)) < 600
+            missing = [{k: v for k, v in line.items() if k != name} if item is line else item
+                       for item in lines]  # fmt: skip
+            ledger.path.write_text("".join(json.dumps(item) + "\n" for item in missing))
+            if name == "usage_seconds":
+                Ledger(tmp_path)
+            else:
+                with pytest.raises(InputError, match=f"field `{name}` must be .* but is missing"):
+                    Ledger(tmp_path)
+    assert {event for event, _ in seen} == {
+        "model", "plan", "intent", "submitted", "failed", "done", "usage"
+    }  # fmt: skip
+
+
+def test_text_from_outside_is_stored_and_read_without_control_characters(ledger, tmp_path):
+    ledger.append("failed", ONE, job="j1", reason="\x1b[31mred\x1b]0;title\x07 \u202edaed\x00")
+    assert ledger.entry(ONE).failed == {"j1": "red daed "}
+    assert b"\\u001b" not in ledger.path.read_bytes()
+    with ledger.path.open("a") as file:
+        line = {"event": "failed", "at": 0, "chunk": TWO, "job": "j2", "reason": "\x1b[2Jgone"}
+        file.write(json.dumps(line) + "\n")
+    assert Ledger(tmp_path).entry(TWO).failed == {"j2": "gone"}
+
+
+# What may lie in the place of a file, where a folder comes from someone else
+
+
+@pytest.fixture
+def victim(tmp_path):
+    file = tmp_path / "elsewhere" / "precious.txt"
+    file.parent.mkdir()
+    file.write_text("not to be lost")
+    return file
+
+
+def _link(path, victim):
+    path.symlink_to(victim)
+
+
+def _dangling_link(path, victim):
+    path.symlink_to(victim.parent / "new.txt")
+
+
+def _hard_link(path, victim):
+    path.hardlink_to(victim)
+
+
+def _pipe(path, victim):
+    os.mkfifo(path)
+
+
+def _folder(path, victim):
+    path.mkdir()
+
+
+def _device(path, victim):
+    path.symlink_to("/dev/zero")
+
+
+PLACED = {
+    _link: "must be a file of its own, but is a symbolic link: put the file that it means",
+    _dangling_link: "must be a file of its own, but is a symbolic link: put",
+    _hard_link: r"must have one name only, since it is written in place, but has 2 \(hard links\)",
+    _pipe: "must be a file of its own, but is a named pipe: put",
+    _folder: "must be a file of its own, but is a folder: put",
+    _device: "must be a file of its own, but is a symbolic link: put",
+}
+
+
+@pytest.mark.parametrize("place", PLACED, ids=lambda place: place.__name__)
+def test_what_lies_in_the_ledgers_place_is_left_alone(tmp_path, victim, place):
+    victim.write_text("")  # or a hard link to it would be no ledger
+    folder = tmp_path / "run"
+    folder.mkdir()
+    place(folder / "jobs.jsonl", victim)
+    with pytest.raises(InputError, match=f"File {folder}/jobs.jsonl {PLACED[place]}"):
+        fill(Ledger(folder, MODEL))
+    assert victim.read_text() == ""
+    assert [file.name for file in victim.parent.iterdir()] == ["precious.txt"]
+
+
+def test_a_link_in_the_place_of_the_folder_of_counts_is_not_followed(ledger, tmp_path, victim):
+    (tmp_path / "jobs").symlink_to(victim.parent, target_is_directory=True)
+    with pytest.raises(InputError, match=r"Folder .*/jobs must be a folder of its own, but is a"):
+        ledger.keep_request(ONE, {"values": np.arange(3.0)})
+    assert list(victim.parent.iterdir()) == [victim]
+
+
+def test_job_data_are_for_their_owner_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        ledger = fill(Ledger(tmp_path, MODEL))
+        ledger.keep_request(ONE, {"values": np.arange(3.0)})
+    finally:
+        os.umask(before)
+    assert ledger.path.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "jobs").stat().st_mode & 0o777 == 0o700
+
+
+def test_counts_of_another_place_are_not_read(ledger, tmp_path):
+    """`counts` names a file; a foreign ledger may name any."""
+    lines = fill(ledger).path.read_text().splitlines()
+    done = {**json.loads(lines[-2]), "counts": "../../other.npz"}
+    ledger.path.write_text("\n".join([*lines[:-2], json.dumps(done), ""]))
+    with pytest.raises(InputError, match=r"line 8, for field `counts` must be 'jobs/1{32}.counts"):
+        Ledger(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pubs", "said"),
+    [
+        (10**18, "must hold the counts of 10{18} PUBs, but has 3 arrays"),
+        (1, "but has an array '1.c'"),
+    ],
+)
+def test_counts_of_more_or_fewer_pubs_are_refused(ledger, pubs, said):
+    fill(ledger).entries[ONE].done["pubs"] = pubs
+    with pytest.raises(InputError, match=said):
+        ledger.counts(ONE)
 
 
 def test_another_models_ledger_is_refused(ledger, tmp_path):
@@ -114,12 +275,17 @@ def test_another_models_ledger_is_refused(ledger, tmp_path):
         Ledger(tmp_path, OTHER)
 
 
+def test_what_is_no_sha256_is_no_model(tmp_path):
+    with pytest.raises(InputError, match=r"`model` must be the sha256 .*, but is 'none'\."):
+        Ledger(tmp_path, "none")
+
+
 def test_two_writers_are_told_apart(ledger, tmp_path):
     stale = Ledger(tmp_path, MODEL)
     fill(ledger)
     whole = ledger.path.read_bytes()
     with pytest.raises(InputError, match="written by another process meanwhile: wait for its end"):
-        stale.append("intent", TWO, tag="t")
+        stale.append("intent", TWO, tag="t", **SENT)
     assert ledger.path.read_bytes() == whole
 
 
@@ -149,7 +315,7 @@ def test_a_full_disk_leaves_a_ledger_that_reads(ledger, tmp_path):
         "size = ledger.path.stat().st_size + 30\n"
         "import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))\n"
-        "ledger.append('intent', '2' * 64, tag='t')\n"
+        "ledger.append('usage', '2' * 64, job='j3', seconds=3.0)\n"
     )
     run = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
     assert "InputError: Cannot write" in run.stderr

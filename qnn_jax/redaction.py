@@ -1,0 +1,124 @@
+"""Text from outside, without this process's credentials and without control characters.
+
+A service may repeat the API key that it was sent, and a terminal obeys escape sequences wherever
+they come from. So text that a service or a foreign file has written passes `clean` once, where it
+comes in, and again where it is stored or raised. Imports neither Qiskit nor requests.
+"""
+
+import base64
+import html
+import json
+import os
+import re
+import threading
+import unicodedata
+import urllib.parse
+from collections.abc import Iterator
+from typing import Any
+
+from qnn_jax.errors import InputError
+
+#: What stands in the place of a credential.
+MARK = "…"
+#: A shorter credential would take ordinary words out of every sentence; IBM's have 44 characters.
+SHORTEST = 8
+
+# Terminal escape sequences: CSI (colours, cursor), strings up to their end (titles, links), others.
+_ESCAPES = re.compile(
+    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]?"
+    "|(?:\x1b[]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)?"
+    "|\x1b[ -/]*[0-~]?"
+)
+_forms: set[str] = set()
+_lock = threading.Lock()
+
+
+def keep_secret(credential: str | None) -> None:
+    """From now on `clean` takes `credential` out, as it is, stripped, and encoded.
+
+    The encodings are those in which one is sent or repeated: of URLs and forms, JSON, HTML and
+    base64, the latter also inside a longer text.
+    """
+    for secret in {credential or "", (credential or "").strip()}:
+        if len(secret) >= SHORTEST:
+            with _lock:
+                _forms.update(_encodings(secret))
+
+
+def environment_token() -> str | None:
+    """QISKIT_IBM_TOKEN without blanks and line ends around it, kept secret; None without one.
+
+    Raises InputError if it cannot be an API key; the message does not show it.
+    """
+    given = os.environ.get("QISKIT_IBM_TOKEN")
+    if not given:
+        return None
+    keep_secret(given)
+    token = given.strip()
+    if not re.fullmatch("[!-~]+", token):
+        raise InputError(
+            "Environment variable `QISKIT_IBM_TOKEN` must hold one API key, of printable ASCII "
+            "characters without blanks between them, but holds others: copy the key anew, or "
+            "unset the variable."
+            if token
+            else "Environment variable `QISKIT_IBM_TOKEN` must hold an API key, but is blank: put "
+            "one into it, or unset it."
+        )
+    return token
+
+
+def clean(text: str) -> str:
+    r"""Take credentials and terminal escape sequences out; other control characters become blanks.
+
+    Raises nothing, whatever the text. Its length is not bounded.
+
+    >>> keep_secret("my-key-0123")
+    >>> clean("the key my-key-0123 is \x1b[31munknown\x1b[0m\r\n")
+    'the key … is unknown  '
+    """
+    text = _ESCAPES.sub("", text)
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(map(_printable, text))
+    with _lock:
+        # The longest first, lest a part of one be left over.
+        forms = sorted(_forms, key=len, reverse=True)
+    for form in forms:
+        if form in text:
+            text = text.replace(form, MARK)
+    return text
+
+
+def cleaned(value: Any) -> Any:
+    """`value`, as read from JSON, with all of its texts and keys clean."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {clean(key): cleaned(item) for key, item in value.items()}
+    return value
+
+
+def _encodings(secret: str) -> Iterator[str]:
+    yield secret
+    for quote in (urllib.parse.quote, urllib.parse.quote_plus):
+        yield quote(secret)
+        yield quote(secret, safe="")
+    for ascii_only in (True, False):
+        yield json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
+    yield html.escape(secret)
+    yield repr(secret)[1:-1]
+    data = secret.encode("utf-8", "replace")
+    for before in range(3):  # bytes before it in its group of three
+        code = base64.b64encode(bytes(before) + data).decode()
+        # The characters that depend on nothing but the secret.
+        core = code[-(-8 * before // 6) : 8 * (before + len(data)) // 6]
+        yield core
+        yield core.translate(str.maketrans("+/", "-_"))
+
+
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    # Cf: marks without a width, which turn the direction of writing or hide text.
+    return "" if unicodedata.category(character) == "Cf" else " "
