@@ -1,51 +1,53 @@
 """IBM's machines as a `Device`. The only file that knows qiskit-ibm-runtime (0.51).
 
 The client says "check your token" whatever has failed, waits for answers without end, repeats
-submissions on its own, and swallows errors while it looks for machines. So every request runs
-here under a deadline, is sent once, and its failure is told apart by what the server said.
+submissions on its own, follows redirects, and swallows errors while it looks for machines. So
+every call of it runs in `transport.carry`, and its failure is told apart by what the server said.
 """
 
 import difflib
 import hashlib
 import logging
+import math
 import os
-import threading
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import UTC
 from typing import Any, TypeVar
 
 import requests
 from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
 from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit.providers import BackendV2, Options
 from qiskit.providers.exceptions import QiskitBackendNotFoundError
 from qiskit_ibm_runtime import Batch, QiskitRuntimeService
 from qiskit_ibm_runtime.accounts import AccountNotFoundError, InvalidAccountError
-from qiskit_ibm_runtime.exceptions import (
-    IBMInputValueError,
-    RuntimeInvalidStateError,
-    RuntimeJobFailureError,
-    RuntimeJobTimeoutError,
-)
+from qiskit_ibm_runtime.exceptions import IBMInputValueError
 from qiskit_ibm_runtime.executor_sampler import Sampler
 from qiskit_ibm_runtime.options_models import SamplerOptions
 from qiskit_ibm_runtime.utils import validate_isa_circuits, validate_rzz_pubs
-from requests.adapters import HTTPAdapter
 
 from qnn_jax.bridge.jobs import (
     Allowance,
     Chunk,
     DamagedResultError,
+    DeviceStoppedError,
     Job,
     JobMissingError,
     LoginError,
     Pub,
     RefusedError,
     RegisterCounts,
+    ServiceError,
     UnreachableError,
     count,
 )
+from qnn_jax.bridge.transport import NestedError, Outcome, carry
 from qnn_jax.errors import InputError
+from qnn_jax.redaction import clean, environment_token
+from qnn_jax.runs.ledger import is_job_id
 
 T = TypeVar("T")
 
@@ -55,20 +57,14 @@ if "QISKIT_IBM_RUNTIME_LOG_LEVEL" not in os.environ:
 
 _SECONDS = 120.0  # for any request
 _SUBMISSION = 5  # times as long, for it sends megabytes
-_CONNECT_SECONDS = 10.0
 _LOGIN_WAITS = (1.0, 4.0)  # between attempts of the first login
-_TOKENS = "https://quantum.cloud.ibm.com"
+_SITE = "https://quantum.cloud.ibm.com"
 
-# What the client raises when a completed job's result is torn, empty or not there yet.
-_DAMAGE = (
-    TypeError,
-    ValueError,
-    KeyError,
-    AttributeError,
-    RuntimeJobFailureError,
-    RuntimeJobTimeoutError,
-    RuntimeInvalidStateError,
-)
+# Codes of IBM's error registry that are about the login: 1200 not authorized, 1201 invalid
+# credentials.
+_LOGIN_CODES = {1200, 1201}
+# What no new login mends, whatever the status beside it.
+_USED_UP = re.compile("usage limit|no more time|allowance|quota", re.IGNORECASE)
 _STATUS = {
     "DONE": "completed",
     "ERROR": "failed",
@@ -90,7 +86,7 @@ def connect(
     QISKIT_IBM_INSTANCE and QISKIT_IBM_URL, or from the account that
     `QiskitRuntimeService.save_account` has saved. `seconds` is the deadline of every request.
     Raises InputError if there is no token or IBM does not take it, if there is no such instance
-    or backend, or if IBM cannot be reached.
+    or backend, or if IBM cannot be reached; DeviceStoppedError if it points to another host.
     """
     device = IbmDevice(backend_name, instance, url, fractional_gates, seconds)
     for wait in (*_LOGIN_WAITS, None):
@@ -98,14 +94,19 @@ def connect(
             device.log_in()
         except LoginError as error:
             raise InputError(
-                f"IBM does not accept the token of this account ({error}): create one at {_TOKENS} "
+                f"IBM does not accept the token of this account ({error}): create one at {_SITE} "
                 "and put it into QISKIT_IBM_TOKEN."
+            ) from None
+        except RefusedError as error:
+            raise InputError(
+                f"IBM refuses this account ({error}): look at its instances at {_SITE}, or name "
+                "another one in QISKIT_IBM_INSTANCE."
             ) from None
         except UnreachableError as error:
             if wait is None:
                 raise InputError(
                     f"IBM Quantum cannot be reached ({error}): look at the network and at "
-                    f"{_TOKENS}, and run again."
+                    f"{_SITE}, and run again."
                 ) from None
             time.sleep(wait)
         else:
@@ -134,57 +135,68 @@ class IbmDevice:
         self._seconds = seconds
         self._service: Any = None
         self._backend: Any = None
+        self._described: _Described | None = None
+        self._account = ""
 
     # What it is
 
     @property
-    def backend(self) -> Any:
-        """The BackendV2 to transpile for."""
+    def backend(self) -> BackendV2:
+        """What to transpile for: a description, which asks the service nothing."""
         self.log_in()
-        return self._backend
+        assert self._described is not None
+        return self._described
 
     @property
     def account(self) -> str:
         """A digest of the instance's CRN."""
         self.log_in()
-        return hashlib.sha256(self._service.active_instance().encode()).hexdigest()[:16]
+        return self._account
 
     @property
     def calibration_date(self) -> str | None:
         """When IBM last updated the backend's properties."""
-        properties = self._ask(lambda: self.backend.properties())
-        return properties.last_update_date.isoformat() if properties else None
+        return self._ask(lambda: _date(self._backend.properties()))
 
     @property
     def default_rep_delay(self) -> float:
         """The backend's own pause between shots, in seconds."""
-        return float(self.backend.configuration().default_rep_delay)
+        return self._ask(lambda: _seconds(self._backend.configuration().default_rep_delay))
 
     @property
     def rep_delay_range(self) -> tuple[float, float]:
         """The shortest and longest pause between shots that it takes, in seconds."""
-        low, high = self.backend.configuration().rep_delay_range
-        return float(low), float(high)
+
+        def look() -> tuple[float, float]:
+            low, high = self._backend.configuration().rep_delay_range
+            return _seconds(low), _seconds(high)
+
+        return self._ask(look)
 
     def allowance(self) -> Allowance:
         """What the plan grants and has used."""
-        usage = self._ask(lambda: self._service.usage())
-        limit = usage.get("usage_limit_seconds") or usage.get("usage_allocation_seconds")
-        consumed = float(usage.get("usage_consumed_seconds") or 0.0)
-        if usage.get("usage_limit_reached"):  # the account's limit, maybe, not this instance's
-            limit = min(consumed, limit or consumed)
-        return Allowance(consumed, None if limit is None else float(limit))
+
+        def look() -> Allowance:
+            usage = self._service.usage()
+            limit = usage.get("usage_limit_seconds") or usage.get("usage_allocation_seconds")
+            limit = None if limit is None else _seconds(limit)
+            consumed = _seconds(usage.get("usage_consumed_seconds") or 0.0)
+            if usage.get("usage_limit_reached"):  # the account's, maybe, not this instance's
+                limit = min(consumed, limit or consumed)
+            return Allowance(consumed, limit)
+
+        return self._ask(look)
 
     # What it refuses
 
     def ready(self) -> None:
         """Raise InputError if the backend is down or the plan's allowance is used up."""
-        status = self._ask(lambda: self.backend.status())
+        status = self._ask(lambda: self._backend.status())
         if not status.operational:
-            others = self._ask(self._others)
+            others, said = self._ask(self._others), _short(status.status_msg)
             raise InputError(
-                f"Backend {self.name} is not in operation (IBM says {status.status_msg!r}): wait, "
-                f"or name another one ({', '.join(others) or 'there is none now'})."
+                f"Backend {self.name} is not in operation (IBM says {said!r}): wait, or name "
+                f"another one ({', '.join(others) or 'there is none now'})."
             )
         allowance = self.allowance()
         if allowance.left == 0:
@@ -199,17 +211,20 @@ class IbmDevice:
 
         The client leaves these checks to the queue, which takes hours to refuse.
         """
-        self._ask(lambda: self.backend.properties())  # which `check_faulty` reads
-        for number, pub in enumerate(chunk.pubs):
-            try:
-                validate_isa_circuits([pub.circuit], self.backend.target)
-                self.backend.check_faulty(pub.circuit)
-                validate_rzz_pubs([_coerced(pub)])
-            except (IBMInputValueError, ValueError) as error:
-                raise InputError(
-                    f"PUB {number} cannot run on {self.name} ({_first(error)}): transpile it anew "
-                    "for this backend."
-                ) from None
+
+        def check_all() -> None:
+            for number, pub in enumerate(chunk.pubs):
+                try:
+                    validate_isa_circuits([pub.circuit], self._backend.target)
+                    self._backend.check_faulty(pub.circuit)
+                    validate_rzz_pubs([_coerced(pub)])
+                except (IBMInputValueError, ValueError) as error:
+                    raise InputError(
+                        f"PUB {number} cannot run on {self.name} ({_first(error)}): transpile it "
+                        "anew for this backend."
+                    ) from None
+
+        self._ask(check_all)
         delay = chunk.options.rep_delay
         low, high = self.rep_delay_range
         if delay is not None and not low <= delay <= high:
@@ -226,7 +241,7 @@ class IbmDevice:
         def send() -> str:
             mode = self._backend if batch is None else Batch.from_id(batch, self._service)
             job = Sampler(mode, _options(chunk, tag)).run([_coerced(pub) for pub in chunk.pubs])
-            return job.job_id()
+            return _id(job.job_id())
 
         return self._ask(send, _SUBMISSION * self._seconds, of_job=True)
 
@@ -249,27 +264,39 @@ class IbmDevice:
         def fetch() -> list[RegisterCounts]:
             try:
                 results = self._service.job(job_id).result(timeout=1.0)
-            except _DAMAGE as error:
+                if results is None or len(results) != len(chunk.pubs):
+                    raise DamagedResultError("it is empty or of other PUBs")
+                return [
+                    count(dict(result.data.items()), pub, chunk.shots)
+                    for result, pub in zip(results, chunk.pubs, strict=True)
+                ]
+            except DamagedResultError:
+                raise
+            except Exception as error:
+                if _failed_request(error) is not None:
+                    raise
+                # The client raises whatever comes first where a result is torn or not there yet.
                 raise DamagedResultError(type(error).__name__) from error
-            if results is None or len(results) != len(chunk.pubs):
-                raise DamagedResultError("it is empty or of other PUBs")
-            return [
-                count(dict(result.data.items()), pub, chunk.shots)
-                for result, pub in zip(results, chunk.pubs, strict=True)
-            ]
 
         return self._ask(fetch, of_job=True)
 
     def usage(self, job_id: str) -> float | None:
         """Seconds that IBM has charged; None while it is still counting."""
+
+        def look() -> float | None:
+            usage = self._service.job(job_id).metrics().get("usage") or {}
+            counted = usage.get("status", "pending") != "pending"
+            seconds = usage.get("qpu_charge_time_seconds", usage.get("quantum_seconds"))
+            return _seconds(seconds) if counted and seconds is not None else None
+
         try:
-            metrics = self._ask(lambda: self._service.job(job_id).metrics(), of_job=True)
+            return self._ask(look, of_job=True)
         except (JobMissingError, RefusedError):
             return None
-        usage = metrics.get("usage") or {}
-        counted = usage.get("status", "pending") != "pending"
-        seconds = usage.get("qpu_charge_time_seconds", usage.get("quantum_seconds"))
-        return float(seconds) if counted and seconds is not None else None
+
+    def calibrated(self, job_id: str) -> str | None:
+        """When IBM had last updated the backend's properties as it began the job."""
+        return self._ask(lambda: _date(self._service.job(job_id).properties()), of_job=True)
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job; one that is over stays as it is."""
@@ -282,7 +309,7 @@ class IbmDevice:
     def open_batch(self) -> str | None:
         """Begin a batch: it bills the jobs' time only, unlike a session."""
         self.log_in()
-        return self._ask(lambda: Batch(self._backend).session_id)
+        return self._ask(lambda: _id(Batch(self._backend).session_id))
 
     def close_batch(self, batch: str) -> None:
         """Let no more jobs into the batch; those inside run."""
@@ -290,73 +317,65 @@ class IbmDevice:
 
     def renew(self) -> None:
         """Log in anew before the next request, with what the environment says by then."""
-        self._service = self._backend = None
+        self._service = self._backend = self._described = None
 
     # Within
 
     def log_in(self) -> None:
         """Log in and look the backend up, unless that is done."""
         if self._service is None:
-            service, backend = self._guarded(self._login, None, self._seconds)
-            self._service, self._backend, self.name = service, backend, backend.name
+            found = self._guarded(self._login, self._seconds)
+            self._service, self._backend, self._described, self._account = found
+            self.name = self._described.name
 
     def _ask(
         self, request: Callable[[], T], seconds: float | None = None, of_job: bool = False
     ) -> T:
         self.log_in()
-        try:
-            return self._guarded(request, self._service, seconds or self._seconds)
-        except JobMissingError as error:
-            if of_job:
-                raise
+        return self._guarded(request, seconds or self._seconds, of_job)
+
+    def _guarded(self, request: Callable[[], T], seconds: float, of_job: bool = False) -> T:
+        """Carry `request` out under a deadline; raise what went wrong as one of our errors.
+
+        All that comes from the service passes here, and none of its text is unclean.
+        """
+        with warnings.catch_warnings():
+            # Otherwise the client goes on with the API key itself in place of a login.
+            warnings.filterwarnings("error", message="Unable to retrieve IBM Cloud access")
+            # What it warns of besides, `ready` says in a sentence.
+            warnings.filterwarnings("ignore", message="This instance has met its usage limit")
+            warnings.filterwarnings("ignore", message="There is currently no more time")
+            warnings.filterwarnings("ignore", message="The backend .* currently has a status")
+            outcome = carry(request, seconds)
+        error = _explained(outcome, seconds)
+        if error is None:
+            return outcome.value  # type: ignore[return-value]
+        failed_login = any(isinstance(e, ApiException | UserWarning) for e in _chain(outcome.error))
+        if (
+            failed_login  # a token manager that has failed once blocks the next minute
+            or outcome.carrier.redirect is not None
+            or isinstance(error, LoginError)
+            or isinstance(outcome.error, TimeoutError)
+        ):
+            self.renew()
+        if isinstance(error, JobMissingError) and not of_job:
             # What a login has found, or a list has named, is there.
-            raise UnreachableError(str(error)) from None
+            error = UnreachableError(str(error))
+        # Outside of any `except`: the client's error may hold what ours does not.
+        raise error
 
-    def _guarded(self, request: Callable[[], T], service: Any, seconds: float) -> T:
-        """Carry `request` out under a deadline; raise what went wrong as one of our errors."""
-        deadline = time.monotonic() + seconds
-        for session in _sessions(service) if service else ():
-            session.get_adapter("https://").deadline = deadline
+    def _login(self) -> tuple[Any, Any, "_Described", str]:
         try:
-            with warnings.catch_warnings():
-                # Otherwise the client goes on with the API key itself in place of a login.
-                warnings.filterwarnings("error", message="Unable to retrieve IBM Cloud access")
-                # What it warns of besides, `ready` says in a sentence.
-                warnings.filterwarnings("ignore", message="This instance has met its usage limit")
-                warnings.filterwarnings("ignore", message="There is currently no more time")
-                warnings.filterwarnings("ignore", message="The backend .* currently has a status")
-                return _within(request, seconds)
-        except (InputError, DamagedResultError, TimeoutError) as error:
-            if isinstance(error, TimeoutError):
-                self.renew()
-                raise UnreachableError(f"no answer within {seconds:.0f} s") from None
-            raise
-        except Exception as error:
-            told = _explain(error)
-            if isinstance(told, LoginError) or any(
-                isinstance(e, ApiException | UserWarning) for e in _chain(error)
-            ):
-                self.renew()  # a token manager that has failed once blocks the next minute
-            if told is None:
-                raise
-            raise told from None
-
-    def _login(self) -> tuple[Any, Any]:
-        try:
-            # "auto" keeps quiet about its choice, and lets the environment choose.
-            service = QiskitRuntimeService(instance=self._instance or "auto", **self._login_url())
+            # "auto" keeps quiet about its choice.
+            service = QiskitRuntimeService(instance=self._asked_instance or "auto", **self._token())
         except AccountNotFoundError:
             raise InputError(
                 f"Argument `--backend` names {self.name or 'a machine of IBM'}, which needs an "
-                f"account: put a token from {_TOKENS} into QISKIT_IBM_TOKEN, or leave --backend "
+                f"account: put a token from {_SITE} into QISKIT_IBM_TOKEN, or leave --backend "
                 "out to simulate."
             ) from None
         except IBMInputValueError:
             raise self._no_instance() from None
-        for session in _sessions(service):
-            adapter = _Once(time.monotonic() + self._seconds)
-            session.mount("https://", adapter)
-            session.mount("http://", adapter)
         try:
             if self.name:
                 backend = service.backend(self.name, use_fractional_gates=self._fractional)
@@ -368,20 +387,30 @@ class IbmDevice:
             raise InputError(
                 f"Backend {self.name} cannot be used ({_short(error)}): leave fractional gates out."
             ) from None
-        return service, backend
+        account = hashlib.sha256(service.active_instance().encode()).hexdigest()[:16]
+        if not re.fullmatch(r"[A-Za-z][\w.-]{0,99}", backend.name, re.ASCII) or (
+            self.name and backend.name != self.name
+        ):
+            raise UnreachableError("it describes another backend than the one that was asked for")
+        return service, backend, _Described(backend), account
 
-    def _login_url(self) -> dict[str, Any]:
-        if self._url is None:
-            return {}
-        token = os.environ.get("QISKIT_IBM_TOKEN")
-        if not token:
+    def _token(self) -> dict[str, Any]:
+        """The token of the environment and what belongs to it; none for a saved account."""
+        token = environment_token()
+        if token is not None:
+            return {"token": token, "url": self._url or os.environ.get("QISKIT_IBM_URL")}
+        if self._url is not None:
             raise InputError(
                 "Argument `url` needs a token beside it: put one into QISKIT_IBM_TOKEN."
             )
-        return {"url": self._url, "token": token}
+        return {}
+
+    @property
+    def _asked_instance(self) -> str | None:
+        return self._instance or os.environ.get("QISKIT_IBM_INSTANCE")
 
     def _named_instance(self) -> str:
-        return self._instance or os.environ.get("QISKIT_IBM_INSTANCE") or "of this account"
+        return self._asked_instance or "of this account"
 
     def _no_backend(self, service: Any) -> Exception:
         """Why there is no such backend, which the client hides."""
@@ -405,7 +434,7 @@ class IbmDevice:
     def _no_instance(self) -> InputError:
         return InputError(
             f"Instance {self._named_instance()!r} is none of this account's: name one that "
-            f"{_TOKENS}/instances lists in QISKIT_IBM_INSTANCE, or none."
+            f"{_SITE}/instances lists in QISKIT_IBM_INSTANCE, or none."
         )
 
     def _others(self) -> list[str]:
@@ -413,44 +442,32 @@ class IbmDevice:
         return [backend.name for backend in backends if backend.name != self.name]
 
 
-class _Once(HTTPAdapter):
-    """Sends every request once, and gives up at `deadline` (of time.monotonic)."""
+class _Described(BackendV2):  # type: ignore[misc]
+    """A backend's target and name: what `transpile` needs of it, without its connection."""
 
-    def __init__(self, deadline: float) -> None:
-        super().__init__(max_retries=0)
-        self.deadline = deadline
+    def __init__(self, backend: Any) -> None:
+        super().__init__(name=backend.name, backend_version=backend.backend_version)
+        self._target = backend.target
+        self._plugin: str = backend.get_translation_stage_plugin()
 
-    def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        left = self.deadline - time.monotonic()
-        if left <= 0:  # the client asks for page after page of a list that never ends
-            raise requests.ReadTimeout("the deadline has passed")
-        kwargs["timeout"] = (min(_CONNECT_SECONDS, left), left)
-        return super().send(request, *args, **kwargs)
+    @property
+    def target(self) -> Any:
+        return self._target
 
+    @property
+    def max_circuits(self) -> None:
+        return None
 
-def _sessions(service: Any) -> list[Any]:
-    return [client._session for client in service._api_clients.values()]
+    @classmethod
+    def _default_options(cls) -> Options:
+        return Options()
 
+    def run(self, run_input: Any, **options: Any) -> Any:
+        raise NotImplementedError("Circuits run on it by `qnn_jax.bridge.submission`.")
 
-def _within(request: Callable[[], T], seconds: float) -> T:
-    """The outcome of `request`, or TimeoutError; a thread that hangs is left behind."""
-    outcome: list[Any] = []
-
-    def run() -> None:
-        try:
-            outcome.append((request(), None))
-        except BaseException as error:
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds + 1.0)  # the sessions' own deadline comes first
-    if not outcome:
-        raise TimeoutError
-    value, error = outcome[0]
-    if error is not None:
-        raise error
-    return value
+    def get_translation_stage_plugin(self) -> str:
+        """The service's own, which the transpiler takes for this backend."""
+        return self._plugin
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -460,30 +477,62 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _explain(error: BaseException) -> Exception | None:
-    """What the server meant; None if it was not the server."""
-    for cause in _chain(error):
-        if isinstance(cause, ApiException):
-            response = cause.http_response
-            at_login = response is not None and "/identity/token" in response.request.url
-            return _meaning(cause.status_code, str(cause.message), response, at_login)
-        if isinstance(cause, requests.RequestException):
-            if cause.response is not None:
-                response = cause.response
-                return _meaning(response.status_code, _said(response), response, False)
-            # A connection that was never made has carried nothing.
-            unsent = "NewConnectionError" in str(cause) or isinstance(
-                cause, requests.ConnectTimeout
-            )
-            return UnreachableError(type(cause).__name__, maybe_done=not unsent)
-    if any(isinstance(cause, InvalidAccountError) for cause in _chain(error)):
-        return LoginError("no instance can be read")
-    return None
+def _failed_request(error: BaseException | None) -> BaseException | None:
+    """The failed request that `error` came from, if it came from one."""
+    failed = (e for e in _chain(error) if isinstance(e, ApiException | requests.RequestException))
+    return next(failed, None)
 
 
-def _meaning(status: int, said: str, response: Any, at_login: bool) -> Exception:
-    words = f"status {status}{f': {_short(said)}' if said else ''}"
-    if status in (401, 403) or (at_login and status == 400):
+def _explained(outcome: Outcome[Any], seconds: float) -> BaseException | None:
+    """What is to be raised: what the server meant, or what went wrong here; None for a success."""
+    error = outcome.error
+    if outcome.carrier.redirect is not None:  # whatever the client has made of it
+        return DeviceStoppedError(
+            f"IBM's service points to the host {outcome.carrier.redirect}, which is not followed, "
+            "since the token or the circuits would go there: look at QISKIT_IBM_URL and at the "
+            "network, and run the same command again, which goes on with the jobs that are sent."
+        )
+    if error is None:
+        return None
+    if isinstance(error, InputError | ServiceError):
+        error.__cause__ = error.__context__ = None  # the client's, whose text may be anything
+        return error
+    if isinstance(error, TimeoutError):
+        return UnreachableError(f"no answer within {seconds:.0f} s")
+    failed = _failed_request(error)
+    # A response that tells of an error is false.
+    name = "http_response" if isinstance(failed, ApiException) else "response"
+    if (response := getattr(failed, name, None)) is not None:
+        return _meaning(response)
+    if isinstance(failed, requests.Timeout):
+        unsent = isinstance(failed, requests.ConnectTimeout)
+        return UnreachableError(f"no answer within {seconds:.0f} s", maybe_done=not unsent)
+    if isinstance(failed, requests.exceptions.InvalidJSONError | NestedError):
+        return UnreachableError("its answer cannot be read")
+    if failed is not None:
+        # A connection that was never made has carried nothing.
+        unsent = "NewConnectionError" in str(failed)
+        return UnreachableError(type(failed).__name__, maybe_done=not unsent)
+    if isinstance(error, InvalidAccountError) and error.__cause__ is None:
+        return InputError(
+            f"The account cannot be used ({_short(error)}): save it anew by "
+            "QiskitRuntimeService.save_account, or put a token into QISKIT_IBM_TOKEN."
+        )
+    if isinstance(error, Exception) and outcome.carrier.answered:
+        return UnreachableError(f"its answer makes no sense: {type(error).__name__}")
+    return error if clean(repr(error)) == repr(error) else RuntimeError(clean(repr(error)))
+
+
+def _meaning(response: Any) -> Exception:
+    """What an answer means that is no success, or cannot be read."""
+    status, (said, code) = response.status_code, _said(response)
+    words = f"status {status}{f': {said}' if said else ''}"
+    if status < 400:
+        return UnreachableError(f"its answer cannot be read, {words}")
+    at_login = "/identity/token" in (response.request.url or "")
+    if status in (401, 402, 403, 429) and _USED_UP.search(said):
+        return RefusedError(words)
+    if status == 401 or (status == 403 and code in _LOGIN_CODES) or (at_login and status == 400):
         return LoginError(words)
     if status == 404:
         return JobMissingError(words)
@@ -494,27 +543,54 @@ def _meaning(status: int, said: str, response: Any, at_login: bool) -> Exception
     return RefusedError(words)
 
 
-def _said(response: Any) -> str:
+def _said(response: Any) -> tuple[str, int | None]:
+    """The message in an answer and its code; nothing where there is none, as in HTML."""
     try:
         body = response.json()
-        told = body.get("error") or (body.get("errors") or [{}])[0]
-        return str(told.get("message", "") if isinstance(told, dict) else told)
-    except (ValueError, AttributeError, IndexError, KeyError):
-        return ""
+        told = body.get("error") or (body.get("errors") or [body])[0]
+        if isinstance(told, str):
+            return _short(told), None
+        message = told.get("message") or told.get("errorMessage") or ""
+        code = told.get("code")
+        return _short(message), code if isinstance(code, int) else None
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError, RecursionError):
+        return "", None
 
 
 def _retry_after(response: Any) -> float | None:
     try:
-        return max(0.0, float(response.headers["Retry-After"]))
-    except (AttributeError, KeyError, ValueError):  # none, or a date, which is as good as none
+        seconds = float(response.headers["Retry-After"])
+    except (KeyError, ValueError):  # none, or a date, which is as good as none
         return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _short(text: object) -> str:
-    """One line of what a server or client said, without the token should it echo that."""
-    line = " ".join(str(text).split()).rstrip(".")
-    token = os.environ.get("QISKIT_IBM_TOKEN")
-    return (line.replace(token, "…") if token else line)[:200]
+    """One line of what a server or client said."""
+    return " ".join(clean(str(text)).split()).rstrip(".")[:200]
+
+
+def _seconds(value: Any) -> float:
+    """A number of seconds. Raises ValueError for anything else that a service may tell."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("no number")
+    if not math.isfinite(value) or value < 0:
+        raise ValueError("no number of seconds")
+    return float(value)
+
+
+def _date(properties: Any) -> str | None:
+    """When the properties were last updated, in UTC, so that equal moments are equal texts."""
+    if properties is None:
+        return None
+    return str(properties.last_update_date.astimezone(UTC).isoformat())
+
+
+def _id(value: object) -> str:
+    """The id of a job or batch. Raises UnreachableError if it can be none."""
+    if not is_job_id(value):
+        raise UnreachableError("its answer has no id that could be one")
+    return str(value)
 
 
 def _first(text: object) -> str:
@@ -523,6 +599,7 @@ def _first(text: object) -> str:
 
 
 def _job(job: Any) -> Job:
+    job_id = _id(job.job_id())  # first, for it goes into the address of what follows
     try:
         status = job.status()
     except Exception:
@@ -531,7 +608,8 @@ def _job(job: Any) -> Job:
             raise
         # Of a failed job the client asks the result as well, which may not be there.
     reason = (job.error_message() or job._reason or "") if status == "ERROR" else ""
-    return Job(job.job_id(), _STATUS.get(status, "queued"), _short(reason))  # type: ignore[arg-type]
+    told = _STATUS.get(status, "queued") if isinstance(status, str) else "queued"
+    return Job(job_id, told, _short(reason))  # type: ignore[arg-type]
 
 
 def _coerced(pub: Pub) -> SamplerPub:

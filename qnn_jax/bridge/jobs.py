@@ -11,6 +11,7 @@ import numpy as np
 from qiskit import QuantumCircuit, qpy
 
 from qnn_jax.errors import InputError
+from qnn_jax.redaction import clean
 
 # By classical register, in Qiskit's order: counts["c"][row, k] shots read the number k.
 RegisterCounts = dict[str, np.ndarray[Any, Any]]
@@ -18,8 +19,15 @@ RegisterCounts = dict[str, np.ndarray[Any, Any]]
 _WIDEST_REGISTER = 16  # bits: counts are kept as one number per outcome
 
 
-class UnreachableError(Exception):
-    """No answer, or 'not now': dropped, timed out, 429, 5xx. Asking again may help.
+class ServiceError(Exception):
+    """What a service did, in words that hold no credential and no control character."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(clean(message))
+
+
+class UnreachableError(ServiceError):
+    """No answer, or none that makes sense, or 'not now': 429, 5xx. Asking again may help.
 
     `maybe_done` is false where the request cannot have been carried out; `retry_after` is what
     the service asked for, in seconds.
@@ -33,23 +41,23 @@ class UnreachableError(Exception):
         self.retry_after = retry_after
 
 
-class LoginError(Exception):
+class LoginError(ServiceError):
     """The service does not know us (any more): `Device.renew`, then ask again."""
 
 
-class RefusedError(Exception):
+class RefusedError(ServiceError):
     """The service has understood the request and will not do it."""
 
 
-class JobMissingError(Exception):
+class JobMissingError(ServiceError):
     """The service knows no job of that id."""
 
 
-class DamagedResultError(Exception):
+class DamagedResultError(ServiceError):
     """The result of a finished job came torn or is none of this chunk."""
 
 
-class DeviceStoppedError(Exception):
+class DeviceStoppedError(ServiceError):
     """The device did not deliver, through no fault of the input; what was sent stays on file.
 
     One sentence, which says how to come back. Exit status 1.
@@ -257,6 +265,10 @@ class Device(Protocol):
 
     def usage(self, job_id: str) -> float | None:
         """Seconds charged; None while they are being counted."""
+        ...
+
+    def calibrated(self, job_id: str) -> str | None:
+        """When the device had last been calibrated as it began the job: ISO 8601."""
         ...
 
     def cancel(self, job_id: str) -> None:

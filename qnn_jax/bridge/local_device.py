@@ -73,6 +73,10 @@ class SimulatedDevice:
         """No second is charged."""
         return 0.0
 
+    def calibrated(self, job_id: str) -> str | None:
+        """The snapshot's date, which no job changes."""
+        return self.calibration_date
+
     def cancel(self, job_id: str) -> None:
         """All jobs are over."""
 

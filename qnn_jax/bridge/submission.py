@@ -23,6 +23,7 @@ from qnn_jax.bridge.jobs import (
     LoginError,
     RefusedError,
     RegisterCounts,
+    ServiceError,
     UnreachableError,
 )
 from qnn_jax.errors import InputError
@@ -236,7 +237,9 @@ class _Work:
                 return True
             reason = "unknown to the device" if job is None else job.reason or job.status
             self.ledger.append("failed", digest, job=entry.job, reason=reason)
-        return self._settle(digest, entry.intent["at"] + self.device.lag)
+        # No longer than the lag, though the clock was set back since.
+        sent = min(entry.intent["at"], self.clock.now())
+        return self._settle(digest, sent + self.device.lag)
 
     def _settle(self, digest: str, until: float) -> bool:
         """Look for the chunk's job until the service's list must have it."""
@@ -380,7 +383,7 @@ class _Work:
             job=job.id,
             device=self.device.name,
             simulated=self.device.simulated,
-            calibration_date=self._calibration_date(),
+            calibration_date=self._calibrated(job.id),
             estimated_seconds=seconds,
             waited_seconds=self._waited(digest),
         )
@@ -392,16 +395,26 @@ class _Work:
         for _ in range(3):  # IBM counts for a while after the job's end
             try:
                 seconds = self.device.usage(job_id)
-            except (UnreachableError, LoginError):
+            except ServiceError as error:
+                self.tell(f"what job {job_id} has cost cannot be had now ({error})")
                 return
             if seconds is not None:
                 self.ledger.append("usage", digest, job=job_id, seconds=seconds)
                 return
             self.clock.sleep(self.patience.first)
 
+    def _calibrated(self, job_id: str) -> str | None:
+        """The calibration that the job ran on, if that can be had now; counts must not wait."""
+        try:
+            return self.device.calibrated(job_id)
+        except ServiceError as error:
+            self.tell(f"the calibration that job {job_id} ran on cannot be had now ({error})")
+            return None
+
     def _waited(self, digest: str) -> float | None:
         intent = self.ledger.entry(digest).intent
-        return None if intent is None else self.clock.now() - intent["at"]
+        # A clock that was set back meanwhile must not cost a result that has been paid for.
+        return None if intent is None else max(0.0, self.clock.now() - intent["at"])
 
     # Asking
 

@@ -56,3 +56,18 @@ def chunks():
     from circuits_on_fez import make_chunk
 
     return [make_chunk(rows) for rows in (np.linspace(0, 3, 4), np.linspace(1, 2, 3))]
+
+
+@pytest.fixture
+def trap():
+    """Another host of this machine's; the test decides what leads there."""
+    from ibm_server import Trap
+
+    with Trap() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield running
+        finally:
+            running.shutdown()
+            thread.join()

@@ -5,10 +5,12 @@ IBM's own schemas and run by Aer. The shapes of the answers are those that qiski
 reads; no live server has confirmed them.
 """
 
+import base64
 import contextlib
 import dataclasses
 import functools
 import hashlib
+import html
 import http.server
 import itertools
 import json
@@ -44,8 +46,9 @@ class Fault:
     """Spoils the next `times` requests whose "METHOD path" `where` matches.
 
     With `after`, the request is carried out first. `kind` is a status, or "drop" (the connection),
-    "hang" (no answer until the server ends), "cut" (the body stops half way) or a function of the
-    body. With `until`, it lasts to that moment of the server's clock, however many requests.
+    "hang" (no answer until the server ends), "cut" (the body stops half way), an `Answer`, an
+    `Echo` or a function of the body. With `until`, it lasts to that moment of the server's clock,
+    however many requests.
     """
 
     where: str
@@ -54,6 +57,72 @@ class Fault:
     after: bool = False
     headers: dict = dataclasses.field(default_factory=dict)
     until: float | None = None
+
+
+@dataclasses.dataclass
+class Answer:
+    """A status and a body of the test's choice."""
+
+    status: int
+    body: bytes
+
+
+@dataclasses.dataclass
+class Echo:
+    """Answers `status` and repeats all that is secret, in a body of `form` and in headers."""
+
+    status: int
+    form: str = "json"
+
+    def answer(self, secrets):
+        text = "; ".join(secrets)
+        if self.form == "html":
+            return f"<html><body>{html.escape(text)}</body></html>".encode()
+        if self.form == "escaped":  # letter by letter, which no search in the bytes finds
+            text = "".join(f"\\u{ord(letter):04x}" for letter in text)
+            return f'{{"errors": [{{"message": "{text}", "code": 9999}}]}}'.encode()
+        if self.form == "parts":
+            return json.dumps({"error": dict.fromkeys(secrets, secrets)}).encode()
+        return json.dumps({"errors": [{"message": text, "code": 9999}]}).encode()
+
+
+def encodings(secret):
+    """The forms in which a credential is sent, or may come back."""
+    yield from (secret, f"Bearer {secret}", f"apikey={urllib.parse.quote_plus(secret)}")
+    yield from (json.dumps(f"{secret} é")[1:-1], html.escape(secret), repr(secret))
+    for before in ("", "u", "user:"):
+        yield base64.b64encode(f"{before}{secret}".encode()).decode()
+
+
+class Trap(http.server.ThreadingHTTPServer):
+    """Another host, to which redirects lead. What it gets it keeps in `received`."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _TrapHandler)
+        self.received = []
+
+    @property
+    def address(self):
+        return f"http://localhost:{self.server_address[1]}"
+
+
+class _TrapHandler(http.server.BaseHTTPRequestHandler):
+    def respond(self):
+        data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.received.append((self.command, self.path, str(self.headers), data))
+        body = b'{"access_token": "theirs", "id": "theirs", "jobs": [], "count": 0}'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = respond  # noqa: N815
+
+    def log_message(self, *_):
+        pass
 
 
 @dataclasses.dataclass
@@ -101,6 +170,8 @@ class IbmServer(http.server.ThreadingHTTPServer):
         self.seconds, self.lag = 0.0, 0.0
         self.backends = {"ibm_fez": "active", "ibm_marrakesh": "active"}
         self.used, self.limit, self.limit_reached = 12.0, 600.0, False
+        self.reason = "The qubits are cold."  # of a job that fails
+        self.calibrations = []  # ISO dates; without any, that of the machine's description
         self.api_keys_seen = 0  # requests that carried the API key instead of a login
         self._ids = itertools.count(1)
 
@@ -136,6 +207,10 @@ class IbmServer(http.server.ThreadingHTTPServer):
 
     def live(self):
         return [j for j in self.jobs.values() if j.status(self.clock()) in ("Queued", "Running")]
+
+    def secrets(self):
+        """All that must not be seen: the API key and every login that was given for it."""
+        return [form for secret in (self.token, *self.logins) for form in encodings(secret)]
 
     def revoke(self):
         """No login given so far is valid any more."""
@@ -189,7 +264,7 @@ class IbmServer(http.server.ThreadingHTTPServer):
 
     def describe(self, job):
         status = job.status(self.clock())
-        reason = {"reason": "The qubits are cold.", "reason_code": 1517}
+        reason = {"reason": self.reason, "reason_code": 1517}
         return {
             "id": job.id, "backend": job.body["backend"], "program": {"id": "executor"},
             "state": {"status": status, **(reason if status == "Failed" else {})},
@@ -230,7 +305,12 @@ class IbmServer(http.server.ThreadingHTTPServer):
                     "state": status in ("active", "paused"), "status": status,
                     "length_queue": 3, "backend_version": "1.0",
                 }  # fmt: skip
-            return 200, description(name, {"configuration": "conf", "properties": "props"}[last])
+            told = description(name, {"configuration": "conf", "properties": "props"}[last])
+            if last == "properties" and self.calibrations:
+                before = query.get("updated_before", ["9999"])[0]
+                dates = [date for date in self.calibrations if date <= before]
+                told = {**told, "last_update_date": max(dates, default=self.calibrations[0])}
+            return 200, told
         if (head, rest) == ("instances", "usage"):
             return 200, {
                 "usage_consumed_seconds": self.used, "usage_limit_seconds": self.limit,
@@ -255,7 +335,12 @@ class IbmServer(http.server.ThreadingHTTPServer):
         if last == "metrics":
             done = job.status(self.clock()) == "Completed"
             usage = {"quantum_seconds": 3, "qpu_charge_time_seconds": 3, "status": "complete"}
-            return 200, {"timestamps": {}, "usage": usage if done else {"status": "pending"}}
+            began = job.created + job.seconds / 2
+            times = {"running": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began))}
+            return 200, {
+                "timestamps": times if done else {},
+                "usage": usage if done else {"status": "pending"},
+            }
         return 200, self.describe(job)
 
     def answer_session(self, method, session_id, body):
@@ -371,11 +456,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if kind == "cut":
             length, body = len(body), body[: len(body) // 2]
             self.close_connection = True
+        elif isinstance(kind, Echo):
+            secrets = self.server.secrets()
+            status, body = kind.status, kind.answer(secrets)
+            self.send_response(status, secrets[0])
+            for number, secret in enumerate(secrets):
+                self.send_header(f"X-Echo-{number}", secret.encode("ascii", "replace").decode())
+        elif isinstance(kind, Answer):
+            status, body = kind.status, kind.body
         elif callable(kind):
             body = kind(body)
         elif kind is not None:
             status, body = kind, b'{"errors": [{"message": "A fault on order.", "code": 9999}]}'
-        self.send_response(status)
+        if not isinstance(kind, Echo):
+            self.send_response(status)
         for name, value in (fault.headers if fault else {}).items():
             self.send_header(name, value)
         self.send_header("Content-Type", "application/json")

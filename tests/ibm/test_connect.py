@@ -6,8 +6,10 @@ import warnings
 
 import pytest
 from circuits_on_fez import QUBITS, circuit, make_chunk
-from ibm_server import CRN, TOKEN
+from ibm_server import CRN, TOKEN, Answer
 from qiskit import QuantumCircuit
+from test_secrets import AT_LOGIN
+from test_submission import ODD
 
 from qnn_jax.bridge import ibm
 from qnn_jax.bridge.jobs import Allowance, Chunk, Options, Pub, UnreachableError
@@ -150,6 +152,56 @@ def test_a_service_that_stumbles_at_first_is_asked_again(server, monkeypatch):
     assert ibm.connect("ibm_fez").name == "ibm_fez"
 
 
+@pytest.mark.parametrize(
+    ("where", "kind"),
+    [
+        pytest.param(w, k, marks=[pytest.mark.slow] * ((i - j) % len(AT_LOGIN) != 0))
+        for i, w in enumerate(AT_LOGIN)
+        for j, k in enumerate(ODD)
+    ],
+)
+def test_odd_answers_at_login(where, kind, server, monkeypatch):
+    """Each is one sentence within the time of a few requests; none asks for another token."""
+    monkeypatch.setattr(ibm, "_LOGIN_WAITS", ())
+    server.spoil(where, lambda _: ODD[kind], times=10**6)
+    try:
+        device = ibm.connect("ibm_fez")
+    except InputError as error:
+        text = str(error)
+        assert text.isprintable()
+        assert text[-1] in ".?"
+        assert len(text) < 500
+        assert "create one" not in text
+        assert TOKEN not in text
+    else:  # what it can do without: the plan's name, and error rates where there are none
+        assert where == "GET /api/v1/open" or (
+            where == "GET /backends/ibm_fez/properties"
+            and kind in ("null", "an empty object", "a list")
+        )
+        assert device.name == "ibm_fez"
+    server.faults.clear()
+    assert ibm.connect("ibm_fez").name == "ibm_fez"
+    assert not server.api_keys_seen
+
+
+def test_an_account_that_may_not_is_told_what_the_service_says(server, monkeypatch):
+    body = b'{"errors": [{"message": "Instance is suspended.", "code": 1234}]}'
+    server.spoil("POST /v3/resources/search", Answer(403, body), times=10**6)
+    with pytest.raises(InputError, match=r"refuses this account \(status 403: Instance is suspend"):
+        ibm.connect("ibm_fez")
+
+
+def test_a_saved_account_that_is_damaged_says_so(server, tmp_path, monkeypatch):
+    file = tmp_path / "saved.json"
+    file.write_text('{"mine": {"channel": "ibm_quantum_platform", "token": 7}}')
+    client = "qiskit_ibm_runtime.accounts.management"
+    monkeypatch.setattr(f"{client}._DEFAULT_ACCOUNT_CONFIG_JSON_FILE", str(file))
+    for name in ("QISKIT_IBM_TOKEN", "QISKIT_IBM_INSTANCE", "QISKIT_IBM_URL"):
+        monkeypatch.delenv(name)
+    with pytest.raises(InputError, match=r"The account cannot be used \(.*\): save it anew"):
+        ibm.connect("ibm_fez")
+
+
 def test_a_service_that_hangs_at_login_is_given_up(server, monkeypatch):
     monkeypatch.setattr(ibm, "_LOGIN_WAITS", ())
     server.spoil("GET /backends", "hang", times=10**6)
@@ -159,7 +211,8 @@ def test_a_service_that_hangs_at_login_is_given_up(server, monkeypatch):
 
 def test_a_list_without_end_is_given_up(server, monkeypatch):
     """The client asks for page after page while the count exceeds the rows."""
-    device = ibm.connect("ibm_fez", seconds=0.5)
+    device = ibm.connect("ibm_fez")
+    device._seconds = 0.5
     server.spoil("GET /jobs", lambda _: b'{"jobs": [], "count": 3}', times=10**6)
     with pytest.raises(UnreachableError):
         device.find("any")

@@ -1,6 +1,7 @@
 """Exactly one paid job per chunk, through the real client, whatever fails on the way."""
 
 import dataclasses
+import datetime
 import math
 import types
 
@@ -10,7 +11,7 @@ from circuits_on_fez import make_chunk
 from ibm_server import CRN, TOKEN
 
 from qnn_jax.bridge import ibm, submission
-from qnn_jax.bridge.jobs import DeviceStoppedError
+from qnn_jax.bridge.jobs import DeviceStoppedError, UnreachableError
 from qnn_jax.bridge.submission import Clock, Patience, run_chunks
 from qnn_jax.errors import InputError
 from qnn_jax.runs.ledger import Ledger
@@ -308,12 +309,29 @@ def test_what_is_sent_is_collected_though_nothing_more_can_be_sent(run, chunks, 
         run(chunks)
 
 
+def test_a_clock_that_was_set_back_costs_neither_a_result_nor_time(run, chunks, expected):
+    run.server.seconds = math.inf
+    with pytest.raises(DeviceStoppedError):
+        run(chunks[:1], patience=Patience(queue=60.0))
+    (job,) = run.server.jobs.values()
+    job.over = "Cancelled"
+    run.server.seconds = 0.0
+    run.clock.at -= 10 * HOUR
+    before = run.clock.now()
+    run(chunks[:1])
+    assert run.clock.now() - before < 0.1 * HOUR
+    (entry,) = Ledger(run.folder, MODEL).entries.values()
+    assert entry.done["waited_seconds"] >= 0
+    assert len(run.server.completed()) == 1
+
+
 def test_collect_asks_again_what_was_charged(run, chunks):
-    run.server.spoil(r"GET /jobs/\w+/metrics", 500)
+    run.server.spoil(r"GET /jobs/\w+/metrics", 500, times=2)  # the calibration's, the charge's
     run(chunks[:1])
     ledger = Ledger(run.folder, MODEL)
     (entry,) = ledger.entries.values()
     assert "usage_seconds" not in entry.done
+    assert entry.done["calibration_date"] is None
     assert submission.collect(run.device, ledger) == []
     assert Ledger(run.folder, MODEL).entry(entry.digest).done["usage_seconds"] == 3.0
 
@@ -322,8 +340,8 @@ def test_cancel_cancels_also_what_the_ledger_missed(run, chunks):
     run.server.seconds, run.server.copies = HOUR, 2
     device, ledger = ibm.connect("ibm_fez"), Ledger(run.folder.parent, MODEL)
     digest = submission.keep_chunk(device, chunks[0], ledger)
-    sent = {"tag": submission.tag(digest), "device": device.name, "account": device.account}
-    ledger.append("intent", digest, **sent)
+    sent = {"device": device.name, "account": device.account, "simulated": False}
+    ledger.append("intent", digest, tag=submission.tag(digest), **sent)
     device.submit(chunks[0], submission.tag(digest))
     (told,) = submission.status(device, ledger).values()
     assert told == ", ".join(f"queued ({job})" for job in run.server.jobs)
@@ -331,6 +349,99 @@ def test_cancel_cancels_also_what_the_ledger_missed(run, chunks):
     assert not run.server.live()
     (told,) = submission.status(device, ledger).values()
     assert told == ", ".join(f"cancelled ({job})" for job in run.server.jobs)
+
+
+# Answers that make no sense: the next request, or the next run, finds the job.
+
+METRICS = r"GET /jobs/\w+/metrics"
+ODD = {
+    "HTML": b"<html><body>Sign in to the \x1b[31mnetwork</body></html>",
+    "nothing": b"",
+    "null": b"null",
+    "a list": b'["jobs", "id"]',
+    "a number": b"7",
+    "an empty object": b"{}",
+    "other types": b'{"id": 7, "backend": [], "state": "x", "jobs": {"a": 1}, "count": "x", '
+    b'"usage": [], "status": {}, "state": 3, "length_queue": "x", "timestamps": 1, '
+    b'"usage_limit_seconds": "x", "usage_consumed_seconds": {}}',
+    "a nest": b'{"id": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+    "a long number": b'{"id": ' + b"9" * 5000 + b"}",
+    "bytes": bytes(range(128, 256)),
+}
+ODD_AT = (POST, LIST, LOOK, RESULT, METRICS, "GET /instances/usage", r"GET /backends/\w+/status")
+
+
+@pytest.mark.parametrize(
+    ("where", "kind"),
+    [
+        pytest.param(w, k, marks=[pytest.mark.slow] * ((i - j) % len(ODD_AT) != 0))
+        for i, w in enumerate(ODD_AT)
+        for j, k in enumerate(ODD)
+    ],
+)
+def test_odd_answers(where, kind, run, chunks, expected):
+    device = ibm.connect("ibm_fez")  # before the fault, which is not about the login
+    run.server.seconds = 100.0
+    run.server.spoil(where, lambda _: ODD[kind], times=2)
+    run_chunks(
+        device, chunks[:1], Ledger(run.folder.parent, MODEL), tell=run.told.append,
+        clock=Clock(run.clock.now, run.clock.sleep),
+    )  # fmt: skip
+    assert run.server.faults[0].times < 2
+    assert all(line.isprintable() for line in run.told)
+    check_exactly_once(run, chunks[:1], expected[:1])
+
+
+IDS = [None, 7, True, "", "../backends", "a b", "job\x1b[31m", [], {"a": 1}, "x" * 300, TOKEN]
+
+
+@pytest.mark.parametrize("job_id", IDS, ids=repr)
+def test_a_submission_whose_id_is_none_is_found_by_its_tag(job_id, run, chunks, expected):
+    import json
+
+    def other_id(body):
+        return json.dumps({**json.loads(body), "id": job_id}).encode()
+
+    run.server.spoil(POST, other_id)
+    check_exactly_once(run, chunks[:1], expected[:1])
+    assert run.server.count(POST) == 1
+
+
+def test_a_job_whose_listed_id_is_none_is_not_asked_for(run, chunks):
+    import json
+
+    def other_ids(body):
+        found = json.loads(body)
+        jobs = [{**job, "id": "../instances/usage"} for job in found["jobs"]]
+        return json.dumps({**found, "jobs": jobs}).encode()
+
+    device = ibm.connect("ibm_fez")
+    device.submit(chunks[0], "a")
+    run.server.spoil(LIST, other_ids)
+    asked = len(run.server.requests)
+    with pytest.raises(UnreachableError, match="no id that could be one"):
+        device.find("a")
+    assert run.server.requests[asked:] == [LIST]
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_was_charged_may_make_no_sense(kind, run, chunks):
+    run.server.spoil(METRICS, lambda _: ODD[kind], times=10**6)
+    run(chunks[:1])
+    (entry,) = Ledger(run.folder, MODEL).entries.values()
+    assert entry.done.get("usage_seconds") is None
+    assert entry.done["calibration_date"] is None or kind in ("an empty object", "a list")
+
+
+@pytest.mark.parametrize("seconds", ["3", -1, True, [3], {"a": 3}, 10**400, math.inf, math.nan])
+def test_seconds_that_are_none_are_not_noted(seconds, run, chunks):
+    import json
+
+    usage = {"status": "complete", "qpu_charge_time_seconds": seconds}
+    run.server.spoil(METRICS, lambda _: json.dumps({"usage": usage}).encode(), times=10**6)
+    run(chunks[:1])
+    (entry,) = Ledger(run.folder, MODEL).entries.values()
+    assert "usage_seconds" not in entry.done
 
 
 # What cannot succeed ends in a sentence.
@@ -382,15 +493,15 @@ def test_a_new_token_is_taken_up_from_the_environment(run, chunks, expected, mon
     def change(line):
         told(line)
         if line.startswith("the login has expired"):
-            run.server.token = "another"
+            run.server.token = "another-key-5b1e"
             run.server.revoke()
-            monkeypatch.setenv("QISKIT_IBM_TOKEN", "another")
+            monkeypatch.setenv("QISKIT_IBM_TOKEN", "another-key-5b1e")
 
     clock = Clock(run.clock.now, run.clock.sleep)
     ledger = Ledger(run.folder.parent, MODEL)
     counts = run_chunks(ibm.connect("ibm_fez"), chunks[:1], ledger, clock=clock, tell=change)
     np.testing.assert_array_equal(counts[0][0]["c"], expected[0][0])
-    assert run.server.token == "another"
+    assert run.server.token == "another-key-5b1e"
 
 
 def test_the_main_job_fits_into_100_kilobytes(run):
@@ -410,6 +521,64 @@ def test_a_refused_job_is_no_ambiguity(run, chunks):
     ):
         run(chunks[:1])
     assert not run.server.jobs
+
+
+USED_UP = {
+    "a 403": (403, "You have reached the usage limit of this instance.", 4317),
+    "a 401": (401, "Usage limit reached.", 1200),
+    "a 429": (429, "There is no more time available for this plan.", 1202),
+    "no right": (403, "Your role does not allow this action.", 1234),
+}
+
+
+def refusal(status, message, code):
+    import json
+
+    from ibm_server import Answer
+
+    return Answer(status, json.dumps({"errors": [{"message": message, "code": code}]}).encode())
+
+
+@pytest.mark.parametrize("name", USED_UP)
+def test_an_allowance_that_is_used_up_asks_for_no_token(name, run, chunks):
+    said = USED_UP[name][1].rstrip(".")
+    run.server.spoil(POST, refusal(*USED_UP[name]))
+    with pytest.raises(InputError, match="ibm_fez refuses the job") as caught:
+        run(chunks[:1])
+    assert said in str(caught.value)
+    assert "token" not in str(caught.value)
+    run.server.spoil(LIST, refusal(*USED_UP[name]), times=10**6)
+    with pytest.raises(DeviceStoppedError, match="refuses to look up jobs") as caught:
+        run(chunks[:1])
+    assert said in str(caught.value)
+    assert "token" not in str(caught.value)
+
+
+def test_a_403_about_the_credentials_is_a_login(run, chunks, expected):
+    run.server.spoil(LIST, refusal(403, "Invalid credentials.", 1201))
+    check_exactly_once(run, chunks[:1], expected[:1])
+    assert any("logging in again" in line for line in run.told)
+
+
+def test_a_machine_that_was_calibrated_in_the_queue(run, chunks):
+    """The counts are those of the calibration at the job's start, not of its plan or end."""
+    hours = [run.clock.now() + HOUR * n for n in (-1, 1, 5)]
+    dates = [
+        datetime.datetime.fromtimestamp(at, datetime.UTC).replace(microsecond=0).isoformat()
+        for at in hours
+    ]
+    run.server.calibrations = dates[:1]
+    run.server.seconds = 4 * HOUR  # it begins after two of them
+
+    def recalibrated(line):
+        run.server.calibrations = dates
+
+    device, ledger = ibm.connect("ibm_fez"), Ledger(run.folder.parent, MODEL)
+    clock = Clock(run.clock.now, run.clock.sleep)
+    run_chunks(device, chunks[:1], ledger, clock=clock, tell=recalibrated)
+    (entry,) = ledger.entries.values()
+    assert entry.intent["calibration_date"] == dates[0]
+    assert entry.done["calibration_date"] == dates[1]
 
 
 def test_another_instance_cannot_see_the_job(run, chunks, monkeypatch):
