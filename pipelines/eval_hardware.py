@@ -19,6 +19,7 @@ from typing import Literal
 from pipelines import command
 from pipelines.trained import finished, newest
 from qnn_jax.errors import InputError
+from qnn_jax.redaction import environment_token
 
 Action = Literal["evaluate", "status", "collect", "cancel"]
 
@@ -91,12 +92,12 @@ def _has_account() -> bool:
     Raises:
         InputError: where the file of saved accounts is damaged.
     """
-    if os.environ.get("QISKIT_IBM_TOKEN"):
+    if environment_token():
         return True
     saved = Path(os.path.expanduser("~")) / ".qiskit/qiskit-ibm.json"
     try:
         return saved.is_file() and bool(json.loads(saved.read_text("utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise InputError(
             f"File {saved} must hold saved IBM Quantum accounts as JSON, but cannot be read: "
             "delete it, or put a token into QISKIT_IBM_TOKEN."

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -205,3 +206,95 @@ def forecast(
     value = float(np.mean([score.value for score in scores]))
     low, high = np.mean([score.interval for score in scores], axis=0)
     return Score(scores[0].metric, value, (float(low), float(high)))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and _is_number(value)
+
+
+def _are_rows(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_whole, value))
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_score(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("metric"), str)
+        and _is_number(value.get("value"))
+        and isinstance(value.get("interval"), list)
+        and len(value["interval"]) == 2
+        and all(map(_is_number, value["interval"]))
+    )
+
+
+# What is read again of a plan's details; fields of fields after a dot.
+_DETAILS: dict[str, tuple[str, Callable[[object], bool]]] = {
+    "device": ("a text", lambda value: isinstance(value, str)),
+    "simulated": ("true or false", _is_flag),
+    "calibration_date": ("a text or null", lambda value: value is None or isinstance(value, str)),
+    "test": ("a list of row numbers", lambda value: _are_rows(value) and value != []),
+    "anchors": ("a list of row numbers", _are_rows),
+    "places": ("a list", lambda value: isinstance(value, list)),
+    "shot_seconds": ("a number", _is_number),
+    "stage_shots": ("a whole number from 1", lambda value: _is_whole(value) and value != 0),
+    "two_stage": ("true or false", _is_flag),
+    "num_qubits": ("a whole number from 1", lambda value: _is_whole(value) and value != 0),
+    "recompiled": ("true or false", _is_flag),
+    "fractional_gates": ("true or false", _is_flag),
+    "expected": ("a score", _is_score),
+    "noiseless": ("a score", _is_score),
+    "exact": ("a score", _is_score),
+    "plan.shots": ("a whole number from 1", lambda value: _is_whole(value) and value != 0),
+    "plan.copies": ("a whole number from 1", lambda value: _is_whole(value) and value != 0),
+    "plan.rep_delay": ("a number", _is_number),
+    "plan.seconds": ("a number", _is_number),
+}
+_SECOND: dict[str, tuple[str, Callable[[object], bool]]] = {
+    "rows": ("a list of row numbers", _are_rows),
+    "first": ("a list", lambda value: isinstance(value, list)),
+}
+
+
+def check_details(
+    plan: Mapping[str, Any], ledger: Path, sizes: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """The details of a plan that a ledger has kept, for they may have been edited by hand.
+
+    Args:
+        plan: what `Ledger.plan` gave.
+        ledger: its file, for the message.
+        sizes: of the data sets from which rows are taken, by field.
+
+    Raises:
+        InputError: where a field is missing or is no such thing.
+    """
+    details: dict[str, Any] = plan["details"]
+    for field, (rule, holds) in (_SECOND if "first" in details else _DETAILS).items():
+        value: Any = details
+        for name in field.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if not holds(value):
+            raise _wrong(plan, ledger, field, rule, value)
+    for field, size in (sizes or {}).items():
+        if max(details[field], default=0) >= size:
+            rule = f"row numbers below {size}"
+            raise _wrong(plan, ledger, field, rule, max(details[field]))
+    return details
+
+
+def _wrong(
+    plan: Mapping[str, Any], ledger: Path, field: str, rule: str, value: object
+) -> InputError:
+    return InputError(
+        f"Ledger {ledger} is damaged at line {plan['line']}, for the plan's field `{field}` must "
+        f"be {rule}, but is {value!r:.60}: put it right, or delete that line to plan anew, which "
+        "may send new jobs."
+    )

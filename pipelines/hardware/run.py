@@ -12,7 +12,7 @@ from qiskit import QuantumCircuit
 
 from pipelines.eval_hardware import HardwareConfig, is_simulated
 from pipelines.hardware import jobs
-from pipelines.hardware.plan import Levers, Machine, Plan, choose, forecast
+from pipelines.hardware.plan import Levers, Machine, Plan, check_details, choose, forecast
 from pipelines.hardware.result import (
     Exact,
     Measured,
@@ -34,10 +34,8 @@ from qnn_jax.bridge.ibm_cost import (
 from qnn_jax.bridge.jobs import (
     Chunk,
     DeviceStoppedError,
-    LoginError,
-    RefusedError,
     RegisterCounts,
-    UnreachableError,
+    ServiceError,
     join_counts,
 )
 from qnn_jax.bridge.submission import (
@@ -99,7 +97,7 @@ def evaluate(config: HardwareConfig, clock: Clock = _CLOCK) -> int:
                 print(f"{seconds:.1f} s in all; look at {run.figures / 'eval-hardware.png'}")
     except DeviceStoppedError as error:
         raise TrainingFailedError(str(error)) from None
-    except (UnreachableError, LoginError, RefusedError) as error:
+    except ServiceError as error:
         raise TrainingFailedError(
             f"The service did not answer as it should ({error}); nothing is lost, run the same "
             "command again."
@@ -116,7 +114,8 @@ def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Clock) -> bool:
     # A plan of which nothing was ever sent is made anew, on today's calibration.
     if plan is not None and not any(ledger.entry(digest).intent for digest in plan["chunks"]):
         plan = None
-    device = _device(config, plan["details"]["device"] if plan else None)
+    planned = check_details(plan, ledger.path)["device"] if plan else None
+    device = _device(config, planned)
     trained = load(config.results_dir, run.path.name, config.data_dir, config.manual_dir)
     visit, exact = Visit(config, device, trained, run, ledger, clock), Exact(trained)
     if plan is None:
@@ -131,7 +130,8 @@ def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Clock) -> bool:
         print(f"Going on with the evaluation that was planned on {made}; its jobs are sent.")
         if config.dry_run:
             return False
-    details, digests = plan["details"], list(plan["chunks"])
+    sizes = {"test": len(trained.test.targets), "anchors": len(trained.train.targets)}
+    details, digests = check_details(plan, ledger.path, sizes), list(plan["chunks"])
     asked = time.monotonic()
     test, anchors = np.array(details["test"], int), np.array(details["anchors"], int)
     exact_values = exact.values(trained.test.inputs[test])
@@ -465,8 +465,9 @@ def _second_stage(
     """Spend the shots that are left on test images whose sign is not settled; add the counts."""
     ledger, key = visit.ledger, f"{key}-2"
     plan = ledger.plan(key)
+    kept = check_details(plan, ledger.path, {"rows": len(details["test"])}) if plan else {}
     # The first stage may have been measured anew since.
-    if plan is None or plan["details"]["first"] != [c.digest(visit.device.name) for c in first]:
+    if plan is None or kept["first"] != [c.digest(visit.device.name) for c in first]:
         rows = unsettled_rows(visit.trained, measured.best, details["stage_shots"])
         left = details["plan"]["shots"] - details["stage_shots"]
         print(

@@ -1,5 +1,6 @@
 """`make eval-hardware` from preflight to result, simulated and through IBM's real client."""
 
+import datetime
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import pytest
 from ibm_server import TOKEN
 
 from pipelines.eval_hardware import HardwareConfig, check
+from pipelines.hardware.plan import _DETAILS
 from pipelines.hardware.run import evaluate
 from qnn_jax.bridge.submission import Clock
 from qnn_jax.errors import InputError
@@ -187,6 +189,81 @@ def test_ibms_machine_is_asked_once_and_its_job_is_found_again(
         assert TOKEN not in text
     for file in results.rglob("*"):
         assert file.is_dir() or TOKEN.encode() not in file.read_bytes()
+
+
+def test_a_machine_calibrated_anew_while_the_job_queued_is_told(
+    server, results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str], fast_clock
+) -> None:
+    config = HardwareConfig(
+        run="fashion", results_dir=results, data_dir=data_dir, images=20, shots=64, anchors=10,
+        budget_seconds=100, backend="ibm_fez",
+    )  # fmt: skip
+    planned, ran, later = (
+        datetime.datetime.fromtimestamp(fast_clock.now() + at, datetime.UTC)
+        .replace(microsecond=0)
+        .isoformat()
+        for at in (-3600, 3600, 5 * 3600)
+    )
+    server.calibrations = [planned]
+    server.seconds = 4 * 3600  # it begins after two hours
+
+    def sleep(seconds: float) -> None:
+        server.calibrations = [planned, ran, later]
+        fast_clock.sleep(seconds)
+
+    assert evaluate(config, Clock(fast_clock.now, sleep)) == 0
+    found = outcome(results)
+    assert found["planned_calibration_date"] == planned
+    assert found["calibration_date"] == ran
+    (note,) = [note for note in found["notes"] if "calibrated" in note]
+    assert note == (
+        f"ibm_fez was calibrated on {ran} when it ran, on {planned} when this was planned: what is "
+        "expected follows from the plan's error rates."
+    )
+    assert note in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_account")
+def test_a_plan_that_was_edited_by_hand_is_refused(results: Path, data_dir: Path) -> None:
+    """Each field that is read again, missing and of a wrong kind, in one sentence."""
+    config = HardwareConfig(
+        run="fashion", results_dir=results, data_dir=data_dir, backend="FakeManilaV2", images=10,
+        shots=16, anchors=3, budget_seconds=1000, readout=False,
+    )  # fmt: skip
+    assert evaluate(config) == 0
+    ledger = results / "fashion/jobs.jsonl"
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    (number,) = [n for n, line in enumerate(lines) if line["event"] == "plan"]
+    for field in _DETAILS:
+        for wrong in (..., [{}], {}, -1, float("nan"), "\x1b[31m"):
+            if (field, wrong) in (("places", [{}]), ("device", "\x1b[31m")) or (
+                (field, wrong) == ("calibration_date", "\x1b[31m")
+            ):
+                continue
+            plan = json.loads(json.dumps(lines[number]))
+            place = plan["details"]
+            *parents, name = field.split(".")
+            for parent in parents:
+                place = place[parent]
+            if wrong is not ...:
+                place[name] = wrong
+            elif field == "calibration_date":
+                continue
+            else:
+                del place[name]
+            changed = [*lines[:number], plan, *lines[number + 1 :]]
+            ledger.write_text("".join(json.dumps(line) + "\n" for line in changed))
+            with pytest.raises(InputError) as caught:
+                evaluate(config)
+            said = f"damaged at line {number + 1}, for the plan's field `{field}` must be "
+            assert said in str(caught.value), (field, wrong)
+            assert str(caught.value).isprintable()
+    plan = json.loads(json.dumps(lines[number]))
+    plan["details"]["test"][0] = 10**6
+    changed = [*lines[:number], plan, *lines[number + 1 :]]
+    ledger.write_text("".join(json.dumps(line) + "\n" for line in changed))
+    with pytest.raises(InputError, match=r"`test` must be row numbers below \d+, but is 1000000"):
+        evaluate(config)
 
 
 def run(*flags: object, **environment: str) -> subprocess.CompletedProcess[str]:
