@@ -6,6 +6,7 @@ comes in, and again where it is stored or raised. Imports neither Qiskit nor req
 """
 
 import base64
+import bisect
 import html
 import json
 import os
@@ -29,7 +30,10 @@ _ESCAPES = re.compile(
     "|(?:\x1b[]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)?"
     "|\x1b[ -/]*[0-~]?"
 )
-_forms: set[str] = set()
+# Logins expire within hours; the API key is sent with each of them, and so is never the oldest.
+_MOST = 64
+_kept: dict[str, set[str]] = {}  # by credential its forms, the oldest first
+_forms: list[str] = []  # all of them, the longest first, lest a part of one be left over
 _lock = threading.Lock()
 
 
@@ -39,10 +43,14 @@ def keep_secret(credential: str | None) -> None:
     The encodings are those in which one is sent or repeated: of URLs and forms, JSON, HTML and
     base64, the latter also inside a longer text.
     """
-    for secret in {credential or "", (credential or "").strip()}:
-        if len(secret) >= SHORTEST:
-            with _lock:
-                _forms.update(_encodings(secret))
+    global _forms
+    with _lock:
+        for secret in {credential or "", (credential or "").strip()}:
+            if len(secret) >= SHORTEST:
+                _kept[secret] = _kept.pop(secret, set()) or set(_encodings(secret))
+        for oldest in list(_kept)[:-_MOST]:
+            del _kept[oldest]
+        _forms = sorted(set().union(*_kept.values()), key=len, reverse=True)
 
 
 def environment_token() -> str | None:
@@ -79,10 +87,9 @@ def clean(text: str) -> str:
     text = _ESCAPES.sub("", text)
     if not (text.isascii() and text.isprintable()):
         text = "".join(map(_printable, text))
-    with _lock:
-        # The longest first, lest a part of one be left over.
-        forms = sorted(_forms, key=len, reverse=True)
-    for form in forms:
+    forms = _forms
+    # Most texts are shorter than most forms.
+    for form in forms[bisect.bisect_left(forms, -len(text), key=lambda form: -len(form)) :]:
         if form in text:
             text = text.replace(form, MARK)
     return text

@@ -200,6 +200,12 @@ def test_the_backend_to_transpile_for_asks_nothing(server):
 # What the server repeats
 
 
+def forget(monkeypatch):
+    """As in a process that has seen no credential yet."""
+    monkeypatch.setattr(redaction, "_kept", {})
+    monkeypatch.setattr(redaction, "_forms", [])
+
+
 def shown(error):
     """All that Python shows of an error, whoever prints it."""
     chain = []
@@ -277,7 +283,7 @@ def test_blanks_around_the_token_do_no_harm(
     given, server, fast_clock, tmp_path, chunks, capfd, monkeypatch
 ):
     monkeypatch.setenv("QISKIT_IBM_TOKEN", given)
-    monkeypatch.setattr(redaction, "_forms", set())
+    forget(monkeypatch)
     check_silence(server, fast_clock, tmp_path / "run", chunks[:1], capfd, _echo_in_reason)
     server.login_error, server.token = f"unknown: {TOKEN}", "newer-key-0000"
     with pytest.raises(InputError, match=r"unknown: ?…") as caught:
@@ -319,7 +325,7 @@ def test_a_saved_accounts_token_is_as_secret(
     monkeypatch.setattr(f"{client}._DEFAULT_ACCOUNT_CONFIG_JSON_FILE", str(file))
     for name in ("QISKIT_IBM_TOKEN", "QISKIT_IBM_URL"):
         monkeypatch.delenv(name)
-    monkeypatch.setattr(redaction, "_forms", set())
+    forget(monkeypatch)
     check_silence(server, fast_clock, tmp_path / "run", chunks[:1], capfd, _echo_in_reason)
     server.spoil(LIST, Echo(400), times=10**6)
     with pytest.raises(ServiceError, match="…; Bearer …; apikey=…") as caught:
@@ -359,7 +365,7 @@ def test_the_contract_rejects_who_shows_what_is_repeated(
 
 @pytest.mark.parametrize("secret", ["k3y-with+and/&<é>\"'", "canary-3f9a1c77e2", "a" * 44])
 def test_every_form_of_a_secret_is_taken_out(secret, monkeypatch):
-    monkeypatch.setattr(redaction, "_forms", set())
+    forget(monkeypatch)
     text = "; ".join(encodings(secret))
     redaction.keep_secret(secret)
     found = redaction.clean(text)
@@ -368,8 +374,19 @@ def test_every_form_of_a_secret_is_taken_out(secret, monkeypatch):
     assert redaction.clean(f"before {secret} after") == "before … after"
 
 
+def test_a_key_that_is_sent_again_is_not_forgotten_for_many_logins(monkeypatch):
+    forget(monkeypatch)
+    for number in range(200):
+        redaction.keep_secret(TOKEN)
+        redaction.keep_secret(f"login-number-{number:04d}")
+    assert redaction.clean(f"{TOKEN} login-number-0199 login-number-0000") == (
+        "… … login-number-0000"
+    )
+    assert len(redaction._forms) < 2000
+
+
 def test_short_words_are_no_secrets(monkeypatch):
-    monkeypatch.setattr(redaction, "_forms", set())
+    forget(monkeypatch)
     for word in ("", "key", "another", None):
         redaction.keep_secret(word)
     assert redaction.clean("another key") == "another key"
