@@ -57,6 +57,7 @@ if "QISKIT_IBM_RUNTIME_LOG_LEVEL" not in os.environ:
 
 _SECONDS = 120.0  # for any request
 _SUBMISSION = 5  # times as long, for it sends megabytes
+_LOGIN_REQUESTS = 6  # which one login makes, each with its own deadline
 _LOGIN_WAITS = (1.0, 4.0)  # between attempts of the first login
 _SITE = "https://quantum.cloud.ibm.com"
 
@@ -324,7 +325,7 @@ class IbmDevice:
     def log_in(self) -> None:
         """Log in and look the backend up, unless that is done."""
         if self._service is None:
-            found = self._guarded(self._login, self._seconds)
+            found = self._guarded(self._login, self._seconds, times=_LOGIN_REQUESTS)
             self._service, self._backend, self._described, self._account = found
             self.name = self._described.name
 
@@ -334,7 +335,9 @@ class IbmDevice:
         self.log_in()
         return self._guarded(request, seconds or self._seconds, of_job)
 
-    def _guarded(self, request: Callable[[], T], seconds: float, of_job: bool = False) -> T:
+    def _guarded(
+        self, request: Callable[[], T], seconds: float, of_job: bool = False, times: int = 1
+    ) -> T:
         """Carry `request` out under a deadline; raise what went wrong as one of our errors.
 
         All that comes from the service passes here, and none of its text is unclean.
@@ -346,7 +349,7 @@ class IbmDevice:
             warnings.filterwarnings("ignore", message="This instance has met its usage limit")
             warnings.filterwarnings("ignore", message="There is currently no more time")
             warnings.filterwarnings("ignore", message="The backend .* currently has a status")
-            outcome = carry(request, seconds)
+            outcome = carry(request, seconds, times)
         error = _explained(outcome, seconds)
         if error is None:
             return outcome.value  # type: ignore[return-value]

@@ -47,15 +47,18 @@ class NestedError(requests.RequestException):
 
 
 class Carrier(HTTPAdapter):
-    """Sends every request once until `deadline` (of time.monotonic), and follows no redirect.
+    """Sends every request once, waits `seconds` for it, and follows no redirect.
+
+    After `deadline` (of time.monotonic) it sends nothing any more.
 
     Every credential that is sent or given is kept secret, and the answers are clean: whatever the
     client makes of them can be shown and stored. `answered` says whether any answer has come,
     `redirect` which host one has pointed to.
     """
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, seconds: float, deadline: float) -> None:
         super().__init__(max_retries=0)
+        self.seconds = seconds
         self.deadline = deadline
         self.answered = False
         self.redirect: str | None = None
@@ -69,6 +72,7 @@ class Carrier(HTTPAdapter):
         if _header(request, "Authorization").startswith("apikey "):
             # What the client falls back on where the login fails.
             raise requests.RequestException("the key itself is not sent in place of a login")
+        left = min(left, self.seconds)
         kwargs["timeout"] = (min(_CONNECT_SECONDS, left), left)
         response = super().send(request, *args, **kwargs)
         self.answered = True
@@ -110,13 +114,14 @@ class Outcome(NamedTuple, Generic[T]):
     carrier: Carrier
 
 
-def carry(request: Callable[[], T], seconds: float) -> Outcome[T]:
+def carry(request: Callable[[], T], seconds: float, times: int = 1) -> Outcome[T]:
     """Call `request` in a thread of its own, where a `Carrier` sends all that `requests` sends.
 
-    The error is TimeoutError where it has not ended by then. A thread that hangs is left behind;
-    what it still sends is carried in the same way.
+    Each answer may take `seconds`, the whole `times` as long. The error is TimeoutError where it
+    has not ended by then. A thread that hangs is left behind; what it still sends is carried in
+    the same way.
     """
-    carrier = Carrier(time.monotonic() + seconds)
+    carrier = Carrier(seconds, time.monotonic() + times * seconds)
     outcome: list[Outcome[T]] = []
 
     def run() -> None:
@@ -128,7 +133,7 @@ def carry(request: Callable[[], T], seconds: float) -> Outcome[T]:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(seconds + 1.0)  # the carrier's own deadline comes first
+    thread.join(times * seconds + 1.0)  # the carrier's own deadline comes first
     return outcome[0] if outcome else Outcome(None, TimeoutError(), carrier)
 
 
