@@ -25,7 +25,7 @@ _ALIASES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {"u1": ("p", ()), "cu1": ("cp", ()), "u3": ("u", ()), "u2": ("u", ("pi/2",))}
 )
 #: What all other gates are made of. Their parameters' names are in alphabetical order, since
-#: qiskit-qasm3-import 0.6 binds them in that order, whatever the order they are declared in.
+#: Qiskit's reader, qiskit-qasm3-import 0.6, binds them in that order, whatever their own.
 _DEFINITIONS: Mapping[str, str] = MappingProxyType(
     {
         "sxdg": "gate sxdg a { inv @ sx a; }",

@@ -1,0 +1,100 @@
+"""OpenQASM 3 text as a syntax tree, by the reference parser of the language, `openqasm3`.
+
+`openqasm3.parse` prints to the console what its lexer cannot read, says nothing of the place of
+other mistakes and recurses once for each term of a sum. So its lexer, parser and visitor are put
+together here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from antlr4 import CommonTokenStream, InputStream
+from antlr4.error.ErrorListener import ErrorListener
+from openqasm3 import ast
+from openqasm3.parser import (  # type: ignore[attr-defined]
+    QASM3ParsingError,
+    QASMNodeVisitor,
+    add_span,
+    get_span,
+    qasm3Lexer,
+    qasm3Parser,
+)
+
+from qnn_jax.bridge.qasm_limits import MAX_NESTING, Wrong
+
+
+def parsed(text: str) -> ast.Program:
+    """The syntax tree of a whole text.
+
+    Raises:
+        Wrong: where the text is not OpenQASM 3 or nests too deeply.
+    """
+    lexer = qasm3Lexer(InputStream(text))
+    tokens = CommonTokenStream(lexer)
+    parser = qasm3Parser(tokens)
+    for part in (lexer, parser):
+        part.removeErrorListeners()
+        part.addErrorListener(_Refuse())
+    try:
+        tokens.fill()
+        _check_nesting(tokens.tokens)
+        if len(tokens.tokens) == 1:  # the end; the visitor wants a beginning
+            return ast.Program([])
+        return _Visitor().visitProgram(parser.program())  # type: ignore[no-untyped-call]
+    except Wrong:
+        raise
+    except QASM3ParsingError as error:  # "L3:C0: pragmas must be global"
+        raise Wrong(str(error).replace("L", "line ", 1).replace(":C", ", column ", 1)) from None
+    except RecursionError:
+        raise Wrong("its statements and expressions nest too deeply") from None
+    except Exception as error:  # what the parser's visitor raises for texts that its grammar allows
+        raise Wrong(f"the parser fails with {type(error).__name__}: {error}") from None
+
+
+class _Refuse(ErrorListener):  # type: ignore[misc]
+    """Stops at the first mistake; antlr4's own listener would print it and go on."""
+
+    def syntaxError(  # noqa: N802
+        self, recognizer: Any, token: Any, line: int, column: int, message: str, error: Any
+    ) -> None:
+        if token is None:  # the lexer's: "token recognition error at: '…'"
+            found = repr(message.partition(" at: ")[2][1:-1])
+        else:
+            found = "end of the text" if token.type == token.EOF else repr(token.text)
+        raise Wrong(f"line {line}, column {column} has an unexpected {found}")
+
+
+def _check_nesting(tokens: Iterable[Any]) -> None:
+    """Refuse brackets within brackets and signs before signs beyond the limit."""
+    depth = signs = 0
+    for token in tokens:
+        depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))
+        signs = signs + 1 if token.text in ("-", "~", "!") else 0
+        if max(depth, signs) > MAX_NESTING:
+            raise Wrong(
+                f"line {token.line}, column {token.column} has more than {MAX_NESTING} brackets or "
+                "signs within each other"
+            )
+
+
+class _Visitor(QASMNodeVisitor):
+    """Walks the left sides of sums and products in a loop, so a sum may have any length."""
+
+    def _visit_binary_expression(self, ctx: Any) -> ast.Expression:
+        chain = [ctx]
+        while type(left := chain[-1].expression(0)) in _CHAINS:
+            chain.append(left)
+        node: ast.Expression = self.visit(chain[-1].expression(0))
+        for part in reversed(chain):
+            operator = ast.BinaryOperator[part.op.text]
+            right = self.visit(part.expression(1))
+            node = add_span(ast.BinaryExpression(operator, node, right), get_span(part))
+        return node
+
+    visitAdditiveExpression = _visit_binary_expression  # noqa: N815
+    visitMultiplicativeExpression = _visit_binary_expression  # noqa: N815
+
+
+_CHAINS = (qasm3Parser.AdditiveExpressionContext, qasm3Parser.MultiplicativeExpressionContext)

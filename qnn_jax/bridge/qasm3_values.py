@@ -1,0 +1,222 @@
+"""Expressions of OpenQASM 3: integers stay integers, reals are angles that may have inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
+
+from openqasm3 import ast
+
+from qnn_jax.bridge.qasm3 import FUNCTION_NAMES
+from qnn_jax.bridge.qasm_limits import MAX_TERMS, Wrong, check_size
+from qnn_jax.circuits.angles import Expression, Number, angle, call
+from qnn_jax.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """A real number or an expression of inputs, and how many terms it has, written out."""
+
+    expression: Expression
+    num_terms: int = 1
+
+    @property
+    def number(self) -> float | None:
+        """The value, where no input is in it."""
+        return self.expression.value if isinstance(self.expression, Number) else None
+
+
+#: What an expression may be.
+Value: TypeAlias = "bool | int | Real"
+
+CONSTANTS: Mapping[str, Real] = MappingProxyType(
+    {
+        name: Real(Number(value))
+        for names, value in ((("pi", "π"), math.pi), (("tau", "τ"), math.tau))
+        for name in names
+    }
+    | {name: Real(Number(math.e)) for name in ("euler", "ℇ")}
+)
+#: The functions that a text may use, and their names here.
+_FUNCTIONS: Mapping[str, str] = MappingProxyType({v: k for k, v in FUNCTION_NAMES.items()})
+_OPERATORS: Mapping[str, str] = MappingProxyType(
+    {"+": "add", "-": "sub", "*": "mul", "/": "div", "**": "pow"}
+)
+
+
+def evaluate(node: ast.Expression, look_up: Callable[[str], Value]) -> Value:
+    """The value of an expression.
+
+    Args:
+        node: the expression.
+        look_up: the value of a name.
+
+    Raises:
+        Wrong: where the language gives it none, where integers are divided with a remainder, and
+            where it has what no angle can have.
+    """
+    chain: list[ast.BinaryExpression] = []
+    while isinstance(node, ast.BinaryExpression):
+        chain.append(node)
+        node = node.lhs
+    value = _simple(node, look_up)
+    for part in reversed(chain):
+        value = _binary(part.op.name, value, evaluate(part.rhs, look_up))
+    return value
+
+
+def real(value: Value) -> Real:
+    """A value where the language wants a real number: integers are promoted."""
+    if isinstance(value, bool):
+        raise Wrong("an angle must be a number, but is a bool")
+    return value if isinstance(value, Real) else Real(_finite(value))
+
+
+def integer(value: Value) -> int:
+    """A value where the language wants a constant integer."""
+    if isinstance(value, bool | Real):
+        raise Wrong(f"a size or an index must be an integer, but is {_text(value)}")
+    return value
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, Real):
+        return str(value)
+    return "an expression of inputs" if value.number is None else repr(value.number)
+
+
+def _finite(value: float) -> Expression:
+    try:
+        return angle(value)
+    except InputError:
+        raise Wrong("a number must be finite") from None
+
+
+def _simple(node: ast.Expression, look_up: Callable[[str], Value]) -> Value:
+    if isinstance(node, ast.Identifier):
+        return look_up(node.name)
+    if isinstance(node, ast.IntegerLiteral):
+        return _in_range(node.value)
+    if isinstance(node, ast.FloatLiteral):
+        return Real(_finite(node.value))
+    if isinstance(node, ast.BooleanLiteral):
+        return node.value
+    if isinstance(node, ast.UnaryExpression) and node.op.name == "-":
+        value = evaluate(node.expression, look_up)
+        if isinstance(value, bool | Real):
+            return apply("neg", real(value))
+        return _in_range(-value)
+    if isinstance(node, ast.Cast):
+        return converted(evaluate(node.argument, look_up), node.type, look_up)
+    if isinstance(node, ast.FunctionCall):
+        return _function(node, look_up)
+    operator = f"operator {node.op.name!r}" if isinstance(node, ast.UnaryExpression) else None
+    raise Wrong(f"an expression can have no {operator or _kind(node)}")
+
+
+def _kind(node: ast.QASMNode) -> str:
+    """The name of a node of the tree in words: IndexExpression is an index expression."""
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in type(node).__name__).strip()
+
+
+def _in_range(value: int) -> int:
+    if abs(value) >= 2**64:
+        raise Wrong("an integer must fit in 64 bits")
+    return value
+
+
+def _function(node: ast.FunctionCall, look_up: Callable[[str], Value]) -> Real:
+    name = node.name.name
+    if name != "sqrt" and name not in _FUNCTIONS:
+        raise Wrong(
+            f"angles are made of numbers, inputs, arithmetic and the functions "
+            f"{', '.join(_FUNCTIONS)} and sqrt, but not of {name!r}"
+        )
+    arguments = [real(evaluate(argument, look_up)) for argument in node.arguments]
+    if len(arguments) != 1:
+        raise Wrong(f"function {name!r} takes one argument, but is given {len(arguments)}")
+    if name == "sqrt":
+        return apply("pow", arguments[0], Real(Number(0.5)))
+    return apply(_FUNCTIONS[name], arguments[0])
+
+
+def _binary(operator: str, left: Value, right: Value) -> Value:
+    if operator not in _OPERATORS:
+        raise Wrong(f"an expression can have no operator {operator!r}")
+    if isinstance(left, bool | Real) or isinstance(right, bool | Real):
+        return apply(_OPERATORS[operator], real(left), real(right))
+    return _of_integers(operator, left, right)
+
+
+def _of_integers(operator: str, left: int, right: int) -> int:
+    if operator == "/":
+        return _quotient(left, right)
+    if operator == "**":
+        if right < 0:
+            raise Wrong(f"the power of an integer is an integer: write {left}.0**{right}")
+        return _in_range(left**right if right <= 64 or abs(left) < 2 else 2**64)
+    results = {"+": left + right, "-": left - right, "*": left * right}
+    return _in_range(results[operator])
+
+
+def _quotient(left: int, right: int) -> int:
+    """Exact quotients only: 1/2 is 0 by the language's rules and hardly ever meant so."""
+    if right == 0:
+        raise Wrong(f"{left}/0 divides by zero")
+    if left % right:
+        cut = abs(left) // abs(right) * (-1 if (left < 0) != (right < 0) else 1)
+        raise Wrong(
+            f"{left}/{right} is a division of integers and {cut} in OpenQASM 3; write "
+            f"{left}.0/{right} for the fraction"
+        )
+    return left // right
+
+
+def apply(function: str, *arguments: Real) -> Real:
+    """A function of `FUNCTIONS` on reals."""
+    try:
+        expression = call(function, *(argument.expression for argument in arguments))
+    except InputError:
+        inside = ", ".join(_text(argument) for argument in arguments)
+        raise Wrong(f"{function} of {inside} is no finite real number") from None
+    if isinstance(expression, Number):
+        return Real(expression)
+    num_terms = 1 + sum(argument.num_terms for argument in arguments)
+    check_size("terms in angles", num_terms, MAX_TERMS)
+    return Real(expression, num_terms)
+
+
+def converted(value: Value, kind: ast.ClassicalType, look_up: Callable[[str], Value]) -> Value:
+    """A value as the type that a constant is declared with or that a cast names.
+
+    Reals are kept in double precision, whatever size they are declared with.
+    """
+    if isinstance(kind, ast.BoolType) and isinstance(value, bool):
+        return value
+    if isinstance(kind, ast.FloatType):
+        return real(value)
+    if isinstance(kind, ast.AngleType):
+        number = real(value).number
+        if number is None or not 0 <= number < math.tau:
+            raise Wrong(
+                f"an angle is kept modulo 2π, so a constant one must be at least 0 and below 2π, "
+                f"but is {_text(value)}; declare a float"
+            )
+        return real(value)
+    if isinstance(kind, ast.IntType | ast.UintType):
+        size = 64 if kind.size is None else integer(evaluate(kind.size, look_up))
+        number = value.number if isinstance(value, Real) else value
+        signed = isinstance(kind, ast.IntType)
+        if number is None or isinstance(number, bool) or number != math.floor(number):
+            raise Wrong(f"an integer cannot be made of {_text(value)}")
+        if not 1 <= size <= 64:
+            raise Wrong(f"an integer must have 1 to 64 bits, but has {size}")
+        if not -(2 ** (size - 1)) * signed <= number < 2 ** (size - signed):
+            raise Wrong(f"{_text(value)} does not fit in its {size} bits")
+        return int(number)
+    raise Wrong(f"values of {_kind(kind)} can not be read")

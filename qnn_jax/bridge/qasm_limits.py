@@ -1,0 +1,27 @@
+"""What an OpenQASM text may ask for, whatever its version: checked before anything is built."""
+
+from __future__ import annotations
+
+#: Longer texts are refused unread: parsing OpenQASM 3 takes a minute for some million characters.
+MAX_CHARACTERS = 10_000_000
+#: Qubits, and bits, of all registers together.
+MAX_QUBITS = 10_000
+#: Gates after all definitions, modifiers and broadcasts are written out.
+MAX_GATES = 500_000
+#: Numbers, inputs and operations in all angles together.
+MAX_TERMS = 2_000_000
+#: Brackets within brackets, and gates that call gates. The parsers and the readers recurse.
+MAX_NESTING = 50
+#: Operators in one statement of OpenQASM 2: Qiskit's parser ends the process at a million.
+MAX_OPERATORS = 10_000
+
+
+class Wrong(Exception):  # noqa: N818
+    """What is wrong with a text, in words; whoever knows the place makes an InputError of it."""
+
+
+def check_size(what: str, number: int, most: int) -> None:
+    """Refuse more than `most` qubits, bits or gates."""
+    if number > most:
+        found = f"{number:,}" if number < 10**12 else "so many"
+        raise Wrong(f"{found} {what} are more than the {most:,} that can be read")
