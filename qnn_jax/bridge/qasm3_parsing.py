@@ -7,7 +7,7 @@ together here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
 from typing import Any
 
 from antlr4 import CommonTokenStream, InputStream
@@ -24,6 +24,9 @@ from openqasm3.parser import (  # type: ignore[attr-defined]
 
 from qnn_jax.bridge.qasm_limits import MAX_NESTING, Wrong
 
+#: A string, a comment, the beginning of one that has no end, a word or another character.
+_MARK = re.compile(r'"[^"\n]*"|//[^\n]*|/\*.*?\*/|/\*|\w+|\S', re.DOTALL)
+
 
 def parsed(text: str) -> ast.Program:
     """The syntax tree of a whole text.
@@ -31,6 +34,7 @@ def parsed(text: str) -> ast.Program:
     Raises:
         Wrong: where the text is not OpenQASM 3 or nests too deeply.
     """
+    _check_nesting(text)
     lexer = qasm3Lexer(InputStream(text))
     tokens = CommonTokenStream(lexer)
     parser = qasm3Parser(tokens)
@@ -39,7 +43,6 @@ def parsed(text: str) -> ast.Program:
         part.addErrorListener(_Refuse())
     try:
         tokens.fill()
-        _check_nesting(tokens.tokens)
         if len(tokens.tokens) == 1:  # the end; the visitor wants a beginning
             return ast.Program([])
         return _Visitor().visitProgram(parser.program())  # type: ignore[no-untyped-call]
@@ -66,16 +69,22 @@ class _Refuse(ErrorListener):  # type: ignore[misc]
         raise Wrong(f"line {line}, column {column} has an unexpected {found}")
 
 
-def _check_nesting(tokens: Iterable[Any]) -> None:
-    """Refuse brackets within brackets and signs before signs beyond the limit."""
+def _check_nesting(text: str) -> None:
+    """Refuse brackets and signs that nest too deeply, and comments without an end.
+
+    In a comment without an end, the lexer would search the whole text again at every `/*`.
+    """
     depth = signs = 0
-    for token in tokens:
-        depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))
-        signs = signs + 1 if token.text in ("-", "~", "!") else 0
-        if max(depth, signs) > MAX_NESTING:
+    for found in _MARK.finditer(text):
+        mark = found[0]
+        depth += (mark in ("(", "[", "{")) - (mark in (")", "]", "}"))
+        signs = signs + 1 if mark in ("-", "~", "!") else 0
+        if mark == "/*" or max(depth, signs) > MAX_NESTING:
+            line = text.count("\n", 0, found.start()) + 1
             raise Wrong(
-                f"line {token.line}, column {token.column} has more than {MAX_NESTING} brackets or "
-                "signs within each other"
+                f"line {line} begins a comment that has no end"
+                if mark == "/*"
+                else f"line {line} has more than {MAX_NESTING} brackets or signs within each other"
             )
 
 

@@ -174,12 +174,9 @@ class _Reader:
 
     def _declare(self, name: str) -> None:
         """Refuse a name that is taken."""
-        if (
-            name in self._values
-            or name in self._registers
-            or name in self._gates
-            or name in CONSTANTS
-        ):
+        if name in self._gates:
+            raise Wrong(f"the name {name!r} is taken already, by a gate")
+        if name in self._values or name in self._registers or name in CONSTANTS:
             raise Wrong(f"the name {name!r} is taken already")
 
     def _constant(self, name: str) -> Value:
@@ -456,7 +453,6 @@ class _Reader:
                 f"{' and '.join(map(str, sorted(lengths)))}"
             )
         times = lengths.pop() if lengths else 1
-        self._writer.reserve(times)
         places = list(
             zip(
                 *(
@@ -484,6 +480,7 @@ class _Reader:
 
     def _measure(self, qubit: ast.QASMNode, target: ast.QASMNode | None) -> None:
         measured = self._qubit_operand(qubit)
+        self._writer.reserve(len(measured.elements))
         self._broadcast([measured])
         if target is not None:
             bits = self._operand(target)

@@ -1,0 +1,1 @@
+OPENQASM 3.0; include "stdgates.inc"; input float[64] x_0; input angle w_1; const int[8] n = 3; const float f = n / 2.0; gate g(a, b) p0, p1 { rz(a/2) p0; ctrl @ ry(-b * f) p0, p1; gphase(a); } qubit[n] q; bit[3] c; h q; g(x_0, 2*w_1 - 1) q[0], q[-1]; negctrl(2) @ inv @ sx q[0], q[1], q[2]; pow(2) @ t q[0:2]; let e = q[{0, 2}] ++ q[1:1]; cx e[0], e[1]; c = measure q;
