@@ -11,11 +11,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
+from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.errors import InputError
+from qnn_jax.runs.files import decode_json
+from qnn_jax.runs.schema import from_json
 
 #: The packages whose versions a certificate holds for.
 PACKAGES = ("qnn-jax", "jax", "qiskit", "qiskit-aer", "qiskit-ibm-runtime")
@@ -130,22 +131,12 @@ class Certificate:
         Raises:
             InputError: where it is none.
         """
-        try:
-            data: dict[str, Any] = json.loads(text)
-            data["observables"] = tuple(
-                PauliSum(tuple((label, c) for label, c in terms)).terms
-                for terms in data["observables"]
-            )
-            for name in ("layout", "columns"):
-                data[name] = tuple(map(int, data[name]))
-            for name, kind in (("deviations", float), ("versions", str)):
-                data[name] = {key: kind(value) for key, value in data[name].items()}
-            return Certificate(**data)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                "Argument `text` must be JSON written by Certificate.to_json, but is not: "
-                f"{error!r}."
-            ) from None
+        return from_json(
+            Certificate,
+            decode_json(text),
+            "Argument `text` must be JSON written by Certificate.to_json, but",
+            "certify(circuit, observables, backend) makes a new one",
+        )
 
     def __str__(self) -> str:
         where = f" on {self.backend} qubits {', '.join(map(str, self.layout))}"

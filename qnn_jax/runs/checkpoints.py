@@ -4,7 +4,6 @@ A checkpoint of epoch k is the state after k finished epochs. Nothing is pickled
 not stored: they follow from the seed and the epoch by `fold_in`.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,17 @@ from typing import Any
 import numpy as np
 
 from qnn_jax.errors import InputError
-from qnn_jax.runs.files import encode_json, explained, read_npz, remove, write_npz_atomic
+from qnn_jax.runs.files import (
+    JSON_BYTES,
+    decode_json,
+    encode_json,
+    explained,
+    npz_bytes,
+    read_npz,
+    remove,
+    write_npz_atomic,
+)
+from qnn_jax.runs.schema import from_json
 
 _META = "checkpoint.json"  # beside the leaves: epoch, fingerprint and extra, as bytes of JSON
 _OTHER_RUN = "give another --run name, or --no-resume to start over"
@@ -26,6 +35,15 @@ class Checkpoint:
 
     epoch: int
     tree: Any
+    extra: Any
+
+
+@dataclass(frozen=True)
+class _Meta:
+    """What a checkpoint holds beside the leaves."""
+
+    epoch: int
+    fingerprint: str
     extra: dict[str, Any]
 
 
@@ -71,31 +89,37 @@ def save(
     return path
 
 
-def load(path: Path, like: Any, *, fingerprint: str) -> Checkpoint:
+def load(
+    path: Path, like: Any, *, fingerprint: str, extra: type[Any] = dict[str, Any]
+) -> Checkpoint:
     """Read the checkpoint at `path` into the structure of `like`.
 
-    `like` is a pytree of arrays, Python numbers or jax.ShapeDtypeStruct. Arrays come back as
-    NumPy arrays, bit for bit; Python numbers as such. Raises InputError if the file is damaged,
-    if it belongs to a run with another fingerprint, or if a leaf is missing, is left over or has
-    another shape or dtype.
+    `like` is a pytree of arrays, Python numbers or jax.ShapeDtypeStruct; `extra` is what `save`
+    was given, as a kind that `from_json` takes. Arrays come back as NumPy arrays, bit for bit;
+    Python numbers as such. Raises InputError if the file is damaged or larger than `like`, if it
+    belongs to a run with another fingerprint, if a leaf is missing, is left over or has another
+    shape or dtype, or if what is beside them is not of the kind `extra`.
     """
     epoch = _epoch(path)
     before = [number for number in epochs(path.parent) if number < epoch]
-    arrays = read_npz(
-        path,
+    way_out = (
         f"delete it, and the same command goes on from epoch {before[-1]}"
         if before
-        else "no checkpoint is before it, so delete it or give --no-resume to start over",
+        else "no checkpoint is before it, so delete it or give --no-resume to start over"
     )
-    meta = json.loads(arrays.pop(_META, np.zeros(0, np.uint8)).tobytes() or b"{}")
-    if meta.get("epoch") != epoch:
+    leaves, treedef = _flatten(like)
+    shaped = {name: _shaped(leaf) for name, leaf in leaves.items()}
+    arrays = read_npz(path, way_out, npz_bytes(shaped) + JSON_BYTES)
+    text = arrays.pop(_META, np.zeros(0, np.uint8)).tobytes()
+    what = f"File {path}, at its {_META},"
+    meta = from_json(_Meta, decode_json(text, finite=False), what, way_out)
+    if meta.epoch != epoch:
         raise InputError(
             f"File {path} is not the checkpoint that its name says, for it holds epoch "
-            f"{meta.get('epoch')}: put the name right or delete it."
+            f"{meta.epoch}: put the name right or delete it."
         )
-    if meta["fingerprint"] != fingerprint:
+    if meta.fingerprint != fingerprint:
         raise InputError(f"Checkpoint {path} was made under another configuration: {_OTHER_RUN}.")
-    leaves, treedef = _flatten(like)
     for name in (*leaves, *arrays):
         stored, wanted = _kind(arrays.get(name)), _kind(leaves.get(name))
         if stored != wanted:
@@ -107,7 +131,8 @@ def load(path: Path, like: Any, *, fingerprint: str) -> Checkpoint:
         arrays[name].item() if type(leaf) in (bool, int, float, complex) else arrays[name]
         for name, leaf in leaves.items()
     ]
-    return Checkpoint(epoch, treedef.unflatten(restored), meta["extra"])
+    found = from_json(extra, meta.extra, what, way_out)
+    return Checkpoint(epoch, treedef.unflatten(restored), found)
 
 
 def _epoch(path: Path) -> int:
@@ -127,10 +152,14 @@ def _flatten(tree: Any) -> tuple[dict[str, Any], Any]:
     return leaves, treedef
 
 
+def _shaped(leaf: Any) -> Any:
+    """A leaf with a shape and a dtype."""
+    return leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+
+
 def _kind(leaf: Any) -> str:
     """Say a leaf's dtype and shape, for instance ``float32 of shape (2, 3)``."""
     if leaf is None:
         return "nothing"
-    if not hasattr(leaf, "dtype"):
-        leaf = np.asarray(leaf)
+    leaf = _shaped(leaf)
     return f"{leaf.dtype} of shape {tuple(leaf.shape)}"

@@ -2,11 +2,12 @@
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
@@ -15,16 +16,25 @@ from typing import Any, Self
 from qnn_jax.errors import InputError
 from qnn_jax.runs import checkpoints
 from qnn_jax.runs.files import (
+    JSON_BYTES,
+    MOST_BYTES,
+    decode_json,
     encode_json,
     explained,
     normalised,
+    open_regular,
+    read_bytes,
     read_json,
+    refuse_special,
     remove,
     write_bytes_atomic,
     write_json_atomic,
 )
+from qnn_jax.runs.schema import from_json
 
 _OTHER_RUN = "give another --run name, or --no-resume to start over"
+#: The folders within a run's.
+_FOLDERS = ("checkpoints", "figures", "jobs")
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,7 @@ class RunDirectory:
         try:
             started = (path / "config.json").exists()
             goes_on = started and resume
-            if not started:
-                _refuse_files_of_others(path)
+            refuse_files_of_others(path)
             earlier = read_json(path / "config.json", _OTHER_RUN) if goes_on else None
             summary = read_json(path / "summary.json") if goes_on else None
             if differing := differences(wanted if earlier is None else earlier, wanted, may_change):
@@ -89,19 +98,18 @@ class RunDirectory:
                     )
                 goes_on = False
             # All checks have passed: files change from here on.
-            torn = (*path.glob(".*.tmp"), *path.glob("checkpoints/.*.tmp"))
-            for file in (*torn, *([] if goes_on else _outcomes(path))):
+            _remove_torn(path)
+            for file in [] if goes_on else _outcomes(path):
                 remove(file)
             if earlier != wanted:
                 write_json_atomic(path / "config.json", wanted)
         except BaseException:
             lock.close()
             raise
-        settled = {key: value for key, value in wanted.items() if key not in may_change}
         return cls(
             path,
             wanted,
-            fingerprint=hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest(),
+            fingerprint=fingerprint(wanted, may_change),
             fresh=not goes_on,
             # A run that is to go on to more epochs has a summary too: that of the fewer epochs.
             finished=summary is not None
@@ -124,8 +132,14 @@ class RunDirectory:
                 f"Argument `--run` must name a run in {results_dir} "
                 f"({', '.join(there) or 'which has none yet'}), but is {name!r}."
             )
+        lock = _locked(path)
+        try:
+            _remove_torn(path)
+        except BaseException:
+            lock.close()
+            raise
         finished = (path / "summary.json").exists()
-        return cls(path, config, "", fresh=False, finished=finished, _lock=_locked(path))
+        return cls(path, config, "", fresh=False, finished=finished, _lock=lock)
 
     def close(self) -> None:
         """Release the lock."""
@@ -143,6 +157,11 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def metrics(self) -> Path:
+        """The file of metrics, a line an epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
     def figures(self) -> Path:
         """The folder for figures, made when asked for."""
         folder = self.path / "figures"
@@ -152,44 +171,41 @@ class RunDirectory:
 
     def append_metrics(self, epoch: int, metrics: Mapping[str, object]) -> None:
         """Append one line to metrics.jsonl: `epoch`, then `metrics`; nan and inf become null."""
-        line = encode_json(normalised({"epoch": epoch, **metrics})) + "\n"
-        path = self.path / "metrics.jsonl"
+        line = (encode_json(normalised({"epoch": epoch, **metrics})) + "\n").encode()
+        path = self.metrics
         with (
             explained(f"write {len(line)} bytes to {path}", "make room there and run again"),
-            path.open("a", encoding="utf-8") as file,
+            # Without a buffer a write could end after a part of the line.
+            io.BufferedWriter(open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)) as file,
         ):
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
 
-    def read_metrics(self) -> list[dict[str, Any]]:
+    def read_metrics(self, kind: type[Any] = dict[str, Any]) -> list[Any]:
         """Return the lines of metrics.jsonl but for a last one that a crash tore.
 
-        Raises InputError if any other line is no object with an `epoch`.
+        Raises InputError if any other line is no object with an `epoch`, or not of the `kind` that
+        `from_json` takes.
         """
-        path = self.path / "metrics.jsonl"
-        with explained(f"read {path}", "delete it or make it readable"):
-            text = path.read_bytes() if path.exists() else b""
+        text = read_bytes(self.metrics, "delete it or make it readable", MOST_BYTES) or b""
         rows = []
         for number, line in enumerate(text.split(b"\n")[:-1], start=1):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                row = None
-            if not isinstance(row, dict) or not isinstance(row.get("epoch"), int):
+            row = decode_json(line) if len(line) <= JSON_BYTES else None
+            if not isinstance(row, dict) or type(row.get("epoch")) is not int:
                 raise InputError(
-                    f"File {path} is damaged at line {number}: delete that line or the file."
+                    f"File {self.metrics} is damaged at line {number}: delete that line or the "
+                    "file."
                 )
-            rows.append(row)
+            what = f"File {self.metrics}, line {number},"
+            rows.append(from_json(kind, row, what, "delete that line or the file"))
         return rows
 
     def truncate_metrics(self, after_epoch: int) -> None:
         """Drop the lines of later epochs than `after_epoch`, and a torn last one."""
         kept = [encode_json(row) for row in self.read_metrics() if row["epoch"] <= after_epoch]
-        if (self.path / "metrics.jsonl").exists():
-            write_bytes_atomic(
-                self.path / "metrics.jsonl", "".join(f"{row}\n" for row in kept).encode()
-            )
+        if self.metrics.exists():
+            write_bytes_atomic(self.metrics, "".join(f"{row}\n" for row in kept).encode())
 
 
 def differences(
@@ -211,6 +227,12 @@ def differences(
     return found
 
 
+def fingerprint(config: Mapping[str, Any], may_change: Collection[str] = ()) -> str:
+    """The sha256 of a configuration as JSON, without the top fields in `may_change`."""
+    settled = {key: value for key, value in config.items() if key not in may_change}
+    return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()
+
+
 def check_name(name: str) -> None:
     """Refuse what cannot name a run: raises InputError."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
@@ -229,14 +251,17 @@ def _locked(path: Path) -> FileIO:
     """Take the lock of a run; it falls with the process, so a dead one's needs no clearing."""
     way_out = "give a --results-dir on a disk that can be written and has file locks"
     with explained(f"lock {path}", way_out):
-        lock = FileIO(path / ".lock", "a+")
+        lock = open_regular(path / ".lock", os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for name in _FOLDERS:
+                refuse_special(path / name)
             now = time.strftime("%Y-%m-%d %H:%M:%S %z")  # for the eye only
             lock.truncate(0)
             lock.write(f"process {os.getpid()} on {os.uname().nodename} since {now}".encode())
         except BlockingIOError:
-            holder = (path / ".lock").read_text("utf-8", "replace") or "another process"
+            text = os.pread(lock.fileno(), 200, 0).decode("utf-8", "replace")
+            holder = "".join(filter(str.isprintable, text)) or "another process"
             lock.close()
             raise InputError(
                 f"Run {path} is in use by {holder}: wait for its end, or give another --run name."
@@ -247,7 +272,17 @@ def _locked(path: Path) -> FileIO:
     return lock
 
 
-def _refuse_files_of_others(path: Path) -> None:
+def _remove_torn(path: Path) -> None:
+    """Delete what a killed process has left half written; the lock is held."""
+    for folder in (path, *(path / name for name in _FOLDERS)):
+        for file in folder.glob(".*.tmp"):
+            remove(file)
+
+
+def refuse_files_of_others(path: Path) -> None:
+    """Raise InputError where the folder `path` holds outcomes of a run but no config.json."""
+    if (path / "config.json").exists():
+        return
     for file in filter(Path.exists, _outcomes(path)):
         raise InputError(
             f"Folder {path} has a {file.name} but no config.json, so it may be no run of ours: "

@@ -1,12 +1,21 @@
-"""Files that are whole or not there: written under a temporary name, synced, then renamed."""
+"""Files that are whole or not there: written under a temporary name, synced, then renamed.
+
+A run's folder may come from someone else. So links in it are not followed, sizes are bounded
+before anything of that size is allocated, and nothing that is read can run code.
+"""
 
 import hashlib
 import io
 import json
+import math
 import os
+import re
+import stat
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +23,24 @@ import numpy as np
 
 from qnn_jax.errors import InputError
 
+#: No JSON file of a run, and no line of one, comes near this size.
+JSON_BYTES = 16 * 2**20
+#: The most that is read where nothing says how large a file should be.
+MOST_BYTES = 2**30
 _SEAL = 64  # bytes at the end of a sealed .npz: the sha256 of all bytes before them, in hexadecimal
+#: What NumPy writes above an array of numbers in C order.
+_HEADER = re.compile(
+    rb"\{'descr': '([<>|][biufc]\d{1,2})', 'fortran_order': False, "
+    rb"'shape': \(((?:\d{1,18}, ?)*\d{0,18})\), \} *\n"
+)
+_RETRAIN = "train this run again, with --no-resume if it has ended"
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @contextmanager
@@ -26,9 +52,66 @@ def explained(attempt: str, way_out: str) -> Iterator[None]:
         raise InputError(f"Cannot {attempt} ({error.strerror or error}): {way_out}.") from error
 
 
-def write_bytes_atomic(path: Path, data: bytes) -> None:
+def open_regular(path: Path, flags: int, private: bool = False) -> FileIO:
+    """Open the regular file `path`, which may be made, for reading or to be written in place.
+
+    `flags` are those of os.open. A file that is made is for its owner alone if `private`. Raises
+    InputError for a link, a pipe, a socket or a device, and for a file to be written that has
+    another name elsewhere; OSError for the rest.
+    """
+    refuse_special(path)
+    # Without O_NONBLOCK the opening of a pipe that has just been put there waits for ever.
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600 if private else 0o666)
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink > 1 and flags & (os.O_WRONLY | os.O_RDWR):
+            raise InputError(
+                f"File {path} must have no other name, since it is written in place, but is hard "
+                "linked elsewhere: replace it by a copy of itself or delete it."
+            )
+        return FileIO(descriptor, "r" if not flags & (os.O_WRONLY | os.O_RDWR) else "a+")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def refuse_special(path: Path) -> None:
+    """Raise InputError if `path` is a link, a pipe, a socket or a device."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return  # whoever opens it says so
+    if kind := _KINDS.get(stat.S_IFMT(mode)):
+        raise InputError(
+            f"File {path} must be the run's own, but is {kind}: put what it stands for in its "
+            "place, or delete it."
+        )
+
+
+def read_bytes(path: Path, way_out: str, most: int = JSON_BYTES) -> bytes | None:
+    """Read the file `path`; None where there is none.
+
+    Raises InputError, which ends in `way_out`, if it cannot be read or has more than `most` bytes,
+    and if it is a link or no regular file.
+    """
+    with explained(f"read {path}", way_out):
+        try:
+            file = open_regular(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            data = b"" if size > most else file.readall()
+    if size > most or len(data) > most:
+        raise InputError(f"File {path} must have at most {most} bytes, but has {size}: {way_out}.")
+    return data
+
+
+def write_bytes_atomic(path: Path, data: bytes, private: bool = False) -> None:
     """Replace `path` by `data`: a crash at any moment leaves the old contents or the new ones.
 
+    A link of that name is replaced, not followed. The file is for its owner alone if `private`.
     Raises InputError, with the old contents in place and no temporary file left, if the disk is
     full or the folder cannot be written.
     """
@@ -39,7 +122,9 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
         "make room and permission to write there, or give another --results-dir",
     ):
         try:
-            with open(temporary, "wb") as file:
+            # A killed process of the same number may have left one; a link could lie there.
+            temporary.unlink(missing_ok=True)
+            with open(temporary, "xb", opener=_private if private else None) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -54,6 +139,10 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def remove(path: Path) -> None:
@@ -89,26 +178,36 @@ def write_json_atomic(path: Path, value: object) -> None:
     write_bytes_atomic(path, (json.dumps(normalised(value), indent=2) + "\n").encode())
 
 
+def decode_json(text: bytes | str, finite: bool = True) -> Any:
+    """What JSON says; None for what is no JSON, or nested too deeply to be any of ours.
+
+    Without `finite`, nan and inf in Python's spelling are read as well.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant if finite else None)
+    except (ValueError, RecursionError):  # ValueError: not JSON, or not even UTF-8
+        return None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON.")
+
+
 def read_json(path: Path, way_out: str = "delete it or put it right") -> dict[str, Any] | None:
     """Read the JSON object in `path`; None where there is no such file.
 
     Raises InputError, which ends in `way_out`, if it cannot be read or holds no JSON object.
     """
-    with explained(f"read {path}", way_out):
-        try:
-            text = path.read_bytes()
-        except FileNotFoundError:
-            return None
-    try:
-        value = json.loads(text)
-    except ValueError:  # not JSON, or not even UTF-8
-        value = None
+    text = read_bytes(path, way_out)
+    if text is None:
+        return None
+    value = decode_json(text)
     if not isinstance(value, dict):
         raise InputError(f"File {path} is damaged, for it holds no JSON object: {way_out}.")
     return value
 
 
-def write_npz_atomic(path: Path, arrays: Mapping[str, Any]) -> str:
+def write_npz_atomic(path: Path, arrays: Mapping[str, Any], private: bool = False) -> str:
     """Write `arrays` (numbers or bools of any shape) as `.npz`; return the file's sha256.
 
     The same arrays give the same bytes at any time. np.load reads the file; `read_npz` also
@@ -127,26 +226,83 @@ def write_npz_atomic(path: Path, arrays: Mapping[str, Any]) -> str:
         archive.comment = b"0" * _SEAL
     contents = buffer.getvalue()[:-_SEAL]
     data = contents + hashlib.sha256(contents).hexdigest().encode()
-    write_bytes_atomic(path, data)
+    write_bytes_atomic(path, data, private)
     return hashlib.sha256(data).hexdigest()
 
 
+def npz_bytes(arrays: Mapping[str, Any]) -> int:
+    """The most bytes that an .npz of such `arrays` (anything with a shape and a dtype) may have."""
+    return 1024 + sum(
+        1024 + 4 * len(name) + math.prod(array.shape) * np.dtype(array.dtype).itemsize
+        for name, array in arrays.items()
+    )
+
+
 def read_npz(
-    path: Path, way_out: str = "train this run again, with --no-resume if it has ended"
+    path: Path, way_out: str = _RETRAIN, most: int = MOST_BYTES
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Read what `write_npz_atomic` wrote.
 
-    Raises InputError, which ends in `way_out`, if it cannot be read or any bit of it has changed.
+    Raises InputError, which ends in `way_out`, if it cannot be read, has more than `most` bytes, or
+    any bit of it has changed.
     """
-    with explained(f"read {path}", way_out):
-        data = path.read_bytes()
-    if hashlib.sha256(data[:-_SEAL]).hexdigest().encode() != data[-_SEAL:]:
+    return arrays_of(read_sealed(path, way_out, most), path, way_out)
+
+
+def read_sealed(path: Path, way_out: str = _RETRAIN, most: int = MOST_BYTES) -> bytes:
+    """Read the bytes of an .npz whose seal is right, for `arrays_of`. Raises as `read_npz` does."""
+    data = read_bytes(path, way_out, most)
+    if data is None:
+        raise InputError(f"Cannot read {path} (No such file or directory): {way_out}.")
+    if hashlib.sha256(memoryview(data)[:-_SEAL]).hexdigest().encode() != data[-_SEAL:]:
         raise InputError(f"File {path} is damaged, for it fails its own sha256: {way_out}.")
-    # np.load would confuse arrays named `a` and `a.npy`.
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {
-            name.removesuffix(".npy"): np.lib.format.read_array(
-                io.BytesIO(archive.read(name)), allow_pickle=False
-            )
-            for name in archive.namelist()
-        }
+    return data
+
+
+def arrays_of(data: bytes, path: Path, way_out: str = _RETRAIN) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays in the bytes of the sealed .npz `path`.
+
+    A seal only says that no bit has changed, and anyone can compute it. So an array takes as many
+    bytes in memory as in the file, since `write_npz_atomic` compresses nothing, and objects, which
+    would be pickled, are refused. Raises InputError, which ends in `way_out`.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+            # Members that overlap could still hold more than the file does.
+            if not stored or sum(member.file_size for member in members) > len(data):
+                raise ValueError("it is compressed")
+            # np.load would confuse arrays named `a` and `a.npy`.
+            arrays = {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
+            if len(arrays) < len(members):
+                raise ValueError("two of its arrays have one name")
+            return arrays
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        TypeError,  # of np.dtype
+        EOFError,
+        OverflowError,
+        RuntimeError,  # NotImplementedError as well: what only other writers use
+    ) as error:
+        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+        raise InputError(
+            f"File {path} is none that qnn_jax wrote ({reason}): {way_out}."
+        ) from error
+
+
+def _array(member: bytes) -> np.ndarray[Any, Any]:
+    """Read an array in NumPy's format 1.0; ValueError if it is not as `write_array` writes it.
+
+    NumPy's own reader allocates what the header says before it looks whether that is there.
+    """
+    start = 10 + int.from_bytes(member[8:10], "little")
+    header = _HEADER.fullmatch(member[10:start])
+    if member[:8] != b"\x93NUMPY\x01\x00" or header is None:
+        raise ValueError("it holds something else than arrays of numbers")
+    dtype = np.dtype(header[1].decode())
+    shape = tuple(int(size) for size in header[2].replace(b" ", b"").split(b",") if size)
+    # Neither of them allocates; a shape of more or fewer bytes than there are is a ValueError.
+    return np.frombuffer(member, dtype, offset=start).reshape(shape).copy()

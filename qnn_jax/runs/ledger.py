@@ -161,8 +161,8 @@ class Ledger:
     """`folder/jobs.jsonl` and, beside it, `folder/jobs/`: requests and counts as .npz.
 
     One process at a time writes it: hold the run's lock (`RunDirectory`). Lines are appended and
-    synced, never changed. A last line that a crash tore is dropped. `model` is the sha256 of the
-    weights that the jobs evaluate.
+    synced, never changed. A last line that a crash tore is dropped. `model` is the sha256 that
+    identifies the trained model that the jobs evaluate.
     """
 
     def __init__(self, folder: Path, model: str | None = None) -> None:

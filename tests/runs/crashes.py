@@ -160,14 +160,14 @@ def train(results, epochs):
             tree = {"w": np.cos(tree["w"] * 1.7 + noise), "steps": tree["steps"] + 3}
             run.append_metrics(epoch, {"loss": tree["w"].sum()})
             checkpoints.save(run.checkpoints, epoch, tree, fingerprint=run.fingerprint, keep=2)
-        weights = write_npz_atomic(run.path / "weights.npz", tree)
+        weights = write_npz_atomic(run.path / "weights.npz", dict(sorted(tree.items())))
         write_json_atomic(run.path / "summary.json", {"epochs": epochs, "weights": weights})
 
 
 def train_again_and_again(folder):
     train(_made(folder / "whole"), 8)
     lines, kills = random.Random(1), 0
-    while killed(lambda: train(_made(folder / "killed"), 8), at_line=lines.randint(60, 700)):
+    while killed(lambda: train(_made(folder / "killed"), 8), at_line=lines.randint(60, 1300)):
         kills += 1
     # 8 epochs at once or first 3 and then 8: the same.
     train(_made(folder / "longer"), 3)

@@ -1,0 +1,176 @@
+"""What JSON of a run must look like, said by dataclasses and TypedDicts, and checked by them."""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
+
+from qnn_jax.errors import InputError
+from qnn_jax.runs.files import read_json
+
+T = TypeVar("T")
+
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    Path: "text",
+    type(None): "null",
+}
+
+
+class _MismatchError(Exception):
+    """A value that is not of the kind that its place wants: the end of a sentence on its file."""
+
+
+def read_as(
+    path: Path,
+    kind: type[T],
+    way_out: str = "delete it or put it right",
+    *,
+    omitted: Collection[str] = (),
+    may_miss: Collection[str] = (),
+) -> T | None:
+    """Read the JSON object in `path` as `from_json` does; None where there is no such file."""
+    value = read_json(path, way_out)
+    if value is None:
+        return None
+    what = f"File {path}"
+    return from_json(kind, value, what, way_out, omitted=omitted, may_miss=may_miss)
+
+
+def from_json(
+    kind: type[T],
+    value: object,
+    what: str,
+    way_out: str,
+    *,
+    omitted: Collection[str] = (),
+    may_miss: Collection[str] = (),
+) -> T:
+    """Check decoded JSON against `kind` and make that of it.
+
+    Args:
+        kind: a dataclass, whose fields must all be there and no others; a TypedDict, whose fields
+            must be there, beside any others; bool, int, float, str, None, Path, Any, Literal, a
+            list, a tuple, a mapping with text as keys, or a union. Annotations say the rest.
+        value: what `json` has decoded; lists become tuples, text paths, as annotated.
+        what: which file or argument it is, for the sentence.
+        way_out: what to do where it does not fit.
+        omitted: fields of the dataclass that are never in the file and keep their defaults.
+        may_miss: fields that may be left out of the file.
+
+    Raises:
+        InputError: which names the field, the rule and the value, and ends in `way_out`.
+    """
+    try:
+        if dataclasses.is_dataclass(kind):
+            return cast(T, _dataclass(kind, value, "", omitted, may_miss))
+        return cast(T, _read(kind, value, ""))
+    except _MismatchError as wrong:
+        raise InputError(f"{what} {wrong}: {way_out}.") from None
+
+
+def _read(kind: Any, value: Any, at: str) -> Any:
+    origin, args = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if kind in _WORDS:
+        return _scalar(kind, value, at)
+    if origin is Literal:
+        if not any(type(value) is type(one) and value == one for one in args):
+            raise _mismatch(" or ".join(json.dumps(one) for one in args), value, at)
+        return value
+    if origin in (Union, types.UnionType):
+        return _union(args, value, at)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind, value, at)
+    if typing.is_typeddict(kind):
+        return {**_object(value, at), **_fields(typing.get_type_hints(kind), value, at)}
+    if origin is tuple and args[-1:] != (...,):
+        if not isinstance(value, list) or len(value) != len(args):
+            raise _mismatch(f"a list of {len(args)}", value, at)
+        return tuple(
+            _read(one, v, f"{at}[{i}]") for i, (one, v) in enumerate(zip(args, value, strict=True))
+        )
+    if origin in (tuple, list):
+        if not isinstance(value, list):
+            raise _mismatch("a list", value, at)
+        return origin(_read(args[0], item, f"{at}[{i}]") for i, item in enumerate(value))
+    if origin is dict or origin is Mapping:
+        return {k: _read(args[1], v, _below(at, k)) for k, v in _object(value, at).items()}
+    raise TypeError(f"{kind} has no form in JSON.")
+
+
+def _scalar(kind: Any, value: Any, at: str) -> Any:
+    fits = type(value) is (str if kind is Path else kind)
+    if kind is float:
+        # A whole number is a number, too; one beyond all floats is none.
+        fits = type(value) in (int, float) and abs(value) < 2**1023 and math.isfinite(value)
+    if kind is Path:
+        fits = fits and "\0" not in value
+    if not fits:
+        raise _mismatch(_WORDS[kind], value, at)
+    return kind(value) if kind in (float, Path) else value
+
+
+def _union(kinds: tuple[Any, ...], value: Any, at: str) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    # The last one has the say on what is wrong.
+    *others, last = [kind for kind in kinds if kind is not type(None)]
+    for kind in others:
+        try:
+            return _read(kind, value, at)
+        except _MismatchError:
+            continue
+    return _read(last, value, at)
+
+
+def _dataclass(
+    kind: Any,
+    value: Any,
+    at: str,
+    omitted: Collection[str] = (),
+    may_miss: Collection[str] = (),
+) -> Any:
+    found = _object(value, at)
+    hints = typing.get_type_hints(kind)
+    wanted = {f.name: hints[f.name] for f in dataclasses.fields(kind) if f.name not in omitted}
+    for name in found:
+        if name not in wanted:
+            raise _MismatchError(f"has a field `{_below(at, name)}`, which is not known")
+    present = {name: hint for name, hint in wanted.items() if name in found or name not in may_miss}
+    return kind(**_fields(present, found, at))
+
+
+def _fields(hints: Mapping[str, Any], value: Mapping[str, Any], at: str) -> dict[str, Any]:
+    for name in hints:
+        if name not in value:
+            raise _MismatchError(f"lacks the field `{_below(at, name)}`")
+    return {name: _read(hint, value[name], _below(at, name)) for name, hint in hints.items()}
+
+
+def _object(value: Any, at: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _mismatch("an object", value, at)
+    return value
+
+
+def _below(at: str, name: str) -> str:
+    shown = name if name.isidentifier() else json.dumps(name)[:60]
+    return f"{at}.{shown}" if at else shown
+
+
+def _mismatch(wanted: str, value: Any, at: str) -> _MismatchError:
+    shown = "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else ""
+    if not shown:
+        text = json.dumps(value) if not isinstance(value, int) or abs(value) < 1e18 else "more"
+        shown = text if len(text) <= 60 else f"{text[:57]}..."
+    place = f" at `{at}`" if at else ""
+    return _MismatchError(f"has {shown}{place}, which must be {wanted}")
