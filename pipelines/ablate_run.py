@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import jax
 import numpy as np
@@ -30,12 +30,13 @@ from pipelines.ablate_table import (
     too_few,
     verdicts,
 )
+from pipelines.trained import RESTORE
 from pipelines.training_run import tell_stopping, warn_of_other_versions
 from qnn_jax.runs import (
     GracefulStop,
     RunDirectory,
     checkpoints,
-    read_json,
+    read_as,
     write_json_atomic,
 )
 from qnn_jax.runs.files import remove
@@ -47,6 +48,51 @@ _WHOLE = "ablate.json"
 _SECONDS_BETWEEN_LINES = 10.0
 _COMPILE_SECONDS = 5.0  # a guess, before the first program is compiled
 Cell = dict[str, Any]
+
+
+class _Seconds(TypedDict):
+    compile: float
+    training: float
+
+
+class _Cell(TypedDict):
+    """What a checkpoint holds of a program that has ended; a score may be no number."""
+
+    size: int
+    twin: str
+    parameters: dict[str, int]
+    batch_size: int
+    passes: int
+    steps: int
+    scores: list[Any]
+    diverged: int
+    seconds: _Seconds
+
+
+class _Cells(TypedDict):
+    cells: list[_Cell]
+
+
+class _Line(TypedDict):
+    size: int
+    twin: str
+    mean: float
+    interval: tuple[float, float]
+    gain: float
+    gain_interval: tuple[float, float]
+    p_corrected: float
+    seconds: float
+
+
+class _Told(TypedDict):
+    """What of summary.json is told again when a finished study is asked for."""
+
+    of: str
+    quick: bool
+    headline: str
+    verdicts: list[str]
+    table: list[_Line]
+    seconds: _Seconds
 
 
 class Trained(NamedTuple):
@@ -215,7 +261,8 @@ def _finished(run: RunDirectory) -> list[Cell]:
     latest = checkpoints.latest(run.checkpoints)
     if latest is None:
         return []
-    cells: list[Cell] = checkpoints.load(latest, {}, fingerprint=run.fingerprint).extra["cells"]
+    found = checkpoints.load(latest, {}, fingerprint=run.fingerprint, extra=_Cells)
+    cells: list[Cell] = found.extra["cells"]
     return cells
 
 
@@ -320,7 +367,7 @@ def _conclude(path: Path, study: Study, summary: Mapping[str, Any]) -> None:
 
 
 def _tell_finished(run: RunDirectory, study: Study) -> int:
-    summary = read_json(run.path / "summary.json")
+    summary = read_as(run.path / "summary.json", _Told, RESTORE)
     assert summary is not None
     print(f"The run {run.path} is finished: this is its result; --no-resume trains it anew.")
     _conclude(run.path, study, summary)

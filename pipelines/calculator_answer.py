@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from pipelines import trained
+from pipelines.train_calculator import CalculatorConfig
 from qnn_jax.errors import InputError
 from qnn_jax.executor import exact, sampled
 from qnn_jax.operations import operation
-from qnn_jax.runs import read_json
 
 
 def answer(results_dir: Path, name: str, ask: tuple[float, float], shots: int) -> int:
@@ -23,18 +23,16 @@ def answer(results_dir: Path, name: str, ask: tuple[float, float], shots: int) -
         InputError: where the run is not there, not finished, or no calculator.
     """
     path = results_dir / name
-    if read_json(path / "summary.json") is None:
+    if not (path / "summary.json").exists():
         raise InputError(
             f"Argument `--run` must name a finished calculator in {results_dir}, but is {name!r}; "
             "train it with make train-calculator."
         )
+    config = trained.finished(results_dir, name).config
+    if not isinstance(config, CalculatorConfig):
+        raise InputError(f"Argument `--run` must name a calculator, but {path} is a classifier.")
     run = trained.load(results_dir, name)
-    if run.task != "calculator":
-        raise InputError(
-            f"Argument `--run` must name a calculator, but {path} is a run of {run.task}."
-        )
-    config = read_json(path / "config.json") or {}
-    calculates = operation(config["operation"])
+    calculates = operation(config.operation)
     inputs = jnp.asarray([ask], jnp.float32)
     # As on a device, every call measures anew.
     key = jax.random.key(int.from_bytes(os.urandom(4), "big"))

@@ -10,7 +10,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import flax
 import jax
@@ -19,11 +19,11 @@ import numpy as np
 
 import qnn_jax
 from pipelines import command
-from pipelines.trained import Rows, Trained
+from pipelines.trained import RESTORE, Rows, Trained, check_shapes, model_sha256
 from pipelines.training_run import begin, manifest_of, tell_stopping
 from qnn_jax.circuits import zz_feature_map
 from qnn_jax.circuits.observables import observables_on
-from qnn_jax.errors import InputError, TrainingFailedError
+from qnn_jax.errors import TrainingFailedError
 from qnn_jax.executor import Executor, exact, sampled
 from qnn_jax.models.calculator import (
     OBSERVABLE,
@@ -44,7 +44,7 @@ from qnn_jax.runs import (
     GracefulStop,
     RunDirectory,
     checkpoints,
-    read_json,
+    read_as,
     write_json_atomic,
     write_npz_atomic,
 )
@@ -82,6 +82,41 @@ class SeedModels(NamedTuple):
     errors: np.ndarray
     final: np.ndarray
     seconds: float
+
+
+class _Errors(TypedDict):
+    loss: float | None
+    validation_l1: float | None
+    validation_l1_median: float | None
+
+
+class _Row(TypedDict):
+    """A line of metrics."""
+
+    circuit: _Errors
+    mlp: _Errors
+    seconds: float
+
+
+class _Seconds(TypedDict):
+    total: float
+
+
+class _Told(TypedDict):
+    """What of summary.json is told again when a finished run is asked for."""
+
+    test_mean_l1: float
+    test_interval: tuple[float, float]
+    test_count: int
+    operation: str
+    test_mean_l1_shots_4096: float
+    shots_4096_expected: float
+    head_gain: float
+    baselines: dict[str, float]
+    baseline_intervals: dict[str, tuple[float, float]]
+    baseline_parameters: dict[str, int]
+    verdict: str
+    seconds: _Seconds
 
 
 class TestPoints(NamedTuple):
@@ -127,7 +162,7 @@ def train(
         manifest = manifest_of(config.seed, test)
         _introduce(config, calculates, run)
 
-        first_epoch, state, earlier_seconds = begin(run, state, manifest, epochs)
+        first_epoch, state, earlier_seconds = begin(run, state, manifest, epochs, _Row)
 
         setup = command.seconds()
         compile_started = time.monotonic()
@@ -202,26 +237,21 @@ def train_seeds(config: CalculatorConfig, calculates: Operation, test: Points) -
 
 
 def trained_calculator(
-    path: Path, config_json: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    path: Path, config: CalculatorConfig, arrays: Mapping[str, np.ndarray]
 ) -> Trained:
     """A finished run as evaluation sees it.
 
     Args:
         path: the run's folder.
-        config_json: what its config.json holds.
+        config: what its config.json holds.
         arrays: what its weights.npz holds.
 
     Raises:
         InputError: where the weights are those of another model.
     """
-    config = calculator_config(config_json)
     calculates, circuit = operation(config.operation), config.model.circuit()
     wanted = {"quantum/weights": (circuit.num_weights,), "head/kernel": (1, 1), "head/bias": (1,)}
-    if {name: array.shape for name, array in arrays.items()} != wanted:
-        raise InputError(
-            f"File {path / 'weights.npz'} must hold the weights of the model in config.json, but "
-            "holds those of another one; train the run again with --no-resume."
-        )
+    check_shapes(path, wanted, arrays)
 
     def head(values: np.ndarray) -> np.ndarray:
         return np.asarray(values) @ arrays["head/kernel"] + arrays["head/bias"]
@@ -240,16 +270,6 @@ def trained_calculator(
         test=Rows(*test_points(config.seed, calculates).points),
         head=head,
     )
-
-
-def calculator_config(config: Mapping[str, Any]) -> CalculatorConfig:
-    """The configuration that config.json holds as JSON."""
-    from pipelines.train_calculator import CalculatorConfig
-    from qnn_jax.configs import CalculatorModelConfig, CalculatorTrainingConfig
-
-    model = CalculatorModelConfig(**config["model"])
-    training = CalculatorTrainingConfig(**config["training"])
-    return CalculatorConfig(**{**config, "model": model, "training": training})
 
 
 def _finish(
@@ -275,7 +295,7 @@ def _finish(
     }
     manifest["weights_sha256"] = write_npz_atomic(run.path / "weights.npz", weights)
     write_json_atomic(run.path / "manifest.json", manifest)
-    trained = trained_calculator(run.path, run.config, weights)
+    trained = trained_calculator(run.path, config, weights)
     values = _expectations(exact, trained, trained.test.inputs)
     key = jax.random.fold_in(jax.random.key(config.seed), _SHOTS)
     shots = _expectations(sampled(SHOTS), trained, trained.test.inputs, key)
@@ -290,6 +310,7 @@ def _finish(
     final = seed_models.final
     summary: dict[str, Any] = {
         "task": "calculator",
+        "model_sha256": model_sha256("calculator", run.fingerprint, manifest["weights_sha256"]),
         "operation": calculates.text,
         "device": "exact statevector simulation",
         "test_mean_l1": ours.value,
@@ -553,7 +574,7 @@ def _conclude(path: Path, summary: Mapping[str, Any]) -> None:
 
 
 def _tell_finished(run: RunDirectory) -> int:
-    summary = read_json(run.path / "summary.json")
+    summary = read_as(run.path / "summary.json", _Told, RESTORE)
     assert summary is not None
     print(f"The run {run.path} is finished: this is its result; --no-resume trains it anew.")
     _conclude(run.path, summary)

@@ -17,7 +17,7 @@ from qnn_jax import diagnostics
 from qnn_jax.circuits import Circuit, PauliSum, real_amplitudes, zz_feature_map
 from qnn_jax.errors import InputError
 from qnn_jax.executor import exact
-from qnn_jax.runs import write_json_atomic
+from qnn_jax.runs import RunDirectory, write_json_atomic
 from qnn_jax.simulate import expectations, kernel_matrix
 from qnn_jax.training.statistics import mean_interval
 
@@ -85,8 +85,9 @@ def diagnose_run(config: DiagnoseConfig) -> int:
 
     started = time.monotonic()
     name = config.run or _newest(config.results_dir)
-    run = trained.load(config.results_dir, name, config.data_dir, config.manual_dir)
-    write_diagnosis(run, config.seed, config.samples)
+    with RunDirectory.existing(config.results_dir, name):
+        run = trained.load(config.results_dir, name, config.data_dir, config.manual_dir)
+        write_diagnosis(run, config.seed, config.samples)
     print(f"\n{time.monotonic() - started:.1f} s. To read: {run.path / 'diagnose.html'}")
     print(f"All numbers: {run.path / 'diagnose.json'}")
     return 0
@@ -173,11 +174,12 @@ def _hybrid_loss(run: Trained) -> tuple[Callable[[Any], Any], Callable[[Any], An
     Noise instead of the data: whether the circuit lets a gradient through to the convolutions does
     not depend on what they see, and the data need not be read again.
     """
-    from pipelines.trained import fashion_config
+    from pipelines.train_fashion import FashionConfig
+    from pipelines.trained import finished
     from qnn_jax.models import HybridClassifier
-    from qnn_jax.runs import read_json
 
-    config = fashion_config(read_json(run.path / "config.json") or {})
+    config = finished(run.path.parent, run.path.name).config
+    assert isinstance(config, FashionConfig)
     model = HybridClassifier(config.model, max(2, int(run.test.targets.max()) + 1))
     pixels = np.random.default_rng(0).integers(0, 256, (16, 28, 28)).astype(np.uint8)
     images = jnp.asarray(pixels)

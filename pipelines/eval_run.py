@@ -18,7 +18,7 @@ from qnn_jax.bridge import certify
 from qnn_jax.bridge.aer_executor import AerRecord, aer
 from qnn_jax.errors import InputError
 from qnn_jax.executor import Executor, exact
-from qnn_jax.runs import RunDirectory, write_bytes_atomic, write_json_atomic
+from qnn_jax.runs import RunDirectory, read_bytes, write_bytes_atomic, write_json_atomic
 from qnn_jax.training import predictions
 
 
@@ -149,14 +149,14 @@ def certified(run: RunDirectory, model: Trained, backend: str | None, record: Ae
     path = run.path / f"certificate-{backend or 'aer'}.json"
     where = backend and fake_backend(backend).name
     about = (model.circuit, model.observables, where, record.layout)
-    if path.exists():
-        from qnn_jax.bridge import Certificate
+    from qnn_jax.bridge import Certificate
 
-        try:
-            if Certificate.from_json(path.read_text("utf-8")).covers(*about):
-                return
-        except InputError:
-            pass  # a damaged one is made anew
+    try:
+        earlier = read_bytes(path, "delete it")
+        if earlier and Certificate.from_json(earlier.decode("utf-8", "replace")).covers(*about):
+            return
+    except InputError:
+        pass  # a damaged one is made anew
     certificate = certify(model.circuit, model.observables, backend)
     certificate.check(*about)
     write_bytes_atomic(path, certificate.to_json().encode())

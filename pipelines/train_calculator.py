@@ -49,7 +49,7 @@ class CalculatorConfig:
 
 # These say where and whether, not what: a run goes on under other values of them.
 NOT_OF_THE_RUN = ("run",)
-_NOT_IN_JSON = ("resume", "results_dir", "ask", "shots")
+NOT_IN_JSON = ("resume", "results_dir", "ask", "shots")
 
 
 def check(config: CalculatorConfig) -> None:
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
         from pipelines.calculator_answer import answer
 
         return answer(config.results_dir, config.run, config.ask, config.shots)
-    as_json = {k: v for k, v in dataclasses.asdict(config).items() if k not in _NOT_IN_JSON}
+    as_json = {k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_IN_JSON}
     from pipelines.calculator_run import train
 
     return train(config, as_json, NOT_OF_THE_RUN)

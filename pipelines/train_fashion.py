@@ -88,15 +88,18 @@ PRESETS: Mapping[Preset, FashionConfig] = {
         ),
     ),
 }
-_OWN_SEEDS = ("order_seed", "split_seed")
-# These say where and whether, not what: a run goes on under other values of them.
-NOT_OF_THE_RUN = ("run", "data_dir", "manual_dir")
+# In config.json only where they are given, and never.
+OWN_SEEDS = ("order_seed", "split_seed")
+NOT_IN_JSON = ("resume", "results_dir")
+# These say where and whether, not what: a run goes on under other values of them. "scan" is no
+# flag: it names the scan whose best member the run is.
+NOT_OF_THE_RUN = ("run", "data_dir", "manual_dir", "scan")
 
 
 def as_json(config: FashionConfig) -> dict[str, object]:
     """What config.json holds; a seed of its own only where it is given."""
     fields = dataclasses.asdict(config)
-    absent = {name for name in _OWN_SEEDS if fields[name] is None} | {"resume", "results_dir"}
+    absent = {name for name in OWN_SEEDS if fields[name] is None}.union(NOT_IN_JSON)
     return {name: value for name, value in fields.items() if name not in absent}
 
 

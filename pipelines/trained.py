@@ -8,23 +8,27 @@ it, which turns expectation values into outputs.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, get_args
 
 import numpy as np
 
 from qnn_jax.circuits import Circuit, PauliSum
 from qnn_jax.errors import InputError
-from qnn_jax.runs import read_json, read_npz
+from qnn_jax.runs import arrays_of, fingerprint, from_json, read_as, read_json, read_sealed
 
 if TYPE_CHECKING:
+    from pipelines.train_calculator import CalculatorConfig
     from pipelines.train_fashion import FashionConfig
 
 TaskName = Literal["fashion", "calculator"]
 #: The command that trains each task.
 TRAIN = {"fashion": "make train-fashion", "calculator": "make train-calculator"}
-
+#: What to do about a file of a finished run that has been changed or damaged.
+RESTORE = "restore the file, or train the run again with --no-resume"
 
 #: Points of a calculator that are evaluated by default: they could be any number.
 POINTS = 1000
@@ -93,17 +97,63 @@ class Trained:
         return Score("accuracy", float(right.mean()), interval)
 
 
+class Finished(NamedTuple):
+    """A finished run as its files tell it, before JAX is needed.
+
+    Attributes:
+        task: which pipeline trained it.
+        path: its folder.
+        config: its configuration, checked as the flags are.
+        model: `model_sha256` of it.
+        weights: the bytes of weights.npz, those of `model`.
+    """
+
+    task: TaskName
+    path: Path
+    config: FashionConfig | CalculatorConfig
+    model: str
+    weights: bytes
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The weights by name.
+
+        Raises:
+            InputError: where the file is none of ours.
+        """
+        return arrays_of(self.weights, self.path / "weights.npz")
+
+
+class _Summary(TypedDict):
+    task: str
+
+
+class _ModelSummary(TypedDict):
+    model_sha256: str
+
+
+def model_sha256(task: TaskName, config_fingerprint: str, weights_sha256: str) -> str:
+    """What identifies a trained model: the sha256 of what was trained, how, and with what outcome.
+
+    Args:
+        task: which pipeline trained it.
+        config_fingerprint: of its configuration without names and folders.
+        weights_sha256: of the bytes of weights.npz.
+    """
+    text = json.dumps([task, config_fingerprint, weights_sha256])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def newest(results_dir: Path) -> dict[TaskName, str]:
     """The name of the newest finished run of each task.
 
     Raises:
         InputError: where nothing is trained yet.
     """
-    found = sorted(results_dir.glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
+    found = sorted(results_dir.glob("*/summary.json"), key=lambda path: path.lstat().st_mtime)
     names: dict[TaskName, str] = {}
     for path in found:
-        task = (read_json(path) or {}).get("task")
-        if task in TRAIN:
+        summary = read_as(path, _Summary, RESTORE)
+        if summary is not None and (task := _task(summary["task"])):
             names[task] = path.parent.name
     if not names:
         raise InputError(
@@ -113,28 +163,64 @@ def newest(results_dir: Path) -> dict[TaskName, str]:
     return names
 
 
-def finished(results_dir: Path, name: str) -> tuple[TaskName, dict[str, Any]]:
-    """The task and the configuration of a finished run; commands ask before they load JAX.
+def _task(text: str) -> TaskName | None:
+    tasks: tuple[TaskName, ...] = get_args(TaskName)
+    return next((task for task in tasks if task == text), None)
+
+
+def finished(results_dir: Path, name: str) -> Finished:
+    """A finished run, all of whose files belong together; commands ask before they load JAX.
 
     Raises:
-        InputError: where there is no such run, or it is not finished.
+        InputError: where there is no such run, it is not finished, a file of it is damaged or has
+            been changed.
     """
+    from pipelines import train_calculator, train_fashion
+    from qnn_jax.runs import check_name
+
+    check_name(name)
     path = results_dir / name
-    summary, config = read_json(path / "summary.json"), read_json(path / "config.json")
-    if summary is None or config is None:
+    summary = read_as(path / "summary.json", _Summary, RESTORE)
+    config_json = read_json(path / "config.json", RESTORE)
+    if summary is None or config_json is None:
         there = sorted(found.parent.name for found in results_dir.glob("*/summary.json"))
         raise InputError(
             f"Argument `--run` must name a finished run in {results_dir} "
             f"({', '.join(there) or 'which has none yet'}), but is {name!r}; train one with "
             f"{' or '.join(TRAIN.values())}."
         )
-    task = summary.get("task")
-    if task not in TRAIN:
+    task = _task(summary["task"])
+    if task is None:
         raise InputError(
             f"Argument `--run` must name a run of {' or '.join(TRAIN.values())}, but {path} is one "
-            f"of {task!r}."
+            f"of {summary['task']!r}."
         )
-    return task, config
+    where = path / "config.json"
+    config: FashionConfig | CalculatorConfig
+    if task == "fashion":
+        config = fashion_config(where, config_json)
+        settled = fingerprint(config_json, train_fashion.NOT_OF_THE_RUN)
+    else:
+        config = calculator_config(where, config_json)
+        settled = fingerprint(config_json, train_calculator.NOT_OF_THE_RUN)
+    weights = read_sealed(path / "weights.npz")
+    model = model_sha256(task, settled, hashlib.sha256(weights).hexdigest())
+    what = f"File {path / 'summary.json'}"
+    told = from_json(_ModelSummary, summary, what, RESTORE)["model_sha256"]
+    if told != model:
+        raise InputError(
+            f"Run {path} must have the config.json and the weights.npz that its summary.json is "
+            f"about, but one of them is another (model {told[:12]} there, {model[:12]} now): "
+            f"{RESTORE}."
+        )
+    try:
+        if isinstance(config, train_fashion.FashionConfig):
+            train_fashion.check(config)
+        else:
+            train_calculator.check(config)
+    except InputError as error:
+        raise InputError(f"File {where} cannot be used ({error}): {RESTORE}.") from None
+    return Finished(task, path, config, model, weights)
 
 
 def load(
@@ -149,40 +235,42 @@ def load(
         manual_dir: the folder with the official archives, as for training.
 
     Raises:
-        InputError: where there is no such run, it is not finished, or its weights are damaged or
-            those of another model.
+        InputError: where there is no such run, it is not finished, or its files are damaged, have
+            been changed or do not belong together.
     """
-    path, task, config = results_dir / name, *finished(results_dir, name)
-    arrays = read_npz(path / "weights.npz")
-    if task == "calculator":
-        from pipelines.calculator_run import trained_calculator
-
-        return trained_calculator(path, config, arrays)
-    return _fashion(path, config, arrays, data_dir, manual_dir)
-
-
-def fashion_config(config: Mapping[str, Any]) -> FashionConfig:
-    """The configuration that config.json holds as JSON."""
     from pipelines.train_fashion import FashionConfig
-    from qnn_jax.configs import ModelConfig, TrainingConfig
 
-    def tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    run = finished(results_dir, name)
+    if isinstance(run.config, FashionConfig):
+        return _fashion(run, run.config, data_dir, manual_dir)
+    from pipelines.calculator_run import trained_calculator
 
-    whole = tuples(config)
-    whole["model"] = ModelConfig(**tuples(whole["model"]))
-    whole["training"] = TrainingConfig(**tuples(whole["training"]))
-    for folder in ("data_dir", "manual_dir"):
-        whole[folder] = whole[folder] and Path(whole[folder])
-    return FashionConfig(**whole)
+    return trained_calculator(run.path, run.config, run.arrays())
+
+
+def fashion_config(path: Path, config_json: Mapping[str, Any]) -> FashionConfig:
+    """The configuration that the config.json at `path` holds as `config_json`.
+
+    Raises:
+        InputError: where a field is missing, is not known or is of another kind.
+    """
+    from pipelines.train_fashion import NOT_IN_JSON, OWN_SEEDS, FashionConfig
+
+    flags = {name: value for name, value in config_json.items() if name != "scan"}
+    return from_json(
+        FashionConfig, flags, f"File {path}", RESTORE, omitted=NOT_IN_JSON, may_miss=OWN_SEEDS
+    )
+
+
+def calculator_config(path: Path, config_json: Mapping[str, Any]) -> CalculatorConfig:
+    """As `fashion_config`, of a calculator."""
+    from pipelines.train_calculator import NOT_IN_JSON, CalculatorConfig
+
+    return from_json(CalculatorConfig, config_json, f"File {path}", RESTORE, omitted=NOT_IN_JSON)
 
 
 def _fashion(
-    path: Path,
-    config_json: Mapping[str, Any],
-    arrays: Mapping[str, np.ndarray],
-    data_dir: Path | None,
-    manual_dir: Path | None,
+    run: Finished, config: FashionConfig, data_dir: Path | None, manual_dir: Path | None
 ) -> Trained:
     import jax
     from flax.traverse_util import unflatten_dict
@@ -194,16 +282,16 @@ def _fashion(
     from qnn_jax.models import HybridClassifier
     from qnn_jax.training import in_batches
 
-    config = fashion_config(config_json)
     classes = check(config)
     model = HybridClassifier(config.model, len(classes))
+    arrays = run.arrays()
+    check_shapes(run.path, _shapes(model), arrays)
     params: Any = unflatten_dict({tuple(k.split("/")): v for k, v in arrays.items()})
     with progress_bar() as progress:
         dataset = load_fashion_mnist(
             data_dir or config.data_dir, manual_dir or config.manual_dir, progress
         ).select(classes)
     splits = split(dataset, config.seeds()[-1], config.validation_images, config.train_images)
-    _check_shapes(path, model, params, splits.test.images[:1])
 
     @jax.jit
     def encode(images: jax.Array) -> jax.Array:
@@ -218,7 +306,7 @@ def _fashion(
     circuit = config.model.circuit()
     return Trained(
         task="fashion",
-        path=path,
+        path=run.path,
         circuit=circuit,
         observables=observables_on(circuit.num_qubits, config.model.labels(len(classes))),
         weights=params["quantum"]["weights"],
@@ -228,13 +316,22 @@ def _fashion(
     )
 
 
-def _check_shapes(path: Path, model: Any, params: Any, images: Any) -> None:
-    """Refuse weights of another model."""
+def _shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of a classifier's parameters by name; nothing of their size is made."""
     import jax
+    from flax.traverse_util import flatten_dict
 
-    wanted = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
-    shapes = [jax.tree.map(lambda leaf: tuple(leaf.shape), tree) for tree in (wanted, params)]
-    if shapes[0] != shapes[1]:
+    image = jax.ShapeDtypeStruct((1, 28, 28), np.uint8)
+    wanted: Any = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    return {name: tuple(leaf.shape) for name, leaf in flatten_dict(wanted, sep="/").items()}
+
+
+def check_shapes(
+    path: Path, wanted: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Refuse weights of another model than that in the run's folder `path`."""
+    found = {name: array.shape for name, array in arrays.items()}
+    if found != wanted or any(array.dtype.kind != "f" for array in arrays.values()):
         raise InputError(
             f"File {path / 'weights.npz'} must hold the weights of the model in config.json, but "
             "holds those of another one; train the run again with --no-resume."

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 
 import flax
 import jax
@@ -19,6 +19,7 @@ import optax
 
 import qnn_jax
 from pipelines import command
+from pipelines.trained import RESTORE, model_sha256
 from qnn_jax.data import ImageDataset, load_fashion_mnist, progress_bar
 from qnn_jax.errors import InputError, TrainingFailedError
 from qnn_jax.models import HybridClassifier, count_parameters, twin_width
@@ -27,7 +28,7 @@ from qnn_jax.runs import (
     RunDirectory,
     checkpoints,
     differences,
-    read_json,
+    read_as,
     write_json_atomic,
     write_npz_atomic,
 )
@@ -73,6 +74,53 @@ class Splits(NamedTuple):
     test: Examples
 
 
+class Epochs(TypedDict):
+    """What a checkpoint holds beside a state: the seconds that each finished epoch took."""
+
+    epoch_seconds: list[float]
+
+
+class _Metrics(TypedDict):
+    loss: float | None
+    accuracy: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    gradient_norm: float | None
+
+
+class _Row(TypedDict):
+    """A line of metrics."""
+
+    hybrid: _Metrics
+    seconds: float
+
+
+class _TwinRow(_Row):
+    """A line of metrics where the twin trains alongside."""
+
+    classical_twin: _Metrics
+
+
+class _Manifest(TypedDict):
+    versions: dict[str, str]
+
+
+class _Seconds(TypedDict):
+    total: float
+
+
+class _Told(TypedDict):
+    """What of summary.json is told again when a finished run is asked for."""
+
+    test_accuracy: float
+    test_interval: tuple[float, float]
+    test_count: int
+    baselines: dict[str, float]
+    baseline_intervals: dict[str, tuple[float, float]]
+    verdict: str
+    seconds: _Seconds
+
+
 class Outcome(NamedTuple):
     """What a trained member did on the test images.
 
@@ -115,7 +163,9 @@ def train(
         manifest = manifest_of(config.seed, dataset)
         _introduce(config, dataset, splits, parameters, state, run)
 
-        first_epoch, state, earlier_seconds = begin(run, state, manifest, config.training.epochs)
+        first_epoch, state, earlier_seconds = begin(
+            run, state, manifest, config.training.epochs, _TwinRow if config.twin else _Row
+        )
 
         setup = command.seconds()
         compile_started = time.monotonic()
@@ -224,6 +274,7 @@ def finish(
     twins = [name for name in members if name != HYBRID]
     summary = {
         "task": "fashion",
+        "model_sha256": model_sha256("fashion", run.fingerprint, manifest["weights_sha256"]),
         "classes": dataset.class_names,
         "device": "exact statevector simulation",
         "test_accuracy": outcomes[HYBRID].accuracy,
@@ -250,18 +301,26 @@ def finish(
 
 
 def begin(
-    run: RunDirectory, state: Any, manifest: Mapping[str, Any], epochs: int
+    run: RunDirectory, state: Any, manifest: Mapping[str, Any], epochs: int, row: type[Any]
 ) -> tuple[int, Any, list[float]]:
     """Go on from the latest checkpoint, if there is one, and write the manifest.
+
+    Args:
+        run: its directory.
+        state: an initial one, whose structure the checkpoint's must have.
+        manifest: of this process.
+        epochs: how many are wanted in all.
+        row: what a line of metrics must be.
 
     Returns:
         How many epochs are finished, the state after them, and the seconds that each one took.
     """
     finished, seconds = 0, list[float]()
     if (latest := checkpoints.latest(run.checkpoints)) is not None:
-        found = checkpoints.load(latest, state, fingerprint=run.fingerprint)
+        found = checkpoints.load(latest, state, fingerprint=run.fingerprint, extra=Epochs)
         finished, state = found.epoch, jax.tree.map(jnp.asarray, found.tree)
         seconds = found.extra["epoch_seconds"]
+        run.read_metrics(row)
         run.truncate_metrics(finished)
         print(f"Resuming after epoch {finished} of {epochs}.")
         warn_of_other_versions(run.path, manifest)
@@ -386,8 +445,8 @@ def manifest_of(seed: int, dataset: Data) -> dict[str, Any]:
 
 def warn_of_other_versions(path: Path, manifest: Mapping[str, Any]) -> None:
     """Say so where an interrupted run in the folder `path` began under other versions."""
-    earlier = read_json(path / "manifest.json") or {}
-    changed = differences(earlier.get("versions", {}), manifest["versions"])
+    earlier = read_as(path / "manifest.json", _Manifest)
+    changed = differences(earlier["versions"], manifest["versions"]) if earlier else []
     if changed:
         print(
             f"Warning: this run began under other versions ({'; '.join(changed)}), so its last "
@@ -509,7 +568,7 @@ def _conclude(path: Path, config: FashionConfig, summary: Mapping[str, Any]) -> 
 
 
 def _tell_finished(run: RunDirectory, config: FashionConfig) -> int:
-    summary = read_json(run.path / "summary.json")
+    summary = read_as(run.path / "summary.json", _Told, RESTORE)
     assert summary is not None
     print(f"The run {run.path} is finished: this is its result; --no-resume trains it anew.")
     _conclude(run.path, config, summary)
@@ -518,4 +577,8 @@ def _tell_finished(run: RunDirectory, config: FashionConfig) -> int:
 
 def tell_stopping() -> None:
     """Answer the first Ctrl-C."""
-    print("\nStopping after this epoch; Ctrl-C again stops at once.", file=sys.stderr, flush=True)
+    print(
+        "\nStopping once what is being done is saved; Ctrl-C again stops at once.",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -23,7 +23,7 @@ from pipelines.hardware.result import (
     scores,
     unsettled_rows,
 )
-from pipelines.trained import POINTS, Trained, load
+from pipelines.trained import POINTS, Trained, finished, load
 from qnn_jax.bridge import certify
 from qnn_jax.bridge.ibm_cost import (
     OPEN_PLAN_SECONDS,
@@ -51,7 +51,7 @@ from qnn_jax.errors import InputError, TrainingFailedError
 from qnn_jax.mitigation import calibration_states, estimate, flip_probabilities, shots_to_settle
 from qnn_jax.runs import (
     RunDirectory,
-    read_json,
+    read_as,
     write_bytes_atomic,
     write_json_atomic,
     write_npz_atomic,
@@ -75,6 +75,12 @@ class Visit(NamedTuple):
     run: RunDirectory
     ledger: Ledger
     clock: Clock
+
+
+class _Earlier(TypedDict):
+    """What of an earlier eval-hardware.json decides whether it is replaced."""
+
+    device: str
 
 
 class Chosen(NamedTuple):
@@ -107,8 +113,7 @@ def evaluate(config: HardwareConfig, clock: Clock = _CLOCK) -> int:
 
 def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Clock) -> bool:
     """Plan or find the plan, run, conclude; whether there is a result."""
-    manifest = read_json(run.path / "manifest.json") or {}
-    ledger = Ledger(run.path, manifest.get("weights_sha256"))
+    ledger = Ledger(run.path, finished(config.results_dir, run.path.name).model)
     key = _question(config)
     plan = ledger.plan(key)
     # A plan of which nothing was ever sent is made anew, on today's calibration.
@@ -155,11 +160,11 @@ def _write(
 ) -> None:
     """Arrays, picture, and last the JSON; a simulation never replaces a machine's result."""
     path = visit.run.path
-    earlier = (read_json(path / "eval-hardware.json") or {}).get("device", "simulated")
+    earlier = read_as(path / "eval-hardware.json", _Earlier, "move it away")
     name = "eval-hardware"
-    if told["device"] == "simulated" and earlier != "simulated":
+    if told["device"] == "simulated" and earlier and earlier["device"] != "simulated":
         name = "eval-hardware-simulated"
-        print(f"The result of {earlier} stays; this one is {name}.json beside it.")
+        print(f"The result of {earlier['device']} stays; this one is {name}.json beside it.")
     arrays = {"test": test, "exact": exact}
     for kind in ("plain", "mitigated", "recalibrated"):
         if (found := getattr(measured, kind)) is not None:

@@ -15,9 +15,12 @@ from ibm_server import TOKEN
 from pipelines.eval_hardware import HardwareConfig, check
 from pipelines.hardware.plan import _DETAILS
 from pipelines.hardware.run import evaluate
+from pipelines.train_fashion import NOT_OF_THE_RUN
+from pipelines.trained import finished, model_sha256
 from qnn_jax.bridge.submission import Clock
 from qnn_jax.errors import InputError
-from qnn_jax.runs import read_npz
+from qnn_jax.runs import fingerprint, read_npz, write_npz_atomic
+from qnn_jax.runs.ledger import Ledger
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -430,3 +433,29 @@ def test_each_improvement_improves_on_the_heron_machines(
     packed = outcome(results)
     assert packed["executions"] * 3.5 <= alone["executions"]
     assert packed["recalibrated"]["rms"] <= 1.1 * alone["recalibrated"]["rms"]
+
+
+@pytest.mark.usefixtures("no_account")
+def test_counts_of_other_weights_are_never_combined(results: Path) -> None:
+    folder = results / "fashion"
+    config = HardwareConfig(run="fashion", results_dir=results, backend="FakeManilaV2")
+    Ledger(folder, finished(results, "fashion").model).append(
+        "plan", key="k", chunks=[], details={}
+    )
+    before = (folder / "jobs.jsonl").read_bytes()
+    (folder / "manifest.json").unlink()
+    arrays = read_npz(folder / "weights.npz")
+    arrays["quantum/weights"] += 1e-3
+    digest = write_npz_atomic(folder / "weights.npz", arrays)
+    with pytest.raises(
+        InputError, match=r"fashion must have the config\.json and the weights\.npz"
+    ):
+        evaluate(config)
+    # Trained anew, the run is finished and belongs together, but the counts are not its.
+    summary = json.loads((folder / "summary.json").read_text())
+    settled = fingerprint(json.loads((folder / "config.json").read_text()), NOT_OF_THE_RUN)
+    summary["model_sha256"] = model_sha256("fashion", settled, digest)
+    (folder / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(InputError, match=r"jobs\.jsonl is that of another model"):
+        evaluate(config)
+    assert (folder / "jobs.jsonl").read_bytes() == before

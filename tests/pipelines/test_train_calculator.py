@@ -109,7 +109,7 @@ def test_the_saved_weights_give_the_result_again(finished, tmp_path: Path) -> No
     for name in ("config.json", "summary.json"):
         (copy / name).write_bytes((folder / name).read_bytes())
     write_npz_atomic(copy / "weights.npz", arrays)
-    with pytest.raises(InputError, match=r"must hold the weights of the model in config\.json"):
+    with pytest.raises(InputError, match=r"must have the config\.json and the weights\.npz"):
         trained.load(tmp_path, "copy")
 
 
