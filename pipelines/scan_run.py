@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import jax
 import numpy as np
@@ -19,6 +19,7 @@ from pipelines.scan_devices import Cluster, only_first_speaks
 from pipelines.scan_memory import at_once, member_bytes
 from pipelines.scan_search import METRICS, Course
 from pipelines.scan_table import (
+    Told,
     conclusion,
     confirmation,
     confirmation_heading,
@@ -29,8 +30,10 @@ from pipelines.scan_table import (
     verdict,
     write_leaderboard,
 )
+from pipelines.trained import RESTORE
 from pipelines.training_run import (
     HYBRID,
+    TWIN,
     Splits,
     finish,
     manifest_of,
@@ -41,7 +44,15 @@ from pipelines.training_run import (
 )
 from qnn_jax.data import ImageDataset, load_fashion_mnist, progress_bar
 from qnn_jax.errors import InputError, TrainingFailedError
-from qnn_jax.runs import GracefulStop, RunDirectory, checkpoints, read_json, write_json_atomic
+from qnn_jax.runs import (
+    GracefulStop,
+    RunDirectory,
+    checkpoints,
+    read_as,
+    read_json,
+    refuse_files_of_others,
+    write_json_atomic,
+)
 from qnn_jax.runs.files import normalised
 from qnn_jax.training import (
     EpochMetrics,
@@ -57,6 +68,29 @@ from qnn_jax.training import (
 if TYPE_CHECKING:
     from pipelines.scan import ScanConfig
     from pipelines.train_fashion import FashionConfig
+
+
+class _Numbers(TypedDict):
+    loss: list[float | None]
+    accuracy: list[float | None]
+    validation_loss: list[float | None]
+    validation_accuracy: list[float | None]
+    gradient_norm: list[float | None]
+
+
+class _Row(_Numbers):
+    """A line of metrics: an epoch of the members that train."""
+
+    epoch: int
+    of_members: int
+    members: list[int]
+    seconds: float
+
+
+class _TwinRow(_Row):
+    """A line of metrics where twins train alongside."""
+
+    classical_twin: _Numbers
 
 
 class Program(NamedTuple):
@@ -139,7 +173,7 @@ class Scan:
 
         def open_run() -> Any:
             nonlocal run
-            _spare_other_runs(self.config)
+            spare_other_runs(self.config)
             run = stack.enter_context(
                 RunDirectory.open(
                     self.config.results_dir,
@@ -150,7 +184,8 @@ class Scan:
                 )
             )
             latest = checkpoints.latest(run.checkpoints)
-            rows = run.read_metrics() if latest else []
+            kind = _TwinRow if self.config.twin else _Row
+            rows = run.read_metrics(kind) if latest else []
             steps = max(checkpoints.epochs(run.checkpoints), default=0)
             # Killed before its first checkpoint, a scan has lines that are going to be repeated.
             run.truncate_metrics(steps)
@@ -160,6 +195,7 @@ class Scan:
         if finished:
             return self._tell_finished(run)
         for row in rows:
+            _check_row(self.config, row, course.training)
             course.record(row)
         self._begin_groups()
         self._introduce()
@@ -180,13 +216,17 @@ class Scan:
                         f"there:\n  {command.again()}"
                     )
                     return stop.exit_code or 75
-        if course.champion is None or course.diverged(course.champion):
-            raise TrainingFailedError(
-                "All members of the scan diverged; scan lower learning rates under another --run "
-                "name."
-            )
-        if run is not None:
-            self._conclude(run)
+            if course.champion is None or course.diverged(course.champion):
+                raise TrainingFailedError(
+                    "All members of the scan diverged; scan lower learning rates under another "
+                    "--run name."
+                )
+            if run is not None and not self._conclude(run, stop):
+                print(
+                    "All members are trained; the same command writes what is still missing:\n"
+                    f"  {command.again()}"
+                )
+                return stop.exit_code
         return 0
 
     # Groups: who trains in which program.
@@ -420,13 +460,18 @@ class Scan:
 
     def _tell_finished(self, run: RunDirectory | None) -> int:
         if run is not None:
-            summary = read_json(run.path / "summary.json") or {}
+            summary = read_as(run.path / "summary.json", Told, RESTORE)
+            assert summary is not None
             print(f"The scan {run.path} is finished; --no-resume scans anew.")
             print(conclusion(summary))
         return 0
 
-    def _conclude(self, run: RunDirectory) -> None:
-        """The best member as a run of its own, the leaderboard, the figures, the summary."""
+    def _conclude(self, run: RunDirectory, stop: GracefulStop) -> bool:
+        """The best member as a run of its own, the leaderboard, the figures, the summary.
+
+        Returns:
+            Whether all is written; not if a stop is requested before.
+        """
         from pipelines import scan_figures
         from pipelines.train_fashion import NOT_OF_THE_RUN, as_json
 
@@ -444,14 +489,18 @@ class Scan:
             results_dir=self.config.results_dir,
         )
         models = members_of(best, len(self.classes))
+        if stop.requested:
+            return False
         print(f"\nTesting the best member, {number}, and drawing the pictures …", flush=True)
+        # The first file says whose run it is, so that this scan may write it again.
+        config_json = {**as_json(best), "scan": self.config.run}
         with RunDirectory.open(
-            best.results_dir, best.run, as_json(best), False, NOT_OF_THE_RUN
+            best.results_dir, best.run, config_json, False, NOT_OF_THE_RUN
         ) as directory:
             rows = rows_of(course, number, list(models))
             for epoch, row in enumerate(rows, start=1):
                 directory.append_metrics(epoch, row)
-            manifest = {**self.manifest, "seed": best.seed, "scan": self.config.run}
+            manifest = {**self.manifest, "seed": best.seed}
             seconds = {"setup": 0.0, "compile": 0.0, "epochs": [row["seconds"] for row in rows]}
             tested = finish(
                 directory,
@@ -464,9 +513,13 @@ class Scan:
                 seconds,
                 0.0,
             )
+        if stop.requested:
+            return False
         board = leaderboard(course, self.axes, tested["test_accuracy"])
         write_leaderboard(run.path, board)
         drawn = scan_figures.draw_all(run, course, self.axes)
+        if stop.requested:
+            return False
         summary = {
             "task": "scan",
             "best": {**board[0], "run": best.run, "test_interval": tested["test_interval"]},
@@ -494,6 +547,7 @@ class Scan:
         print(f"The best member alone: {board[0]['command']}")
         after = command.make("eval-aer", ["--run", best.run, *command.same_folders(self.config)])
         print(f"Next: {after}")
+        return True
 
 
 def _tree(states: Sequence[State], champion: Any) -> dict[str, Any]:
@@ -529,12 +583,24 @@ def _numbers_of(told: EpochMetrics, name: str, place: int) -> dict[str, float]:
     return {metric: float(value) if sound else np.nan for metric, value in found.items()}
 
 
-def _spare_other_runs(config: ScanConfig) -> None:
-    """Refuse to write the best member over a run that is none of this scan's."""
+def _check_row(config: ScanConfig, row: Mapping[str, Any], training: Sequence[int]) -> None:
+    """Refuse a line of metrics that is about other members than those which train then."""
+    lists = [row["members"], *(part[m] for part in (row, row.get(TWIN, row)) for m in METRICS)]
+    if row["members"] != training or any(len(one) != len(training) for one in lists):
+        raise InputError(
+            f"File {config.results_dir / config.run / 'metrics.jsonl'} must have the numbers of "
+            f"the members that train at epoch {row['epoch']}, but has others: restore the file, or "
+            "give --no-resume to start over."
+        )
+
+
+def spare_other_runs(config: ScanConfig) -> None:
+    """Refuse to write the best member over what is none of this scan's."""
     name = f"{config.run}-best"
     path = config.results_dir / name
-    whose = (read_json(path / "manifest.json") or {}).get("scan")
-    if (path / "config.json").exists() and whose != config.run:
+    best = read_json(path / "config.json", "move it away")
+    refuse_files_of_others(path)
+    if best is not None and best.get("scan") != config.run:
         raise InputError(
             f"Argument `--run` must leave {name!r} free for the best member, but is {config.run!r} "
             f"and {path} is another run; give another --run name."

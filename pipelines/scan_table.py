@@ -8,7 +8,7 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -21,6 +21,31 @@ from qnn_jax.runs import write_bytes_atomic, write_json_atomic
 from qnn_jax.training.statistics import mean_interval
 
 _TOP = 5
+
+
+class _Default(TypedDict):
+    member: int
+    epochs: int
+    validation_accuracy: float | None
+
+
+class _Best(_Default):
+    test_accuracy: float
+    test_interval: tuple[float, float]
+
+
+class _Seconds(TypedDict):
+    total: float
+
+
+class Told(TypedDict):
+    """What of a scan's summary.json `conclusion` tells."""
+
+    candidates: int
+    best: _Best
+    default: _Default
+    verdict: str
+    seconds: _Seconds
 
 
 def introduction(

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from test_train_fashion import REPOSITORY, bare_environment, run, wait_for
 
+from qnn_jax.errors import InputError
 from qnn_jax.runs import checkpoints, read_npz
 
 AXES = ("--axis", "learning_rate=2e-3,1e30", "--axis", "seed=0,1")
@@ -155,6 +156,100 @@ def test_a_killed_scan_ends_with_the_same_bits(finished, data_dir: Path, tmp_pat
     for a, b in zip(rows_in(tmp_path / "scan"), rows_in(folder), strict=True):
         a.pop("seconds"), b.pop("seconds")
         assert a == b
+
+
+def watched(copies: Path, number: int, *flags: object) -> subprocess.CompletedProcess[str]:
+    """A scan whose conclusion is copied to `copies`, step by step, and gets a signal."""
+    script = Path(__file__).with_name("scan_steps.py")
+    return subprocess.run(
+        [sys.executable, script, *map(str, (copies, number, *flags))],
+        cwd=REPOSITORY,
+        env=bare_environment(PYTHONPATH=str(REPOSITORY)),
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+
+
+def concluding(results: Path) -> tuple[object, ...]:
+    """The flags of a scan of two members without a confirmation."""
+    return (*SMALL[:2], "--confirm", 0, *SMALL[5:], "--axis", "learning_rate=2e-3",
+            "--results-dir", results)  # fmt: skip
+
+
+def refusal(results: Path) -> str:
+    """Why the scan there may not write its best member; empty if it may."""
+    from pipelines.scan import ScanConfig
+    from pipelines.scan_run import spare_other_runs
+
+    try:
+        spare_other_runs(ScanConfig(results_dir=results))
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def without_manifest(copies: Path) -> list[Path]:
+    """The copies in which the best member's folder has a configuration but no manifest."""
+    return [
+        copy
+        for copy in sorted(copies.iterdir())
+        if (copy / "scan-best/config.json").exists()
+        and not (copy / "scan-best/manifest.json").exists()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGTERM, 75), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
+def test_a_scan_stopped_or_killed_at_any_step_of_its_end_goes_on(
+    number: int, status: int, data_dir: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    flags = (*concluding(results), "--data-dir", data_dir)
+    stopped = watched(tmp_path / "first", number, *flags)
+    assert stopped.returncode == status, stopped.stderr
+    assert "the same command writes what is still missing:\n" in stopped.stdout
+    assert "Stopping once what is being done is saved" in stopped.stderr
+    assert not (results / "scan/summary.json").exists()
+    again = watched(tmp_path / "second", 0, *flags)
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"^Resuming after \d+ epochs", again.stdout, re.M)
+    # A kill at any of these moments leaves a scan that may go on.
+    steps = [step for name in ("first", "second") for step in (tmp_path / name).iterdir()]
+    assert len(steps) > 60
+    assert {refusal(step) for step in steps} == {""}
+    # The manifest alone once said whose the folder is: by it these could not have gone on.
+    first = without_manifest(tmp_path / "first")
+    assert len(first) > 3
+    assert len(without_manifest(tmp_path / "second")) > 3
+    # Broken twins: an ordinary run of that name, and files that may be no run's.
+    config = json.loads((first[0] / "scan-best/config.json").read_text())
+    assert config.pop("scan") == "scan"
+    (first[0] / "scan-best/config.json").write_text(json.dumps(config))
+    assert "scan-best is another run; give another --run name." in refusal(first[0])
+    (first[1] / "scan-best/config.json").unlink()
+    (first[1] / "scan-best/weights.npz").touch()
+    assert "has a weights.npz but no config.json" in refusal(first[1])
+
+
+@pytest.mark.slow
+def test_a_scan_killed_within_its_best_members_files_ends_with_the_same_bits(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "results").mkdir()
+    done = watched(
+        tmp_path / "copies", 0, *concluding(tmp_path / "results"), "--data-dir", data_dir
+    )
+    assert done.returncode == 0, done.stderr
+    killed = without_manifest(tmp_path / "copies")[0]
+    out, error, status = scan(*concluding(killed), "--data-dir", data_dir)
+    assert status == 0, error
+    assert "Resuming after" in out
+    best = tmp_path / "results/scan-best/weights.npz"
+    assert (killed / "scan-best/weights.npz").read_bytes() == best.read_bytes()
 
 
 def test_a_finished_scan_is_shown_and_another_is_refused(finished, data_dir: Path) -> None:

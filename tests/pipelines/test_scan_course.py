@@ -347,3 +347,26 @@ def test_what_is_left_of_a_scan() -> None:
     assert epoch_line(row, 8, 12.3, 45.6).endswith(
         "1.00 s   about 12 s left, 46 s more if the default is beaten"
     )
+
+
+def test_a_line_of_metrics_about_other_members_is_refused() -> None:
+    from pipelines.scan_run import _check_row, _Row, _TwinRow
+    from qnn_jax.runs import from_json
+
+    numbers = {name: [0.5, None] for name in METRICS}
+    row = {"epoch": 3, "of_members": 1, "members": [4, 5], "seconds": 0.1, **numbers}
+    twins = row | {"classical_twin": numbers}
+    for kind, line in ((_Row, row), (_TwinRow, twins)):
+        assert from_json(kind, line, "File f", "mend it") == line
+        _check_row(ScanConfig(), line, [4, 5])
+    with pytest.raises(InputError, match="lacks the field `classical_twin`"):
+        from_json(_TwinRow, row, "File f", "mend it")
+    for line, training in (
+        (row, [4]),
+        (row, []),
+        (row | {"members": [5, 4]}, [4, 5]),
+        (row | {"loss": [0.5]}, [4, 5]),
+        (twins | {"classical_twin": numbers | {"accuracy": []}}, [4, 5]),
+    ):
+        with pytest.raises(InputError, match=r"scan/metrics\.jsonl must have .* at epoch 3, but"):
+            _check_row(ScanConfig(), line, training)
