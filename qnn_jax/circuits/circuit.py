@@ -153,12 +153,14 @@ def _unitary(gate: str, matrix: Any, num_qubits: int) -> Matrix | None:
             f"Argument `matrix` must have shape ({size}, {size}) for {num_qubits} qubits, "
             f"but {found}."
         )
-    worst = max(
+    gaps = [
         abs(sum(a.conjugate() * b for a, b in zip(left, right, strict=True)) - (i == j))
         for i, left in enumerate(entries)
         for j, right in enumerate(entries)
-    )
-    if not worst <= _UNITARY_TOLERANCE:  # `not <=` so that NaN is refused too
+    ]
+    # NaN is below nothing, but `max` would pass over it.
+    if not all(gap <= _UNITARY_TOLERANCE for gap in gaps):
+        worst = max(gaps, key=lambda gap: (gap != gap, gap))
         raise InputError(
             "Argument `matrix` must be unitary, but its rows are orthonormal only "
             f"to {worst:.2g} (at most {_UNITARY_TOLERANCE:g} is allowed: compute it in "
@@ -404,7 +406,7 @@ class Circuit:
 
     @staticmethod
     def from_json(text: str) -> Circuit:
-        """Read a circuit that `to_json` wrote."""
+        """Read a circuit that `to_json` wrote. Raises InputError where it is none."""
         try:
             data = json.loads(text)
             ops = tuple(
@@ -412,14 +414,24 @@ class Circuit:
                     entry["gate"],
                     entry["qubits"],
                     [_angles.from_json(angle) for angle in entry.get("angles", [])],
-                    [[complex(*e) for e in row] for row in entry["matrix"]]
+                    [[complex(real, imag) for real, imag in row] for row in entry["matrix"]]
                     if "matrix" in entry
                     else None,
                 )
                 for entry in data["ops"]
             )
             return Circuit(data["num_qubits"], ops, data["num_inputs"], data["num_weights"])
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except InputError:
+            raise
+        # Text can be deep, or be lists where objects are meant.
+        except (
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
             raise InputError(
                 f"Argument `text` must be JSON written by Circuit.to_json, but is not: {error!r}."
             ) from None

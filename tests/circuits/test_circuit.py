@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 import math
 import os
 import pickle
@@ -28,6 +29,7 @@ from qnn_jax.circuits.observables import observables_on
 from qnn_jax.errors import InputError
 
 SEED = zz_feature_map(2) + real_amplitudes(2, reps=2)
+NOT = ((0.0, 1.0), (1.0, 0.0))
 
 
 def test_the_seeds_circuit_gate_by_gate() -> None:
@@ -359,3 +361,36 @@ def test_circuits_import_neither_jax_nor_qiskit() -> None:
         "assert not heavy & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def places(value: object, at: tuple = ()) -> list[tuple]:
+    """Where something stands in JSON."""
+    items = enumerate(value) if isinstance(value, list) else getattr(value, "items", tuple)()
+    return [at, *(deeper for key, part in items for deeper in places(part, (*at, key)))]
+
+
+def test_json_that_is_changed_by_hand_is_refused_or_a_circuit() -> None:
+    circuit = Circuit(2, (Op("ry", 0, x[0] * w[0]), Op("cx", (0, 1)), Op("unitary", 0, (), NOT)))
+    text, refused = circuit.to_json(), 0
+    texts = ["", "1" * 5000, "[" * 100_000, '{"ops":' * 100_000, text[:-3]]
+    for at in places(json.loads(text)):
+        for value in (None, True, -2, 0.5, "", "x", [], {}, [[]], 10**30, math.nan):
+            whole = json.loads(text)
+            around = functools.reduce(lambda one, key: one[key], at[:-1], whole)
+            if at:
+                around[at[-1]] = value
+            texts.append(json.dumps(whole if at else value))
+    for changed in texts:
+        try:
+            Circuit.from_json(changed)
+        except InputError:
+            refused += 1
+    assert refused > 200
+
+
+def test_a_matrix_with_nan_is_refused_wherever_it_stands() -> None:
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        matrix = [list(entries) for entries in NOT]
+        matrix[row][column] = math.nan
+        with pytest.raises(InputError, match=r"must be unitary, .* orthonormal only to nan"):
+            Op("unitary", 0, matrix=matrix)
