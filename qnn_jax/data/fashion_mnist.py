@@ -139,7 +139,10 @@ def _cache(root: Path) -> Path:
 
 
 def _read_cache(source: Source, root: Path) -> Uint8Array | None:
+    size = 785 * (source.train_count + source.test_count)
     try:
+        if _cache(root).stat().st_size != size:
+            return None
         contents = np.fromfile(_cache(root), np.uint8)
     except FileNotFoundError:
         return None

@@ -10,12 +10,14 @@ from pathlib import Path
 def write_atomically(path: Path, *chunks: bytes | memoryview) -> None:
     """Write `chunks` to `path`, which at no moment holds less than all of them.
 
-    A process killed on the way leaves at most `<path>.part`, which the next call overwrites; two
-    processes that write the same path at once need a lock.
+    A process killed on the way leaves at most `<path>.part`, which the next call replaces; two
+    processes that write the same path at once need a lock. Links of either name are replaced, not
+    followed.
     """
     part = path.with_name(path.name + ".part")
     try:
-        with part.open("wb") as file:
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:
             for chunk in chunks:
                 file.write(chunk)
             file.flush()
@@ -35,7 +37,7 @@ def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     end, so whoever gets the lock makes sure that it is still the file of that name.
     """
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -69,3 +69,16 @@ def test_a_lock_tells_who_has_to_wait_and_outlives_an_error(tmp_path):
     thread.join(10)
     assert not thread.is_alive()
     assert not path.exists()
+
+
+def test_links_are_not_followed(tmp_path):
+    precious, path, lock = (tmp_path / name for name in ("precious", "file", "lock"))
+    precious.write_text("mine")
+    for link in (path, path.with_name("file.part"), lock):
+        link.symlink_to(precious)
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert not path.is_symlink()
+    with pytest.raises(OSError, match="symbolic links"), locked(lock, lambda: None):
+        pass
+    assert precious.read_text() == "mine"
