@@ -28,6 +28,7 @@ from qnn_jax.circuits.angles import (
     angle,
     call,
     evaluate,
+    fold,
 )
 from qnn_jax.circuits.angles import symbols as symbols_of
 from qnn_jax.errors import InputError
@@ -125,16 +126,15 @@ def to_parameter_expression(
         expression: the angle.
         parameters: what x and w are: sequences of Parameters.
     """
-    if isinstance(expression, Number):
-        # Qiskit divides by 2, but multiplies by 0.5 where 2.0 is asked for.
-        whole = expression.value.is_integer()
-        return int(expression.value) if whole else expression.value
-    if isinstance(expression, Symbol):
-        return parameters[expression.vector][expression.index]
-    assert isinstance(expression, Call)
-    return _TO_QISKIT[expression.function](
-        *(to_parameter_expression(part, parameters) for part in expression.arguments)
-    )
+
+    def leaf(part: Expression) -> ParameterExpression | float:
+        if isinstance(part, Number):
+            # Qiskit divides by 2, but multiplies by 0.5 where 2.0 is asked for.
+            return int(part.value) if part.value.is_integer() else part.value
+        assert isinstance(part, Symbol)
+        return parameters[part.vector][part.index]
+
+    return fold(expression, leaf, lambda part, values: _TO_QISKIT[part.function](*values))
 
 
 def from_parameter_expression(value: Any, symbols: Mapping[Parameter, AngleLike]) -> Expression:

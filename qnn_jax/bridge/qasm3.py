@@ -11,7 +11,15 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from qnn_jax.bridge.reading import gates_of_unitary
-from qnn_jax.circuits.angles import FUNCTIONS, Call, Expression, Number, Symbol
+from qnn_jax.circuits.angles import (
+    FUNCTIONS,
+    Call,
+    Expression,
+    Number,
+    Symbol,
+    in_brackets,
+    written,
+)
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.errors import InputError
 
@@ -130,30 +138,33 @@ def _statements(op: Op) -> Iterator[str]:
     yield f"{name}({inside}) {qubits};" if inside else f"{name} {qubits};"
 
 
-def _text(expression: Expression, at_least: int = 0) -> str:
-    """An angle in OpenQASM 3's syntax, in brackets where it binds less than `at_least`."""
-    if isinstance(expression, Symbol):
-        return f"{expression.vector}_{expression.index}"
-    if isinstance(expression, Number):
-        text = repr(expression.value).removesuffix(".0")
-        precedence = FUNCTIONS["neg"].precedence if text.startswith("-") else 9
-        return text if precedence >= at_least else f"({text})"
-    assert isinstance(expression, Call)
-    name, arguments = expression.function, expression.arguments
-    if name in FUNCTION_NAMES:
-        return f"{FUNCTION_NAMES[name]}({', '.join(map(_text, arguments))})"
-    if name == "abs":
-        return f"sqrt({_text(arguments[0], 9)}*{_text(arguments[0], 9)})"
+def _text(expression: Expression) -> str:
+    """An angle in OpenQASM 3's syntax."""
+    return written(expression, _leaf, _pieces)
+
+
+def _leaf(part: Expression) -> str:
+    if isinstance(part, Symbol):
+        return f"{part.vector}_{part.index}"
+    assert isinstance(part, Number)
+    return repr(part.value).removesuffix(".0")
+
+
+def _pieces(part: Call) -> Iterator[Expression | str]:
+    """A function, its arguments in brackets where they bind less."""
+    name, first, last = part.function, part.arguments[0], part.arguments[-1]
     row = FUNCTIONS[name]
-    if not row.infix:
+    if name in FUNCTION_NAMES:
+        yield from (f"{FUNCTION_NAMES[name]}(", first, ")")
+    elif name == "abs":
+        yield from ("sqrt(", *in_brackets(first, 9), "*", *in_brackets(first, 9), ")")
+    elif not row.infix:
         raise InputError(
-            f"Argument `circuit` must have angles that OpenQASM 3 can write, but {expression} uses "
+            f"Argument `circuit` must have angles that OpenQASM 3 can write, but {part} uses "
             f"{name!r}, which it does not have; to_qasm2 writes numbers."
         )
-    if row.num_arguments == 1:
-        text = row.infix + _text(arguments[0], row.precedence + 1)
     else:
-        left, right = arguments
-        text = _text(left, row.precedence + (name == "pow"))
-        text += row.infix + _text(right, row.precedence + 1)
-    return text if row.precedence >= at_least else f"({text})"
+        if row.num_arguments == 2:
+            yield from in_brackets(first, row.precedence + (name == "pow"))
+        yield row.infix
+        yield from in_brackets(last, row.precedence + 1)

@@ -2,22 +2,36 @@
 
 An expression holds no array and evaluates nothing by itself, so it is hashable, compares by value,
 exports exactly to Qiskit and reads back. Its functions are those of Qiskit's ParameterExpression.
+
+An expression may be long: `sum(w[k] * x[k] for k in range(784))` is a chain of 784 additions, each
+the first argument of the next. So nothing here recurses. `in_order` walks through an expression
+with a list in place of Python's stack, and all else is written with it.
 """
 
 from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import reprlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from qnn_jax.circuits.checks import is_integer, shortened
 from qnn_jax.errors import InputError
 
 #: What may be written where an angle is wanted; plain numbers become `Number`.
 AngleLike: TypeAlias = "Expression | float"
+_Value = TypeVar("_Value")
+
+#: Functions whose chains, ((a + b) - c) + d, may have any length; all else may be nested this deep,
+#: which JSON and the parsers of other programs read without trouble.
+_CHAINS = ("add", "sub", "mul", "div")
+MAX_NESTING = 200
+#: The most numbers, symbols and functions of one expression: 10,000 products and their sum are
+#: 40,000 of them. What uses one part twice, `a = a * a` again and again, doubles them every time.
+MAX_PARTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -196,12 +210,27 @@ class Symbol(Expression):
         return f"{self.vector}[{self.index}]"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Call(Expression):
-    """A function of `FUNCTIONS` applied to expressions."""
+    """A function of `FUNCTIONS` applied to expressions.
+
+    Attributes:
+        function: its name.
+        arguments: as many as it takes.
+        depth: how many functions are in each other, it and all chains included.
+
+    Raises:
+        InputError: for an unknown function, another number of arguments than it takes, and for
+            more than MAX_PARTS parts or MAX_NESTING functions in each other.
+    """
 
     function: str
     arguments: tuple[Expression, ...]
+    depth: int = field(init=False)
+    # These too are of all its parts, so that none of them is asked again.
+    _hash: int = field(init=False)
+    _nesting: int = field(init=False)
+    _num_parts: int = field(init=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.arguments, tuple):
@@ -210,29 +239,154 @@ class Call(Expression):
                 f"{self.arguments!r}."
             )
         _function(self.function, len(self.arguments))
-        object.__setattr__(self, "arguments", tuple(map(angle, self.arguments)))
+        arguments = tuple(map(angle, self.arguments))
+        calls = [part if isinstance(part, Call) else None for part in arguments]
+        below = [0 if part is None else part._nesting for part in calls]
+        # The first argument of a chain is not nested in it, but before it.
+        first = max(below[0], 1) if self.function in _CHAINS else below[0] + 1
+        nesting = max([first, *(depth + 1 for depth in below[1:])])
+        num_parts = 1 + sum(1 if part is None else part._num_parts for part in calls)
+        if nesting > MAX_NESTING:
+            raise InputError(
+                f"Argument `angle` must have at most {MAX_NESTING} functions in each other, but "
+                f"`{self.function}` is the {nesting}th; sums and products may be longer where each "
+                "result is the first argument of the next: total = total + term."
+            )
+        if num_parts > MAX_PARTS:
+            raise InputError(
+                f"Argument `angle` must have at most {MAX_PARTS} numbers, symbols and functions, "
+                f"but has {num_parts}."
+            )
+        object.__setattr__(self, "arguments", arguments)
+        object.__setattr__(self, "_hash", hash((self.function, arguments)))
+        depth = 1 + max(0 if part is None else part.depth for part in calls)
+        object.__setattr__(self, "depth", depth)
+        object.__setattr__(self, "_nesting", nesting)
+        object.__setattr__(self, "_num_parts", num_parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Call):
+            return NotImplemented
+        if (self._hash, self._num_parts) != (other._hash, other._num_parts):
+            return False
+        # The arity of every function is known, so equal sequences are equal expressions.
+        return all(
+            one.function == another.function
+            if isinstance(one, Call) and isinstance(another, Call)
+            else not isinstance(another, Call) and one == another
+            for one, another in zip(in_order(self), in_order(other), strict=True)
+        )
+
+    def __reduce__(self) -> tuple[Callable[..., Expression], tuple[tuple[Expression | str, ...]]]:
+        # Python salts the hashes of strings, so `_hash` must not travel to another process.
+        parts = (part.function if isinstance(part, Call) else part for part in in_order(self))
+        return _put_together, (tuple(parts),)
 
     def __str__(self) -> str:
-        row = FUNCTIONS[self.function]
-        if not row.infix:
-            return f"{self.function}({', '.join(map(str, self.arguments))})"
-        if row.num_arguments == 1:
-            return f"{row.infix}{_in_brackets(self.arguments[0], row.precedence + 1)}"
-        left, right = self.arguments
+        return written(self, str, _pieces)
+
+
+def _pieces(part: Call) -> Iterator[Expression | str]:
+    row = FUNCTIONS[part.function]
+    if not row.infix:
+        yield f"{part.function}("
+        yield part.arguments[0]
+        yield ")"
+    elif row.num_arguments == 1:
+        yield row.infix
+        yield from in_brackets(part.arguments[0], row.precedence + 1)
+    else:
+        left, right = part.arguments
         # a - (b - c), a / (b / c) and (a ** b) ** c need their brackets; a + b + c does not.
-        left_needs = row.precedence + (self.function == "pow")
-        right_needs = row.precedence + (self.function in ("sub", "div"))
-        return f"{_in_brackets(left, left_needs)}{row.infix}{_in_brackets(right, right_needs)}"
+        yield from in_brackets(left, row.precedence + (part.function == "pow"))
+        yield row.infix
+        yield from in_brackets(right, row.precedence + (part.function in ("sub", "div")))
 
 
-def _in_brackets(expression: Expression, at_least: int) -> str:
+def in_brackets(expression: Expression, at_least: int) -> Iterator[Expression | str]:
+    """An expression as pieces of text, in brackets where it binds less than `at_least`."""
     precedence = 9
     if isinstance(expression, Call):
         precedence = FUNCTIONS[expression.function].precedence
-    elif isinstance(expression, Number) and expression.value < 0:
+    elif isinstance(expression, Number) and math.copysign(1, expression.value) < 0:
         precedence = FUNCTIONS["neg"].precedence
-    text = str(expression)
-    return text if precedence >= at_least else f"({text})"
+    yield from (expression,) if precedence >= at_least else ("(", expression, ")")
+
+
+def written(
+    expression: Expression,
+    leaf: Callable[[Expression], str],
+    pieces: Callable[[Call], Iterator[Expression | str]],
+) -> str:
+    """An expression as text.
+
+    Args:
+        expression: what is written.
+        leaf: the text of a number or a symbol.
+        pieces: the text of a function, with expressions where theirs is to stand.
+    """
+    text: list[str] = []
+    todo: list[Expression | str] = [expression]
+    while todo:
+        piece = todo.pop()
+        if isinstance(piece, Call):
+            todo += reversed(list(pieces(piece)))
+        else:
+            text.append(piece if isinstance(piece, str) else leaf(piece))
+    return "".join(text)
+
+
+def in_order(expression: Expression) -> Iterator[Expression]:
+    """All parts of an expression, from left to right, a function behind its arguments."""
+    todo: list[tuple[Expression, bool]] = [(expression, False)]
+    while todo:
+        part, seen = todo.pop()
+        if isinstance(part, Call) and not seen:
+            todo.append((part, True))
+            todo += [(argument, False) for argument in reversed(part.arguments)]
+        else:
+            yield part
+
+
+def fold(
+    expression: Expression,
+    leaf: Callable[[Expression], _Value],
+    function: Callable[[Call, Sequence[_Value]], _Value],
+) -> _Value:
+    """The value of an expression, from those of its parts.
+
+    Args:
+        expression: what is evaluated, in whatever sense.
+        leaf: the value of a number or a symbol.
+        function: the value of a call, from itself and the values of its arguments.
+    """
+    if not isinstance(expression, Call):
+        return leaf(expression)
+    values: list[_Value] = []
+    for part in in_order(expression):
+        if isinstance(part, Call):
+            count = len(part.arguments)
+            values[-count:] = [function(part, values[-count:])]
+        else:
+            values.append(leaf(part))
+    return values[0]
+
+
+def _put_together(parts: Sequence[Expression | str]) -> Expression:
+    """The expression whose parts these are, in order, functions by their names."""
+    values: list[Expression] = []
+    for part in parts:
+        if isinstance(part, str):
+            count = FUNCTIONS[part].num_arguments
+            values[-count:] = [Call(part, tuple(values[-count:]))]
+        else:
+            values.append(part)
+    return values[0]
 
 
 def _format_number(value: float) -> str:
@@ -326,22 +480,16 @@ def exp(value: AngleLike) -> Expression:
 
 def symbols(expression: Expression) -> Iterator[Symbol]:
     """Every symbol of an expression, from left to right, with repetitions."""
-    if isinstance(expression, Symbol):
-        yield expression
-    elif isinstance(expression, Call):
-        for argument in expression.arguments:
-            yield from symbols(argument)
+    return (part for part in in_order(expression) if isinstance(part, Symbol))
 
 
 def substitute(expression: Expression, replace: Callable[[Symbol], AngleLike]) -> Expression:
     """Replace every symbol; constants fold on the way."""
-    if isinstance(expression, Symbol):
-        return angle(replace(expression))
-    if isinstance(expression, Call):
-        return call(
-            expression.function, *(substitute(part, replace) for part in expression.arguments)
-        )
-    return expression
+    return fold(
+        expression,
+        lambda leaf: angle(replace(leaf)) if isinstance(leaf, Symbol) else leaf,
+        lambda part, arguments: call(part.function, *arguments),
+    )
 
 
 def evaluate(
@@ -350,34 +498,89 @@ def evaluate(
     weights: Mapping[int, float] | list[float],
 ) -> float:
     """The value of an expression on plain floats, in radians: the slow and obvious reference."""
-    if isinstance(expression, Number):
-        return expression.value
-    if isinstance(expression, Symbol):
-        return float((inputs if expression.vector == "x" else weights)[expression.index])
-    assert isinstance(expression, Call)
-    row = FUNCTIONS[expression.function]
-    return row.evaluate(*(evaluate(part, inputs, weights) for part in expression.arguments))
+
+    def value(leaf: Expression) -> float:
+        if isinstance(leaf, Number):
+            return leaf.value
+        assert isinstance(leaf, Symbol)
+        return float((inputs if leaf.vector == "x" else weights)[leaf.index])
+
+    return fold(
+        expression,
+        value,
+        lambda part, arguments: FUNCTIONS[part.function].evaluate(*arguments),
+    )
 
 
 def to_json(expression: Expression) -> float | list[object]:
-    """A number stays a number; `x[0]` is ["x", 0]; a call is [function, argument, …]."""
-    if isinstance(expression, Number):
-        return expression.value
-    if isinstance(expression, Symbol):
-        return [expression.vector, expression.index]
-    assert isinstance(expression, Call)
-    return [expression.function, *map(to_json, expression.arguments)]
+    """An expression as lists that JSON can write.
+
+    A number stays a number; `x[0]` is ["x", 0]; a call is [function, argument, …]. Where that
+    would be more than MAX_NESTING lists in each other, a chain is one list, from left to right:
+    `a + b - c` is [a, "add", b, "sub", c].
+    """
+    flat = isinstance(expression, Call) and expression.depth > MAX_NESTING
+
+    def leaf(part: Expression) -> Any:
+        if isinstance(part, Number):
+            return part.value
+        assert isinstance(part, Symbol)
+        return [part.vector, part.index]
+
+    def function(part: Call, arguments: Sequence[Any]) -> Any:
+        if not flat or part.function not in _CHAINS:
+            return [part.function, *arguments]
+        first, second = arguments
+        before = part.arguments[0]
+        if isinstance(before, Call) and before.function in _CHAINS:
+            # Its list goes on: it is in no other place, as every part makes a list of its own.
+            first += [part.function, second]
+            return first
+        return [first, part.function, second]
+
+    result: float | list[object] = fold(expression, leaf, function)
+    return result
 
 
 def from_json(data: object) -> Expression:
-    """Read back what `to_json` wrote."""
-    if not isinstance(data, list):
-        return angle(data)  # type: ignore[arg-type]
-    if len(data) == 2 and data[0] in (x.name, w.name):
-        return Vector(data[0])[data[1]]
-    if not data or not isinstance(data[0], str) or data[0] not in FUNCTIONS:
-        raise InputError(
-            'Argument `angle` in JSON must be a number, ["x", i], ["w", j] or [function, arguments'
-            f"] with one of the functions {', '.join(FUNCTIONS)}, but is {data!r}."
-        )
-    return call(data[0], *map(from_json, data[1:]))
+    """Read back what `to_json` wrote.
+
+    Raises:
+        InputError: where it is something else.
+    """
+    values: list[Expression] = []
+    todo: list[tuple[object, bool]] = [(data, False)]
+    while todo:
+        node, seen = todo.pop()
+        if not isinstance(node, list):
+            values.append(angle(node))  # type: ignore[arg-type]
+        elif len(node) == 2 and node[0] in (x.name, w.name):
+            values.append(Vector(node[0])[node[1]])
+        elif not seen:
+            todo.append((node, True))
+            todo += [(argument, False) for argument in reversed(_arguments(node))]
+        else:
+            count = len(_arguments(node))
+            own = values[len(values) - count :]
+            del values[len(values) - count :]
+            if isinstance(node[0], str):
+                values.append(call(node[0], *own))
+            else:
+                values.append(own[0])
+                for name, argument in zip(node[1::2], own[1:], strict=True):
+                    values.append(call(name, values.pop(), argument))
+    return values[0]
+
+
+def _arguments(node: list[Any]) -> list[Any]:
+    """The arguments of a call in JSON, or of a chain of calls."""
+    if node and isinstance(node[0], str) and node[0] in FUNCTIONS:
+        return node[1:]
+    chain = len(node) > 1 and len(node) % 2 and not isinstance(node[0], str)
+    if chain and all(isinstance(name, str) and name in _CHAINS for name in node[1::2]):
+        return node[::2]
+    raise InputError(
+        'Argument `angle` in JSON must be a number, ["x", i], ["w", j], [function, arguments] with '
+        f"one of the functions {', '.join(FUNCTIONS)}, or [argument, function, argument, …] with "
+        f"{', '.join(_CHAINS)}, but is {reprlib.repr(node)}."
+    )

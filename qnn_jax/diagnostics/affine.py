@@ -5,10 +5,10 @@ An input may be scaled by weights: in w[0]*x[0] + w[1] the rescaled variable is 
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from qnn_jax.circuits.angles import (
     AngleLike,
@@ -18,8 +18,8 @@ from qnn_jax.circuits.angles import (
     Symbol,
     call,
     evaluate,
+    fold,
     substitute,
-    symbols,
 )
 from qnn_jax.circuits.angles import x as _x
 from qnn_jax.circuits.circuit import Circuit, Op
@@ -114,27 +114,39 @@ def in_variables(circuit: Circuit, variables: tuple[Variable, ...]) -> Circuit:
 
 def _slopes(angle: Expression) -> dict[Variable, float] | None:
     """The coefficients of an affine expression, without zeros; None where it is not affine."""
-    if not _reads_inputs(angle):
-        return {}
-    if not isinstance(angle, Call):
-        return {Variable(angle.index): 1.0}  # type: ignore[attr-defined]
-    parts = [_slopes(part) for part in angle.arguments]
-    if angle.function in ("add", "sub") and None not in parts:
-        left, right = parts
-        sign = 1.0 if angle.function == "add" else -1.0
-        total = dict(left or {})
-        for variable, coefficient in (right or {}).items():
-            total[variable] = total.get(variable, 0.0) + sign * coefficient
-        return {variable: c for variable, c in total.items() if c}
-    if angle.function == "neg" and parts[0] is not None:
-        return {variable: -c for variable, c in parts[0].items()}
-    if angle.function == "mul":
-        for slopes, other in zip(parts, reversed(angle.arguments), strict=True):
-            if slopes is not None and not _reads_inputs(other):
-                return _scaled(slopes, other)
-    if angle.function == "div" and parts[0] is not None and not _reads_inputs(angle.arguments[1]):
-        return _scaled(parts[0], call("div", 1.0, angle.arguments[1]))
-    return None
+    return fold(angle, _of_leaf, _of_call)[1]
+
+
+#: Does a part read inputs, and its coefficients where it is affine.
+_Found: TypeAlias = tuple[bool, "dict[Variable, float] | None"]
+
+
+def _of_leaf(part: Expression) -> _Found:
+    if isinstance(part, Symbol) and part.vector == "x":
+        return True, {Variable(part.index): 1.0}
+    return False, {}
+
+
+def _of_call(part: Call, parts: Sequence[_Found]) -> _Found:
+    if not any(reads for reads, _ in parts):
+        return False, {}
+    (reads_first, first), (reads_last, last) = parts[0], parts[-1]
+    if part.function in ("add", "sub") and first is not None and last is not None:
+        sign = 1.0 if part.function == "add" else -1.0
+        for variable, coefficient in last.items():
+            first[variable] = first.get(variable, 0.0) + sign * coefficient
+            if not first[variable]:
+                del first[variable]
+        return True, first
+    if part.function == "neg" and first is not None:
+        return True, {variable: -c for variable, c in first.items()}
+    if part.function == "mul" and first is not None and not reads_last:
+        return True, _scaled(first, part.arguments[1])
+    if part.function == "mul" and last is not None and not reads_first:
+        return True, _scaled(last, part.arguments[0])
+    if part.function == "div" and first is not None and not reads_last:
+        return True, _scaled(first, call("div", 1.0, part.arguments[1]))
+    return True, None
 
 
 def _scaled(slopes: Slopes, scale: Expression) -> dict[Variable, float]:
@@ -148,16 +160,20 @@ def _scaled(slopes: Slopes, scale: Expression) -> dict[Variable, float]:
 
 def _factors(scale: Expression) -> tuple[float, tuple[Expression, ...]]:
     """A product as its number and its other factors, so that 2*w[0] and w[0]*2 are one scale."""
-    if isinstance(scale, Number):
-        return scale.value, ()
-    if isinstance(scale, Call) and scale.function == "neg":
-        number, factors = _factors(scale.arguments[0])
+    return fold(
+        scale,
+        lambda leaf: (leaf.value, ()) if isinstance(leaf, Number) else (1.0, (leaf,)),
+        _factors_of_call,
+    )
+
+
+def _factors_of_call(
+    part: Call, parts: Sequence[tuple[float, tuple[Expression, ...]]]
+) -> tuple[float, tuple[Expression, ...]]:
+    if part.function == "neg":
+        ((number, factors),) = parts
         return -number, factors
-    if isinstance(scale, Call) and scale.function == "mul":
-        (a, left), (b, right) = map(_factors, scale.arguments)
-        return a * b, tuple(itertools.chain(left, right))
-    return 1.0, (scale,)
-
-
-def _reads_inputs(expression: Expression) -> bool:
-    return any(symbol.vector == "x" for symbol in symbols(expression))
+    if part.function == "mul":
+        (a, left), (b, right) = parts
+        return a * b, left + right
+    return 1.0, (part,)

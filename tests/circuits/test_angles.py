@@ -1,6 +1,10 @@
 """Angle expressions: values, arithmetic, printing, JSON, and refusals."""
 
+import functools
+import json
 import math
+import operator
+import pickle
 
 import numpy as np
 import pytest
@@ -33,6 +37,20 @@ def test_json_and_back_is_the_same_value(expression: expressions.Expression) -> 
     back = expressions.from_json(expressions.to_json(expression))
     assert back == expression
     assert hash(back) == hash(expression)
+
+
+@given(EXPRESSIONS)
+def test_pickle_and_back_is_the_same_value(expression: expressions.Expression) -> None:
+    back = pickle.loads(pickle.dumps(expression))
+    assert back == expression
+    assert repr(back) == repr(expression)
+
+
+@given(EXPRESSIONS, EXPRESSIONS)
+def test_values_are_equal_where_their_reprs_are(
+    one: expressions.Expression, other: expressions.Expression
+) -> None:
+    assert (one == other) == (repr(one) == repr(other))
 
 
 @given(EXPRESSIONS)
@@ -138,3 +156,115 @@ def test_numpys_functions_take_expressions(name: str) -> None:
 def test_a_vector_is_not_iterable() -> None:
     with pytest.raises(TypeError):
         list(x)  # type: ignore[call-overload]
+
+
+def alternating(length: int) -> expressions.Expression:
+    """x[0] - x[1]*w[1] + x[2]*w[2] - …: sums and differences in turn."""
+    total: expressions.Expression = x[0]
+    for k in range(1, length):
+        total = total - x[k] * w[k] if k % 2 else total + x[k] * w[k]
+    return total
+
+
+LONG = {
+    "sum": (lambda n: sum(w[k] * x[k] for k in range(n)), lambda x, w: w @ x),
+    "product": (
+        lambda n: functools.reduce(operator.mul, (x[k] for k in range(n))),
+        lambda x, w: np.prod(x),
+    ),
+    "alternating": (alternating, lambda x, w: x[0] - sum(x[1::2] * w[1::2]) + x[2::2] @ w[2::2]),
+    "quotients": (
+        lambda n: functools.reduce(lambda a, k: a / x[k] * w[k], range(n), w[0]),
+        lambda x, w: w[0] * np.prod(w / x),
+    ),
+    "within a function": (
+        lambda n: expressions.sin(sum(w[k] * x[k] for k in range(n))) ** 2,
+        lambda x, w: np.sin(w @ x) ** 2,
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "length"), [*((name, 784) for name in LONG), ("sum", 10_000)])
+def test_long_expressions_are_values_as_short_ones_are(name: str, length: int) -> None:
+    make, closed_form = LONG[name]
+    one, same = make(length), make(length)
+    assert one is not same
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != make(length - 1)
+    assert one != expressions.substitute(one, lambda s: w[0] if s == w[length - 1] else s) or (
+        name == "product"
+    )
+    assert expressions.from_json(json.loads(json.dumps(expressions.to_json(one)))) == one
+    assert pickle.loads(pickle.dumps(one)) == one
+    assert expressions.substitute(one, lambda s: s) == one
+    assert sum(s == x[length - 1] for s in expressions.symbols(one)) == 1
+    assert f"x[{length - 1}]" in str(one)
+    assert f"index={length - 1}" in repr(one)
+    values = np.random.default_rng(0).uniform(0.999, 1.001, (2, length))
+    wanted = closed_form(*values)
+    assert expressions.evaluate(one, *values.tolist()) == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+
+
+def test_json_of_short_expressions_stays_as_it_was() -> None:
+    # A certificate holds the hash of this text.
+    zz = 2 * (math.pi - x[0]) * (math.pi - x[1])
+    assert expressions.to_json(zz) == [
+        "mul",
+        ["mul", 2.0, ["sub", math.pi, ["x", 0]]],
+        ["sub", math.pi, ["x", 1]],
+    ]
+    chain = sum((x[k] for k in range(1, 200)), x[0])
+    nested = expressions.to_json(chain)
+    assert nested[0] == "add"
+    assert nested[2] == ["x", 199]
+    flat = expressions.to_json(chain * w[0] + 1)
+    assert flat[:4] == [["x", 0], "add", ["x", 1], "add"]
+    assert flat[-4:] == ["mul", ["w", 0], "add", 1.0]
+    assert expressions.from_json([["x", 0], "sub", 2.0, "div", ["w", 1]]) == (x[0] - 2) / w[1]
+
+
+def nested(depth: int) -> expressions.Expression:
+    return functools.reduce(lambda inner, _: expressions.sin(inner), range(depth), x[0])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nested(201), "at most 200 functions in each other, but `sin` is the 201th"),
+        (
+            lambda: functools.reduce(lambda total, k: x[k] + total, range(300), w[0]),
+            r"`add` is the 201th; sums .* the first argument of the next: total = total \+ term",
+        ),
+        (
+            lambda: functools.reduce(lambda a, _: a * a, range(60), x[0]),
+            "must have at most 100000 numbers, symbols and functions, but has 131071",
+        ),
+        (
+            lambda: expressions.from_json(functools.reduce(lambda a, _: ["sin", a], range(9), [])),
+            r"in JSON must be a number, .* but is \[\]",
+        ),
+        (
+            lambda: expressions.from_json(
+                functools.reduce(lambda a, _: ["sin", a], range(100_000), ["x", 0])
+            ),
+            "at most 200 functions in each other",
+        ),
+        (
+            lambda: expressions.from_json([["x", 0], "add", 1.0, "pow", 2.0]),
+            r"or \[argument, function, argument, …\] with add, sub, mul, div, but is \[\['x', 0\]",
+        ),
+        (lambda: expressions.from_json([["x", 0], "add"]), "in JSON must be a number"),
+        (lambda: expressions.from_json([["x", 0]]), "in JSON must be a number"),
+    ],
+)
+def test_what_is_too_deep_or_too_large_is_refused(make: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()  # type: ignore[operator]
+
+
+def test_what_is_just_not_too_deep_is_a_value() -> None:
+    deep = nested(200)
+    assert expressions.from_json(json.loads(json.dumps(expressions.to_json(deep)))) == deep
+    assert pickle.loads(pickle.dumps(deep)) == deep
+    assert str(deep).endswith(")" * 200)
