@@ -48,7 +48,7 @@ _ROOMS = {
         "statevector",
         "variances",
     ),
-    "qnn_jax.errors": ("InputError",),
+    "qnn_jax.errors": ("InputError", "LargeAngleWarning"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 _MODULES = (

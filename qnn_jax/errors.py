@@ -10,5 +10,13 @@ class InputError(ValueError):
     """
 
 
+class LargeAngleWarning(UserWarning):
+    """Angles are so large that their floating-point numbers have few decimals left.
+
+    Results may be wrong in the second or third decimal. Given where values are known: outside
+    `jax.jit` and JAX's other transformations, once a circuit.
+    """
+
+
 class TrainingFailedError(Exception):
     """Training cannot go on, through no fault of the input: one sentence, exit status 1."""

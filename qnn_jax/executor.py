@@ -24,7 +24,7 @@ from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import expectations, sample
-from qnn_jax.simulate.angle_table import checked_numbers
+from qnn_jax.simulate.angle_table import check_angles, checked_numbers, checked_vector, floating
 
 #: So many shots are held at once: a chunk of the batch that stays in a core's cache.
 _CHUNK = 2**16
@@ -71,12 +71,28 @@ def exact(
 ) -> Expectations:
     """The statevector simulator: exact values, differentiable, under any JAX transformation."""
     sums = observables_on(checked_circuit(circuit).num_qubits, observables)
+    inputs, weights = checked_batch(circuit, inputs, weights)
 
     def one(sample: Array) -> Array:
         return expectations(circuit, sums, sample, weights)
 
     values = jax.vmap(one)(inputs)
     return Expectations(values, jnp.zeros_like(values))
+
+
+def checked_batch(circuit: Circuit, inputs: Any, weights: Any) -> tuple[Array, Array]:
+    """A batch and its weights as floating arrays of one dtype, its angles looked at as a whole."""
+    inputs = checked_numbers("inputs", inputs)
+    if inputs.ndim != 2 or inputs.shape[1] != circuit.num_inputs:
+        raise InputError(
+            f"Argument `inputs` of an executor must have shape (batch, {circuit.num_inputs}), but "
+            f"has shape {inputs.shape}."
+        )
+    weights = checked_vector("weights", weights, circuit.num_weights)
+    dtype = floating(inputs, weights)
+    inputs, weights = inputs.astype(dtype), weights.astype(dtype)
+    check_angles(circuit, inputs, weights)
+    return inputs, weights
 
 
 def sampled(shots: int) -> Executor:
@@ -90,10 +106,12 @@ def sampled(shots: int) -> Executor:
         and `jax.vmap`. Observables that commute qubit by qubit are read off the same shots, so
         they are correlated as on a device; the others have shots of their own. Standard errors
         come from the shots, so they are 0 where all shots agree, and infinite for a single shot.
+        Under jit values and errors are NaN where an angle is not finite.
 
     Raises:
-        InputError: where `shots` is below 1; from the executor, where there is no key, or it is
-            differentiated: shots have no derivative, and zero would be a silent lie.
+        InputError: where `shots` is below 1; from the executor, where there is no key, an angle is
+            not finite (outside jit), or it is differentiated: shots have no derivative, and zero
+            would be a silent lie.
 
     >>> from qnn_jax.circuits import Op
     >>> plus = Circuit(1, (Op("h", 0),))
@@ -123,7 +141,7 @@ class _Sampled:
                 "nnx."
             )
         sums = observables_on(checked_circuit(circuit).num_qubits, observables)
-        inputs, weights = jnp.asarray(inputs), jnp.asarray(weights, jnp.result_type(float))
+        inputs, weights = checked_batch(circuit, inputs, weights)
         return Expectations(*_shots(circuit, sums, self.shots, inputs, weights, key))
 
 
@@ -170,6 +188,8 @@ def _moments(basis: Basis, drawn: Array, dtype: Any) -> tuple[Array, Array]:
         jnp.asarray(basis.coefficients, dtype),
         precision=lax.Precision.HIGHEST,
     )
+    # Of a state that is not finite there are no shots: `sample` says so by outcomes of -1.
+    values = jnp.where(drawn[:, None] < 0, jnp.nan, values)
     return jnp.mean(values, 0), jnp.var(values, 0)
 
 

@@ -40,7 +40,7 @@ from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.errors import InputError
-from qnn_jax.executor import Executor, Expectations
+from qnn_jax.executor import Executor, Expectations, checked_batch
 from qnn_jax.simulate import angles
 
 #: Threads go to whole circuits: within a small one they would spend their time waiting.
@@ -217,13 +217,7 @@ def table_of(circuit: Circuit, inputs: Any, weights: Any) -> np.ndarray:
     Raises:
         InputError: where shapes do not fit, or an angle is not finite.
     """
-    table = np.asarray(_table(circuit, inputs, weights), float)
-    if not np.isfinite(table).all():
-        raise InputError(
-            "Arguments `inputs` and `weights` must give finite angles, but some are NaN or "
-            "infinite."
-        )
-    return table
+    return np.asarray(_table(circuit, *checked_batch(circuit, inputs, weights)), float)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -8,8 +8,11 @@ terms of a long sum or product are evaluated in the same way, so it does not gro
 from __future__ import annotations
 
 import functools
+import math
 import reprlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -31,30 +34,37 @@ from qnn_jax.circuits.angles import (
     symbols,
 )
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
-from qnn_jax.errors import InputError
+from qnn_jax.errors import InputError, LargeAngleWarning
 
-#: The functions of `circuits.angles.FUNCTIONS`, in JAX.
-_JAX_FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+#: The functions of `circuits.angles.FUNCTIONS` as numpy and JAX call them.
+_NAMES: Mapping[str, str] = MappingProxyType(
     {
-        "add": jnp.add,
-        "sub": jnp.subtract,
-        "mul": jnp.multiply,
-        "div": jnp.divide,
-        "neg": jnp.negative,
-        "pow": jnp.power,
-        "sin": jnp.sin,
-        "cos": jnp.cos,
-        "tan": jnp.tan,
-        "asin": jnp.arcsin,
-        "acos": jnp.arccos,
-        "atan": jnp.arctan,
-        "exp": jnp.exp,
-        "log": jnp.log,
-        "abs": jnp.abs,
-        "sign": jnp.sign,
+        "add": "add",
+        "sub": "subtract",
+        "mul": "multiply",
+        "div": "divide",
+        "neg": "negative",
+        "pow": "power",
+        "sin": "sin",
+        "cos": "cos",
+        "tan": "tan",
+        "asin": "arcsin",
+        "acos": "arccos",
+        "atan": "arctan",
+        "exp": "exp",
+        "log": "log",
+        "abs": "abs",
+        "sign": "sign",
     }
 )
 
+#: An angle of which float32 knows less than this many radians is large: from 839 radians on.
+_PRECISION = 1e-4
+#: So many angles are looked at at once.
+_AT_ONCE = 2**22
+_LONGEST_TEXT = 60
+#: Circuits that were warned about.
+_WARNED: weakref.WeakSet[Circuit] = weakref.WeakSet()
 #: Of so few numbers numpy finds out sooner whether they are finite.
 _FEW = 2**14
 
@@ -64,7 +74,7 @@ _LEAVES = ("#", "x", "w", "chain")
 #: From so many terms on a sum or a product is a reduction, which no longer adds from left to right.
 _LONG = 33
 #: The reductions, by the functions that chains are made of; a difference is a sum with a sign.
-_REDUCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType({"add": jnp.sum, "mul": jnp.prod})
+_REDUCTIONS: Mapping[str, str] = MappingProxyType({"add": "sum", "mul": "prod"})
 
 
 def angles(
@@ -79,8 +89,12 @@ def angles(
 
     Returns:
         Shape (circuit.num_angles,).
+
+    Raises:
+        InputError: where shapes do not fit, or, outside jit, an angle is not finite.
     """
     inputs, weights = checked_vectors(checked_circuit(circuit), inputs, weights)
+    check_angles(circuit, inputs, weights)
     return evaluate(circuit.angles, inputs, weights)
 
 
@@ -88,25 +102,36 @@ def evaluate(
     expressions: tuple[Expression, ...],
     inputs: Float[Array, " inputs"],
     weights: Float[Array, " weights"],
+    m: Any = jnp,
 ) -> Float[Array, " expressions"]:
-    """The values of expressions, shape (len(expressions),), evaluated shape by shape."""
+    """The values of expressions, shape (len(expressions),), evaluated shape by shape.
+
+    Args:
+        expressions: what is evaluated.
+        inputs: x, or columns of several x.
+        weights: w; one column where inputs are columns.
+        m: where functions are taken from: jax.numpy, numpy, or what has the same names.
+    """
     dtype = jnp.result_type(inputs, weights)
     groups, order, chains = _groups(expressions)
     if not groups:
-        return jnp.zeros((0,), dtype)
+        return m.zeros((0,), dtype)
     vectors = {"x": inputs, "w": weights}
     if chains:
-        vectors["chain"] = _evaluate_chains(chains, inputs, weights)
-    parts = [_evaluate_shape(shape, iter(leaves), vectors, dtype) for shape, leaves in groups]
-    return _joined(parts, order)
+        vectors["chain"] = _evaluate_chains(chains, inputs, weights, m)
+    parts = [_evaluate_shape(shape, iter(leaves), vectors, dtype, m) for shape, leaves in groups]
+    return _joined(parts, order, m)
 
 
-def _joined(parts: list[Array], order: np.ndarray | None) -> Array:
-    table = parts[0] if len(parts) == 1 else jnp.concatenate(parts)
+def _joined(parts: list[Array], order: np.ndarray | None, m: Any) -> Array:
+    columns = max(part.shape[1:] for part in parts)
+    if columns:  # some do not depend on the inputs
+        parts = [m.broadcast_to(part, (len(part), *columns)) for part in parts]
+    table = parts[0] if len(parts) == 1 else m.concatenate(parts)
     return table if order is None else table[order.astype(np.int32)]
 
 
-def _evaluate_chains(chains: tuple[_Chain, ...], inputs: Array, weights: Array) -> Array:
+def _evaluate_chains(chains: tuple[_Chain, ...], inputs: Array, weights: Array, m: Any) -> Array:
     """The values of long chains, all of one function and length at once."""
     groups: dict[tuple[str, int], list[int]] = {}
     for number, chain in enumerate(chains):
@@ -114,9 +139,11 @@ def _evaluate_chains(chains: tuple[_Chain, ...], inputs: Array, weights: Array) 
     parts = []
     for (function, length), members in groups.items():
         terms = tuple(term for number in members for term in chains[number].terms)
-        rows = evaluate(terms, inputs, weights).reshape(-1, length)
-        parts.append(_REDUCTIONS[function](rows, axis=1))
-    return _joined(parts, _way_back(number for members in groups.values() for number in members))
+        values = evaluate(terms, inputs, weights, m)
+        rows = values.reshape(-1, length, *values.shape[1:])
+        parts.append(getattr(m, _REDUCTIONS[function])(rows, axis=1))
+    order = _way_back(number for members in groups.values() for number in members)
+    return _joined(parts, order, m)
 
 
 def _way_back(positions: Iterable[int]) -> np.ndarray | None:
@@ -125,16 +152,19 @@ def _way_back(positions: Iterable[int]) -> np.ndarray | None:
     return None if np.array_equal(order, np.arange(len(order))) else order
 
 
-def _evaluate_shape(shape: _Shape, leaves: Any, vectors: Mapping[str, Array], dtype: Any) -> Array:
+def _evaluate_shape(
+    shape: _Shape, leaves: Any, vectors: Mapping[str, Array], dtype: Any, m: Any
+) -> Array:
+    columns = (1,) * (vectors["x"].ndim - 1)
     values: list[Array] = []
     for part in shape:
         if part == "#":
-            values.append(jnp.asarray(next(leaves), dtype))
+            values.append(m.asarray(next(leaves).reshape(-1, *columns), dtype))
         elif part in _LEAVES:
             values.append(take(vectors[part], next(leaves)))
         else:
             count = FUNCTIONS[part].num_arguments
-            values[-count:] = [_JAX_FUNCTIONS[part](*values[-count:])]
+            values[-count:] = [getattr(m, _NAMES[part])(*values[-count:])]
     return values[0]
 
 
@@ -244,26 +274,159 @@ def reads_inputs(expressions: Sequence[Expression]) -> bool:
 def checked_vectors(circuit: Circuit, inputs: Any, weights: Any) -> tuple[Array, Array]:
     """The inputs and weights as floating arrays of one dtype, their lengths checked.
 
-    Integers become floats; float64 is kept under x64 only, as everywhere in JAX.
+    Integers become floats, of 64 bits under x64, half precision float32; float64 is kept under x64
+    only, as everywhere in JAX.
 
     Raises:
         InputError: for wrong lengths, more than one dimension, complex numbers, and NaN or
             infinities where the values are known (outside jit).
     """
-    arrays = []
-    for name, value, length in (
-        ("inputs", inputs, circuit.num_inputs),
-        ("weights", weights, circuit.num_weights),
-    ):
-        array = checked_numbers(name, value)
-        if array.shape != (length,):
-            raise InputError(
-                f"Argument `{name}` must have shape ({length},), but has shape {array.shape}; "
-                "batches go through jax.vmap."
-            )
-        arrays.append(array)
-    dtype = jnp.result_type(*arrays, jnp.float32)
+    arrays = (
+        checked_vector("inputs", inputs, circuit.num_inputs),
+        checked_vector("weights", weights, circuit.num_weights),
+    )
+    dtype = floating(*arrays)
     return arrays[0].astype(dtype), arrays[1].astype(dtype)
+
+
+def checked_vector(name: str, value: Any, length: int) -> Array:
+    """An argument as an array of `length` real and finite numbers."""
+    array = checked_numbers(name, value)
+    if array.shape != (length,):
+        raise InputError(
+            f"Argument `{name}` must have shape ({length},), but has shape {array.shape}; "
+            "batches go through jax.vmap."
+        )
+    return array
+
+
+def floating(*arrays: Array) -> Any:
+    """The dtype in which is computed: that of the arrays, and of floats where all are integers.
+
+    Half precision becomes float32.
+    """
+    return jnp.promote_types(jnp.result_type(*arrays, float), jnp.float32)
+
+
+def check_angles(circuit: Circuit, inputs: Array, weights: Array) -> None:
+    """Where the values are known, that is outside JAX's transformations, look at all angles.
+
+    Most circuits only compare the largest input and weight with a bound below which no angle can
+    be large.
+
+    Args:
+        circuit: the circuit.
+        inputs: shape (circuit.num_inputs,) or (batch, circuit.num_inputs), floating.
+        weights: shape (circuit.num_weights,), of the same dtype.
+
+    Raises:
+        InputError: where an angle is not finite, as log(-1) is.
+
+    Warns:
+        LargeAngleWarning: once a circuit, where angles are so large that their dtype has few
+            decimals left behind the point.
+    """
+    if isinstance(inputs, jax.core.Tracer) or isinstance(weights, jax.core.Tracer):
+        return
+    harmless = _harmless(circuit)
+    if _largest(inputs) <= harmless and _largest(weights) <= harmless:
+        return
+    dtype = floating(inputs, weights)
+    columns: Any = np.atleast_2d(np.asarray(inputs, dtype)).T
+    column: Any = np.asarray(weights, dtype)[:, None]
+    some = max(1, _AT_ONCE // max(circuit.num_angles, 1))
+    largest, place = 0.0, (0, 0)
+    for first in range(0, columns.shape[1], some):
+        with np.errstate(all="ignore"):
+            table = evaluate(circuit.angles, columns[:, first : first + some], column, np)
+        if not table.size:
+            return
+        # NaN and infinities come first.
+        size = np.where(np.isnan(table), np.inf, abs(table))
+        number, sample = np.unravel_index(np.argmax(size), size.shape)
+        if size[number, sample] > largest:
+            largest, place = float(size[number, sample]), (int(number), first + int(sample))
+            value = table[number, sample]
+        if math.isinf(largest):
+            break
+    if not math.isfinite(largest):
+        raise InputError(
+            f"Arguments `inputs` and `weights` must give finite angles in {dtype}, but "
+            f"{_named(circuit, *place, inputs)} is {value}."
+        )
+    precision = largest * float(np.finfo(dtype).eps)
+    if precision <= _PRECISION or circuit in _WARNED:
+        return
+    double = "" if dtype == np.float64 else ", or compute in double precision with JAX_ENABLE_X64=1"
+    warnings.warn(
+        f"{_named(circuit, *place, inputs)} is {value:,.0f} radians, which {dtype} knows to about "
+        f"{precision:.1g}, so results may be wrong by as much; scale the inputs (or weights)"
+        f"{double}.",
+        LargeAngleWarning,
+        stacklevel=2,
+    )
+    _WARNED.add(circuit)
+
+
+def _named(circuit: Circuit, number: int, sample: int, inputs: Array) -> str:
+    """An angle in words, by its number in the angle table."""
+    of_gate = [(k, op, a) for k, op in enumerate(circuit.ops) for a in op.angles]
+    gate, op, found = of_gate[number]
+    which = f" of sample {sample}" if inputs.ndim > 1 else ""
+    text = str(found)
+    text = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+    return f"the angle {text} of gate {gate}, {op.gate} on {op.qubits},{which}"
+
+
+def _largest(array: Array) -> float:
+    """The largest magnitude; NaN where there is one, 0 where there is nothing."""
+    if not array.size:
+        return 0.0
+    few = array.size <= _FEW and getattr(array, "is_fully_addressable", True)
+    return float(np.max(np.abs(np.asarray(array))) if few else jnp.max(jnp.abs(array)))
+
+
+@functools.lru_cache(maxsize=256)
+def _harmless(circuit: Circuit) -> float:
+    """Up to which inputs and weights every angle is finite, and not large in float32.
+
+    0 where a function is not defined everywhere: then all angles are evaluated.
+    """
+    most = _PRECISION / float(np.finfo(np.float32).eps)
+    for reach in 2.0 ** np.arange(12, -4, -1):
+        inputs: Any = np.full(circuit.num_inputs, reach)
+        weights: Any = np.full(circuit.num_weights, reach)
+        with np.errstate(all="ignore"):
+            bounds = evaluate(circuit.angles, inputs, weights, _Bounds)
+        if np.all(bounds <= most):
+            return float(reach)
+    return 0.0
+
+
+class _Bounds:
+    """Functions of numpy on magnitudes: how large may the result be? Infinite if undefined."""
+
+    add = subtract = np.add
+    multiply, exp = np.multiply, np.exp
+    negative = abs = np.abs
+    sum, prod = staticmethod(np.sum), staticmethod(np.prod)
+    zeros, concatenate = staticmethod(np.zeros), staticmethod(np.concatenate)
+
+    @staticmethod
+    def asarray(values: np.ndarray, dtype: Any) -> np.ndarray:
+        return np.abs(np.asarray(values, dtype))
+
+    @staticmethod
+    def _below_2(value: np.ndarray) -> np.ndarray:
+        return np.where(np.isfinite(value), 2.0, np.inf)
+
+    sin = cos = arctan = sign = _below_2
+
+    @staticmethod
+    def _nowhere(value: np.ndarray, *_: np.ndarray) -> np.ndarray:
+        return np.full_like(value, np.inf)
+
+    divide = power = tan = arcsin = arccos = log = _nowhere
 
 
 def checked_numbers(name: str, value: Any) -> Array:

@@ -69,9 +69,11 @@ def amplitude_angles(vector: Float[Array, " amplitudes"]) -> Float[Array, " inpu
 
 
 def amplitudes_of(name: str, value: Any) -> Array:
-    """An argument as an array of real or complex numbers."""
+    """An argument as an array of floating-point or complex numbers."""
     try:
-        return jnp.asarray(value)
+        array = jnp.asarray(value)
+        # Squares of bytes would be taken modulo 256.
+        return array.astype(jnp.promote_types(jnp.result_type(array, float), jnp.float32))
     except (TypeError, ValueError):
         raise InputError(
             f"Argument `{name}` must hold numbers, but is {reprlib.repr(value)}."

@@ -8,7 +8,13 @@ from jaxtyping import Array, Complex, Float
 
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
-from qnn_jax.simulate.angle_table import checked_numbers, checked_vectors
+from qnn_jax.simulate.angle_table import (
+    check_angles,
+    checked_numbers,
+    checked_vector,
+    checked_vectors,
+    floating,
+)
 from qnn_jax.simulate.encoding import amplitudes_of
 from qnn_jax.simulate.statevector import statevector
 
@@ -53,6 +59,9 @@ def kernel_matrix(
     Returns:
         Shape (m, k).
 
+    Raises:
+        InputError: where shapes do not fit the circuit, or, outside jit, an angle is not finite.
+
     Reference: Havlíček et al., arXiv:1804.11326.
 
     >>> from qnn_jax import zz_feature_map
@@ -76,6 +85,11 @@ def kernel_matrix(
                 f"Argument `{name}` must have shape (samples, {num_inputs}), "
                 f"but has shape {rows.shape}."
             )
+    weights = checked_vector("weights", weights, num_weights)
+    dtype = floating(*samples, weights)
+    samples, weights = [rows.astype(dtype) for rows in samples], weights.astype(dtype)
+    for rows in samples:
+        check_angles(circuit, rows, weights)
     states = [
         jax.vmap(lambda inputs: statevector(circuit, inputs, weights))(rows) for rows in samples
     ]

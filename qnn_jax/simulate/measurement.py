@@ -79,7 +79,12 @@ def sample(
         key: a JAX random key; the same key gives the same outcomes.
 
     Returns:
-        Outcomes, shape (shots,), int32.
+        Outcomes, shape (shots,), int32. Under jit they are all -1, which is no outcome, where the
+        state is not finite.
+
+    Raises:
+        InputError: where shapes do not fit the circuit, for what is no key or no number of shots,
+            or, outside jit, where an angle is not finite, as log(-1) is.
     """
     if isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 1:
         raise InputError(f"Argument `shots` must be an integer of at least 1, but is {shots!r}.")
@@ -95,7 +100,15 @@ def sample(
     # Comparing with all is much the faster of the two while there are few.
     method = "compare_all" if len(weight) <= 16 else "scan_unrolled"
     outcome = jnp.searchsorted(cumulative, drawn, side="right", method=method)
-    return jnp.minimum(outcome, len(weight) - 1).astype(jnp.int32)
+    outcome = jnp.minimum(outcome, len(weight) - 1).astype(jnp.int32)
+    # NaN compares with nothing, so the search would end at some outcome that looks sure.
+    outcome = jnp.where(jnp.isfinite(cumulative[-1]), outcome, -1)
+    if not isinstance(outcome, jax.core.Tracer) and int(outcome[0]) < 0:
+        raise InputError(
+            "Arguments `inputs` and `weights` must give a finite state, but its probabilities are "
+            f"{reprlib.repr(weight.tolist())}."
+        )
+    return outcome
 
 
 def _check_key(key: Array) -> None:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from qnn_jax.circuits.angles import Expression
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, masks, observables_on
-from qnn_jax.simulate.angle_table import evaluate
+from qnn_jax.simulate.angle_table import evaluate, floating
 from qnn_jax.simulate.primitives import NUM_FEATURES, features, lower
 from qnn_jax.simulate.recipes import embed
 
@@ -53,7 +53,8 @@ def lane_expectations(
     (paulis,) = observables_on(circuit.num_qubits, observable)
     steps, last = _steps(circuit, paulis)
     lanes = inputs.shape[-1]
-    dtype = jnp.result_type(inputs, weights)
+    dtype = floating(inputs, weights)
+    inputs, weights = inputs.astype(dtype), weights.astype(dtype)
     size = len(last)
     state = jnp.zeros((size, lanes), dtype).at[0].set(1)
     if steps:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Complex, Float
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.errors import InputError
-from qnn_jax.simulate.angle_table import checked_vectors
+from qnn_jax.simulate.angle_table import check_angles, checked_vectors
 from qnn_jax.simulate.batches import measured
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan_state, plan_to_measure
@@ -46,7 +46,8 @@ def statevector(
         Shape (2**num_qubits,), complex64, or complex128 under x64.
 
     Raises:
-        InputError: where the shapes do not fit the circuit.
+        InputError: where the shapes do not fit the circuit, or, outside jit, an angle is not
+            finite; under jit the state is then NaN.
 
     >>> from qnn_jax import Circuit, Op, x
     >>> bell = Circuit(2, (Op("h", 0), Op("cx", (0, 1))))
@@ -54,6 +55,7 @@ def statevector(
     [0.707 0.    0.    0.707]
     """
     vectors = checked_vectors(checked_circuit(circuit), inputs, weights)
+    check_angles(circuit, *vectors)
     check_memory(circuit.num_qubits, vectors[0].dtype.itemsize)
     return _state(circuit, *vectors)
 
@@ -83,7 +85,12 @@ def expectations(
         Shape (len(observables),); batches go through `jax.vmap`.
 
     Raises:
-        InputError: where shapes or labels do not fit the circuit.
+        InputError: where shapes or labels do not fit the circuit, or, outside jit, an angle is not
+            finite; under jit the values are then NaN.
+
+    Warns:
+        LargeAngleWarning: outside jit, where angles are so large that float32 has too few
+            decimals for them; under jit nothing is known of their values.
 
     >>> from qnn_jax import Circuit, Op, w
     >>> tilted = Circuit(1, (Op("ry", 0, w[0]),))
@@ -100,6 +107,7 @@ def expectations(
     if gradient == "auto":
         gradient = "adjoint" if circuit.num_qubits >= ADJOINT_FROM else "reverse"
     vectors = checked_vectors(circuit, inputs, weights)
+    check_angles(circuit, *vectors)
     check_memory(circuit.num_qubits, vectors[0].dtype.itemsize)
     return _expectations(circuit, sums, *vectors, gradient)
 

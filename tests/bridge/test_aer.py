@@ -323,7 +323,7 @@ def test_a_model_whose_gates_are_too_few_is_refused() -> None:
 
 
 def test_values_that_are_no_numbers_are_refused() -> None:
-    with pytest.raises(InputError, match="must give finite angles"):
+    with pytest.raises(InputError, match="`inputs` must be finite in float32"):
         aer(10)(CIRCUIT, OBSERVABLES, np.full((1, 2), np.nan), WEIGHTS)
 
 
