@@ -11,6 +11,10 @@ from typing import Literal
 
 from qnn_jax.circuits import Circuit, Op, real_amplitudes, w, x, z_feature_map, zz_feature_map
 from qnn_jax.errors import InputError
+from qnn_jax.memory import MAX_SIMULATED_QUBITS, machine_bytes
+
+#: The most repetitions of a part of the circuit.
+_MAX_REPS = 1000
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,26 @@ def check_training(config: TrainingConfig, train_count: int) -> None:
 
 
 def check_model(config: ModelConfig) -> None:
-    """Refuse what cannot be built, in one sentence."""
+    """Refuse what cannot be built, in one sentence, and before a circuit is built."""
+    for name in ("feature_map_reps", "ansatz_reps"):
+        if getattr(config, name) > _MAX_REPS:
+            flag = name.replace("_", "-")
+            raise InputError(
+                f"Argument `--model.{flag}` must be at most {_MAX_REPS}, but is "
+                f"{getattr(config, name)}."
+            )
+    # Of each amplitude real and imaginary part in float32.
+    fits = (machine_bytes() // 8).bit_length() - 1
+    if config.num_qubits > min(fits, MAX_SIMULATED_QUBITS):
+        because = (
+            f"more than 2**{fits} amplitudes do not fit into this machine's memory"
+            if fits < MAX_SIMULATED_QUBITS
+            else f"more than 2**{MAX_SIMULATED_QUBITS} amplitudes are not supported"
+        )
+        raise InputError(
+            f"Argument `--model.num-qubits` must be at most {min(fits, MAX_SIMULATED_QUBITS)}, but "
+            f"is {config.num_qubits}: {because}."
+        )
     config.circuit()
     for name, sizes in (("channels", config.channels), ("hidden", config.hidden)):
         if any(size < 1 for size in sizes):

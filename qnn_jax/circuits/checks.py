@@ -25,6 +25,29 @@ def at_least(name: str, value: int, least: int) -> int:
     return int(value)
 
 
+#: The most qubits and gates of a circuit: more than any hardware has or can do, and few enough to
+#: be built within a minute. How many can be simulated is asked where that is done.
+MAX_QUBITS = 5000
+MAX_GATES = 500_000
+
+
+def num_qubits_of(value: int, least: int = 1, name: str = "num_qubits") -> int:
+    """Refuse what is no number of qubits."""
+    if at_least(name, value, least) > MAX_QUBITS:
+        raise InputError(f"Argument `{name}` must be at most {MAX_QUBITS}, but is {value}.")
+    return int(value)
+
+
+def check_num_gates(count: int) -> None:
+    """Refuse a circuit that is too large, by the number of its gates, before it is built."""
+    if count > MAX_GATES:
+        size = str(count) if count < 10**12 else "more than a million million"
+        raise InputError(
+            f"Argument `ops` of a circuit must hold at most {MAX_GATES} gates, but would hold at "
+            f"least {size}; take fewer qubits, repetitions or controls."
+        )
+
+
 #: One above the largest seed: JAX's keys without x64, NumPy's and Aer's generators take 32 bits.
 _SEEDS = 2**32
 

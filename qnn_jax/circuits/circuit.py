@@ -11,7 +11,15 @@ from typing import Any, Literal
 
 from qnn_jax.circuits import angles as _angles
 from qnn_jax.circuits.angles import AngleLike, Expression, Symbol
-from qnn_jax.circuits.checks import at_least, is_integer, one_of, qubits_of, shortened
+from qnn_jax.circuits.checks import (
+    at_least,
+    check_num_gates,
+    is_integer,
+    num_qubits_of,
+    one_of,
+    qubits_of,
+    shortened,
+)
 from qnn_jax.circuits.gates import GATES, Gate, Matrix, barrier
 from qnn_jax.errors import InputError
 
@@ -175,8 +183,8 @@ class Circuit:
     """Gates in order on `num_qubits` qubits that start in |0…0>.
 
     Attributes:
-        num_qubits: at least 1.
-        ops: the gates; barriers are left out, they change no state.
+        num_qubits: from 1 to 5,000.
+        ops: the gates, at most 500,000; barriers are left out, they change no state.
         num_inputs: the length of the vector x; by default as many as the gates use.
         num_weights: the length of the vector w; by default as many as the gates use. Both are
             stored, so a circuit keeps them when gates are taken out.
@@ -191,10 +199,11 @@ class Circuit:
     num_weights: int = -1
 
     def __post_init__(self) -> None:
-        num_qubits = at_least("num_qubits", self.num_qubits, 1)
+        num_qubits = num_qubits_of(self.num_qubits)
         if not isinstance(self.ops, Iterable) or isinstance(self.ops, str):
             raise InputError(f"Argument `ops` must be a sequence of Ops, but is {self.ops!r}.")
         ops = tuple(self.ops)
+        check_num_gates(len(ops))
         used = {"x": 0, "w": 0}
         for op in ops:
             if not isinstance(op, Op):
@@ -260,9 +269,11 @@ class Circuit:
     def _with(self, ops: Iterable[Op], **changes: int) -> Circuit:
         """Gates that were checked before; checking them again would cost k² for k additions."""
         circuit = object.__new__(Circuit)
+        ops = tuple(ops)
+        check_num_gates(len(ops))
         circuit.__dict__.update(
             num_qubits=self.num_qubits,
-            ops=tuple(ops),
+            ops=ops,
             num_inputs=self.num_inputs,
             num_weights=self.num_weights,
         )
@@ -312,6 +323,7 @@ class Circuit:
     def repeat(self, times: int, weights: Literal["fresh", "shared"] = "fresh") -> Circuit:
         """This circuit `times` times in sequence; inputs are shared."""
         times = at_least("times", times, 0)
+        check_num_gates(times * len(self.ops))
         if one_of("weights", weights, ("fresh", "shared")) == "shared":
             return self._with(self.ops * times)
         ops = (op for k in range(times) for op in self._shift("w", k * self.num_weights))
@@ -341,7 +353,7 @@ class Circuit:
         """
         from qnn_jax.circuits.control import controlled
 
-        num_controls = at_least("num_controls", num_controls, 1)
+        num_controls = num_qubits_of(num_controls, name="num_controls")
         controls = range(num_controls)
         num_qubits = self.num_qubits + num_controls
         placed = self.on(range(num_controls, num_qubits))
@@ -357,7 +369,7 @@ class Circuit:
                 f"Argument `qubits` must name {self.num_qubits} different qubits, but is {places}."
             )
         size = max(places) + 1
-        size = size if num_qubits is None else at_least("num_qubits", num_qubits, size)
+        size = num_qubits_of(size if num_qubits is None else num_qubits, size)
         ops = (op._with(tuple(places[q] for q in op.qubits), op.angles) for op in self.ops)
         return self._with(ops, num_qubits=size)
 

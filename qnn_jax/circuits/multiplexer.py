@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qnn_jax.circuits.angles import AngleLike
+from qnn_jax.circuits.checks import check_num_gates
 from qnn_jax.circuits.circuit import Op
 
 
@@ -44,6 +45,7 @@ def where_all_controls_are_1(
     gate: str, controls: Sequence[int], target: int, angle: AngleLike
 ) -> list[Op]:
     """The rotation by `angle` where every control is 1, and by nothing elsewhere."""
+    check_num_gates(2 ** len(controls))
     share = 2.0 ** -len(controls)
     signs = ((-1) ** gray(i).bit_count() for i in range(2 ** len(controls)))
     return multiplexed(gate, controls, target, [sign * share * angle for sign in signs])

@@ -9,8 +9,6 @@ circuit: not what a scan around it keeps of every turn.
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -21,6 +19,7 @@ from jaxtyping import Array, Float
 from qnn_jax.circuits.checks import at_least, one_of
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
+from qnn_jax.memory import MAX_SIMULATED_QUBITS, machine_bytes
 from qnn_jax.simulate.atoms import Block, Patch
 from qnn_jax.simulate.planner import Plan, plan_state
 
@@ -34,13 +33,6 @@ _STATES_A_STEP = 2
 _OF_MATRICES, _OF_SMALL_MATRICES = 6, 2
 #: So many bytes always fit.
 _FITS = 2**28
-#: The most qubits: amplitudes are numbered by 32-bit integers.
-_MOST_QUBITS = 30
-#: Where Linux says how much memory a container may use, in its second and its first version.
-_CONTAINER_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
 
 
 def bytes_needed(
@@ -110,14 +102,7 @@ def memory_bytes() -> int:
     statistics = jax.local_devices()[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return int(statistics["bytes_limit"])
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for file in _CONTAINER_LIMITS:
-        try:
-            limit = file.read_text().strip()
-        except OSError:
-            continue
-        there = min(there, int(limit)) if limit.isdecimal() else there  # else "max"
-    return there
+    return machine_bytes()
 
 
 def check_memory(
@@ -139,6 +124,11 @@ def check_memory(
     Raises:
         InputError: where it takes more memory than there is.
     """
+    if num_qubits > MAX_SIMULATED_QUBITS:
+        raise InputError(
+            f"Argument `circuit` must have at most {MAX_SIMULATED_QUBITS} qubits to be simulated, "
+            f"but has {num_qubits}: its state has 2**{num_qubits} amplitudes."
+        )
     # What a sample keeps serves all its derivatives.
     each = _STATES_FORWARD if states == _STATES_FORWARD else STATES_ADJOINT
     needed = _bytes(num_qubits, samples, states + each * (derivatives - 1), itemsize)
@@ -147,12 +137,10 @@ def check_memory(
     there = memory_bytes()
     if samples * derivatives > 1 and jax.default_backend() != "cpu":
         there *= jax.device_count()  # over which a batch may be spread
-    if num_qubits <= _MOST_QUBITS and needed <= there:
+    if needed <= there:
         return
     slope = states > _STATES_FORWARD
-    if num_qubits > _MOST_QUBITS:
-        way_out = f"states of more than {_MOST_QUBITS} qubits are not supported"
-    elif derivatives > 1:
+    if derivatives > 1:
         way_out = "take fewer derivatives at once"
     elif samples > 1 and slope:
         way_out = "take it in parts, as jax.lax.map(jax.grad(f), ..., batch_size=...) does"

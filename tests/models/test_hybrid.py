@@ -205,6 +205,10 @@ def test_encode_then_decide_is_the_model() -> None:
         ({"hidden": (0,)}, r"`--model.hidden` must hold integers of at least 1, but is \(0,\)"),
         ({"dropout": 1.0}, "`--model.dropout` must be at least 0 and below 1, but is 1.0"),
         ({"feature_scale": 0.0}, "`--model.feature-scale` must be above 0, but is 0.0"),
+        ({"num_qubits": 500}, "`--model.num-qubits` must be at most .*, but is 500: more than 2"),
+        ({"num_qubits": 10**9}, "`--model.num-qubits` must be at most .*, but is 1000000000"),
+        ({"ansatz_reps": 10**6}, "`--model.ansatz-reps` must be at most 1000, but is 1000000"),
+        ({"feature_map_reps": 10**9}, "`--model.feature-map-reps` must be at most 1000"),
         ({"num_qubits": 1}, "`num_qubits` must be an integer of at least 2, but is 1"),
     ],
 )

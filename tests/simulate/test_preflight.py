@@ -12,6 +12,7 @@ from qnn_jax import (
     efficient_su2,
     expectations,
     kernel_matrix,
+    memory,
     quantum_geometric_tensor,
     real_amplitudes,
     statevector,
@@ -26,9 +27,9 @@ from qnn_jax.simulate.preflight import bytes_needed
 
 @pytest.mark.parametrize("num_qubits", [34, 62])
 def test_what_cannot_fit_is_refused_in_a_sentence(num_qubits):
-    with pytest.raises(InputError, match=rf"must fit into memory, .* {num_qubits} qubits"):
+    with pytest.raises(InputError, match=rf"at most 30 qubits .* but has {num_qubits}: "):
         statevector(Circuit(num_qubits), [], [])
-    with pytest.raises(InputError, match="must fit into memory"):
+    with pytest.raises(InputError, match="at most 30 qubits to be simulated"):
         expectations(Circuit(num_qubits), "Z" * num_qubits, [], [])
 
 
@@ -245,7 +246,7 @@ def test_a_batch_may_be_empty(axes):
 
 def test_a_containers_limit_is_the_memory_that_counts(monkeypatch, tmp_path):
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(preflight, "_CONTAINER_LIMITS", (tmp_path / "none", limit))
+    monkeypatch.setattr(memory, "_CONTAINER_LIMITS", (tmp_path / "none", limit))
     there = preflight.memory_bytes()
     limit.write_text("max\n")
     assert preflight.memory_bytes() == there

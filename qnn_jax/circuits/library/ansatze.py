@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from qnn_jax.circuits.angles import w
-from qnn_jax.circuits.checks import at_least, is_integer, one_of
+from qnn_jax.circuits.checks import at_least, check_num_gates, is_integer, num_qubits_of, one_of
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.errors import InputError
@@ -34,7 +34,7 @@ def strongly_entangling_layers(
     q0: ─RZ(w[0])─RY(w[1])─RZ(w[2])─●─⊕─
     q1: ─RZ(w[3])─RY(w[4])─RZ(w[5])─⊕─●─
     """
-    at_least("num_qubits", num_qubits, 1)
+    num_qubits_of(num_qubits)
     at_least("reps", reps, 1)
     known = isinstance(imprimitive, str) and imprimitive in GATES
     if not known or (row := GATES[imprimitive]).num_qubits != 2 or row.num_angles:
@@ -42,6 +42,7 @@ def strongly_entangling_layers(
             "Argument `imprimitive` must be a gate on two qubits without angles, but is "
             f"{imprimitive!r}."
         )
+    check_num_gates(3 * num_qubits * reps)
     ops: list[Op] = []
     for layer, step in enumerate(_ranges(num_qubits, reps, ranges)):
         for q in range(num_qubits):
@@ -88,7 +89,7 @@ def qcnn(num_qubits: int, weights: Literal["fresh", "shared"] = "shared") -> Cir
     q0: ─RXX(w[0]):0─RYY(w[1]):0─RZZ(w[2]):0────●────────●─────
     q1: ─RXX(w[0]):1─RYY(w[1]):1─RZZ(w[2]):1─RZ(w[3])─RX(w[4])─
     """
-    at_least("num_qubits", num_qubits, 2)
+    num_qubits_of(num_qubits, 2)
     fresh = one_of("weights", weights, ("fresh", "shared")) == "fresh"
     ops: list[Op] = []
     used = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qnn_jax.circuits.angles import w, x
-from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.checks import at_least, check_num_gates, num_qubits_of
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.circuits.library.entanglement import BlockEntanglement, connections
@@ -25,7 +25,7 @@ def angle_encoding(num_qubits: int, rotation: str = "ry") -> Circuit:
     q0: ─RY(x[0])─
     q1: ─RY(x[1])─
     """
-    at_least("num_qubits", num_qubits, 1)
+    num_qubits_of(num_qubits)
     _one_qubit_rotation("rotation", rotation)
     return Circuit(num_qubits, tuple(Op(rotation, q, x[q]) for q in range(num_qubits)))
 
@@ -63,7 +63,8 @@ def amplitude_encoding(num_qubits: int, phases: bool = False) -> Circuit:
     q0: ─RY(x[1])─⊕─RY(x[2])─⊕─
     q1: ─RY(x[0])─●──────────●─
     """
-    at_least("num_qubits", num_qubits, 1)
+    num_qubits_of(num_qubits)
+    check_num_gates(2**num_qubits)
     ops: list[Op] = []
     used = 0
     for gate in ("ry", "rz") if phases else ("ry",):
@@ -105,11 +106,12 @@ def data_reuploading(
     >>> print(data_reuploading(1, 2, reps=1, rotations=["ry", "rz"]))
     q0: ─RY(w[0]*x[0] + w[1])─RZ(w[2]*x[1] + w[3])─
     """
-    at_least("num_qubits", num_qubits, 1)
+    num_qubits_of(num_qubits)
     at_least("reps", reps, 1)
     count = num_qubits if num_inputs is None else at_least("num_inputs", num_inputs, 1)
     if isinstance(rotations, str) or not isinstance(rotations, Sequence):
         raise InputError(f"Argument `rotations` must be a list of gates, but is {rotations!r}.")
+    check_num_gates(num_qubits * len(rotations) * reps)
     slots = [(q, _one_qubit_rotation("rotations", g)) for q in range(num_qubits) for g in rotations]
     if count > len(slots):
         raise InputError(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from qnn_jax.circuits.checks import is_integer
+from qnn_jax.circuits.checks import check_num_gates, is_integer
 from qnn_jax.errors import InputError
 
 #: A pattern's name, or connections: [(0, 1), (1, 2)].
@@ -43,6 +44,7 @@ def connections(
             f"a block acts on {num_block_qubits}."
         )
     if entanglement == "full":
+        check_num_gates(math.comb(num_qubits, num_block_qubits))
         return tuple(itertools.combinations(range(num_qubits), num_block_qubits))
     size = range(num_block_qubits)
     linear = tuple(tuple(q + k for k in size) for q in range(num_qubits - num_block_qubits + 1))

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from qnn_jax.circuits.angles import AngleLike, Expression, angle, w
-from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.checks import at_least, check_num_gates
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observable
 from qnn_jax.errors import InputError
@@ -52,6 +52,7 @@ def pauli_evolution(hamiltonian: ObservableLike, time: AngleLike = 1.0, reps: in
     """
     at_least("reps", reps, 1)
     total = observable(hamiltonian)
+    check_num_gates(reps * len(total.terms))
     return Circuit(total.num_qubits, tuple(_step(total, angle(time), reps)) * reps)
 
 
@@ -82,6 +83,7 @@ def qaoa_ansatz(
     """
     at_least("reps", reps, 1)
     cost = observable(cost_operator)
+    check_num_gates(2 * reps * len(cost.terms))
     size = range(cost.num_qubits)
     everywhere_x = {"I" * (len(size) - 1 - q) + "X" + "I" * q: 1.0 for q in size}
     mixer = observable(everywhere_x if mixer_operator is None else mixer_operator, len(size))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from qnn_jax.circuits.angles import AngleLike, Expression, Symbol, x
-from qnn_jax.circuits.checks import at_least, is_integer
+from qnn_jax.circuits.checks import at_least, check_num_gates, is_integer, num_qubits_of
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.library.entanglement import BlockEntanglement, Connections, connections
 from qnn_jax.circuits.library.evolution import pauli_rotation
@@ -54,15 +54,18 @@ def pauli_feature_map(
     q0: ─H─P(2*x[0])─H─●────────────────────────────●─H─
     q1: ─H─P(2*x[1])─H─⊕─P(2*(π - x[0])*(π - x[1]))─⊕─H─
     """
-    at_least("num_qubits", num_qubits, 1)
+    num_qubits_of(num_qubits)
     at_least("reps", reps, 1)
     labels = [_label(label, num_qubits) for label in _labels(paulis)]
+    check_num_gates(num_qubits * reps)
     ops = []
     for layer in range(reps):
         ops += [Op("h", q) for q in range(num_qubits)]
         now = entanglement(layer) if callable(entanglement) else entanglement
         for label in labels:
-            for qubits in _connections(num_qubits, len(label), now, layer):
+            blocks = _connections(num_qubits, len(label), now, layer)
+            check_num_gates(len(ops) + len(blocks) * (reps - layer))
+            for qubits in blocks:
                 inputs = [x[q] for q in qubits]
                 angle = alpha * data_map_func(inputs) if data_map_func else _map(alpha, inputs)
                 ops += pauli_rotation("p", label[::-1], qubits, angle)
@@ -106,7 +109,7 @@ def zz_feature_map(
     q0: ─H─P(2*x[0])─●────────────────────────────●─
     q1: ─H─P(2*x[1])─⊕─P(2*(π - x[0])*(π - x[1]))─⊕─
     """
-    at_least("num_qubits", num_qubits, 2)
+    num_qubits_of(num_qubits, 2)
     return pauli_feature_map(num_qubits, reps, entanglement, alpha, ("Z", "ZZ"), data_map_func)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from qnn_jax.circuits.angles import w
-from qnn_jax.circuits.checks import at_least, one_of
+from qnn_jax.circuits.checks import at_least, check_num_gates, num_qubits_of, one_of
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.circuits.library.entanglement import BlockEntanglement, Connections, connections
@@ -49,11 +49,15 @@ def n_local(
     q1: ─RY(w[1])─●────●─────RY(w[4])─
     q2: ─RY(w[2])──────●─────RY(w[5])─
     """
-    at_least("num_qubits", num_qubits, 1)
+    num_qubits_of(num_qubits)
     at_least("reps", reps, 0)
     rotations = _blocks("rotation_blocks", rotation_blocks, num_qubits)
     entanglers = _blocks("entanglement_blocks", entanglement_blocks, num_qubits)
-    layers = [_places(num_qubits, entanglers, entanglement, layer) for layer in range(reps)]
+    check_num_gates(reps * max(1, sum(num_qubits // block.num_qubits for block in rotations)))
+    layers = []
+    for layer in range(reps):
+        layers.append(_places(num_qubits, entanglers, entanglement, layer))
+        check_num_gates(len(layers[0]) * reps)
     entangled = {q for layer in layers for _, qubits in layer for q in qubits}
     turned = entangled if skip_unentangled_qubits else set(range(num_qubits))
     stacked = [

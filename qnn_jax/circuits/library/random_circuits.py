@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 
 from qnn_jax.circuits.angles import AngleLike, w
-from qnn_jax.circuits.checks import at_least, is_integer
+from qnn_jax.circuits.checks import at_least, check_num_gates, is_integer, num_qubits_of
 from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.gates import GATES
@@ -32,9 +32,10 @@ def quantum_volume(num_qubits: int, depth: int | None = None, *, seed: int) -> C
 
     Reference: Cross et al., arXiv:1811.12926.
     """
-    at_least("num_qubits", num_qubits, 2)
+    num_qubits_of(num_qubits, 2)
     layers = num_qubits if depth is None else at_least("depth", depth, 1)
     generator = _generator(seed)
+    check_num_gates(layers * (num_qubits // 2))
     ops = []
     for _ in range(layers):
         order = _shuffled(generator, num_qubits)
@@ -60,11 +61,12 @@ def random_circuit(
         seed: of the generator, from 0 to 4294967295.
         trainable: False for angles that are numbers in [0, 2π), True for angles w[0], w[1], …
     """
-    at_least("num_qubits", num_qubits, 1)
+    num_qubits_of(num_qubits)
     at_least("depth", depth, 0)
     if at_least("max_operands", max_operands, 1) > 4:
         raise InputError(f"Argument `max_operands` must be at most 4, but is {max_operands}.")
     generator = _generator(seed)
+    check_num_gates(depth * -(-num_qubits // max_operands))
     by_size = {
         size: [row for row in GATES.values() if row.num_qubits == size]
         for size in range(1, max_operands + 1)
@@ -113,8 +115,9 @@ def iqp(interactions: Sequence[Sequence[int]]) -> Circuit:
 
 def random_iqp(num_qubits: int, *, seed: int) -> Circuit:
     """The kind of Qiskit's `random_iqp`: `iqp` of integers drawn from 0 to 7."""
-    at_least("num_qubits", num_qubits, 1)
+    num_qubits_of(num_qubits)
     generator = _generator(seed)
+    check_num_gates(num_qubits * (num_qubits + 1) // 2)
     rows = [[0] * num_qubits for _ in range(num_qubits)]
     for i in range(num_qubits):
         for j in range(i + 1):
