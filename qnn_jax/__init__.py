@@ -1,6 +1,9 @@
 """Hybrid quantum neural networks in JAX.
 
 Names load on first use, so that `import qnn_jax` imports neither JAX nor Qiskit.
+
+Every different circuit is compiled, and JAX keeps what was compiled: a process that tries thousands
+of circuits calls `qnn_jax.clear_caches()` now and then, or its memory grows by about 5 MB for each.
 """
 
 import importlib
@@ -36,6 +39,7 @@ _ROOMS = {
     "qnn_jax.simulate": (
         "amplitude_angles",
         "angles",
+        "clear_caches",
         "expectations",
         "fidelity",
         "fisher_information",

@@ -1,6 +1,7 @@
 """The JAX side: circuits as jit-compiled, differentiable functions."""
 
 from qnn_jax.simulate.angle_table import angles
+from qnn_jax.simulate.caches import clear_caches
 from qnn_jax.simulate.encoding import amplitude_angles
 from qnn_jax.simulate.geometry import (
     fidelity,
@@ -19,6 +20,7 @@ __all__ = [
     "amplitude_angles",
     "angles",
     "bytes_needed",
+    "clear_caches",
     "expectations",
     "fidelity",
     "fisher_information",
