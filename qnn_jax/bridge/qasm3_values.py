@@ -11,8 +11,8 @@ from typing import TypeAlias
 from openqasm3 import ast
 
 from qnn_jax.bridge.qasm3 import FUNCTION_NAMES
-from qnn_jax.bridge.qasm_limits import MAX_TERMS, Wrong, check_size
-from qnn_jax.circuits.angles import Expression, Number, angle, call
+from qnn_jax.bridge.qasm_limits import Wrong, check_size
+from qnn_jax.circuits.angles import MAX_NESTING, MAX_PARTS, Expression, Number, angle, call
 from qnn_jax.errors import InputError
 
 
@@ -179,16 +179,20 @@ def _quotient(left: int, right: int) -> int:
 
 def apply(function: str, *arguments: Real) -> Real:
     """A function of `FUNCTIONS` on reals."""
+    num_terms = 1 + sum(argument.num_terms for argument in arguments)
+    check_size("terms in an angle", num_terms, MAX_PARTS)
     try:
         expression = call(function, *(argument.expression for argument in arguments))
-    except InputError:
+    except InputError as error:
         inside = ", ".join(_text(argument) for argument in arguments)
-        raise Wrong(f"{function} of {inside} is no finite real number") from None
-    if isinstance(expression, Number):
-        return Real(expression)
-    num_terms = 1 + sum(argument.num_terms for argument in arguments)
-    check_size("terms in angles", num_terms, MAX_TERMS)
-    return Real(expression, num_terms)
+        deep = f"{MAX_NESTING} functions in each other" in str(error)
+        why = (
+            f"has more than {MAX_NESTING} functions in each other"
+            if deep
+            else "is no finite real number"
+        )
+        raise Wrong(f"{function} of {inside} {why}") from None
+    return Real(expression) if isinstance(expression, Number) else Real(expression, num_terms)
 
 
 def converted(value: Value, kind: ast.ClassicalType, look_up: Callable[[str], Value]) -> Value:

@@ -523,7 +523,7 @@ def test_what_cannot_be_read_is_refused_with_its_line(text, message):
     [
         ("", r"must be OpenQASM 3 \(it has no version line\) that can be read, but it decl"),
         ("hello world", "has no version line.*unexpected end of the text"),
-        ("/* never closed", "column 0 has an unexpected '/'"),
+        ("/* never closed", "line 1 begins a comment that has no end"),
         ("OPENQASM 3.0; qubit q; h q;", '\'h q\': gate \'h\' is not defined; stdgates.inc has it'),
         ("OPENQASM 3.0 qubit q;", "begins with 'OPENQASM 3.0 qubit q;'"),
     ],

@@ -200,7 +200,7 @@ def test_long_expressions_are_values_as_short_ones_are(name: str, length: int) -
     assert expressions.substitute(one, lambda s: s) == one
     assert sum(s == x[length - 1] for s in expressions.symbols(one)) == 1
     assert f"x[{length - 1}]" in str(one)
-    assert f"index={length - 1}" in repr(one)
+    assert len(repr(one)) < 150
     values = np.random.default_rng(0).uniform(0.999, 1.001, (2, length))
     wanted = closed_form(*values)
     assert expressions.evaluate(one, *values.tolist()) == pytest.approx(wanted, rel=1e-9, abs=1e-9)

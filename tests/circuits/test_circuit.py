@@ -146,20 +146,20 @@ def test_large_circuits_are_made_hashed_and_compared_quickly() -> None:
             circuit = circuit + zz_feature_map(20, 1, "linear") + real_amplitudes(20, 1)
         return circuit
 
-    start = time.perf_counter()
+    start = time.process_time()
     circuit = make()
-    assert time.perf_counter() - start < 1  # 0.1 s; it was 1.1 s when every sum was checked again
+    assert time.process_time() - start < 1  # 0.1 s; it was 1.1 s when every sum was checked again
     assert (len(circuit.ops), circuit.num_weights) == (7800, 2000)
     other = make()
     hash(circuit), hash(other)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(1000):
         hash(circuit)
         assert circuit == circuit
-    assert time.perf_counter() - start < 0.1
-    start = time.perf_counter()
+    assert time.process_time() - start < 0.1
+    start = time.process_time()
     assert circuit == other
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
 
 
 def test_json_and_back_is_the_same_value() -> None:

@@ -351,7 +351,8 @@ def test_jobs_are_managed_on_the_device_that_has_them(
     }  # fmt: skip
     server.seconds = 1e9
     patience = Clock(fast_clock.now, interrupted_after(3, fast_clock.sleep))
-    assert evaluate(HardwareConfig(**asked, backend="least-busy"), patience) == 130
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(HardwareConfig(**asked, backend="least-busy"), patience)
     (job,) = server.live()
     for name in ("QISKIT_IBM_TOKEN", "QISKIT_IBM_INSTANCE", "QISKIT_IBM_URL"):
         monkeypatch.delenv(name)

@@ -160,7 +160,7 @@ def initial_weights(circuit: Circuit, seed: int, **options) -> list[np.ndarray]:
     linen = qnn_jax.linen.QuantumLayer(circuit, labels, **options)
     rngs = nnx.Rngs(params=jax.random.key(seed))
     return [
-        linen.init(jax.random.key(seed), jnp.zeros(circuit.num_inputs))["params"]["weights"],
+        linen.init(jax.random.key(seed), jnp.ones(circuit.num_inputs))["params"]["weights"],
         qnn_jax.nnx.QuantumLayer(circuit, labels, rngs=rngs, **options).weights[...],
     ]
 

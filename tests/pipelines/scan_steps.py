@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-copies, signal_number, results = Path(sys.argv[1]), int(sys.argv[2]), ""
+copies, signal_number, results = Path(), 0, ""
 count, copying = 0, False
 CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.link"}
 
@@ -41,7 +41,7 @@ def watch(event, args):
 if __name__ == "__main__":
     from pipelines import command, scan
 
-    flags = sys.argv[3:]
+    copies, signal_number, flags = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     results = flags[flags.index("--results-dir") + 1]
     sys.argv = ["scan", *flags]
     sys.addaudithook(watch)

@@ -214,7 +214,7 @@ def test_a_table_of_features_trains() -> None:
     _, last = trained(task, table, config.epochs)
     assert last.validation_accuracy["hybrid"] > 0.9
     augmented = Task.of({"hybrid": model}, TrainingConfig(batch_size=16, shift=1), 96)
-    with pytest.raises(InputError, match=r"^Arguments `shift` and `flip` .* \(16, 3\)\.$"):
+    with pytest.raises(InputError, match=r"^Arguments `shift` and `flip` .* \(16, 3\)\."):
         trained(augmented, table, 1)
 
 
