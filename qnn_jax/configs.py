@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qnn_jax.circuits import Circuit, Op, real_amplitudes, w, x, z_feature_map, zz_feature_map
+from qnn_jax.circuits.checks import at_least, is_integer, of_type, one_of, real, shown
+from qnn_jax.circuits.checks import flag as checked_flag
 from qnn_jax.errors import InputError
 from qnn_jax.memory import MAX_SIMULATED_QUBITS, machine_bytes
 
@@ -110,35 +112,25 @@ class TrainingConfig:
 
 def check_training(config: TrainingConfig, train_count: int) -> None:
     """Refuse what cannot be trained, in one sentence."""
-    if not 1 <= config.batch_size <= train_count:
+    of_type("config", config, TrainingConfig, "a TrainingConfig")
+    train_count = at_least("train_count", train_count, 0)
+    if not is_integer(config.batch_size) or not 1 <= config.batch_size <= train_count:
         raise InputError(
             f"Argument `--batch-size` must be between 1 and {train_count}, the number of training "
-            f"images, but is {config.batch_size}."
+            f"images, but is {shown(config.batch_size)}."
         )
-    if config.epochs < 0:
-        raise InputError(f"Argument `--epochs` must be at least 0, but is {config.epochs}.")
-    if not 0 < config.learning_rate < math.inf:
-        raise InputError(
-            f"Argument `--learning-rate` must be above 0 and finite, but is {config.learning_rate}."
-        )
-    if not 0 <= config.weight_decay < math.inf:
-        raise InputError(
-            f"Argument `--weight-decay` must be at least 0, but is {config.weight_decay}."
-        )
-    if not 0 <= config.label_smoothing < 1:
-        raise InputError(
-            f"Argument `--label-smoothing` must be at least 0 and below 1, but is "
-            f"{config.label_smoothing}."
-        )
-    if config.label_smoothing and config.loss == "mse":
+    at_least("--epochs", config.epochs, 0)
+    real("--learning-rate", config.learning_rate, above=0)
+    one_of("--schedule", config.schedule, ("cosine", "constant"))
+    real("--weight-decay", config.weight_decay, least=0)
+    one_of("--loss", config.loss, ("cross-entropy", "mse"))
+    if real("--label-smoothing", config.label_smoothing, least=0, below=1) and config.loss == "mse":
         raise InputError(
             "Argument `--label-smoothing` must be 0 with --loss mse, but is "
             f"{config.label_smoothing}."
         )
-    if not 0 <= config.shift <= 14:
-        raise InputError(
-            f"Argument `--shift` must be between 0 and 14 pixels, but is {config.shift}."
-        )
+    at_least("--shift", config.shift, 0, 14)
+    checked_flag("--flip", config.flip)
 
 
 def check_model(config: ModelConfig) -> None:

@@ -1,5 +1,8 @@
 """The error that speaks to the user."""
 
+#: A message has so many characters at most; what is in the middle, a long value, is left out.
+_LONGEST = 800
+
 
 class InputError(ValueError):
     """Something that the user gave cannot be used.
@@ -7,7 +10,15 @@ class InputError(ValueError):
     The message is one sentence that names the argument, the rule, the value and the way out:
     ``Argument `shots` must be at least 1, but is 0.`` Pipelines print it without a traceback and
     exit with status 2; any other exception is a fault of ours and keeps its traceback.
+
+    Values of several lines, such as arrays, are put on one, and long ones are cut.
     """
+
+    def __init__(self, message: str) -> None:
+        text = " ".join(message.split()) if "\n" in message else message
+        if len(text) > _LONGEST:
+            text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+        super().__init__(text)
 
 
 class LargeAngleWarning(UserWarning):

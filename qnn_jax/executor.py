@@ -19,12 +19,15 @@ from jax import lax, random
 from jaxtyping import Array, Float
 
 from qnn_jax.circuits.bases import Basis, bases_of, measured_in
-from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.checks import at_least, shown
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import expectations, sample
 from qnn_jax.simulate.angle_table import check_angles, checked_numbers, checked_vector, floating
+from qnn_jax.simulate.measurement import MOST_SHOTS, checked_key
+
+__all__ = ["Executor", "Expectations", "exact", "sampled"]
 
 #: So many shots are held at once: a chunk of the batch that stays in a core's cache.
 _CHUNK = 2**16
@@ -119,7 +122,7 @@ def sampled(shots: int) -> Executor:
     >>> bool(abs(run.values[0, 0]) < 5 * run.stderr[0, 0]), f"{run.stderr[0, 0]:.3f}"
     (True, '0.010')
     """
-    return _Sampled(at_least("shots", shots, 1))
+    return _Sampled(at_least("shots", shots, 1, MOST_SHOTS))
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,7 @@ class _Sampled:
                 'apply(..., rngs={"shots": key}) to Flax linen, layer(..., rngs=nnx.Rngs(0)) to '
                 "nnx."
             )
+        key = checked_key("key", key)
         sums = observables_on(checked_circuit(circuit).num_qubits, observables)
         inputs, weights = checked_batch(circuit, inputs, weights)
         return Expectations(*_shots(circuit, sums, self.shots, inputs, weights, key))
@@ -215,11 +219,6 @@ def run_layer(
     Raises:
         InputError: where features have the wrong number or dtype, or hold NaN outside of jit.
     """
-    if not callable(executor):
-        raise InputError(
-            "Argument `executor` of a QuantumLayer must be an executor, as sampled(1024) is, but "
-            f"is {executor!r}."
-        )
     inputs = checked_numbers("inputs", inputs)
     if not jnp.issubdtype(inputs.dtype, jnp.floating):
         raise InputError(
@@ -233,5 +232,21 @@ def run_layer(
         )
     batch = inputs.shape[:-1]
     flat = inputs.reshape(math.prod(batch), inputs.shape[-1])
-    values = executor(circuit, observables, flat, weights, key).values
+    values: Any = getattr(executor(circuit, observables, flat, weights, key), "values", None)
+    shape = (len(flat), len(observables))
+    if getattr(values, "shape", None) != shape:
+        raise InputError(
+            f"Argument `executor` must return Expectations with values of shape {shape}, but "
+            f"returns {shown(values)}."
+        )
     return values.reshape(*batch, len(observables))
+
+
+def checked_executor(executor: Executor) -> Executor:
+    """Refuse what is no executor."""
+    if not callable(executor):
+        raise InputError(
+            "Argument `executor` of a QuantumLayer must be an executor, as sampled(1024) is, but "
+            f"is {shown(executor)}."
+        )
+    return executor

@@ -8,12 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from qnn_jax.circuits.angles import Call, Expression, symbols
+from qnn_jax.circuits.checks import function, real, shown
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
+from qnn_jax.simulate.angle_table import checked_numbers
+
+__all__ = ["recommended", "uniform", "uniform_angles"]
 
 #: Weights that multiply an input start within ± this: a feature in radians then turns a gate by at
 #: most itself, and the first model is smooth.
@@ -22,11 +27,34 @@ SCALE_BOUND = 1.0
 
 def uniform(bound: float) -> Callable[..., Array]:
     """Weights uniform in [-bound, bound], in radians."""
+    bound = _bound(bound)
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = None) -> Array:
         return jax.random.uniform(key, shape, dtype or float, -bound, bound)
 
     return init
+
+
+def _bound(bound: float) -> float:
+    # A population's bound is traced.
+    return bound if isinstance(bound, jax.core.Tracer) else real("bound", bound, least=0)
+
+
+def initial_weights(weight_init: Callable[..., Any], key: Array, shape: tuple[int, ...]) -> Array:
+    """What an initialiser gives, checked.
+
+    Raises:
+        InputError: for another shape, and for what is not real or not finite: integers would stay
+            integers, which cannot be trained.
+    """
+    weights = function("weight_init", weight_init)(key, shape)
+    dtype = getattr(weights, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating) or weights.shape != shape:
+        raise InputError(
+            "Argument `weight_init` must give an array of floating-point numbers of shape "
+            f"{shape}, but gives {shown(weights)}."
+        )
+    return checked_numbers("weight_init", weights)
 
 
 #: Weights uniform over the whole circle, [-π, π].

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from qnn_jax.circuits.checks import function
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
-from qnn_jax.executor import Executor, exact, run_layer
-from qnn_jax.initializers import recommended
+from qnn_jax.executor import Executor, checked_executor, exact, run_layer
+from qnn_jax.initializers import initial_weights, recommended
+
+__all__ = ["QuantumLayer"]
 
 
 class QuantumLayer(nn.Module):
@@ -46,13 +50,17 @@ class QuantumLayer(nn.Module):
         self.observables = observables_on(
             checked_circuit(self.circuit).num_qubits, self.observables
         )
+        checked_executor(self.executor)
+        if self.weight_init is not None:
+            function("weight_init", self.weight_init)
         super().__post_init__()
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "*batch inputs"]) -> Float[Array, "*batch observables"]:
         """Expectation values, shape (..., observables), of features of shape (..., inputs)."""
         observables = observables_on(self.circuit.num_qubits, self.observables)
-        init = self.weight_init or recommended(self.circuit)
+        init = recommended(self.circuit) if self.weight_init is None else self.weight_init
+        init = functools.partial(initial_weights, init)
         weights = self.param("weights", init, (self.circuit.num_weights,))
         key = self.make_rng("shots") if self.has_rng("shots") else None
         return run_layer(self.executor, self.circuit, observables, inputs, weights, key)

@@ -8,11 +8,14 @@ from typing import Any
 from flax import nnx
 from jaxtyping import Array, Float
 
+from qnn_jax.circuits.checks import of_type
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
-from qnn_jax.errors import InputError
-from qnn_jax.executor import Executor, exact, run_layer
-from qnn_jax.initializers import recommended
+from qnn_jax.executor import Executor, checked_executor, exact, run_layer
+from qnn_jax.initializers import initial_weights, recommended
+from qnn_jax.simulate.measurement import checked_key
+
+__all__ = ["QuantumLayer"]
 
 
 class QuantumLayer(nnx.Module):
@@ -47,13 +50,10 @@ class QuantumLayer(nnx.Module):
     ) -> None:
         self.circuit = circuit
         self.observables = observables_on(checked_circuit(circuit).num_qubits, observables)
-        self.executor = executor
-        if not isinstance(rngs, nnx.Rngs):
-            raise InputError(
-                f"Argument `rngs` of a QuantumLayer must be an nnx.Rngs, but is {rngs!r}."
-            )
-        weight_init = weight_init or recommended(circuit)
-        self.weights = nnx.Param(weight_init(rngs.params(), (circuit.num_weights,)))
+        self.executor = checked_executor(executor)
+        of_type("rngs", rngs, nnx.Rngs, "an nnx.Rngs")
+        init = recommended(circuit) if weight_init is None else weight_init
+        self.weights = nnx.Param(initial_weights(init, rngs.params(), (circuit.num_weights,)))
 
     def __call__(
         self,
@@ -70,4 +70,6 @@ class QuantumLayer(nnx.Module):
         weights = self.weights[...]
         stream = rngs.shots if isinstance(rngs, nnx.Rngs) else rngs
         key = stream() if isinstance(stream, nnx.RngStream) else stream
+        if key is not None:
+            key = checked_key("rngs", key)
         return run_layer(self.executor, self.circuit, self.observables, inputs, weights, key)

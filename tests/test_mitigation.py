@@ -114,7 +114,7 @@ def test_anchors_that_tell_nothing_are_refused() -> None:
         fit_affine(Estimate(same, same), same)
     exact = np.linspace(-1, 1, 20)[:, None]
     deaf = Estimate(np.zeros_like(exact), np.full_like(exact, 0.1))
-    with pytest.raises(InputError, match="must follow the exact ones"):
+    with pytest.raises(InputError, match="`measured` must follow the exact values"):
         fit_affine(deaf, exact)
 
 

@@ -35,13 +35,14 @@ from qnn_jax.bridge.noise import (
     transpiled_to_model,
 )
 from qnn_jax.circuits.bases import Basis, bases_of, measured_in
-from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.checks import at_least, function
 from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.executor import Executor, Expectations, checked_batch
 from qnn_jax.simulate import angles
+from qnn_jax.simulate.measurement import MOST_SHOTS, checked_key
 
 #: Threads go to whole circuits: within a small one they would spend their time waiting.
 THREADS: Mapping[str, int] = MappingProxyType(
@@ -106,10 +107,10 @@ def aer(
             for too few qubits on the device, or values that are not there yet.
     """
     return _Aer(
-        at_least("shots", shots, 1),
+        at_least("shots", shots, 1, MOST_SHOTS),
         checked_noise(noise),
         None if seed is None else checked_seed("seed", seed),
-        progress,
+        None if progress is None else function("progress", progress),
     )
 
 
@@ -156,8 +157,7 @@ class _Aer:
             return self.seed
         if key is None:
             return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
-        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-        words = np.asarray(jax.random.key_data(key) if typed else key).ravel()
+        words = np.asarray(jax.random.key_data(checked_key("key", key))).ravel()
         return int(np.random.SeedSequence(words.tolist()).generate_state(1)[0] >> 1)
 
 

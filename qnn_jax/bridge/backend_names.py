@@ -8,6 +8,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+from qnn_jax.circuits.checks import of_type
 from qnn_jax.errors import InputError
 
 
@@ -31,6 +32,7 @@ def check_fake_backend(name: str, argument: str = "noise") -> str:
 'FakeFezz'; did you mean FakeFez?
     """
     names = fake_backend_names()
+    of_type(argument, name, str, "the name of a fake backend")
     if name in names:
         return name
     if not names:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from qnn_jax.circuits.checks import of_type
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.errors import InputError
@@ -131,6 +132,7 @@ class Certificate:
         Raises:
             InputError: where it is none.
         """
+        of_type("text", text, str, "JSON written by Certificate.to_json")
         return from_json(
             Certificate,
             decode_json(text),

@@ -41,13 +41,15 @@ from qnn_jax.bridge.export import angle_columns, to_qiskit
 from qnn_jax.bridge.noise import SEED, check_gates, fake_backend, transpiled
 from qnn_jax.bridge.observables import to_sparse_pauli_op
 from qnn_jax.circuits.angles import evaluate
+from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.circuits.bases import Basis, bases_of, measured_in
-from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.checks import at_least, of_type, shown
 from qnn_jax.circuits.checks import seed as checked_seed
-from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import angles, expectations, statevector
+from qnn_jax.simulate.measurement import MOST_SHOTS
 
 #: Rounding of thousands of gates stays below it, any mistake far above.
 TOLERANCE = 1e-10
@@ -89,18 +91,18 @@ def certify(
         InputError: for arguments that do not fit, and devices with too few qubits.
         CertificationError: which names the first step that failed.
     """
-    if not isinstance(circuit, Circuit):
-        raise InputError(f"Argument `circuit` must be a Circuit, but is {circuit!r}.")
+    checked_circuit(circuit)
     if circuit.num_qubits > MAX_QUBITS:
         raise InputError(
             f"Argument `circuit` must have at most {MAX_QUBITS} qubits to be certified, but has "
             f"{circuit.num_qubits}."
         )
     sums = observables_on(circuit.num_qubits, observables)
-    draws, shots = at_least("draws", draws, 1), at_least("shots", shots, 1)
+    draws, shots = at_least("draws", draws, 1, 10_000), at_least("shots", shots, 1, MOST_SHOTS)
     seed = checked_seed("seed", seed)
     device = _device(backend, circuit.num_qubits)
     if isa is not None:
+        of_type("isa", isa, QuantumCircuit, "a QuantumCircuit")
         _check_isa(isa, circuit, sums, None if backend is None else device)
     points = _points(circuit, inputs, weights, draws, seed)
     run = _Run(circuit, sums, points)
@@ -309,7 +311,7 @@ def _device(backend: Any, num_qubits: int) -> Any:
     if not hasattr(device, "target"):
         raise InputError(
             "Argument `backend` must be a Qiskit BackendV2 or the name of a fake backend, "
-            f"but is {backend!r}."
+            f"but is {shown(backend)}."
         )
     if device.num_qubits < num_qubits:
         raise InputError(
@@ -323,19 +325,11 @@ def _points(
     circuit: Circuit, inputs: Any, weights: Any, draws: int, seed: int
 ) -> list[tuple[Any, Any]]:
     """The given points, or random ones in [-4, 4] at which every angle is a number."""
-    rows = None if inputs is None else np.asarray(inputs, float)
-    fixed = None if weights is None else np.asarray(weights, float)
-    if rows is not None and (
-        rows.ndim != 2 or rows.shape[1] != circuit.num_inputs or not len(rows)
-    ):
-        raise InputError(
-            f"Argument `inputs` must have shape (draws, {circuit.num_inputs}), "
-            f"but has {rows.shape}."
-        )
-    if fixed is not None and fixed.shape != (circuit.num_weights,):
-        raise InputError(
-            f"Argument `weights` must have shape ({circuit.num_weights},), but has {fixed.shape}."
-        )
+    rows = fixed = None
+    if inputs is not None:
+        rows = finite_array("inputs", inputs, ("draws", circuit.num_inputs))
+    if weights is not None:
+        fixed = finite_array("weights", weights, (circuit.num_weights,))
     rng = np.random.default_rng(seed)
     points: list[tuple[Any, Any]] = []
     count = draws if rows is None else at_least("inputs", len(rows), 1)

@@ -18,8 +18,9 @@ from qiskit.circuit.library import UnitaryGate, get_standard_gate_name_mapping
 
 from qnn_jax.bridge.expressions import to_parameter_expression
 from qnn_jax.circuits.angles import Expression, Number, evaluate
-from qnn_jax.circuits.checks import one_of
-from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.arrays import as_numbers
+from qnn_jax.circuits.checks import one_of, shown
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.angle_table import checked_vectors
 
@@ -61,12 +62,12 @@ def to_qiskit(
     >>> [parameter.name for parameter in to_qiskit(circuit, form="named").parameters]
     ['w[0]', 'x[0]']
     """
-    if not isinstance(circuit, Circuit):
-        raise InputError(f"Argument `circuit` must be a Circuit, but is {circuit!r}.")
+    checked_circuit(circuit)
     for argument, name in (("inputs", inputs), ("weights", weights)):
         if not isinstance(name, str) or not name:
             raise InputError(
-                f"Argument `{argument}` must be the name of a ParameterVector, but is {name!r}."
+                f"Argument `{argument}` must be the name of a ParameterVector, but is "
+                f"{shown(name)}."
             )
     if one_of("form", form, ("table", "named")) == "table":
         if (inputs, weights) != ("x", "w"):
@@ -100,7 +101,7 @@ def angle_columns(circuit: Circuit) -> dict[str, int]:
     >>> angle_columns(Circuit(1, (Op("rz", 0, 0.5), Op("ry", 0, w[0]))))
     {'angle_1': 1}
     """
-    digits = len(str(max(circuit.num_angles - 1, 0)))
+    digits = len(str(max(checked_circuit(circuit).num_angles - 1, 0)))
     return {
         f"angle_{column:0{digits}d}": column
         for column, angle in enumerate(circuit.angles)
@@ -119,10 +120,12 @@ def bound(circuit: Circuit, inputs: Any, weights: Any) -> QuantumCircuit:
     Raises:
         InputError: where the shapes do not fit the circuit.
     """
-    if not isinstance(circuit, Circuit):
-        raise InputError(f"Argument `circuit` must be a Circuit, but is {circuit!r}.")
+    checked_circuit(circuit)
     checked_vectors(circuit, inputs, weights)  # which would round to JAX's float32
-    x, w = (np.asarray(values, float).tolist() for values in (inputs, weights))
+    x, w = (
+        as_numbers(name, values).astype(float).tolist()
+        for name, values in (("inputs", inputs), ("weights", weights))
+    )
     return _rebuilt(circuit, lambda angle: evaluate(angle, x, w))
 
 

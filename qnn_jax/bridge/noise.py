@@ -26,6 +26,7 @@ from qiskit_aer.backends.aerbackend import AerBackend
 from qiskit_aer.noise import NoiseModel
 
 from qnn_jax.bridge.backend_names import check_fake_backend
+from qnn_jax.circuits.checks import shown
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.errors import InputError
 
@@ -86,7 +87,7 @@ def checked_noise(noise: Any) -> str | NoiseSource | None:
     elif not isinstance(noise, NoiseModel):
         raise InputError(
             "Argument `noise` must be the name of a fake backend, a backend or a NoiseModel of "
-            f"qiskit-aer, but is {noise!r}."
+            f"qiskit-aer, but is {shown(noise)}."
         )
     return NoiseSource(noise)
 

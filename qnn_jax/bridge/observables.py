@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qiskit.quantum_info import SparsePauliOp
 
+from qnn_jax.circuits.checks import of_type
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observable
-from qnn_jax.errors import InputError
 
 
 def to_sparse_pauli_op(value: ObservableLike) -> SparsePauliOp:
@@ -27,6 +27,5 @@ def from_sparse_pauli_op(operator: SparsePauliOp) -> PauliSum:
         InputError: where it is none, or a coefficient is a parameter or is not real: then it
             is no observable. Imaginary parts and terms that are rounding are dropped.
     """
-    if not isinstance(operator, SparsePauliOp):
-        raise InputError(f"Argument `operator` must be a SparsePauliOp, but is {operator!r}.")
+    of_type("operator", operator, SparsePauliOp, "a SparsePauliOp")
     return observable(operator)

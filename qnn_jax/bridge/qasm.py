@@ -25,6 +25,7 @@ from qnn_jax.bridge.qasm_limits import (
     check_size,
 )
 from qnn_jax.bridge.reading import from_qiskit
+from qnn_jax.circuits.checks import of_type
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.errors import InputError
 
@@ -65,11 +66,7 @@ def from_qasm(text: str) -> Circuit:
 
 def _checked(text: str) -> str:
     """Refuse what is no text or too long; without a byte-order mark."""
-    if not isinstance(text, str):
-        raise InputError(
-            "Argument `text` must be a string of OpenQASM, as Path.read_text gives it, but is "
-            f"{text!r}."
-        )
+    of_type("text", text, str, "a string of OpenQASM, as Path.read_text gives it")
     if len(text) > MAX_CHARACTERS:
         raise InputError(
             f"Argument `text` must have at most {MAX_CHARACTERS:,} characters, but has "

@@ -20,7 +20,7 @@ from qnn_jax.circuits.angles import (
     in_brackets,
     written,
 )
-from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.circuits.circuit import Circuit, Op, checked_circuit
 from qnn_jax.errors import InputError
 
 #: Gates whose definition in stdgates.inc is Qiskit's matrix; u2 and u3 have another phase there.
@@ -106,8 +106,7 @@ def to_qasm3(circuit: Circuit) -> str:
     ry(2*x_0 - w_0) q[0];
     cx q[0], q[1];
     """
-    if not isinstance(circuit, Circuit):
-        raise InputError(f"Argument `circuit` must be a Circuit, but is {circuit!r}.")
+    checked_circuit(circuit)
     body = [line for op in circuit.ops for line in _statements(op)]
     used = {line.partition(" ")[0].partition("(")[0] for line in body}
     lines = [

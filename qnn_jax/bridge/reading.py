@@ -37,6 +37,7 @@ from qiskit.transpiler.passes import HighLevelSynthesis
 from qnn_jax.bridge.export import LENGTHS, QISKIT_GATES
 from qnn_jax.bridge.expressions import from_parameter_expression
 from qnn_jax.circuits.angles import AngleLike, w, x
+from qnn_jax.circuits.checks import of_type, several, shown
 from qnn_jax.circuits.circuit import MAX_UNITARY_QUBITS, Circuit, Op
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.errors import InputError
@@ -98,8 +99,7 @@ def from_qiskit(
     q0: ─RY(w[0])─●────────────
     q1: ──────────⊕─RZ(w[1]/2)─
     """
-    if not isinstance(circuit, QuantumCircuit):
-        raise InputError(f"Argument `circuit` must be a QuantumCircuit, but is {circuit!r}.")
+    of_type("circuit", circuit, QuantumCircuit, "a QuantumCircuit")
     if not circuit.num_qubits:
         raise InputError("Argument `circuit` must have at least one qubit, but has none.")
     first, second = _sorted_parameters(circuit, inputs, weights)
@@ -125,6 +125,8 @@ def differences(first: Circuit, second: Circuit) -> tuple[str, ...]:
     >>> differences(Circuit(1, (Op("rx", 0, w[0] * 2),)), Circuit(1, (Op("rx", 0, 2 * w[0]),)))
     ('Gate 0 is rx(w[0]*2) on (0,) in the first and rx(2*w[0]) on (0,) in the second.',)
     """
+    of_type("first", first, Circuit, "a Circuit")
+    of_type("second", second, Circuit, "a Circuit")
     found = [
         f"{name} is {getattr(first, name)} in the first and {getattr(second, name)} in the second."
         for name in ("num_qubits", "num_inputs", "num_weights")
@@ -220,7 +222,7 @@ def _chosen(
         given = [given]
     own = {parameter.name: parameter for parameter in circuit.parameters}
     chosen: list[Parameter] = []
-    for one in given:
+    for one in several(argument, given, "parameters or their names"):
         found = _meant(argument, one, own)
         again = [parameter.name for parameter in found if parameter in chosen]
         if again:
@@ -258,7 +260,7 @@ def _meant(argument: str, one: ParameterLike, own: Mapping[str, Parameter]) -> l
         names = list(dict.fromkeys(_vector_name(p) or p.name for p in own.values()))
         raise InputError(
             f"Argument `{argument}` must hold free parameters, but has "
-            f"{getattr(one, 'name', one)!r}; the circuit's are {_listed(names)}."
+            f"{shown(getattr(one, 'name', one))}; the circuit's are {_listed(names)}."
         )
     return found
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from qnn_jax.circuits.arrays import as_numbers
+from qnn_jax.circuits.checks import flag, of_type, real, several, shown
 from qnn_jax.configs import ModelConfig
 from qnn_jax.errors import InputError
 
@@ -53,6 +55,12 @@ def load_torch(
     Raises:
         InputError: for tensors that are missing, left over or of another shape, and NaN.
     """
+    of_type("preset", preset, ModelConfig, "a ModelConfig")
+    flag("pair", pair)
+    rule = "two numbers, for black and for white"
+    levels = [real("pixels", level) for level in several("pixels", pixels, rule, again=True)]
+    if len(levels) != 2:
+        raise InputError(f"Argument `pixels` must be {rule}, but is {shown(pixels)}.")
     convolutions, linears, weights = _sorted_layers(state_dict)
     _check_count("convolutions", len(convolutions), len(preset.channels))
     _check_count("Linear layers", len(linears), len(preset.hidden) + 2)
@@ -67,7 +75,7 @@ def load_torch(
         shape = (width, channels, _KERNEL_SIDE, _KERNEL_SIDE)
         kernel, bias = layer.checked(shape)
         if k == 0:
-            black, white = pixels
+            black, white = levels
             bias = bias + kernel.sum((1, 2, 3)) * (black + white) / 2
             kernel = kernel * ((white - black) / 2)
         encoder[f"conv{k}"] = _variables(kernel.transpose(2, 3, 1, 0), bias)
@@ -169,8 +177,8 @@ def _array(name: str, value: Any) -> np.ndarray:
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
     try:
-        array = np.asarray(value, float)
-    except (TypeError, ValueError):
+        array = as_numbers("state_dict", value).astype(float)
+    except InputError:
         raise InputError(
             f"Argument `state_dict` must hold tensors, but {name!r} is {type(value).__name__}."
         ) from None

@@ -11,14 +11,13 @@ with a list in place of Python's stack, and all else is written with it.
 from __future__ import annotations
 
 import math
-import numbers
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
-from qnn_jax.circuits.checks import is_integer, shortened
+from qnn_jax.circuits.checks import is_integer, real, shortened
 from qnn_jax.errors import InputError
 
 #: What may be written where an angle is wanted; plain numbers become `Number`.
@@ -166,19 +165,8 @@ class Number(Expression):
     value: float
 
     def __post_init__(self) -> None:
-        value = self.value
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise InputError(
-                "Argument `angle` must be a real number or an expression of x[i] and w[j], "
-                f"but is {value!r}."
-            )
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number):
-            raise InputError(f"Argument `angle` must be finite, but is {number}.")
-        object.__setattr__(self, "value", number)
+        what = "a real number or an expression of x[i] and w[j]"
+        object.__setattr__(self, "value", real("angle", self.value, what=what))
 
     def __str__(self) -> str:
         return _format_number(self.value)

@@ -1,28 +1,157 @@
-"""Checks that several constructors share; each refuses in one sentence."""
+"""Checks that all public functions share; each refuses in one sentence with the argument's name."""
 
 from __future__ import annotations
 
+import math
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from qnn_jax.errors import InputError
+
+#: Types that Python and NumPy would read as numbers from 0 to 255.
+BYTES = bytes | bytearray | memoryview
+
+
+def shortened(text: str, length: int = 100) -> str:
+    """A text that is no longer than about `length`, for a message or a representation."""
+    return text if len(text) <= length else f"{text[:length]}… ({len(text)} characters)"
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: on one line and not too long."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # for instance an integer of more digits than Python prints
+        text = f"a value of type {type(value).__name__}"
+    return shortened(text)
 
 
 def is_integer(value: object) -> bool:
     """Is it an integer, numpy's included, and no bool?"""
     if type(value) is int:  # the usual case; asking an abstract class is ten times slower
         return True
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    # numpy's durations call themselves integers.
+    return (
+        isinstance(value, numbers.Integral)
+        and not isinstance(value, bool)
+        and _kind(value) in ("", "i", "u")
+    )
 
 
-def at_least(name: str, value: int, least: int) -> int:
-    """Refuse what is no integer of at least `least`."""
-    if not is_integer(value) or value < least:
+def _kind(value: object) -> str:
+    """The kind of a numpy dtype; empty where there is none."""
+    return str(getattr(getattr(value, "dtype", None), "kind", ""))
+
+
+def _of_no_axis(value: Any) -> Any:
+    """The number of an array of no axes, as NumPy and JAX have it for a single number."""
+    # Python's and numpy's own numbers pass at the first question. A masked one has no value.
+    if not isinstance(value, numbers.Number) and getattr(value, "ndim", None) == 0:
+        if hasattr(value, "mask"):
+            return value
+        try:
+            return value.item()
+        except Exception:  # a traced array has no value yet, others have no number
+            return value
+    return value
+
+
+def integer(name: str, value: int, what: str = "an integer") -> int:
+    """Refuse what is no integer, which messages call `what`; give back an int."""
+    number = value if type(value) is int else _of_no_axis(value)
+    if not is_integer(number):
+        raise InputError(f"Argument `{name}` must be {what}, but is {shown(value)}.")
+    return int(number)
+
+
+def at_least(name: str, value: int, least: int, most: int | None = None) -> int:
+    """Refuse what is no integer of at least `least`, and of at most `most`; give back an int."""
+    number = integer(name, value, f"an integer of at least {least}")
+    if number < least:
         raise InputError(
-            f"Argument `{name}` must be an integer of at least {least}, but is {value!r}."
+            f"Argument `{name}` must be an integer of at least {least}, but is {shown(value)}."
         )
-    return int(value)
+    if most is not None and number > most:
+        raise InputError(f"Argument `{name}` must be at most {most}, but is {shown(value)}.")
+    return number
+
+
+def real(
+    name: str,
+    value: float,
+    least: float = -math.inf,
+    most: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    what: str = "a real number",
+) -> float:
+    """Refuse what is no finite real number within bounds; give back a float.
+
+    Args:
+        name: of the argument.
+        value: of it.
+        least: the least that is allowed.
+        most: the most that is allowed.
+        above: it must be larger than this.
+        below: it must be smaller than this.
+        what: what it must be, in words.
+    """
+    number = value if type(value) in (int, float) else _of_no_axis(value)
+    if isinstance(number, bool) or not isinstance(number, numbers.Real) or _kind(number) == "m":
+        raise InputError(f"Argument `{name}` must be {what}, but is {shown(value)}.")
+    try:
+        found = float(number)
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found):
+        raise InputError(f"Argument `{name}` must be finite, but is {found}.")
+    if not (least <= found <= most and above < found < below):
+        bounds = (("at least", least), ("above", above), ("at most", most), ("below", below))
+        rules = " and ".join(f"{word} {bound:g}" for word, bound in bounds if math.isfinite(bound))
+        raise InputError(f"Argument `{name}` must be {rules}, but is {shown(value)}.")
+    return found
+
+
+def flag(name: str, value: bool) -> bool:
+    """Refuse what is neither True nor False: "no" and 0 would both pass for something."""
+    if not isinstance(value, bool) and (_kind(value) != "b" or getattr(value, "ndim", 1)):
+        raise InputError(f"Argument `{name}` must be True or False, but is {shown(value)}.")
+    return bool(value)
+
+
+def function(name: str, value: Any) -> Any:
+    """Refuse what cannot be called."""
+    if not callable(value):
+        raise InputError(f"Argument `{name}` must be a function, but is {shown(value)}.")
+    return value
+
+
+def of_type(name: str, value: Any, kind: type, what: str) -> Any:
+    """Refuse what is of another type than `kind`, which messages call `what`."""
+    if not isinstance(value, kind):
+        raise InputError(f"Argument `{name}` must be {what}, but is {shown(value)}.")
+    return value
+
+
+def several(name: str, value: Any, what: str, again: bool = False) -> tuple[Any, ...]:
+    """Refuse what has no order or is read otherwise than entry by entry; give back a tuple.
+
+    Text and bytes are one thing, sets have no order, a mapping would be read as its keys. What is
+    read `again` must be no iterator, which is empty the second time.
+    """
+    if type(value) in (tuple, list):  # the usual cases
+        return tuple(value)
+    iterator = again and isinstance(value, Iterator)
+    # A record of numpy (kind "V") is one thing with several fields.
+    if not iterator and _kind(value) != "V" and not isinstance(value, BYTES | str | Set | Mapping):
+        try:
+            return tuple(value)
+        except InputError:  # raised by one of our own generators
+            raise
+        except Exception:  # whatever a foreign type raises: it cannot be read
+            pass
+    raise InputError(f"Argument `{name}` must be {what}, but is {shown(value)}.")
 
 
 #: The most qubits and gates of a circuit: more than any hardware has or can do, and few enough to
@@ -33,9 +162,7 @@ MAX_GATES = 500_000
 
 def num_qubits_of(value: int, least: int = 1, name: str = "num_qubits") -> int:
     """Refuse what is no number of qubits."""
-    if at_least(name, value, least) > MAX_QUBITS:
-        raise InputError(f"Argument `{name}` must be at most {MAX_QUBITS}, but is {value}.")
-    return int(value)
+    return at_least(name, value, least, MAX_QUBITS)
 
 
 def check_num_gates(count: int) -> None:
@@ -57,34 +184,33 @@ def seed(name: str, value: int) -> int:
 
     `jax.random.key` takes a seed modulo 2**32 without x64: one above it would silently be another.
     """
-    if not is_integer(value) or not 0 <= value < _SEEDS:
-        raise InputError(
-            f"Argument `{name}` must be an integer between 0 and {_SEEDS - 1}, but is {value!r}."
-        )
-    return int(value)
+    rule = f"an integer between 0 and {_SEEDS - 1}"
+    number = integer(name, value, rule)
+    if not 0 <= number < _SEEDS:
+        raise InputError(f"Argument `{name}` must be {rule}, but is {shown(value)}.")
+    return number
 
 
 def one_of(name: str, value: str, choices: Sequence[str]) -> str:
     """Refuse what is none of the choices."""
     if not isinstance(value, str) or value not in choices:
         raise InputError(
-            f"Argument `{name}` must be one of {', '.join(map(repr, choices))}, but is {value!r}."
+            f"Argument `{name}` must be one of {', '.join(map(repr, choices))}, but is "
+            f"{shown(value)}."
         )
-    return value
+    return str(value)
 
 
 def qubits_of(value: object) -> tuple[int, ...]:
     """One qubit or several as a tuple of integers of at least 0."""
-    one = is_integer(value) or isinstance(value, str) or not isinstance(value, Iterable)
-    several: tuple[Any, ...] = (value,) if one else tuple(value)  # type: ignore[arg-type]
-    for qubit in several:
+    one = value if type(value) in (int, tuple) else _of_no_axis(value)
+    if is_integer(one):
+        many: tuple[Any, ...] = (one,)
+    else:
+        many = several("qubits", value, "an integer of at least 0 or a sequence of them")
+    for qubit in many:
         if not is_integer(qubit) or qubit < 0:
             raise InputError(
-                f"Argument `qubits` must hold integers of at least 0, but holds {qubit!r}."
+                f"Argument `qubits` must hold integers of at least 0, but holds {shown(qubit)}."
             )
-    return tuple(int(qubit) for qubit in several)
-
-
-def shortened(text: str, length: int = 100) -> str:
-    """A text that is no longer than about `length`, for a representation in one line."""
-    return text if len(text) <= length else f"{text[:length]}… ({len(text)} characters)"
+    return tuple(int(qubit) for qubit in many)

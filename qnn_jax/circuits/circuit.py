@@ -14,11 +14,14 @@ from qnn_jax.circuits.angles import AngleLike, Expression, Symbol
 from qnn_jax.circuits.checks import (
     at_least,
     check_num_gates,
-    is_integer,
+    integer,
     num_qubits_of,
+    of_type,
     one_of,
     qubits_of,
+    several,
     shortened,
+    shown,
 )
 from qnn_jax.circuits.gates import GATES, Gate, Matrix, barrier
 from qnn_jax.errors import InputError
@@ -64,7 +67,8 @@ class Op:
         angles: AngleLike | Sequence[AngleLike] = (),
         matrix: Any = None,
     ) -> None:
-        one = isinstance(angles, Expression | float | str) or not isinstance(angles, Sequence)
+        one = isinstance(angles, Expression | float | str | bytes | bytearray)
+        one = one or not isinstance(angles, Sequence)
         many: Sequence[Any] = (angles,) if one else angles  # type: ignore[assignment]
         object.__setattr__(self, "gate", gate)
         object.__setattr__(self, "qubits", qubits_of(qubits))
@@ -129,14 +133,18 @@ class Op:
 
 def _unitary(gate: str, matrix: Any, num_qubits: int) -> Matrix | None:
     """Check the name of a gate and, for "unitary", its matrix; the matrix as nested tuples."""
+    if not isinstance(gate, str):
+        raise InputError(
+            f"Argument `gate` must be one of Qiskit's standard gates, but is {shown(gate)}."
+        )
     if gate != "unitary":
-        if not isinstance(gate, str) or (gate not in GATES and gate != "barrier"):
-            if isinstance(gate, str) and gate in _NO_GATES:
+        if gate not in GATES and gate != "barrier":
+            if gate in _NO_GATES:
                 raise InputError(
                     f"Argument `gate` must be one of Qiskit's standard gates, but is {gate!r}; "
                     f"{_NO_GATES[gate]}."
                 )
-            near = difflib.get_close_matches(str(gate), GATES, n=3)
+            near = difflib.get_close_matches(gate, GATES, n=3)
             hint = f"; did you mean {' or '.join(near)}?" if near else "."
             raise InputError(
                 f"Argument `gate` must be one of Qiskit's standard gates, but is {gate!r}{hint}"
@@ -150,17 +158,16 @@ def _unitary(gate: str, matrix: Any, num_qubits: int) -> Matrix | None:
             f"but names {num_qubits}."
         )
     size = 2**num_qubits
-    rows = matrix.tolist() if hasattr(matrix, "tolist") else matrix
-    try:
-        entries = [[complex(entry) for entry in row] for row in rows]
-    except (TypeError, ValueError):
-        entries = []
-    if len(entries) != size or any(len(row) != size for row in entries):
-        found = f"has shape {matrix.shape}" if hasattr(matrix, "shape") else f"is {matrix!r}"
+    # Not before: circuits without such a matrix import no NumPy.
+    from qnn_jax.circuits.arrays import as_numbers
+
+    given = as_numbers("matrix", matrix, complex_too=True)
+    if given.shape != (size, size):
         raise InputError(
             f"Argument `matrix` must have shape ({size}, {size}) for {num_qubits} qubits, "
-            f"but {found}."
+            f"but has shape {given.shape}."
         )
+    entries = given.astype(complex).tolist()
     gaps = [
         abs(sum(a.conjugate() * b for a, b in zip(left, right, strict=True)) - (i == j))
         for i, left in enumerate(entries)
@@ -200,14 +207,14 @@ class Circuit:
 
     def __post_init__(self) -> None:
         num_qubits = num_qubits_of(self.num_qubits)
-        if not isinstance(self.ops, Iterable) or isinstance(self.ops, str):
-            raise InputError(f"Argument `ops` must be a sequence of Ops, but is {self.ops!r}.")
-        ops = tuple(self.ops)
+        ops = several("ops", self.ops, "a sequence of Ops")
         check_num_gates(len(ops))
         used = {"x": 0, "w": 0}
         for op in ops:
             if not isinstance(op, Op):
-                raise InputError(f"Argument `ops` must hold values of type Op, but holds {op!r}.")
+                raise InputError(
+                    f"Argument `ops` must hold values of type Op, but holds {shown(op)}."
+                )
             if any(qubit >= num_qubits for qubit in op.qubits):
                 raise InputError(
                     f"Argument `qubits` of gate `{op.gate}` must be below {num_qubits}, the number "
@@ -220,13 +227,13 @@ class Circuit:
         object.__setattr__(self, "ops", tuple(op for op in ops if op.gate != "barrier"))
         for name, vector in (("num_inputs", "x"), ("num_weights", "w")):
             given, least = getattr(self, name), used[vector]
-            if not is_integer(given) or (given != -1 and given < least):
-                because = f", because the gates use {vector}[{least - 1}]" if least else ""
+            given = least if type(given) is int and given == -1 else at_least(name, given, 0)
+            if given < least:
                 raise InputError(
-                    f"Argument `{name}` must be an integer of at least {least}{because}, "
-                    f"but is {given!r}."
+                    f"Argument `{name}` must be an integer of at least {least}, because the gates "
+                    f"use {vector}[{least - 1}], but is {given}."
                 )
-            object.__setattr__(self, name, least if given == -1 else int(given))
+            object.__setattr__(self, name, given)
 
     @property
     def _key(self) -> tuple[Any, ...]:
@@ -304,8 +311,7 @@ class Circuit:
             other: a circuit on as many qubits.
             weights: "fresh" appends the other's weights, "shared" lets w[j] be the same in both.
         """
-        if not isinstance(other, Circuit):
-            raise InputError(f"Argument `other` must be a Circuit, but is {other!r}.")
+        of_type("other", other, Circuit, "a Circuit")
         if other.num_qubits != self.num_qubits:
             raise InputError(
                 f"Argument `other` must have {self.num_qubits} qubits, but has "
@@ -323,7 +329,7 @@ class Circuit:
     def repeat(self, times: int, weights: Literal["fresh", "shared"] = "fresh") -> Circuit:
         """This circuit `times` times in sequence; inputs are shared."""
         times = at_least("times", times, 0)
-        check_num_gates(times * len(self.ops))
+        check_num_gates(times * max(1, len(self.ops)))
         if one_of("weights", weights, ("fresh", "shared")) == "shared":
             return self._with(self.ops * times)
         ops = (op for k in range(times) for op in self._shift("w", k * self.num_weights))
@@ -331,8 +337,7 @@ class Circuit:
 
     def power(self, exponent: int) -> Circuit:
         """This circuit `exponent` times with the same weights; its inverse where negative."""
-        if not is_integer(exponent):
-            raise InputError(f"Argument `exponent` must be an integer, but is {exponent!r}.")
+        exponent = integer("exponent", exponent)
         once = self if exponent >= 0 else self.inverse()
         return once.repeat(abs(exponent), weights="shared")
 
@@ -366,7 +371,8 @@ class Circuit:
         places = qubits_of(qubits)
         if len(places) != self.num_qubits or len(set(places)) != len(places):
             raise InputError(
-                f"Argument `qubits` must name {self.num_qubits} different qubits, but is {places}."
+                f"Argument `qubits` must name {self.num_qubits} different qubits, but is "
+                f"{shown(places)}."
             )
         size = max(places) + 1
         size = num_qubits_of(size if num_qubits is None else num_qubits, size)
@@ -468,9 +474,7 @@ class Circuit:
 
 def checked_circuit(value: Circuit) -> Circuit:
     """Refuse what is no circuit."""
-    if not isinstance(value, Circuit):
-        raise InputError(f"Argument `circuit` must be a Circuit, but is {value!r}.")
-    return value
+    return of_type("circuit", value, Circuit, "a Circuit")
 
 
 @functools.lru_cache(maxsize=64)

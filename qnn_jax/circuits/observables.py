@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from qnn_jax.circuits.checks import several, shown
 from qnn_jax.errors import InputError
 
 
@@ -52,7 +53,7 @@ class PauliSum:
 
     def __post_init__(self) -> None:
         one = isinstance(self.terms, str) or not isinstance(self.terms, Iterable)
-        terms = (self.terms,) if one else tuple(self.terms)
+        terms = (self.terms,) if one else several("observable", self.terms, "pairs in an order")
         if not terms:
             raise InputError("Argument `observable` must have at least one term, but has none.")
         checked: list[tuple[str, float]] = []
@@ -60,14 +61,14 @@ class PauliSum:
             if not isinstance(term, tuple | list) or len(term) != 2:
                 raise InputError(
                     "Argument `observable` must have pairs of a label and a coefficient as terms, "
-                    f"but has {term!r}."
+                    f"but has {shown(term)}."
                 )
             label, coefficient = term
             if not isinstance(label, str) or not label or set(label) - set("IXYZ"):
                 short = isinstance(label, str) and re.search("[0-9]", label)
                 raise InputError(
                     "Argument `observable` must be labels of the letters I, X, Y and Z, "
-                    f"but has {label!r}"
+                    f"but has {shown(label)}"
                     + (
                         "; X on qubit 1 and Z on qubit 3 is 'X1 Z3', where a circuit says how many "
                         "qubits there are."
@@ -82,7 +83,8 @@ class PauliSum:
                 )
             if isinstance(coefficient, bool) or not isinstance(coefficient, numbers.Real):
                 raise InputError(
-                    f"Argument `observable` must have real coefficients, but has {coefficient!r}."
+                    f"Argument `observable` must have real coefficients, but has "
+                    f"{shown(coefficient)}."
                 )
             try:
                 number = float(coefficient)
@@ -92,7 +94,7 @@ class PauliSum:
                 raise InputError(
                     f"Argument `observable` must have finite coefficients, but has {number!r}."
                 )
-            checked.append((label, number))
+            checked.append((str(label), number))
         object.__setattr__(self, "terms", tuple(checked))
 
     @property
@@ -101,10 +103,10 @@ class PauliSum:
         return len(self.terms[0][0])
 
     def __repr__(self) -> str:
-        shown = [f"{c!r}·{label}" for label, c in self.terms[:_SHOWN_TERMS]]
+        terms = [f"{c!r}·{label}" for label, c in self.terms[:_SHOWN_TERMS]]
         if len(self.terms) > _SHOWN_TERMS:
-            shown.append(f"… {len(self.terms) - _SHOWN_TERMS} more")
-        return f"PauliSum({' + '.join(shown)})"
+            terms.append(f"… {len(self.terms) - _SHOWN_TERMS} more")
+        return f"PauliSum({' + '.join(terms)})"
 
     def __str__(self) -> str:
         return " + ".join(f"{c:g}·{label}" if c != 1 else label for label, c in self.terms)
@@ -140,7 +142,7 @@ def observable(value: ObservableLike, num_qubits: int | None = None) -> PauliSum
     hint = "; SparsePauliOp makes one of Qiskit's operators" if hasattr(value, "num_qubits") else ""
     raise InputError(
         "Argument `observables` must hold Pauli labels, mappings from labels to coefficients, "
-        f"PauliSums or SparsePauliOps, but holds {' '.join(repr(value).split())}{hint}."
+        f"PauliSums or SparsePauliOps, but holds {shown(value)}{hint}."
     )
 
 
@@ -165,10 +167,12 @@ def observables_on(
     one_alone = isinstance(values, str | Mapping | PauliSum | PauliOperator)
     if isinstance(values, Set):
         raise InputError(
-            f"Argument `observables` must have an order, but is the set {values!r}; write a tuple."
+            f"Argument `observables` must have an order, but is the set {shown(values)}; write a "
+            "tuple."
         )
-    several: Any = (values,) if one_alone or not isinstance(values, Iterable) else values
-    sums = tuple(_added(observable(one, num_qubits)) for one in several)
+    one_alone = one_alone or not isinstance(values, Iterable)
+    many: Any = (values,) if one_alone else several("observables", values, "observables in order")
+    sums = tuple(_added(observable(one, num_qubits)) for one in many)
     if not sums:
         raise InputError("Argument `observables` must hold at least one observable, but is empty.")
     for one in sums:

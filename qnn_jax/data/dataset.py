@@ -1,11 +1,11 @@
 """Images with labels, split into training and test, and the choice of classes among them."""
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from qnn_jax.circuits.checks import is_integer, several, shown
 from qnn_jax.data.idx import Uint8Array
 from qnn_jax.errors import InputError
 
@@ -61,23 +61,25 @@ def class_numbers(classes: Sequence[int | str], names: Sequence[str]) -> tuple[i
 
     Raises InputError unless there are two or more, all among `names` and all different.
     """
+    names = several("names", names, "names of classes", again=True)
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(f"Argument `names` must be names of classes, but is {shown(names)}.")
     known = ", ".join(f"{number} {name}" for number, name in enumerate(names))
-    if isinstance(classes, str) or len(classes) < 2:
-        raise InputError(
-            f"Argument `classes` must be two or more classes out of {known}, but is {classes!r}."
-        )
+    rule = f"two or more classes out of {known}"
+    chosen = several("classes", classes, rule)
+    if len(chosen) < 2:
+        raise InputError(f"Argument `classes` must be {rule}, but is {shown(classes)}.")
     numbers = []
-    for given in classes:
+    for given in chosen:
         number = _class_number(given, names)
         if number is None:
             raise InputError(
-                f"Argument `classes` must name classes out of {known}, but {given!r} is none."
+                f"Argument `classes` must name classes out of {known}, but {shown(given)} is none."
             )
         numbers.append(number)
     if len(set(numbers)) < len(numbers):
         raise InputError(
-            f"Argument `classes` must be different classes out of {known}, but is "
-            f"{tuple(classes)!r}."
+            f"Argument `classes` must be different classes out of {known}, but is {shown(chosen)}."
         )
     return tuple(numbers)
 
@@ -89,10 +91,7 @@ def _class_number(given: object, names: Sequence[str]) -> int | None:
             if text in (name.casefold(), str(number)):
                 return number
         return None
-    if isinstance(given, bool):
+    if not is_integer(given):
         return None
-    try:
-        number = operator.index(given)  # type: ignore[arg-type]
-    except TypeError:
-        return None
+    number = int(given)  # type: ignore[call-overload]
     return number if 0 <= number < len(names) else None

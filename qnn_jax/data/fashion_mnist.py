@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from qnn_jax.circuits.checks import function, of_type
 from qnn_jax.data.archives import read_folder
 from qnn_jax.data.dataset import ImageDataset
 from qnn_jax.data.files import locked, write_atomically
@@ -50,6 +51,10 @@ def load_images(
     report: Report = silent,
 ) -> ImageDataset:
     """Do what `load_fashion_mnist` does, for any source of that form."""
+    for name, folder in (("data_dir", data_dir), ("manual_dir", manual_dir)):
+        if folder is not None:
+            of_type(name, folder, Path, "a pathlib.Path")
+    function("report", report)
     root = _data_dir(data_dir)
     manual = _manual_folder(manual_dir)
     with _data_dir_errors(root):

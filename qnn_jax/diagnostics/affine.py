@@ -5,7 +5,6 @@ An input may be scaled by weights: in w[0]*x[0] + w[1] the rescaled variable is 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -22,6 +21,7 @@ from qnn_jax.circuits.angles import (
     substitute,
 )
 from qnn_jax.circuits.angles import x as _x
+from qnn_jax.circuits.checks import at_least, of_type, real
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.errors import InputError
 
@@ -81,15 +81,14 @@ def slopes_of(circuit: Circuit) -> list[tuple[Slopes, ...]]:
 
 def hold(circuit: Circuit, fixed: Mapping[int, float]) -> Circuit:
     """The same circuit with some inputs, by index, at a value; as many inputs as before."""
-    for index, value in fixed.items():
-        if not 0 <= index < circuit.num_inputs or not math.isfinite(value):
-            raise InputError(
-                f"Argument `fixed` must map numbers of inputs below {circuit.num_inputs} to finite "
-                f"values, but maps {index!r} to {value!r}."
-            )
+    of_type("fixed", fixed, Mapping, "a mapping from numbers of inputs to values")
+    values = {
+        at_least("fixed", index, 0, circuit.num_inputs - 1): real("fixed", value)
+        for index, value in fixed.items()
+    }
 
     def held(s: Symbol) -> AngleLike:
-        return float(fixed[s.index]) if s.vector == "x" and s.index in fixed else s
+        return values[s.index] if s.vector == "x" and s.index in values else s
 
     ops = (
         Op(op.gate, op.qubits, [substitute(angle, held) for angle in op.angles], op.matrix)

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from qnn_jax.circuits.checks import at_least
-from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.diagnostics.checks import AnyArray
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
+from qnn_jax.diagnostics.checks import AnyArray, checked_count
 from qnn_jax.diagnostics.sampling import bootstrap, random_states
 from qnn_jax.errors import InputError
+from qnn_jax.simulate.encoding import state_of
+from qnn_jax.simulate.measurement import checked_key
 from qnn_jax.training.statistics import mean_interval
 
 
@@ -81,9 +82,8 @@ def expressibility(
 
     Reference: Sim, Johnson, Aspuru-Guzik, arXiv:1905.10876; the correction is Miller's (1955).
     """
-    at_least("pairs", pairs, 2)
-    at_least("bins", bins, 2)
-    for_states, for_bootstrap = jax.random.split(key)
+    pairs, bins = checked_count("pairs", pairs, 2), checked_count("bins", bins, 2)
+    for_states, for_bootstrap = jax.random.split(checked_key("key", key))
     states = random_states(circuit, for_states, 2 * pairs, inputs, weights)
     edges = np.linspace(0, 1, bins + 1)
     power = 2**circuit.num_qubits - 1
@@ -144,6 +144,7 @@ def meyer_wallach(state: Complex[Array, " amplitudes"]) -> Float[Array, ""]:
     >>> print(meyer_wallach(bell).round(3))
     1.0
     """
+    state = state_of("state", state)
     n = state.size.bit_length() - 1
     purities = []
     for qubit in range(n):
@@ -175,12 +176,12 @@ def entangling_capability(
 
     Reference: Sim, Johnson, Aspuru-Guzik, arXiv:1905.10876, eq. 14.
     """
-    if circuit.num_qubits < 2:
+    if checked_circuit(circuit).num_qubits < 2:
         raise InputError(
             "Argument `circuit` must have at least 2 qubits for a measure of entanglement, but has "
             f"{circuit.num_qubits}."
         )
-    at_least("states", states, 2)
+    states = checked_count("states", states, 2)
     found = _all_meyer_wallach(random_states(circuit, key, states, inputs, weights))
     values = np.asarray(found, float)
     dim = 2**circuit.num_qubits

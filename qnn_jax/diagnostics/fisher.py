@@ -12,11 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from qnn_jax.circuits.arrays import finite_array
+from qnn_jax.circuits.checks import at_least, real, several
 from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.diagnostics.checks import AnyArray, checked_weights
+from qnn_jax.diagnostics.checks import (
+    AnyArray,
+    checked_outputs,
+    checked_weights,
+    circuit_with_weights,
+)
 from qnn_jax.diagnostics.sampling import bootstrap, data_rows, in_batches, percentiles
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import fisher_information
+from qnn_jax.simulate.angle_table import checked_numbers, floating
+from qnn_jax.simulate.measurement import checked_key
 
 #: Eigenvalues below this share of the largest, and below this, are rounding.
 _ZERO = 1e-9
@@ -76,8 +85,7 @@ def fisher_spectrum(
     References: Haug, Bharti, Kim, "Capacity and quantum geometry of parametrized quantum
     circuits", arXiv:2102.01659; Larocca et al., arXiv:2109.11676.
     """
-    if not circuit.num_weights:
-        raise InputError("Argument `circuit` must have a weight to differentiate by, but has none.")
+    circuit = circuit_with_weights(circuit)
     rows, values = data_rows(circuit, inputs), checked_weights(circuit, weights)
     with jax.enable_x64(True):
         mean, each = map(np.asarray, _quantum(circuit, rows, values))
@@ -118,7 +126,17 @@ def signed_fisher_information(
     Returns:
         Shape (weights, weights).
     """
-    at = jnp.asarray(weights)
+    at, rows = checked_numbers("weights", weights), checked_numbers("inputs", inputs)
+    if at.ndim != 1 or not at.size:
+        raise InputError(
+            f"Argument `weights` must have shape (weights,), but has shape {at.shape}."
+        )
+    if rows.ndim != 2 or not len(rows):
+        raise InputError(
+            f"Argument `inputs` must have shape (samples, inputs), but has shape {rows.shape}."
+        )
+    at, rows = at.astype(floating(at)), rows.astype(floating(rows))
+    checked_outputs(function, at, rows[0])
 
     def one(x: Array) -> Array:
         def outputs(w: Array) -> Array:
@@ -130,7 +148,7 @@ def signed_fisher_information(
         certainty = jnp.maximum(1 - values**2, _ROUNDING)
         return (slopes / certainty[:, None]).T @ slopes
 
-    return jnp.mean(jax.vmap(one)(jnp.asarray(inputs)), axis=0)
+    return jnp.mean(jax.vmap(one)(rows), axis=0)
 
 
 def effective_dimension(
@@ -163,20 +181,24 @@ def effective_dimension(
     Reference: Abbas et al., "The power of quantum neural networks", arXiv:2011.00027, whose
     likelihood is of measured bit strings; that of a signed expectation is given above.
     """
-    drawn, rows = np.asarray(weights, float), np.asarray(inputs, float)
-    if drawn.ndim != 2 or len(drawn) < 2 or not drawn.shape[1]:
+    drawn = finite_array("weights", weights, ("draws", "weights"))
+    rows = finite_array("inputs", inputs, ("samples", "inputs?"))
+    if len(drawn) < 2:
         raise InputError(
             "Argument `weights` must have shape (draws, weights) with at least 2 draws and a "
             f"weight, but has shape {drawn.shape}."
         )
-    if not 0 < gamma <= 1:
-        raise InputError(f"Argument `gamma` must be above 0 and at most 1, but is {gamma}.")
+    checked_outputs(function, drawn[0], rows[0])
+    key, gamma = checked_key("key", key), real("gamma", gamma, above=0, most=1)
+    counts = [at_least("counts", n, 2) for n in several("counts", counts, "a list of integers")]
     for count in counts:
-        if count < 2 or gamma * count <= 2 * math.pi * math.log(count):
+        if gamma * count <= 2 * math.pi * math.log(count):
             raise InputError(
                 f"Argument `counts` must hold n with gamma·n above 2π ln n, but holds {count}; "
                 "with gamma 1 take 20 or more."
             )
+    if not counts:
+        raise InputError("Argument `counts` must hold at least one number, but is empty.")
     kappas = np.array([gamma * n / (2 * math.pi * math.log(n)) for n in counts])
     with jax.enable_x64(True):
 

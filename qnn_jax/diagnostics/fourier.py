@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Complex, Float, Int
 
-from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.circuits.circuit import Circuit, Op, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.diagnostics.affine import Slopes, Variable, hold, in_variables, slopes_of
 from qnn_jax.diagnostics.checks import AnyArray, checked_weights
@@ -93,9 +93,9 @@ def fourier_spectrum(
     >>> print(spectrum.frequencies[:, 0], spectrum.coefficients.real.round(3) + 0.0)
     [-2. -1.  0.  1.  2.] [0.5 0.  0.  0.  0.5]
     """
-    (measured,) = observables_on(circuit.num_qubits, [observable])
+    (measured,) = observables_on(checked_circuit(circuit).num_qubits, [observable])
     values = checked_weights(circuit, weights)
-    circuit = hold(circuit, fixed or {})
+    circuit = hold(circuit, {} if fixed is None else fixed)
     slopes = slopes_of(circuit)
     variables = tuple(dict.fromkeys(v for gate in slopes for angle in gate for v in angle))
     steps = [

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.checks import function as checked_function
+from qnn_jax.circuits.checks import shown
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
-from qnn_jax.diagnostics.checks import AnyArray
+from qnn_jax.diagnostics.checks import AnyArray, checked_count, circuit_with_weights
 from qnn_jax.diagnostics.sampling import (
     RESAMPLES,
     data_rows,
@@ -24,6 +25,7 @@ from qnn_jax.diagnostics.sampling import (
 )
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import expectations
+from qnn_jax.simulate.measurement import checked_key
 
 
 class GradientVariance(NamedTuple):
@@ -76,11 +78,18 @@ def gradient_variance(
     >>> print(f"{found.mean:.1f}")  # the mean of sin²
     0.5
     """
-    at_least("draws", draws, 2)
-    shape = jax.eval_shape(lambda k: function(draw(k)), key)
-    if getattr(shape, "shape", None) != ():
+    draws, key = checked_count("draws", draws, 2), checked_key("key", key)
+    params = jax.eval_shape(checked_function("draw", draw), key)
+    for leaf in jax.tree.leaves(params) or [None]:
+        if leaf is None or not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise InputError(
+                "Argument `draw` must return parameters, a tree of arrays of real numbers, but "
+                f"returns {shown(params)}."
+            )
+    shape = jax.eval_shape(checked_function("function", function), params)
+    if getattr(shape, "shape", None) != () or not jnp.issubdtype(shape.dtype, jnp.floating):
         raise InputError(
-            "Argument `function` must return a scalar, but returns shape "
+            "Argument `function` must return a real scalar, but returns shape "
             f"{getattr(shape, 'shape', shape)}; take the mean of it, or one entry."
         )
     return _variances(lambda one: jax.grad(function)(draw(one)), key, draws)
@@ -108,8 +117,8 @@ def circuit_gradient_variances(
     References: McClean et al., arXiv:1803.11173; for global and local observables Cerezo et al.,
     arXiv:2001.00550.
     """
-    if not circuit.num_weights:
-        raise InputError("Argument `circuit` must have a weight to differentiate by, but has none.")
+    circuit, key = circuit_with_weights(circuit), checked_key("key", key)
+    draws = checked_count("draws", draws, 2)
     measured = observables_on(circuit.num_qubits, observables)
     rows = jnp.asarray(data_rows(circuit, inputs), jnp.float32)
 
@@ -119,7 +128,7 @@ def circuit_gradient_variances(
         weights = random_weights(circuit, for_weights, 1)[0]
         return list(jax.jacrev(lambda w: expectations(circuit, measured, row, w))(weights))
 
-    found: list[GradientVariance] = _variances(gradient, key, at_least("draws", draws, 2))
+    found: list[GradientVariance] = _variances(gradient, key, draws)
     return found
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.diagnostics.checks import AnyArray, checked_targets
 from qnn_jax.errors import InputError
 
@@ -49,8 +50,8 @@ def kernel_alignment(
     >>> print(f"{kernel_alignment(np.outer(y, y), y).value:.3f}")
     1.000
     """
-    matrix = np.asarray(kernel, float)
-    count = len(matrix) if matrix.ndim else 0
+    matrix = finite_array("kernel", kernel, ("samples", "samples"))
+    count = len(matrix)
     if matrix.shape != (count, count) or count < 3:
         raise InputError(
             "Argument `kernel` must have shape (samples, samples) with at least 3 samples, but has "

@@ -10,7 +10,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from qnn_jax.diagnostics.checks import AnyArray
+from qnn_jax.circuits.arrays import finite_array
+from qnn_jax.diagnostics.checks import AnyArray, checked_targets
 
 #: Directions with singular values below this share of the largest are rounding, not features.
 _INDEPENDENT = 1e-11
@@ -59,8 +60,10 @@ def least_absolute(
 
     Reference: Schlossmacher, J. Am. Stat. Assoc. 68 (1973) 857.
     """
+    rows = finite_array("features", features, ("samples", "features"))
+    wanted = checked_targets(targets, len(rows))
     with jax.enable_x64(True):
-        found, reached, proved, rank = _solve(jnp.asarray(features), jnp.asarray(targets))
+        found, reached, proved, rank = _solve(jnp.asarray(rows), jnp.asarray(wanted))
     return LeastAbsolute(np.asarray(found), float(reached), float(proved), int(rank))
 
 

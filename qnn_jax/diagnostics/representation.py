@@ -13,16 +13,25 @@ import optax
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
-from qnn_jax.circuits.checks import at_least
-from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.checks import at_least, real
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
-from qnn_jax.diagnostics.checks import AnyArray, checked_samples, checked_targets, checked_weights
+from qnn_jax.diagnostics.checks import (
+    AnyArray,
+    checked_count,
+    checked_samples,
+    checked_targets,
+    checked_weights,
+)
 from qnn_jax.diagnostics.regression import least_absolute
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import expectations, statevector
+from qnn_jax.simulate.measurement import checked_key
 
 #: 4**n features must be fewer than the samples, so this is where laptops end.
 MAX_QUBITS = 6
+#: The most samples of a grid.
+_MOST_POINTS = 2**24
 #: A start agrees with the best one when it comes this close, relative to the targets' spread.
 _AGREE = 0.01
 
@@ -80,8 +89,16 @@ def midpoints(
     >>> print(midpoints(1, 4).ravel())
     [0.125 0.375 0.625 0.875]
     """
-    at_least("num_inputs", num_inputs, 1)
-    at_least("points", points, 1)
+    num_inputs = at_least("num_inputs", num_inputs, 1, 30)
+    points = at_least("points", points, 1, _MOST_POINTS)
+    if points**num_inputs > _MOST_POINTS:
+        raise InputError(
+            f"Argument `points` must make a grid of at most {_MOST_POINTS} samples, but "
+            f"{points}**{num_inputs} are more."
+        )
+    low, high = real("low", low), real("high", high)
+    if not low < high:
+        raise InputError(f"Argument `low` must be below `high`, {high}, but is {low}.")
     axis = low + (high - low) * (np.arange(points) + 0.5) / points
     return np.stack(np.meshgrid(*[axis] * num_inputs, indexing="ij"), -1).reshape(-1, num_inputs)
 
@@ -117,7 +134,7 @@ def representation_bound(
     >>> print(f"{bound.mean_l1:.4f}, of {bound.rank} features")  # 1, cos 2x and sin 2x
     0.0108, of 3 features
     """
-    if circuit.num_qubits > MAX_QUBITS:
+    if checked_circuit(circuit).num_qubits > MAX_QUBITS:
         raise InputError(
             f"Argument `circuit` must have at most {MAX_QUBITS} qubits for a regression on 4**n "
             f"features, but has {circuit.num_qubits}; `ansatz_bound` has no such limit."
@@ -194,15 +211,16 @@ def ansatz_bound(
     Returns:
         An `AnsatzBound`.
     """
-    sums = observables_on(circuit.num_qubits, observables)
+    sums = observables_on(checked_circuit(circuit).num_qubits, observables)
+    starts, steps = checked_count("starts", starts, 1), checked_count("steps", steps, 1)
     samples = checked_samples(circuit, inputs)
     wanted = checked_targets(targets, len(samples))
-    keys = jax.random.split(key, at_least("starts", starts, 1))
+    keys = jax.random.split(checked_key("key", key), starts)
     scale = float(np.mean(np.abs(wanted - np.median(wanted)))) or 1.0
     reached, weights = _descend(
         circuit,
         sums,
-        at_least("steps", steps, 1),
+        steps,
         jnp.asarray(samples, jnp.float32),
         jnp.asarray((wanted - np.median(wanted)) / scale, jnp.float32),
         keys,

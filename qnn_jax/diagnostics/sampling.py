@@ -13,11 +13,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
-from qnn_jax.circuits.checks import at_least
-from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.diagnostics.checks import AnyArray, checked_samples, checked_weights
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
+from qnn_jax.diagnostics.checks import AnyArray, checked_count, checked_samples, checked_weights
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import statevector
+from qnn_jax.simulate.measurement import checked_key
 
 #: A full turn of every standard gate; those without controls turn twice.
 FULL_TURN = 4 * math.pi
@@ -46,7 +46,8 @@ def random_states(
     Returns:
         Shape (count, 2**n), in Qiskit's order.
     """
-    at_least("count", count, 1)
+    circuit, key = checked_circuit(circuit), checked_key("key", key)
+    count = checked_count("count", count, 1)
     rows = data_rows(circuit, inputs)
     fixed = None if weights is None else jnp.asarray(checked_weights(circuit, weights), jnp.float32)
     return _states(circuit, count, jnp.asarray(rows, jnp.float32), fixed, key)
@@ -64,7 +65,9 @@ def _states(circuit: Circuit, count: int, rows: Array, weights: Array | None, ke
 
 def random_weights(circuit: Circuit, key: Array, count: int) -> Float[Array, "count weights"]:
     """Weights uniform over a full turn of 4π, shape (count, circuit.num_weights)."""
-    return jax.random.uniform(key, (count, circuit.num_weights), maxval=FULL_TURN)
+    shape = checked_count("count", count, 1), checked_circuit(circuit).num_weights
+    key = checked_key("key", key)
+    return jax.random.uniform(key, shape, maxval=FULL_TURN)
 
 
 def data_rows(

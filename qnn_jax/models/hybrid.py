@@ -13,7 +13,7 @@ classical layer, or nothing. Two more twins leave out more: the features, or the
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import flax.linen as nn
 import jax
@@ -21,17 +21,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from qnn_jax.circuits import Circuit
+from qnn_jax.circuits.checks import at_least, of_type, one_of, shown
 from qnn_jax.configs import ModelConfig
 from qnn_jax.errors import InputError
-from qnn_jax.executor import Executor, exact
+from qnn_jax.executor import Executor, checked_executor, exact
 from qnn_jax.initializers import uniform
 from qnn_jax.linen import QuantumLayer
 from qnn_jax.models.convolution import ConvPool
+from qnn_jax.simulate.angle_table import checked_numbers
 
 #: What may stand between encoder and head: the circuit, the circuit without its gates on several
 #: qubits, a classical layer of its size, nothing; "network" is the encoder without its features,
 #: so that the head reads the last hidden layer.
 Middle = Literal["quantum", "separable", "classical", "bypass", "network"]
+
+
+#: The most outputs of a head.
+_MOST_CLASSES = 100_000
 
 
 def normalized(images: Shaped[Array, "batch ..."]) -> Float[Array, "batch ..."]:
@@ -40,7 +46,7 @@ def normalized(images: Shaped[Array, "batch ..."]) -> Float[Array, "batch ..."]:
     Raises:
         InputError: for integers that are not clearly pixels, since nobody knows their range.
     """
-    images = jnp.asarray(images)
+    images = checked_numbers("images", images)
     if images.ndim < 2:
         raise InputError(
             "Argument `images` must have shape (batch, height, width) or (batch, features), but "
@@ -135,6 +141,9 @@ def twin_width(num_features: int, num_outputs: int, num_weights: int) -> int:
     Never narrower than both sides, since a bottleneck would cripple the twin: where a circuit has
     few weights for its size, the twin is the larger of the two.
     """
+    num_features = at_least("num_features", num_features, 1)
+    num_outputs = at_least("num_outputs", num_outputs, 1)
+    num_weights = at_least("num_weights", num_weights, 0, 2**53)
     nearest = round(num_weights / (num_features + num_outputs))
     return max(nearest, min(num_features, num_outputs))
 
@@ -156,17 +165,20 @@ class HybridClassifier(nn.Module):
 
     def setup(self) -> None:
         """Name the three parts, so that parameters read encoder/…, middle/…, head/…."""
-        config = self.config
-        labels = config.labels(self.num_classes)
+        config = of_type("config", self.config, ModelConfig, "a ModelConfig")
+        num_classes = at_least("num_classes", self.num_classes, 2, _MOST_CLASSES)
+        one_of("middle", self.middle, get_args(Middle))
+        checked_executor(self.executor)
+        labels = config.labels(num_classes)
         self.encoder = Encoder(config, bottleneck=self.middle != "network")
         if self.has_circuit:
             init = uniform(config.weight_bound)
             self.quantum = QuantumLayer(self.circuit(), labels, self.executor, init)
         elif self.middle == "classical":
             self.classical = ClassicalMiddle(config, len(labels))
-        binary = self.num_classes == 2
+        binary = num_classes == 2
         self.head = nn.Dense(
-            1 if binary else self.num_classes,
+            1 if binary else num_classes,
             kernel_init=nn.initializers.constant(config.head_gain)
             if binary and config.head_gain and self.has_circuit
             else nn.initializers.lecun_normal(),
@@ -222,13 +234,20 @@ class PixelRegression(nn.Module):
         self, images: Shaped[Array, "batch ..."], train: bool = False
     ) -> Float[Array, "batch logits"]:
         """Logits, shaped as those of `HybridClassifier`."""
-        flat = normalized(images).reshape(len(images), math.prod(images.shape[1:]))
-        return nn.Dense(1 if self.num_classes == 2 else self.num_classes)(flat)
+        num_classes = at_least("num_classes", self.num_classes, 2, _MOST_CLASSES)
+        numbers = normalized(images)
+        flat = numbers.reshape(len(numbers), math.prod(numbers.shape[1:]))
+        return nn.Dense(1 if num_classes == 2 else num_classes)(flat)
 
 
 def count_parameters(params: object) -> dict[str, int]:
     """How many parameters are the circuit's weights, and how many are classical."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
+    for _, leaf in leaves:
+        if not hasattr(leaf, "size"):
+            raise InputError(
+                f"Argument `params` must be a tree of arrays, but holds {shown(leaf)}."
+            )
     quantum = sum(leaf.size for path, leaf in leaves if any(_name(p) == "quantum" for p in path))
     return {"classical": sum(leaf.size for _, leaf in leaves) - quantum, "quantum": quantum}
 

@@ -13,6 +13,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
+from qnn_jax.circuits.checks import of_type
 from qnn_jax.errors import InputError
 from qnn_jax.runs import checkpoints
 from qnn_jax.runs.files import (
@@ -215,6 +216,8 @@ def differences(
 
     Top fields in `may_change` are left out. Serves configurations and a manifest's versions alike.
     """
+    of_type("earlier", earlier, Mapping, "a JSON object")
+    of_type("now", now, Mapping, "a JSON object")
     found = []
     for key in [key for key in {**earlier, **now} if key not in may_change]:
         old, new = earlier.get(key), now.get(key)
@@ -229,12 +232,14 @@ def differences(
 
 def fingerprint(config: Mapping[str, Any], may_change: Collection[str] = ()) -> str:
     """The sha256 of a configuration as JSON, without the top fields in `may_change`."""
+    of_type("config", config, Mapping, "a JSON object")
     settled = {key: value for key, value in config.items() if key not in may_change}
     return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()
 
 
 def check_name(name: str) -> None:
     """Refuse what cannot name a run: raises InputError."""
+    of_type("--run", name, str, "a name")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise InputError(
             "Argument `--run` must be 1 to 100 letters, digits, dots, dashes or underscores with "
@@ -281,6 +286,7 @@ def _remove_torn(path: Path) -> None:
 
 def refuse_files_of_others(path: Path) -> None:
     """Raise InputError where the folder `path` holds outcomes of a run but no config.json."""
+    of_type("path", path, Path, "a pathlib.Path")
     if (path / "config.json").exists():
         return
     for file in filter(Path.exists, _outcomes(path)):

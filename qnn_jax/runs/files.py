@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from qnn_jax.circuits.checks import of_type
 from qnn_jax.errors import InputError
 
 #: No JSON file of a run, and no line of one, comes near this size.
@@ -95,6 +96,7 @@ def read_bytes(path: Path, way_out: str, most: int = JSON_BYTES) -> bytes | None
     Raises InputError, which ends in `way_out`, if it cannot be read or has more than `most` bytes,
     and if it is a link or no regular file.
     """
+    of_type("path", path, Path, "a pathlib.Path")
     with explained(f"read {path}", way_out):
         try:
             file = open_regular(path, os.O_RDONLY)
@@ -115,6 +117,8 @@ def write_bytes_atomic(path: Path, data: bytes, private: bool = False) -> None:
     Raises InputError, with the old contents in place and no temporary file left, if the disk is
     full or the folder cannot be written.
     """
+    of_type("path", path, Path, "a pathlib.Path")
+    of_type("data", data, bytes, "bytes")
     # The process id keeps two processes from writing one temporary file.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with explained(
@@ -175,6 +179,7 @@ def normalised(value: object) -> Any:
 
 def write_json_atomic(path: Path, value: object) -> None:
     """Write `value`, `normalised`, as indented JSON. Raises as `write_bytes_atomic` does."""
+    of_type("path", path, Path, "a pathlib.Path")
     write_bytes_atomic(path, (json.dumps(normalised(value), indent=2) + "\n").encode())
 
 
@@ -214,6 +219,8 @@ def write_npz_atomic(path: Path, arrays: Mapping[str, Any], private: bool = Fals
     checks the seal, a sha256 in the archive's comment, since a zip archive alone does not notice
     every flipped bit. Raises TypeError for other dtypes, else as `write_bytes_atomic` does.
     """
+    of_type("path", path, Path, "a pathlib.Path")
+    of_type("arrays", arrays, Mapping, "a mapping from names to arrays")
     buffer = io.BytesIO()
     # np.savez would take an array named `file` for its own argument.
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -266,6 +273,7 @@ def arrays_of(data: bytes, path: Path, way_out: str = _RETRAIN) -> dict[str, np.
     bytes in memory as in the file, since `write_npz_atomic` compresses nothing, and objects, which
     would be pickled, are refused. Raises InputError, which ends in `way_out`.
     """
+    of_type("data", data, bytes, "the bytes of a file")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()

@@ -170,7 +170,8 @@ def _below(at: str, name: str) -> str:
 def _mismatch(wanted: str, value: Any, at: str) -> _MismatchError:
     shown = "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else ""
     if not shown:
-        text = json.dumps(value) if not isinstance(value, int) or abs(value) < 1e18 else "more"
+        large = isinstance(value, int) and abs(value) >= 1e18
+        text = "more" if large else json.dumps(value, default=repr)
         shown = text if len(text) <= 60 else f"{text[:57]}..."
     place = f" at `{at}`" if at else ""
     return _MismatchError(f"has {shown}{place}, which must be {wanted}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-import reprlib
 import warnings
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +32,8 @@ from qnn_jax.circuits.angles import (
     in_order,
     symbols,
 )
+from qnn_jax.circuits.arrays import as_numbers
+from qnn_jax.circuits.checks import shortened, shown
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError, LargeAngleWarning
 
@@ -65,6 +66,8 @@ _AT_ONCE = 2**22
 _LONGEST_TEXT = 60
 #: Circuits that were warned about.
 _WARNED: weakref.WeakSet[Circuit] = weakref.WeakSet()
+#: Where all arrays have one of these, it is the dtype of the computation.
+_USUAL = {np.dtype(np.float32), np.dtype(np.float64)}
 #: Of so few numbers numpy finds out sooner whether they are finite.
 _FEW = 2**14
 
@@ -303,9 +306,14 @@ def checked_vector(name: str, value: Any, length: int) -> Array:
 def floating(*arrays: Array) -> Any:
     """The dtype in which is computed: that of the arrays, and of floats where all are integers.
 
-    Half precision becomes float32.
+    Half precision becomes float32. What the caller hands over is promoted as JAX does by default;
+    its strict mode is for sums of the caller's own.
     """
-    return jnp.promote_types(jnp.result_type(*arrays, float), jnp.float32)
+    dtypes = {array.dtype for array in arrays}
+    if dtypes <= _USUAL and len(dtypes) == 1:
+        return dtypes.pop()
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.promote_types(jnp.result_type(*arrays, float), jnp.float32)
 
 
 def check_angles(circuit: Circuit, inputs: Array, weights: Array) -> None:
@@ -373,8 +381,7 @@ def _named(circuit: Circuit, number: int, sample: int, inputs: Array) -> str:
     of_gate = [(k, op, a) for k, op in enumerate(circuit.ops) for a in op.angles]
     gate, op, found = of_gate[number]
     which = f" of sample {sample}" if inputs.ndim > 1 else ""
-    text = str(found)
-    text = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+    text = shortened(str(found), _LONGEST_TEXT)
     return f"the angle {text} of gate {gate}, {op.gate} on {op.qubits},{which}"
 
 
@@ -436,25 +443,14 @@ def checked_numbers(name: str, value: Any) -> Array:
         InputError: for rows of several lengths, for what is not real, and for NaN or infinities
             where the values are known (outside jit).
     """
-    try:
-        array = value if isinstance(value, jax.Array) else _as_array(value)
-    except ValueError:
-        raise InputError(
-            f"Argument `{name}` must have rows of one length, but is {reprlib.repr(value)}."
-        ) from None
-    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
-        if array.size:
-            what = (
-                f"has dtype {array.dtype}"
-                if hasattr(value, "dtype")
-                else f"is {reprlib.repr(value)}"
-            )
-            raise InputError(f"Argument `{name}` must hold real numbers, but {what}.")
-        array = np.zeros(array.shape)
+    array = value if isinstance(value, jax.Array) else _as_array(name, value)
+    if not _is_real(array.dtype):
+        raise InputError(f"Argument `{name}` must hold real numbers, but has dtype {array.dtype}.")
     # As JAX will hold them: what is too large for its dtype is infinite.
     with np.errstate(over="ignore"):
         array = jnp.asarray(array)
-    if not isinstance(array, jax.core.Tracer) and not _all_finite(array):
+    known = not isinstance(array, jax.core.Tracer) and jnp.issubdtype(array.dtype, jnp.floating)
+    if known and not _all_finite(array):
         where = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
         place = f"{name}[{', '.join(map(str, where))}]" if where else "it"
         raise InputError(
@@ -463,13 +459,25 @@ def checked_numbers(name: str, value: Any) -> Array:
     return array
 
 
-def _as_array(value: Any) -> Any:
+def _is_real(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+
+
+def _as_array(name: str, value: Any) -> Any:
     """A value that is no array of JAX as one, of numpy where it holds nothing traced."""
-    if not isinstance(value, np.ndarray) and any(
-        isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)
-    ):
+    if hasattr(value, "__jax_array__"):  # Flax's variables, which may hold something traced
         return jnp.asarray(value)
-    return np.asarray(value)
+    if isinstance(value, list | tuple) and any(
+        isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value)
+    ):
+        try:
+            return jnp.asarray(value)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"Argument `{name}` must hold real numbers in rows of one length, but is "
+                f"{shown(value)}."
+            ) from None
+    return as_numbers(name, value)
 
 
 def _all_finite(array: Array) -> bool:

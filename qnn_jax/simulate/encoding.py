@@ -10,7 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from qnn_jax.circuits.arrays import as_numbers
 from qnn_jax.errors import InputError
+from qnn_jax.simulate.angle_table import floating
+
+#: How far from 1 the norm of a state may be: single precision and many amplitudes.
+_NORM_TOLERANCE = 1e-3
 
 
 def amplitude_angles(vector: Float[Array, " amplitudes"]) -> Float[Array, " inputs"]:
@@ -36,17 +41,9 @@ def amplitude_angles(vector: Float[Array, " amplitudes"]) -> Float[Array, " inpu
     [ 0.6  0.   0.  -0.8]
     """
     vector = amplitudes_of("vector", vector)
-    if vector.ndim != 1 or vector.size < 2 or vector.size & (vector.size - 1):
+    if not isinstance(vector, jax.core.Tracer) and not (vector != 0).any():
         raise InputError(
-            "Argument `vector` must have shape (2**n,) with n of at least 1, but has shape "
-            f"{vector.shape}; pad it with zeros."
-        )
-    if not isinstance(vector, jax.core.Tracer) and not (
-        jnp.isfinite(vector).all() and (vector != 0).any()
-    ):
-        raise InputError(
-            "Argument `vector` must be finite and not 0 everywhere, but is "
-            f"{reprlib.repr(vector.tolist())}."
+            f"Argument `vector` must not be 0 everywhere, but is {reprlib.repr(vector.tolist())}."
         )
     is_complex = jnp.iscomplexobj(vector)
     levels = vector.size.bit_length() - 1
@@ -69,15 +66,40 @@ def amplitude_angles(vector: Float[Array, " amplitudes"]) -> Float[Array, " inpu
 
 
 def amplitudes_of(name: str, value: Any) -> Array:
-    """An argument as an array of floating-point or complex numbers."""
-    try:
-        array = jnp.asarray(value)
-        # Squares of bytes would be taken modulo 256.
-        return array.astype(jnp.promote_types(jnp.result_type(array, float), jnp.float32))
-    except (TypeError, ValueError):
+    """An argument as an array of real or complex numbers, shape (2**n,) with n of at least 1.
+
+    Raises:
+        InputError: for what is no number, for another shape, and, where the values are known, for
+            NaN and infinities.
+    """
+    array = value
+    if not isinstance(value, jax.Array):
+        array = jnp.asarray(as_numbers(name, value, complex_too=True))
+    if not jnp.issubdtype(array.dtype, jnp.number):
+        raise InputError(f"Argument `{name}` must hold numbers, but has dtype {array.dtype}.")
+    if array.ndim != 1 or array.size < 2 or array.size & (array.size - 1):
         raise InputError(
-            f"Argument `{name}` must hold numbers, but is {reprlib.repr(value)}."
-        ) from None
+            f"Argument `{name}` must have shape (2**n,) with n of at least 1, but has shape "
+            f"{array.shape}; pad it with zeros."
+        )
+    if not isinstance(array, jax.core.Tracer) and not jnp.isfinite(array).all():
+        raise InputError(
+            f"Argument `{name}` must be finite, but is {reprlib.repr(array.tolist())}."
+        )
+    return array.astype(floating(array))
+
+
+def state_of(name: str, value: Any) -> Array:
+    """The amplitudes of a state; refused where they are known and not normalised."""
+    state = amplitudes_of(name, value)
+    if not isinstance(state, jax.core.Tracer):
+        square = float(jnp.sum(jnp.square(state.real) + jnp.square(state.imag)))
+        if not abs(square - 1) <= _NORM_TOLERANCE:
+            raise InputError(
+                f"Argument `{name}` must be a normalised state, but the squares of its amplitudes "
+                f"sum to {square:.6g}; divide it by its norm."
+            )
+    return state
 
 
 def _root(value: Array) -> Array:

@@ -15,27 +15,28 @@ from qnn_jax.simulate.angle_table import (
     checked_vectors,
     floating,
 )
-from qnn_jax.simulate.encoding import amplitudes_of
+from qnn_jax.simulate.encoding import state_of
 from qnn_jax.simulate.statevector import statevector
 
 
 def overlap(
     state: Complex[Array, " amplitudes"], other: Complex[Array, " amplitudes"]
 ) -> Complex[Array, ""]:
-    """The inner product <state|other>."""
-    state, other = amplitudes_of("state", state), amplitudes_of("other", other)
-    if state.shape != other.shape or state.ndim != 1:
+    """The inner product <state|other> of two normalised states, shape (2**n,) each."""
+    state, other = state_of("state", state), state_of("other", other)
+    if state.shape != other.shape:
         raise InputError(
             f"Argument `other` must have the shape of `state`, {state.shape}, "
             f"but has {other.shape}."
         )
-    return jnp.vdot(state, other)
+    dtype = floating(state, other)
+    return jnp.vdot(state.astype(dtype), other.astype(dtype))
 
 
 def fidelity(
     state: Complex[Array, " amplitudes"], other: Complex[Array, " amplitudes"]
 ) -> Float[Array, ""]:
-    """|<state|other>|² of two pure states, between 0 and 1."""
+    """|<state|other>|² of two normalised pure states, between 0 and 1."""
     product = overlap(state, other)
     return jnp.square(product.real) + jnp.square(product.imag)
 

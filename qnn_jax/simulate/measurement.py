@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +11,14 @@ import numpy as np
 from jax import lax, random
 from jaxtyping import Array, Complex, Float, Int
 
-from qnn_jax.circuits.checks import qubits_of
+from qnn_jax.circuits.checks import at_least, qubits_of, shown
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, masks, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.statevector import statevector
 
 #: So many outcomes take a few gigabytes.
-_MOST_SHOTS = 2**28
+MOST_SHOTS = 2**28
 
 
 def probabilities(
@@ -48,7 +48,7 @@ def probabilities(
     chosen = tuple(range(n)) if qubits is None else qubits_of(qubits)
     if not chosen or len(set(chosen)) != len(chosen) or max(chosen) >= n:
         raise InputError(
-            f"Argument `qubits` must name different qubits below {n}, but is {qubits}."
+            f"Argument `qubits` must name different qubits below {n}, but is {shown(qubits)}."
         )
     state = statevector(circuit, inputs, weights)
     # Never through abs or sqrt, whose gradients are NaN where an amplitude vanishes.
@@ -86,13 +86,13 @@ def sample(
         InputError: where shapes do not fit the circuit, for what is no key or no number of shots,
             or, outside jit, where an angle is not finite, as log(-1) is.
     """
-    if isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 1:
-        raise InputError(f"Argument `shots` must be an integer of at least 1, but is {shots!r}.")
-    if shots > _MOST_SHOTS:
+    shots = at_least("shots", shots, 1)
+    if shots > MOST_SHOTS:
         raise InputError(
-            f"Argument `shots` must be at most {_MOST_SHOTS}, but is {shots}: sample several times."
+            f"Argument `shots` must be at most {MOST_SHOTS}, but is {shown(shots)}: sample several "
+            "times."
         )
-    _check_key(key)
+    key = checked_key("key", key)
     weight = probabilities(circuit, inputs, weights)
     cumulative = jnp.cumsum(weight)
     # Scaled by the total, so that rounding leaves no outcome beyond the last.
@@ -106,19 +106,24 @@ def sample(
     if not isinstance(outcome, jax.core.Tracer) and int(outcome[0]) < 0:
         raise InputError(
             "Arguments `inputs` and `weights` must give a finite state, but its probabilities are "
-            f"{reprlib.repr(weight.tolist())}."
+            f"{shown(weight.tolist())}."
         )
     return outcome
 
 
-def _check_key(key: Array) -> None:
-    dtype, rank = getattr(key, "dtype", None), getattr(key, "ndim", None)
-    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-    if not (typed and rank == 0) and not (dtype == jnp.uint32 and rank == 1):
-        raise InputError(
-            "Argument `key` must be one random key, as jax.random.key(0) is, but is "
-            f"{reprlib.repr(key)}."
-        )
+def checked_key(name: str, key: Any) -> Any:
+    """Refuse what is no single random key of JAX, typed or raw."""
+    array = isinstance(key, jax.Array | np.ndarray)
+    if array and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0:
+        return key
+    if array and key.dtype == np.uint32 and key.ndim == 1:
+        try:
+            return random.wrap_key_data(jnp.asarray(key))
+        except (TypeError, ValueError):  # of another length than a key has
+            pass
+    raise InputError(
+        f"Argument `{name}` must be one random key, as jax.random.key(0) is, but is {shown(key)}."
+    )
 
 
 def variances(

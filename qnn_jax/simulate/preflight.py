@@ -55,8 +55,9 @@ def bytes_needed(
     circuit = checked_circuit(circuit)
     if gradient is not None:
         one_of("gradient", gradient, ("adjoint", "reverse"))
+    itemsize = at_least("itemsize", itemsize, 4, 8)
     if itemsize not in (4, 8):
-        raise InputError(f"Argument `itemsize` must be 4 or 8, but is {itemsize!r}.")
+        raise InputError(f"Argument `itemsize` must be 4 or 8, but is {itemsize}.")
     batch = at_least("batch", batch, 1)
     # Small registers are dominated by the tables of angles and matrices, not by their states.
     tables = 16 * itemsize * circuit.num_angles + 2**18 * itemsize

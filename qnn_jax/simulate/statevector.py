@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
+from qnn_jax.circuits.checks import one_of
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
-from qnn_jax.errors import InputError
 from qnn_jax.simulate.angle_table import check_angles, checked_vectors
 from qnn_jax.simulate.batches import measured
 from qnn_jax.simulate.observables import measure
@@ -103,11 +103,7 @@ def expectations(
     0.878 0.479
     """
     sums = observables_on(checked_circuit(circuit).num_qubits, observables)
-    if gradient not in ("auto", "reverse", "adjoint"):
-        raise InputError(
-            "Argument `gradient` must be one of 'auto', 'reverse' and 'adjoint', "
-            f"but is {gradient!r}."
-        )
+    one_of("gradient", gradient, ("auto", "reverse", "adjoint"))
     if gradient == "auto":
         gradient = "adjoint" if circuit.num_qubits >= ADJOINT_FROM else "reverse"
     vectors = checked_vectors(circuit, inputs, weights)

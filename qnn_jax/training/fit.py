@@ -6,7 +6,6 @@ batches in the same order, and their parameters never meet.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,10 +14,23 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from flax.errors import FlaxError
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from qnn_jax.circuits.checks import at_least, flag, of_type, shown
+from qnn_jax.circuits.checks import function as checked_function
 from qnn_jax.configs import TrainingConfig, check_training
 from qnn_jax.errors import InputError
+from qnn_jax.simulate.angle_table import checked_numbers
+from qnn_jax.simulate.measurement import checked_key
+from qnn_jax.training.programs import (
+    check_epoch,
+    check_examples,
+    check_images,
+    check_members,
+    check_params,
+    program,
+)
 
 # What fold_in numbers stand for, so that no two random draws share a key.
 _INIT, _EPOCHS, _ORDER, _DROPOUT, _SHIFT, _FLIP, _STEPS = range(7)
@@ -85,6 +97,7 @@ class Task:
         Raises:
             InputError: where the batch is empty or larger than the data, or epochs are negative.
         """
+        check_members(members)
         check_training(config, train_count)
         return Task(tuple(members.items()), config, train_count // config.batch_size)
 
@@ -172,7 +185,51 @@ def one_epoch(
     return state, metrics
 
 
-@functools.partial(jax.jit, static_argnames="task")
+def _check_task(task: Task) -> tuple[str, ...]:
+    """Refuse what is no task; give back the names of its members."""
+    of_type("task", task, Task, "a Task, as Task.of gives it,")
+    return tuple(name for name, _ in task.members)
+
+
+def _check_init(task: Task, key: Array, images: Array) -> None:
+    _check_task(task)
+    checked_key("key", key)
+    check_images(images)
+
+
+def check_state(task: Task, state: State) -> None:
+    """Refuse a state that is not one of the task."""
+    names = _check_task(task)
+    of_type("state", state, State, "a State, as init_state gives it,")
+    if not isinstance(state.params, Mapping) or set(state.params) != set(names):
+        raise InputError(
+            f"Argument `state` must be of the task's models {', '.join(names)}, but its parameters "
+            f"are {shown(state.params)}."
+        )
+
+
+def _check_epoch(
+    task: Task, state: State, key: Array, epoch: Array, train: Examples, validation: Examples
+) -> None:
+    check_state(task, state)
+    checked_key("key", key)
+    check_run(task, epoch, train, validation)
+
+
+def check_run(task: Task, epoch: Array, train: Examples, validation: Examples) -> None:
+    """Refuse what cannot be an epoch of the task."""
+    check_epoch(epoch)
+    check_examples("train", train)
+    check_examples("validation", validation)
+    needed = task.steps * task.config.batch_size
+    if len(train.labels) < needed:
+        raise InputError(
+            f"Argument `train` must have the {needed} examples of an epoch of the task, but has "
+            f"{len(train.labels)}."
+        )
+
+
+@program(_check_init, static_argnames="task")
 def init_state(task: Task, key: Array, images: Shaped[Array, "count ..."]) -> State:
     """Fresh parameters of all members, from one key: members of one shape start alike.
 
@@ -182,7 +239,7 @@ def init_state(task: Task, key: Array, images: Shaped[Array, "count ..."]) -> St
     return first_state(task, key, images)
 
 
-@functools.partial(jax.jit, static_argnames="task", donate_argnames="state")
+@program(_check_epoch, static_argnames="task", donate_argnames="state")
 def fit_epoch(
     task: Task,
     state: State,
@@ -212,6 +269,8 @@ def evaluate(
     task: Task, params: Mapping[str, Any], examples: Examples
 ) -> dict[str, tuple[Array, Array]]:
     """Mean loss and accuracy by member, without augmentation or dropout; NaN for no examples."""
+    check_params(params, _check_task(task))
+    check_examples("examples", examples)
     values = {}
     for name, model in task.members:
         logits = all_logits(model, params[name], examples.images)
@@ -224,11 +283,26 @@ def all_logits(
     model: nn.Module, params: Any, images: Shaped[Array, "count ..."]
 ) -> Float[Array, "count logits"]:
     """Logits of many images, a few hundred at a time."""
-    return in_batches(lambda batch: model.apply({"params": params}, batch), images)
+    of_type("model", model, nn.Module, "a Flax module")
+    check_images(images)
+    if not isinstance(params, Mapping):
+        raise InputError(
+            f"Argument `params` must hold the model's parameters, but is {shown(params)}."
+        )
+    try:
+        return in_batches(lambda batch: model.apply({"params": params}, batch), images)
+    except FlaxError as error:
+        raise InputError(
+            f"Argument `params` must be the parameters of the model, but Flax says: {error}"
+        ) from None
 
 
 def in_batches(function: Callable[[Array], Any], images: Array) -> Array:
     """Apply a function of a batch to many images, a few hundred at a time, to bound memory."""
+    checked_function("function", function)
+    images = checked_numbers("images", images)
+    if not images.ndim:
+        raise InputError("Argument `images` must have shape (count, …), but has shape ().")
     whole = len(images) // EVALUATION_BATCH
     batches = images[: whole * EVALUATION_BATCH].reshape(whole, EVALUATION_BATCH, *images.shape[1:])
     rest = function(images[whole * EVALUATION_BATCH :])
@@ -253,6 +327,11 @@ def example_losses(
 
 def predictions(logits: Float[Array, "batch logits"]) -> Int[Array, " batch"]:
     """The predicted classes: the sign of a single logit, the largest of several."""
+    logits = checked_numbers("logits", logits)
+    if logits.ndim != 2 or not logits.shape[1]:
+        raise InputError(
+            f"Argument `logits` must have shape (batch, logits), but has shape {logits.shape}."
+        )
     if logits.shape[-1] == 1:
         return (logits[:, 0] > 0).astype(jnp.int32)
     return jnp.argmax(logits, axis=-1)
@@ -266,6 +345,9 @@ def augment(
     Raises:
         InputError: where either is asked for, and what is given are no images.
     """
+    key, flip = checked_key("key", key), flag("flip", flip)
+    check_images(images)
+    shift = at_least("shift", shift, 0, max(images.shape))
     if not shift and not flip:
         return images
     if images.ndim != 3:

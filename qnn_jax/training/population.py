@@ -8,7 +8,6 @@ another program.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,9 +16,21 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, Shaped
 
+from qnn_jax.circuits.checks import at_least, of_type
 from qnn_jax.configs import ModelConfig
 from qnn_jax.errors import InputError
-from qnn_jax.training.fit import EpochMetrics, Examples, State, Task, first_state, one_epoch
+from qnn_jax.simulate.angle_table import checked_numbers
+from qnn_jax.training.fit import (
+    EpochMetrics,
+    Examples,
+    State,
+    Task,
+    check_run,
+    check_state,
+    first_state,
+    one_epoch,
+)
+from qnn_jax.training.programs import check_images, checked_array, program
 
 #: A knob: one number for all, one for each member, or None, the task's own.
 Knob = float | Float[Array, ""] | Float[Array, " members"] | None
@@ -60,7 +71,16 @@ def _with_numbers(model: Any, numbers: dict[str, Any]) -> Any:
     return model.clone(config=dataclasses.replace(config, **numbers))
 
 
-@functools.partial(jax.jit, static_argnames=("task", "mesh"))
+def _check_init(
+    task: Task, keys: Array, knobs: Knobs, images: Array, mesh: Mesh | None = None
+) -> None:
+    of_type("task", task, Task, "a Task, as Task.of gives it,")
+    checked_array("keys", keys, "random keys, shape (members,)", jax.dtypes.prng_key, (1, 1))
+    _check(keys.size, keys, knobs, mesh)
+    check_images(images)
+
+
+@program(_check_init, static_argnames=("task", "mesh"))
 def init_population(
     task: Task,
     keys: Array,
@@ -80,9 +100,6 @@ def init_population(
     Raises:
         InputError: where a length is not that of `keys`, or not a multiple of the devices.
     """
-    if keys.ndim != 1:
-        raise InputError(f"Argument `keys` must have shape (members,), but has {keys.shape}.")
-    _check(keys.size, keys, knobs, mesh)
 
     def one(key: Array, knobs: Knobs) -> State:
         return first_state(knobs.of_one(task), key, images[:1])
@@ -90,7 +107,34 @@ def init_population(
     return _mapped(one, (keys, knobs), mesh)
 
 
-@functools.partial(jax.jit, static_argnames=("task", "mesh", "at_once"), donate_argnames="state")
+def _check_fit(
+    task: Task,
+    state: State,
+    keys: Array,
+    knobs: Knobs,
+    epoch: Array,
+    train: Examples,
+    validation: Examples,
+    mesh: Mesh | None = None,
+    at_once: int | None = None,
+) -> None:
+    check_state(task, state)
+    rule = "a random key or several, shape (members,)"
+    checked_array("keys", keys, rule, jax.dtypes.prng_key, (0, 1))
+    members = {leaf.shape[:1] for leaf in jax.tree.leaves(state) if hasattr(leaf, "shape")}
+    if len(members) != 1 or members == {()}:
+        raise InputError(
+            "Argument `state` must be of a population, as init_population gives it, but its arrays "
+            "have no leading member axis in common."
+        )
+    ((count,),) = members
+    _check(count, keys, knobs, mesh)
+    check_run(task, epoch, train, validation)
+    if at_once is not None:
+        at_least("at_once", at_once, 1)
+
+
+@program(_check_fit, static_argnames=("task", "mesh", "at_once"), donate_argnames="state")
 def fit_population_epoch(
     task: Task,
     state: State,
@@ -124,7 +168,6 @@ def fit_population_epoch(
     Raises:
         InputError: where a length is not that of the state, or not a multiple of the devices.
     """
-    _check(len(jax.tree.leaves(state)[0]), keys, knobs, mesh)
 
     def one(
         state: State, key: Array, knobs: Knobs, epoch: Array, train: Examples, validation: Examples
@@ -188,7 +231,12 @@ def _in_chunks(function: Callable[[list[Array]], Any], split: list[Array], at_on
 
 def _check(members: int, keys: Array, knobs: Knobs, mesh: Mesh | None) -> None:
     """Refuse lengths that do not fit."""
+    of_type("knobs", knobs, Knobs, "Knobs")
+    if mesh is not None:
+        of_type("mesh", mesh, Mesh, "a jax.sharding.Mesh or None")
     for name, value in (("keys", keys), *knobs._asdict().items()):
+        if name != "keys" and value is not None and not isinstance(value, jax.core.Tracer):
+            checked_numbers(name, value)
         shape = getattr(value, "shape", ())
         if shape not in ((), (members,)):
             raise InputError(

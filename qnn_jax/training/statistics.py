@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from qnn_jax.circuits.checks import at_least, real
+
 _MOST_COUNTED = 20
 _DRAWS, _AT_ONCE = 2**19, 2**14
 
@@ -16,6 +18,9 @@ def wilson_interval(successes: int, count: int, z: float = 1.959964) -> tuple[fl
     >>> tuple(round(bound, 4) for bound in wilson_interval(1990, 2000))
     (0.9908, 0.9973)
     """
+    count = at_least("count", count, 0, 2**53)
+    successes = at_least("successes", successes, 0, count)
+    z = real("z", z, above=0)
     if count == 0:
         return (0.0, 1.0)
     share = successes / count

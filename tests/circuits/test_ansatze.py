@@ -318,8 +318,8 @@ def test_random_circuit_uses_every_qubit_in_every_layer() -> None:
     [
         (lambda: strongly_entangling_layers(2, 0), "`reps` must be an integer of at least 1"),
         (lambda: strongly_entangling_layers(3, 1, [3]), r"`ranges` .* from 1 to 2, .* is \[3\]"),
-        (lambda: strongly_entangling_layers(3, 2, [1]), r"`ranges` must hold 2 .* but is \[1\]"),
-        (lambda: strongly_entangling_layers(3, 1, 1), "`ranges` must hold 1 .* but is 1"),
+        (lambda: strongly_entangling_layers(3, 2, [1]), r"`ranges` must be 2 .* but is \[1\]"),
+        (lambda: strongly_entangling_layers(3, 1, 1), "`ranges` must be 1 .* but is 1"),
         (lambda: strongly_entangling_layers(3, imprimitive="rzz"), "without angles, .* 'rzz'"),
         (lambda: qcnn(1), "`num_qubits` must be an integer of at least 2, but is 1"),
         (lambda: qcnn(2, "own"), "`weights` must be one of 'fresh', 'shared', but is 'own'"),

@@ -222,7 +222,7 @@ def test_a_circuit_that_knows_the_class_is_aligned() -> None:
     [
         (
             lambda: gradient_variance(lambda p: p, lambda key: jnp.ones(3), KEY),
-            r"`function` must return a scalar, but returns shape \(3,\); take",
+            r"`function` must return a real scalar, but returns shape \(3,\); take",
         ),
         (
             lambda: circuit_gradient_variances(zz_feature_map(2), "ZZ", KEY),

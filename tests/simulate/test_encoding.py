@@ -58,7 +58,9 @@ def test_other_lengths_are_refused(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("vector", [[0.0, 0.0], [1.0, jnp.nan], [jnp.inf, 0.0]])
 def test_what_has_no_direction_is_refused(vector) -> None:
-    with pytest.raises(InputError, match=r"`vector` must be finite and not 0 .*, but is \["):
+    with pytest.raises(
+        InputError, match=r"`vector` must (be finite|not be 0 everywhere), but is \["
+    ):
         amplitude_angles(jnp.array(vector))
 
 
@@ -69,5 +71,7 @@ def test_vectors_may_be_as_small_or_large_as_numbers_are(scale) -> None:
 
 def test_what_holds_no_numbers_is_refused() -> None:
     for value in (None, "ab", [[1.0], [1.0, 2.0]]):
-        with pytest.raises(InputError, match="`vector` must hold numbers, but is"):
+        with pytest.raises(
+            InputError, match=r"`vector` must (hold numbers|have rows of one length), but is"
+        ):
             amplitude_angles(value)

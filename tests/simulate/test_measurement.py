@@ -149,7 +149,10 @@ def test_the_fisher_information_of_one_rotation_is_one() -> None:
         ),
         (lambda: measurement.probabilities(CIRCUIT, INPUTS, WEIGHTS, 3), "below 3, but is"),
         (lambda: measurement.probabilities(CIRCUIT, INPUTS, WEIGHTS, ()), "below 3, but is"),
-        (lambda: measurement.probabilities(CIRCUIT, INPUTS, WEIGHTS, "01"), "but holds '01'"),
+        (
+            lambda: measurement.probabilities(CIRCUIT, INPUTS, WEIGHTS, "01"),
+            "sequence of them, but is '01'",
+        ),
         (
             lambda: measurement.sample(CIRCUIT, INPUTS, WEIGHTS, 10, None),
             r"`key` must be one random key, as jax\.random\.key\(0\) is, but is None",
@@ -208,7 +211,11 @@ def test_the_fisher_information_of_one_rotation_is_one() -> None:
         ),
         (lambda: geometry.fidelity(None, [1, 0]), "`state` must hold numbers, but is None"),
         (
-            lambda: geometry.overlap(jnp.zeros(2), jnp.zeros(4)),
+            lambda: geometry.fidelity([1, 0], [1, 1]),
+            "`other` must be a normalised state, but the squares of its amplitudes sum to 2",
+        ),
+        (
+            lambda: geometry.overlap([1, 0], [1, 0, 0, 0]),
             r"`other` must have the shape of `state`, \(2,\), but has \(4,\)",
         ),
     ],

@@ -108,7 +108,7 @@ def test_epochs_in_two_parts_give_the_same_bits(both, train: Examples) -> None:
 
 def test_the_second_epoch_does_not_compile_again(both, train: Examples) -> None:
     task, _, _ = both
-    before = fit_epoch._cache_size()
+    before = fit_epoch.jitted._cache_size()
     again = Task.of(
         members("hybrid", "classical"),
         TrainingConfig(epochs=3, batch_size=32, shift=0, flip=False),
@@ -116,7 +116,7 @@ def test_the_second_epoch_does_not_compile_again(both, train: Examples) -> None:
     )
     assert again == task
     trained(again, train, 1)
-    assert fit_epoch._cache_size() == before
+    assert fit_epoch.jitted._cache_size() == before
 
 
 def test_ten_classes_and_more_qubits_are_only_a_config() -> None:
@@ -247,14 +247,14 @@ def test_the_cosine_schedule_warms_up_and_ends_at_zero() -> None:
     [
         ({"batch_size": 0}, "`--batch-size` must be between 1 and 256, .* but is 0"),
         ({"batch_size": 257}, "`--batch-size` must be between 1 and 256, .* but is 257"),
-        ({"epochs": -1}, "`--epochs` must be at least 0, but is -1"),
-        ({"learning_rate": 0.0}, "`--learning-rate` must be above 0 and finite, but is 0.0"),
-        ({"learning_rate": float("nan")}, "`--learning-rate` must be above 0 .* is nan"),
-        ({"learning_rate": float("inf")}, "`--learning-rate` must be above 0 .* is inf"),
+        ({"epochs": -1}, "`--epochs` must be an integer of at least 0, but is -1"),
+        ({"learning_rate": 0.0}, "`--learning-rate` must be above 0, but is 0.0"),
+        ({"learning_rate": float("nan")}, "`--learning-rate` must be finite, but is nan"),
+        ({"learning_rate": float("inf")}, "`--learning-rate` must be finite, but is inf"),
         ({"weight_decay": -1.0}, "`--weight-decay` must be at least 0, but is -1.0"),
         ({"label_smoothing": 1.0}, "`--label-smoothing` must be at least 0 and below 1"),
         ({"label_smoothing": 0.1, "loss": "mse"}, "`--label-smoothing` must be 0 with --loss mse"),
-        ({"shift": -1}, "`--shift` must be between 0 and 14 pixels, but is -1"),
+        ({"shift": -1}, "`--shift` must be an integer of at least 0, but is -1"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(changes, message: str) -> None:

@@ -128,9 +128,9 @@ def test_chunks_of_members_change_nothing(population, train: Examples, at_once: 
 
 
 def test_the_second_epoch_does_not_compile_again(population, train: Examples) -> None:
-    before = fit_population_epoch._cache_size()
+    before = fit_population_epoch.jitted._cache_size()
     trained(task_of("hybrid", "classical"), KEYS, KNOBS, train)
-    assert fit_population_epoch._cache_size() == before
+    assert fit_population_epoch.jitted._cache_size() == before
 
 
 def test_numbers_that_a_model_lacks_leave_it_alone() -> None:
@@ -145,7 +145,7 @@ def test_numbers_that_a_model_lacks_leave_it_alone() -> None:
 @pytest.mark.parametrize(
     ("keys", "knobs", "message"),
     [
-        (KEYS[0], Knobs(), r"`keys` must have shape \(members,\), but has \(\)"),
+        (KEYS[0], Knobs(), r"`keys` must be random keys, shape \(members,\), but is .* shape \(\)"),
         (KEYS, Knobs(learning_rate=jnp.ones(2)), r"`learning_rate` must have .*\(3,\).* \(2,\)"),
     ],
 )

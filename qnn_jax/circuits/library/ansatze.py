@@ -6,7 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from qnn_jax.circuits.angles import w
-from qnn_jax.circuits.checks import at_least, check_num_gates, is_integer, num_qubits_of, one_of
+from qnn_jax.circuits.checks import (
+    at_least,
+    check_num_gates,
+    is_integer,
+    num_qubits_of,
+    one_of,
+    several,
+    shown,
+)
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.errors import InputError
@@ -34,13 +42,13 @@ def strongly_entangling_layers(
     q0: ─RZ(w[0])─RY(w[1])─RZ(w[2])─●─⊕─
     q1: ─RZ(w[3])─RY(w[4])─RZ(w[5])─⊕─●─
     """
-    num_qubits_of(num_qubits)
-    at_least("reps", reps, 1)
+    num_qubits = num_qubits_of(num_qubits)
+    reps = at_least("reps", reps, 1)
     known = isinstance(imprimitive, str) and imprimitive in GATES
     if not known or (row := GATES[imprimitive]).num_qubits != 2 or row.num_angles:
         raise InputError(
             "Argument `imprimitive` must be a gate on two qubits without angles, but is "
-            f"{imprimitive!r}."
+            f"{shown(imprimitive)}."
         )
     check_num_gates(3 * num_qubits * reps)
     ops: list[Op] = []
@@ -56,14 +64,12 @@ def strongly_entangling_layers(
 def _ranges(num_qubits: int, reps: int, ranges: Sequence[int] | None) -> list[int]:
     if ranges is None:
         return [layer % max(num_qubits - 1, 1) + 1 for layer in range(reps)]
-    several = list(ranges) if isinstance(ranges, Sequence) else []
-    fits = all(is_integer(step) and 1 <= step < max(num_qubits, 2) for step in several)
-    if len(several) != reps or not fits:
-        raise InputError(
-            f"Argument `ranges` must hold {reps} integers from 1 to {max(num_qubits - 1, 1)}, one "
-            f"a layer, but is {ranges!r}."
-        )
-    return several
+    rule = f"{reps} integers from 1 to {max(num_qubits - 1, 1)}, one a layer"
+    steps = several("ranges", ranges, rule)
+    fits = all(is_integer(step) and 1 <= step < max(num_qubits, 2) for step in steps)
+    if len(steps) != reps or not fits:
+        raise InputError(f"Argument `ranges` must be {rule}, but is {shown(ranges)}.")
+    return [int(step) for step in steps]
 
 
 def qcnn(num_qubits: int, weights: Literal["fresh", "shared"] = "shared") -> Circuit:
@@ -89,7 +95,7 @@ def qcnn(num_qubits: int, weights: Literal["fresh", "shared"] = "shared") -> Cir
     q0: ─RXX(w[0]):0─RYY(w[1]):0─RZZ(w[2]):0────●────────●─────
     q1: ─RXX(w[0]):1─RYY(w[1]):1─RZZ(w[2]):1─RZ(w[3])─RX(w[4])─
     """
-    num_qubits_of(num_qubits, 2)
+    num_qubits = num_qubits_of(num_qubits, 2)
     fresh = one_of("weights", weights, ("fresh", "shared")) == "fresh"
     ops: list[Op] = []
     used = 0

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qnn_jax.circuits.angles import w, x
-from qnn_jax.circuits.checks import at_least, check_num_gates, num_qubits_of
+from qnn_jax.circuits.checks import (
+    at_least,
+    check_num_gates,
+    flag,
+    num_qubits_of,
+    several,
+    shown,
+)
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.circuits.library.entanglement import BlockEntanglement, connections
@@ -25,7 +32,7 @@ def angle_encoding(num_qubits: int, rotation: str = "ry") -> Circuit:
     q0: ─RY(x[0])─
     q1: ─RY(x[1])─
     """
-    num_qubits_of(num_qubits)
+    num_qubits = num_qubits_of(num_qubits)
     _one_qubit_rotation("rotation", rotation)
     return Circuit(num_qubits, tuple(Op(rotation, q, x[q]) for q in range(num_qubits)))
 
@@ -54,7 +61,7 @@ def amplitude_encoding(num_qubits: int, phases: bool = False) -> Circuit:
     exactly, divided by its norm.
 
     Args:
-        num_qubits: n.
+        num_qubits: n; the circuit has about 2**(n+1) gates, twice as many with phases.
         phases: False for real amplitudes, 2**n - 1 inputs; True for complex ones, 2**(n+1) - 1.
 
     Reference: Möttönen et al., arXiv:quant-ph/0407010.
@@ -63,7 +70,8 @@ def amplitude_encoding(num_qubits: int, phases: bool = False) -> Circuit:
     q0: ─RY(x[1])─⊕─RY(x[2])─⊕─
     q1: ─RY(x[0])─●──────────●─
     """
-    num_qubits_of(num_qubits)
+    num_qubits = num_qubits_of(num_qubits)
+    flag("phases", phases)
     check_num_gates(2**num_qubits)
     ops: list[Op] = []
     used = 0
@@ -106,17 +114,16 @@ def data_reuploading(
     >>> print(data_reuploading(1, 2, reps=1, rotations=["ry", "rz"]))
     q0: ─RY(w[0]*x[0] + w[1])─RZ(w[2]*x[1] + w[3])─
     """
-    num_qubits_of(num_qubits)
-    at_least("reps", reps, 1)
+    num_qubits = num_qubits_of(num_qubits)
+    reps = at_least("reps", reps, 1)
     count = num_qubits if num_inputs is None else at_least("num_inputs", num_inputs, 1)
-    if isinstance(rotations, str) or not isinstance(rotations, Sequence):
-        raise InputError(f"Argument `rotations` must be a list of gates, but is {rotations!r}.")
-    check_num_gates(num_qubits * len(rotations) * reps)
-    slots = [(q, _one_qubit_rotation("rotations", g)) for q in range(num_qubits) for g in rotations]
+    gates = several("rotations", rotations, "a list of gates")
+    check_num_gates(num_qubits * max(1, len(gates)) * reps)
+    slots = [(q, _one_qubit_rotation("rotations", g)) for q in range(num_qubits) for g in gates]
     if count > len(slots):
         raise InputError(
             f"Argument `num_inputs` must be at most {len(slots)}, the rotations of one layer, but "
-            f"is {count}."
+            f"is {shown(count)}."
         )
     ops: list[Op] = []
     for layer in range(reps):
@@ -133,6 +140,6 @@ def _one_qubit_rotation(name: str, gate: str) -> str:
     row = GATES.get(gate) if isinstance(gate, str) else None
     if row is None or (row.num_qubits, row.num_angles) != (1, 1):
         raise InputError(
-            f"Argument `{name}` must name one-qubit gates with one angle, but names {gate!r}."
+            f"Argument `{name}` must name one-qubit gates with one angle, but names {shown(gate)}."
         )
     return gate

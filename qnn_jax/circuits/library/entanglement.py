@@ -5,9 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from qnn_jax.circuits.checks import check_num_gates, is_integer
+from qnn_jax.circuits.checks import (
+    at_least,
+    check_num_gates,
+    is_integer,
+    num_qubits_of,
+    several,
+    shown,
+)
 from qnn_jax.errors import InputError
 
 #: A pattern's name, or connections: [(0, 1), (1, 2)].
@@ -31,12 +38,15 @@ def connections(
     >>> connections(3, 2, "circular")
     ((2, 0), (0, 1), (1, 2))
     """
+    num_qubits = num_qubits_of(num_qubits, 0)
+    num_block_qubits = num_qubits_of(num_block_qubits, name="num_block_qubits")
+    layer = at_least("layer", layer, 0)
     if not isinstance(entanglement, str):
         return _checked(num_qubits, num_block_qubits, entanglement)
     if entanglement not in PATTERNS:
         raise InputError(
             f"Argument `entanglement` must be one of {', '.join(PATTERNS)} or a list of "
-            f"connections, but is {entanglement!r}."
+            f"connections, but is {shown(entanglement)}."
         )
     if entanglement == "pairwise" and num_block_qubits > 2:
         raise InputError(
@@ -65,17 +75,19 @@ def connections(
 
 
 def _checked(num_qubits: int, num_block_qubits: int, entanglement: object) -> Connections:
-    several: list[Any] = [entanglement]
-    if isinstance(entanglement, Sequence):
-        several = list(entanglement)
-    for connection in several:
+    rule = f"connections of {num_block_qubits} different qubits below {num_qubits}"
+    found = []
+    for connection in several(
+        "entanglement", entanglement, f"a pattern's name or {rule}", again=True
+    ):
+        qubits = several("entanglement", connection, f"a pattern's name or {rule}")
         if not (
-            isinstance(connection, Sequence)
-            and len(connection) == len(set(connection)) == num_block_qubits
-            and all(is_integer(q) and 0 <= q < num_qubits for q in connection)
+            len(qubits) == num_block_qubits
+            and all(is_integer(q) and 0 <= q < num_qubits for q in qubits)
+            and len(set(qubits)) == num_block_qubits
         ):
             raise InputError(
-                f"Argument `entanglement` must hold connections of {num_block_qubits} different "
-                f"qubits below {num_qubits}, but holds {connection!r}."
+                f"Argument `entanglement` must hold {rule}, but holds {shown(connection)}."
             )
-    return tuple(tuple(int(q) for q in connection) for connection in several)
+        found.append(tuple(int(q) for q in qubits))
+    return tuple(found)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from qnn_jax.circuits.angles import AngleLike, Expression, angle, w
-from qnn_jax.circuits.checks import at_least, check_num_gates
+from qnn_jax.circuits.checks import at_least, check_num_gates, of_type
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observable
 from qnn_jax.errors import InputError
@@ -50,7 +50,7 @@ def pauli_evolution(hamiltonian: ObservableLike, time: AngleLike = 1.0, reps: in
     q0: ─RZZ(w[0]):0─RX(2*w[0])─
     q1: ─RZZ(w[0]):1────────────
     """
-    at_least("reps", reps, 1)
+    reps = at_least("reps", reps, 1)
     total = observable(hamiltonian)
     check_num_gates(reps * len(total.terms))
     return Circuit(total.num_qubits, tuple(_step(total, angle(time), reps)) * reps)
@@ -81,16 +81,19 @@ def qaoa_ansatz(
     q0: ─H─RZZ(2*w[1]):0─RX(2*w[0])─
     q1: ─H─RZZ(2*w[1]):1─RX(2*w[0])─
     """
-    at_least("reps", reps, 1)
+    reps = at_least("reps", reps, 1)
     cost = observable(cost_operator)
     check_num_gates(2 * reps * len(cost.terms))
     size = range(cost.num_qubits)
     everywhere_x = {"I" * (len(size) - 1 - q) + "X" + "I" * q: 1.0 for q in size}
     mixer = observable(everywhere_x if mixer_operator is None else mixer_operator, len(size))
     start = Circuit(len(size), tuple(Op("h", q) for q in size))
-    start = start if initial_state is None else initial_state
-    for name, other in (("mixer_operator", mixer), ("initial_state", start)):
-        if not isinstance(other, PauliSum | Circuit) or other.num_qubits != len(size):
+    if initial_state is not None:
+        start = of_type("initial_state", initial_state, Circuit, "a Circuit")
+    others: tuple[tuple[str, PauliSum | Circuit], ...]
+    others = (("mixer_operator", mixer), ("initial_state", start))
+    for name, other in others:
+        if other.num_qubits != len(size):
             raise InputError(
                 f"Argument `{name}` must act on the {len(size)} qubits of the cost operator, but "
                 f"is {str(other)!r}."

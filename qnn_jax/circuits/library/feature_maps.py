@@ -8,8 +8,17 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from qnn_jax.circuits.angles import AngleLike, Expression, Symbol, x
-from qnn_jax.circuits.checks import at_least, check_num_gates, is_integer, num_qubits_of
+from qnn_jax.circuits.angles import AngleLike, Expression, Symbol, angle, x
+from qnn_jax.circuits.checks import (
+    at_least,
+    check_num_gates,
+    function,
+    is_integer,
+    num_qubits_of,
+    real,
+    several,
+    shown,
+)
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.library.entanglement import BlockEntanglement, Connections, connections
 from qnn_jax.circuits.library.evolution import pauli_rotation
@@ -54,9 +63,13 @@ def pauli_feature_map(
     q0: ─H─P(2*x[0])─H─●────────────────────────────●─H─
     q1: ─H─P(2*x[1])─H─⊕─P(2*(π - x[0])*(π - x[1]))─⊕─H─
     """
-    num_qubits_of(num_qubits)
-    at_least("reps", reps, 1)
-    labels = [_label(label, num_qubits) for label in _labels(paulis)]
+    num_qubits = num_qubits_of(num_qubits)
+    reps = at_least("reps", reps, 1)
+    alpha = real("alpha", alpha)
+    if data_map_func is not None:
+        function("data_map_func", data_map_func)
+    given = ("Z", "ZZ") if paulis is None else several("paulis", paulis, "a list of labels")
+    labels = [_label(label, num_qubits) for label in given]
     check_num_gates(num_qubits * reps)
     ops = []
     for layer in range(reps):
@@ -67,8 +80,8 @@ def pauli_feature_map(
             check_num_gates(len(ops) + len(blocks) * (reps - layer))
             for qubits in blocks:
                 inputs = [x[q] for q in qubits]
-                angle = alpha * data_map_func(inputs) if data_map_func else _map(alpha, inputs)
-                ops += pauli_rotation("p", label[::-1], qubits, angle)
+                turn = _map(alpha, inputs, data_map_func)
+                ops += pauli_rotation("p", label[::-1], qubits, turn)
     return Circuit(num_qubits, tuple(ops), num_inputs=num_qubits, num_weights=0)
 
 
@@ -109,12 +122,17 @@ def zz_feature_map(
     q0: ─H─P(2*x[0])─●────────────────────────────●─
     q1: ─H─P(2*x[1])─⊕─P(2*(π - x[0])*(π - x[1]))─⊕─
     """
-    num_qubits_of(num_qubits, 2)
+    num_qubits = num_qubits_of(num_qubits, 2)
     return pauli_feature_map(num_qubits, reps, entanglement, alpha, ("Z", "ZZ"), data_map_func)
 
 
-def _map(alpha: float, inputs: Sequence[Symbol]) -> Expression:
-    """Qiskit's default data map, times α."""
+def _map(alpha: float, inputs: Sequence[Symbol], own: DataMap | None) -> Expression:
+    """α times the data map of the caller, or Qiskit's default one."""
+    if own is not None:
+        value = own(inputs)
+        if not isinstance(value, Expression):
+            value = real("data_map_func", value, what="a function that gives numbers or angles")
+        return angle(alpha * value)
     if len(inputs) == 1:
         return alpha * inputs[0]
     factors: list[Expression] = [math.pi - value for value in inputs]
@@ -128,20 +146,13 @@ def _connections(
         if not all(map(is_integer, entanglement)):
             raise InputError(
                 "Argument `entanglement` must map lengths of labels to connections, but is "
-                f"{entanglement!r}."
+                f"{shown(entanglement)}."
             )
         return connections(num_qubits, size, entanglement.get(size, ()), layer)
     if size == 1 and not isinstance(entanglement, str):
+        several("entanglement", entanglement, "a pattern's name or connections", again=True)
         return connections(num_qubits, 1, "full")
     return connections(num_qubits, size, entanglement, layer)
-
-
-def _labels(paulis: Sequence[str] | None) -> Sequence[str]:
-    if paulis is None:
-        return "Z", "ZZ"
-    if isinstance(paulis, str) or not isinstance(paulis, Sequence):
-        raise InputError(f"Argument `paulis` must be a list of labels, but is {paulis!r}.")
-    return paulis
 
 
 def _label(label: object, num_qubits: int) -> str:
@@ -150,8 +161,9 @@ def _label(label: object, num_qubits: int) -> str:
             return label.upper()
         raise InputError(
             f"Argument `paulis` must hold labels of at most {num_qubits} letters, one a qubit, but "
-            f"holds {label!r}."
+            f"holds {shown(label)}."
         )
     raise InputError(
-        f"Argument `paulis` must hold labels of the letters I, X, Y and Z, but holds {label!r}."
+        "Argument `paulis` must hold labels of the letters I, X, Y and Z, but holds "
+        f"{shown(label)}."
     )

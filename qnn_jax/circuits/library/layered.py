@@ -6,7 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from qnn_jax.circuits.angles import w
-from qnn_jax.circuits.checks import at_least, check_num_gates, num_qubits_of, one_of
+from qnn_jax.circuits.checks import (
+    at_least,
+    check_num_gates,
+    flag,
+    num_qubits_of,
+    one_of,
+    several,
+    shown,
+)
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.circuits.library.entanglement import BlockEntanglement, Connections, connections
@@ -49,8 +57,10 @@ def n_local(
     q1: ─RY(w[1])─●────●─────RY(w[4])─
     q2: ─RY(w[2])──────●─────RY(w[5])─
     """
-    num_qubits_of(num_qubits)
-    at_least("reps", reps, 0)
+    num_qubits = num_qubits_of(num_qubits)
+    reps = at_least("reps", reps, 0)
+    flag("skip_final_rotation_layer", skip_final_rotation_layer)
+    flag("skip_unentangled_qubits", skip_unentangled_qubits)
     rotations = _blocks("rotation_blocks", rotation_blocks, num_qubits)
     entanglers = _blocks("entanglement_blocks", entanglement_blocks, num_qubits)
     check_num_gates(reps * max(1, sum(num_qubits // block.num_qubits for block in rotations)))
@@ -89,7 +99,7 @@ def real_amplitudes(
     return n_local(
         num_qubits,
         "ry",
-        "cx" if num_qubits != 1 else [],
+        "cx" if at_least("num_qubits", num_qubits, 1) != 1 else [],
         entanglement,
         reps,
         skip_unentangled_qubits=skip_unentangled_qubits,
@@ -117,7 +127,7 @@ def efficient_su2(
     return n_local(
         num_qubits,
         su2_gates,
-        "cx" if num_qubits != 1 else [],
+        "cx" if at_least("num_qubits", num_qubits, 1) != 1 else [],
         entanglement,
         reps,
         skip_unentangled_qubits=skip_unentangled_qubits,
@@ -149,7 +159,7 @@ def excitation_preserving(
     return n_local(
         num_qubits,
         "rz",
-        Circuit(2, tuple(interaction)) if num_qubits != 1 else [],
+        Circuit(2, tuple(interaction)) if at_least("num_qubits", num_qubits, 1) != 1 else [],
         entanglement,
         reps,
         skip_unentangled_qubits=skip_unentangled_qubits,
@@ -158,12 +168,9 @@ def excitation_preserving(
 
 
 def _blocks(name: str, blocks: Block | Sequence[Block], num_qubits: int) -> list[Circuit]:
-    several = [blocks] if isinstance(blocks, str | Circuit) else blocks
-    if not isinstance(several, Sequence):
-        raise InputError(
-            f"Argument `{name}` must be names of gates or circuits, but is {blocks!r}."
-        )
-    circuits = [_block(name, block) for block in several]
+    one = isinstance(blocks, str | Circuit)
+    many = (blocks,) if one else several(name, blocks, "names of gates or circuits")
+    circuits = [_block(name, block) for block in many]
     for block in circuits:
         if block.num_qubits > num_qubits:
             raise InputError(
@@ -179,7 +186,7 @@ def _block(name: str, block: object) -> Circuit:
     if not isinstance(block, str) or block not in GATES or not GATES[block].num_qubits:
         raise InputError(
             f"Argument `{name}` must hold names of gates on qubits, or circuits, but holds "
-            f"{block!r}."
+            f"{shown(block)}."
         )
     row = GATES[block]
     op = Op(block, range(row.num_qubits), [w[k] for k in range(row.num_angles)])

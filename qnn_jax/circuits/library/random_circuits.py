@@ -10,9 +10,18 @@ import cmath
 import math
 import random
 from collections.abc import Sequence
+from typing import Any
 
 from qnn_jax.circuits.angles import AngleLike, w
-from qnn_jax.circuits.checks import at_least, check_num_gates, is_integer, num_qubits_of
+from qnn_jax.circuits.checks import (
+    at_least,
+    check_num_gates,
+    flag,
+    is_integer,
+    num_qubits_of,
+    several,
+    shown,
+)
 from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.circuits.circuit import Circuit, Op
 from qnn_jax.circuits.gates import GATES
@@ -32,7 +41,7 @@ def quantum_volume(num_qubits: int, depth: int | None = None, *, seed: int) -> C
 
     Reference: Cross et al., arXiv:1811.12926.
     """
-    num_qubits_of(num_qubits, 2)
+    num_qubits = num_qubits_of(num_qubits, 2)
     layers = num_qubits if depth is None else at_least("depth", depth, 1)
     generator = _generator(seed)
     check_num_gates(layers * (num_qubits // 2))
@@ -61,10 +70,10 @@ def random_circuit(
         seed: of the generator, from 0 to 4294967295.
         trainable: False for angles that are numbers in [0, 2π), True for angles w[0], w[1], …
     """
-    num_qubits_of(num_qubits)
-    at_least("depth", depth, 0)
-    if at_least("max_operands", max_operands, 1) > 4:
-        raise InputError(f"Argument `max_operands` must be at most 4, but is {max_operands}.")
+    num_qubits = num_qubits_of(num_qubits)
+    depth = at_least("depth", depth, 0)
+    max_operands = at_least("max_operands", max_operands, 1, 4)
+    flag("trainable", trainable)
     generator = _generator(seed)
     check_num_gates(depth * -(-num_qubits // max_operands))
     by_size = {
@@ -100,8 +109,8 @@ def iqp(interactions: Sequence[Sequence[int]]) -> Circuit:
     q0: ─H──●───P(π/4)─H─
     q1: ─H─P(π)───H──────
     """
-    rows = interactions.tolist() if hasattr(interactions, "tolist") else interactions
-    size = _side_of_symmetric(rows)
+    rows = _symmetric(interactions)
+    size = len(rows)
     layer = [Op("h", q) for q in range(size)]
     pairs = [
         Op("cp", (i, j), math.pi / 2 * rows[i][j])
@@ -115,7 +124,7 @@ def iqp(interactions: Sequence[Sequence[int]]) -> Circuit:
 
 def random_iqp(num_qubits: int, *, seed: int) -> Circuit:
     """The kind of Qiskit's `random_iqp`: `iqp` of integers drawn from 0 to 7."""
-    num_qubits_of(num_qubits)
+    num_qubits = num_qubits_of(num_qubits)
     generator = _generator(seed)
     check_num_gates(num_qubits * (num_qubits + 1) // 2)
     rows = [[0] * num_qubits for _ in range(num_qubits)]
@@ -125,22 +134,24 @@ def random_iqp(num_qubits: int, *, seed: int) -> Circuit:
     return iqp(rows)
 
 
-def _side_of_symmetric(rows: Sequence[Sequence[int]]) -> int:
-    try:
-        size = len(rows)
-        square = size and all(len(row) == size for row in rows)
-    except TypeError:
-        square = False
-    if not square:
-        raise InputError(f"Argument `interactions` must be a square matrix, but is {rows!r}.")
-    for i in range(size):
-        for j in range(size):
-            if not is_integer(rows[i][j]) or rows[i][j] != rows[j][i]:
+def _symmetric(interactions: Any) -> list[list[int]]:
+    """The matrix as lists of integers."""
+    rule = "a square matrix"
+    rows = [
+        several("interactions", row, rule) for row in several("interactions", interactions, rule)
+    ]
+    if not rows or any(len(row) != len(rows) for row in rows):
+        raise InputError(
+            f"Argument `interactions` must be a square matrix, but is {shown(interactions)}."
+        )
+    for i, row in enumerate(rows):
+        for j, entry in enumerate(row):
+            if not is_integer(entry) or entry != rows[j][i]:
                 raise InputError(
                     "Argument `interactions` must be symmetric and hold integers, but holds "
-                    f"{rows[i][j]!r} at ({i}, {j}) and {rows[j][i]!r} at ({j}, {i})."
+                    f"{shown(entry)} at ({i}, {j}) and {shown(rows[j][i])} at ({j}, {i})."
                 )
-    return size
+    return [[int(entry) for entry in row] for row in rows]
 
 
 def _generator(seed: int) -> random.Random:

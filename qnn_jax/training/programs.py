@@ -1,0 +1,117 @@
+"""Jitted programs whose arguments are checked before JAX sees them, and the checks of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qnn_jax.circuits.checks import at_least, of_type, shown
+from qnn_jax.errors import InputError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class Program(Generic[_P, _R]):
+    """A jitted function; a call checks first, since `jit` refuses in words of its own.
+
+    Attributes:
+        jitted: the function without checks.
+    """
+
+    def __init__(self, check: Callable[_P, None], jitted: Any) -> None:
+        self._check, self.jitted = check, jitted
+        self.__doc__, self.__name__ = jitted.__doc__, jitted.__name__
+        self.__wrapped__: Callable[_P, _R] = jitted.__wrapped__
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Check and run."""
+        self._check(*args, **kwargs)
+        result: _R = self.jitted(*args, **kwargs)
+        return result
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """Check and lower, to compile ahead of time."""
+        self._check(*args, **kwargs)
+        return self.jitted.lower(*args, **kwargs)
+
+
+def program(
+    check: Callable[_P, None], **options: Any
+) -> Callable[[Callable[_P, _R]], Program[_P, _R]]:
+    """`jax.jit` with these options, behind a check of the same arguments."""
+    return lambda function: Program(check, jax.jit(function, **options))
+
+
+def checked_array(name: str, value: Any, what: str, kind: Any, ndim: tuple[int, int]) -> Any:
+    """Refuse what is no array of JAX or NumPy of a kind of dtype; nothing is read from it.
+
+    Args:
+        name: of the argument.
+        value: of it.
+        what: what it must be, in words.
+        kind: of dtypes, as `jnp.issubdtype` takes it.
+        ndim: the least and the most number of axes.
+    """
+    array = isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
+    array = array and not isinstance(value, np.ma.MaskedArray)
+    if not array or not jnp.issubdtype(value.dtype, kind) or not ndim[0] <= value.ndim <= ndim[1]:
+        found = shown(value)
+        if array:
+            found = f"an array of dtype {value.dtype} and shape {value.shape}"
+        raise InputError(f"Argument `{name}` must be {what}, but is {found}.")
+    return value
+
+
+def check_images(images: Any) -> None:
+    """Refuse what are no examples of a model; which of them it takes, the model knows."""
+    checked_array("images", images, "an array of examples, shape (count, …)", np.number, (2, 9))
+
+
+def check_examples(name: str, examples: Any) -> None:
+    """Refuse what are no images or features with a label each."""
+    rule = "Examples of arrays (images, labels)"
+    if not isinstance(examples, tuple) or not hasattr(examples, "_fields") or len(examples) != 2:
+        raise InputError(f"Argument `{name}` must be {rule}, but is {shown(examples)}.")
+    images, labels = examples
+    checked_array(name, images, rule, np.number, (2, 9))
+    checked_array(name, labels, rule, np.integer, (1, 1))
+    if len(images) != len(labels):
+        raise InputError(
+            f"Argument `{name}` must have a label for each image, but has {len(images)} images and "
+            f"{len(labels)} labels."
+        )
+
+
+def check_epoch(epoch: Any) -> None:
+    """Refuse what is no number of an epoch; a traced one will do."""
+    if not isinstance(epoch, jax.core.Tracer | jax.ShapeDtypeStruct):
+        at_least("epoch", epoch, 0, 2**31 - 1)
+    else:
+        checked_array("epoch", epoch, "an integer of at least 0", np.integer, (0, 0))
+
+
+def check_members(members: Any) -> None:
+    """Refuse what are no models by name."""
+    of_type("members", members, Mapping, "a mapping from names to Flax modules")
+    for name, model in members.items():
+        if not isinstance(name, str) or not isinstance(model, nn.Module):
+            raise InputError(
+                "Argument `members` must map names to Flax modules, but maps "
+                f"{shown(name)} to {shown(model)}."
+            )
+    if not members:
+        raise InputError("Argument `members` must hold at least one model, but is empty.")
+
+
+def check_params(params: Any, names: tuple[str, ...]) -> None:
+    """Refuse what are no parameters of all members."""
+    if not isinstance(params, Mapping) or set(params) != set(names):
+        raise InputError(
+            f"Argument `params` must hold parameters of {', '.join(names)}, but is {shown(params)}."
+        )
