@@ -24,7 +24,13 @@ from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import expectations, sample
-from qnn_jax.simulate.angle_table import check_angles, checked_numbers, checked_vector, floating
+from qnn_jax.simulate.angle_table import (
+    check_angles,
+    checked_numbers,
+    checked_vector,
+    floating,
+    usual_promotion,
+)
 from qnn_jax.simulate.measurement import MOST_SHOTS, checked_key
 
 __all__ = ["Executor", "Expectations", "exact", "sampled"]
@@ -151,6 +157,7 @@ class _Sampled:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@usual_promotion
 def _shots(
     circuit: Circuit,
     observables: tuple[PauliSum, ...],

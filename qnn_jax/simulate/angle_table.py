@@ -11,7 +11,7 @@ import functools
 import math
 import warnings
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -434,6 +434,20 @@ class _Bounds:
         return np.full_like(value, np.inf)
 
     divide = power = tan = arcsin = arccos = log = _nowhere
+
+
+def usual_promotion(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, traced with JAX's usual promotion of dtypes and ranks.
+
+    The strict modes are for the caller's own sums; ours mix real and complex numbers knowingly.
+    """
+
+    @functools.wraps(function)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return function(*args, **kwargs)
+
+    return traced
 
 
 def checked_numbers(name: str, value: Any) -> Array:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.observables import PauliSum
-from qnn_jax.simulate.angle_table import evaluate
+from qnn_jax.simulate.angle_table import evaluate, usual_promotion
 from qnn_jax.simulate.lanes import run_lanes
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan_by_gates, plan_to_measure, turned_by_inputs
@@ -35,6 +35,7 @@ def measured(
     return found
 
 
+@usual_promotion
 def _one(
     inputs: Array,
     weights: Array,
@@ -54,6 +55,7 @@ def _abstract(inputs: Any, weights: Any, circuit: Any, observables: Any) -> Any:
     return ShapedArray((len(observables),), inputs.dtype)
 
 
+@usual_promotion
 def _jvp(primals: Any, tangents: Any, **parameters: Any) -> Any:
     moving = [k for k, tangent in enumerate(tangents) if not isinstance(tangent, ad.Zero)]
 
@@ -66,6 +68,7 @@ def _jvp(primals: Any, tangents: Any, **parameters: Any) -> Any:
     return jax.jvp(of_moving, [primals[k] for k in moving], [tangents[k] for k in moving])
 
 
+@usual_promotion
 def _batch(arguments: Any, axes: Any, **parameters: Any) -> Any:
     circuit, observables = parameters["circuit"], parameters["observables"]
     shared = axes[1] is None

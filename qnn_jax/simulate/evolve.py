@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from qnn_jax.simulate.angle_table import usual_promotion
 from qnn_jax.simulate.atoms import Atom, Block, Gate, Phase, Segment
 from qnn_jax.simulate.planner import Plan
 from qnn_jax.simulate.steps import apply, parameters, parameters_of, phase_angles
@@ -125,11 +126,13 @@ def evolve_by_adjoint(plan: Plan, late: bool, every: Parameters, state: Array) -
     return evolve(plan, every, state, late)
 
 
+@usual_promotion
 def _forwards(plan: Plan, late: bool, every: Parameters, state: Array) -> tuple[Array, Any]:
     last = evolve(plan, every, state, late)
     return last, (every, last, state[:, :0])
 
 
+@usual_promotion
 def _backwards(
     plan: Plan, late: bool, residuals: Any, cotangent: Array
 ) -> tuple[Parameters, Array]:

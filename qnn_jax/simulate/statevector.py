@@ -17,7 +17,7 @@ from jaxtyping import Array, Complex, Float
 from qnn_jax.circuits.checks import one_of
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
-from qnn_jax.simulate.angle_table import check_angles, checked_vectors
+from qnn_jax.simulate.angle_table import check_angles, checked_vectors, usual_promotion
 from qnn_jax.simulate.batches import measured
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan_state, plan_to_measure
@@ -113,6 +113,7 @@ def expectations(
 
 
 @functools.partial(jax.jit, static_argnums=0)
+@usual_promotion
 def _state(circuit: Circuit, inputs: Array, weights: Array) -> Array:
     found = plan_state(circuit, False)
     state = watched(run(found, inputs, weights), states_kept(found))
@@ -120,6 +121,7 @@ def _state(circuit: Circuit, inputs: Array, weights: Array) -> Array:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 4))
+@usual_promotion
 def _expectations(
     circuit: Circuit,
     observables: tuple[PauliSum, ...],
