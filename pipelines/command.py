@@ -6,6 +6,7 @@ import codecs
 import errno
 import io
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -21,11 +22,14 @@ from pipelines import STARTED
 from qnn_jax.bridge.certificate import CertificationError
 from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.errors import InputError, TrainingFailedError
+from qnn_jax.redaction import clean
 
 Config = TypeVar("Config")
 #: What Ctrl-C answers; `again` is the whole command.
 _STOPPED = "Stopped. Every finished epoch is saved; this goes on from there:\n  {again}"
 _LEAST_COLUMNS = 40
+# XLA says the first where it allocates at once, the second where it finds out later.
+_OUT_OF_MEMORY = re.compile("RESOURCE_EXHAUSTED|Out of memory")
 _BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE has ended
 # What a console of ASCII or Latin-1 shows in place of our characters.
 _LOOK_ALIKES = {
@@ -175,7 +179,7 @@ def _status_of(main: Callable[[], int]) -> int | str | None:
             status = _answer(f"Stopped: {error}", 1)
         except (MemoryError, RuntimeError) as error:
             # XLA's own class is a RuntimeError, and JAX need not be loaded to be asked for it.
-            if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
                 raise
             reason = str(error).split("\n", 1)[0].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
             status = _answer(
@@ -195,7 +199,8 @@ def _status_of(main: Callable[[], int]) -> int | str | None:
 
 
 def _answer(sentence: str, status: int) -> int:
-    print(sentence, file=sys.stderr)
+    # A sentence may quote files and services, and a terminal obeys escape sequences.
+    print("\n".join(map(clean, sentence.split("\n"))), file=sys.stderr)
     return status
 
 

@@ -77,7 +77,9 @@ def _wait_for_all(family: int, address: Any, processes: int, deadline: float) ->
             ) from None
         there: dict[int, socket.socket] = {}
         while missing := _missing(there, processes):
-            listener.settimeout(_left(deadline, f"{_named(missing)} did not come"))
+            # Who came and gave up a moment before the deadline is not who was waited for.
+            never = [number for number in missing if number not in there] or missing
+            listener.settimeout(_left(deadline, f"{_named(never)} did not come"))
             try:
                 connection, _ = listener.accept()
             except TimeoutError:
@@ -129,7 +131,7 @@ def _come(family: int, address: Any, processes: int, process: int, deadline: flo
             if answer == _GO:
                 return
             if answer.startswith(b"Argument `"):
-                raise InputError(answer.decode().strip())
+                raise InputError(answer.decode(errors="replace").strip())
             if answer:
                 raise InputError(
                     "Argument `--coordinator` must be where process 0 of the scan waits, but at "

@@ -331,8 +331,11 @@ def check_shapes(
 ) -> None:
     """Refuse weights of another model than that in the run's folder `path`."""
     found = {name: array.shape for name, array in arrays.items()}
-    if found != wanted or any(array.dtype.kind != "f" for array in arrays.values()):
+    kinds = {np.dtype(np.float32), np.dtype(np.float64)}
+    if found != wanted or any(
+        array.dtype not in kinds or not np.isfinite(array).all() for array in arrays.values()
+    ):
         raise InputError(
-            f"File {path / 'weights.npz'} must hold the weights of the model in config.json, but "
-            "holds those of another one; train the run again with --no-resume."
+            f"File {path / 'weights.npz'} must hold the finite weights of the model in "
+            "config.json, but holds others; train the run again with --no-resume."
         )

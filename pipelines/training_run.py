@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
@@ -21,7 +22,7 @@ import qnn_jax
 from pipelines import command
 from pipelines.trained import RESTORE, model_sha256
 from qnn_jax.data import ImageDataset, load_fashion_mnist, progress_bar
-from qnn_jax.errors import InputError, TrainingFailedError
+from qnn_jax.errors import InputError, LargeAngleWarning, TrainingFailedError
 from qnn_jax.models import HybridClassifier, count_parameters, twin_width
 from qnn_jax.runs import (
     GracefulStop,
@@ -32,6 +33,7 @@ from qnn_jax.runs import (
     write_json_atomic,
     write_npz_atomic,
 )
+from qnn_jax.simulate.angle_table import check_angles
 from qnn_jax.training import (
     EpochMetrics,
     Examples,
@@ -40,6 +42,7 @@ from qnn_jax.training import (
     all_logits,
     check_training,
     fit_epoch,
+    in_batches,
     init_state,
     predictions,
     wilson_interval,
@@ -264,6 +267,7 @@ def finish(
         earlier: seconds of commands before this one that the run goes on from.
     """
     outcomes = {name: _outcome(model, params[name], splits.test) for name, model in members.items()}
+    warn_of_large_angles(members[HYBRID], params[HYBRID], splits.test.images)
     manifest["weights_sha256"] = write_npz_atomic(run.path / "weights.npz", _flat(params[HYBRID]))
     write_json_atomic(run.path / "manifest.json", manifest)
     from pipelines import figures, report  # late: matplotlib would delay the first epoch
@@ -370,6 +374,25 @@ def split(dataset: ImageDataset, seed: int, validation_count: int, train_count: 
         on_device(dataset.train_images[validation], labels[validation]),
         on_device(dataset.test_images, dataset.test_labels),
     )
+
+
+def warn_of_large_angles(model: HybridClassifier, params: Any, images: Any) -> None:
+    """Say so where the features make angles that float32 does not know well.
+
+    Training cannot: under jit no value is known.
+    """
+
+    def encode(params: Any, images: Any) -> Any:
+        return in_batches(
+            lambda batch: model.apply({"params": params}, batch, method="encode"), images
+        )
+
+    features = jax.jit(encode)(params, images)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", LargeAngleWarning)
+        check_angles(model.config.circuit(), features, params["quantum"]["weights"])
+    for one in found:
+        print(f"Warning: {one.message}", file=sys.stderr, flush=True)
 
 
 def _outcome(model: HybridClassifier, params: Any, test: Examples) -> Outcome:

@@ -17,6 +17,10 @@ from qnn_jax.memory import MAX_SIMULATED_QUBITS, machine_bytes
 
 #: The most repetitions of a part of the circuit.
 _MAX_REPS = 1000
+#: No network of this size fits into memory, or is wanted.
+_MAX_WIDTH, _MAX_LAYERS = 16_384, 100
+#: Twice the product of two features of this size is an angle that float32 knows to 2e-3.
+_MAX_FEATURE = 100.0
 
 
 @dataclass(frozen=True)
@@ -156,9 +160,10 @@ def check_model(config: ModelConfig) -> None:
         )
     config.circuit()
     for name, sizes in (("channels", config.channels), ("hidden", config.hidden)):
-        if any(size < 1 for size in sizes):
+        if not all(1 <= size <= _MAX_WIDTH for size in sizes) or len(sizes) > _MAX_LAYERS:
             raise InputError(
-                f"Argument `--model.{name}` must hold integers of at least 1, but is {sizes}."
+                f"Argument `--model.{name}` must hold at most {_MAX_LAYERS} integers between 1 and "
+                f"{_MAX_WIDTH}, but is {shown(sizes)}."
             )
     if not 0 <= config.dropout < 1:
         raise InputError(
@@ -174,6 +179,13 @@ def check_model(config: ModelConfig) -> None:
         if not 0 < value < math.inf:
             flag = name.replace("_", "-")
             raise InputError(f"Argument `--model.{flag}` must be above 0, but is {value}.")
+    for name in ("feature_center", "feature_scale"):
+        if not abs(getattr(config, name)) <= _MAX_FEATURE:
+            raise InputError(
+                f"Argument `--model.{name.replace('_', '-')}` must be at most {_MAX_FEATURE:g} "
+                "radians, since the circuit's angles are products of two features and float32 has "
+                f"seven digits, but is {getattr(config, name)}."
+            )
 
 
 @dataclass(frozen=True)

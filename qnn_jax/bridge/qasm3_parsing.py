@@ -22,7 +22,7 @@ from openqasm3.parser import (  # type: ignore[attr-defined]
     qasm3Parser,
 )
 
-from qnn_jax.bridge.qasm_limits import MAX_NESTING, Wrong
+from qnn_jax.bridge.qasm_limits import MAX_GATES, MAX_NESTING, Wrong, check_size
 
 #: A string, a comment, the beginning of one that has no end, a word or another character.
 _MARK = re.compile(r'"[^"\n]*"|//[^\n]*|/\*.*?\*/|/\*|\w+|\S', re.DOTALL)
@@ -74,6 +74,8 @@ def _check_nesting(text: str) -> None:
 
     In a comment without an end, the lexer would search the whole text again at every `/*`.
     """
+    # Half a million statements take the parser more than a minute.
+    check_size("statements", text.count(";"), MAX_GATES)
     depth = signs = 0
     for found in _MARK.finditer(text):
         mark = found[0]

@@ -248,7 +248,7 @@ class Ledger:
         """Keep all that a chunk is, so that it can be sent again without its maker."""
         path = self._file(digest, "request")
         if not path.exists():
-            write_npz_atomic(path, arrays)
+            write_npz_atomic(path, arrays, private=True)
 
     def request(self, digest: str) -> dict[str, np.ndarray[Any, Any]]:
         """What `keep_request` was given. Raises InputError if it is gone or damaged."""
@@ -281,7 +281,7 @@ class Ledger:
         """Keep the counts of a chunk and close its entry with `fields`."""
         arrays = {f"{i}.{name}": a for i, item in enumerate(counts) for name, a in item.items()}
         path = self._file(digest, "counts")
-        sha256 = write_npz_atomic(path, arrays)
+        sha256 = write_npz_atomic(path, arrays, private=True)
         self.append(
             "done", digest, counts=_counts(digest), sha256=sha256, pubs=len(counts), **fields
         )
@@ -311,6 +311,11 @@ class Ledger:
                 raise InputError(
                     f"File {path} must hold the counts of {len(found)} PUBs, but has an array "
                     f"{clean(name)!r}: {way_out}."
+                )
+            if array.ndim != 2 or array.dtype.kind not in "iu":
+                raise InputError(
+                    f"File {path} must hold tables of counts, but {clean(name)!r} is of shape "
+                    f"{array.shape} and dtype {array.dtype}: {way_out}."
                 )
             found[int(pub)][register] = array
         return found

@@ -465,10 +465,11 @@ def checked_numbers(name: str, value: Any) -> Array:
         array = jnp.asarray(array)
     known = not isinstance(array, jax.core.Tracer) and jnp.issubdtype(array.dtype, jnp.floating)
     if known and not _all_finite(array):
-        where = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
+        numbers = np.asarray(array)
+        where = tuple(int(k) for k in np.argwhere(~np.isfinite(numbers))[0])
         place = f"{name}[{', '.join(map(str, where))}]" if where else "it"
         raise InputError(
-            f"Argument `{name}` must be finite in {array.dtype}, but {place} is {array[where]}."
+            f"Argument `{name}` must be finite in {array.dtype}, but {place} is {numbers[where]}."
         )
     return array
 

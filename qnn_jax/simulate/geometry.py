@@ -67,8 +67,8 @@ def kernel_matrix(
 
     >>> from qnn_jax import zz_feature_map
     >>> print(kernel_matrix(zz_feature_map(2), [[0.1, 0.2], [1.0, 2.0]]).round(2))
-    [[1.   0.77]
-     [0.77 1.  ]]
+    [[1.   0.03]
+     [0.03 1.  ]]
     """
     num_inputs, num_weights = checked_circuit(circuit).num_inputs, circuit.num_weights
     if weights is None:

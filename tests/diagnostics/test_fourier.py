@@ -128,7 +128,7 @@ def test_a_cut_through_a_function_of_many_variables() -> None:
     )
     beside = along + np.array([0, 0.5])
     assert np.abs(series(cut, beside) - by_qiskit(circuit, "ZZ", beside, weights)).max() > 1e-2
-    with pytest.raises(InputError, match=r"`fixed` must be an integer of at most 1, but is 2"):
+    with pytest.raises(InputError, match=r"`fixed` must be at most 1, but is 2"):
         fourier_spectrum(circuit, "ZZ", weights, fixed={2: 0.4})
 
 

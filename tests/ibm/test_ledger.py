@@ -245,6 +245,9 @@ def test_job_data_are_for_their_owner_alone(tmp_path):
         os.umask(before)
     assert ledger.path.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "jobs").stat().st_mode & 0o777 == 0o700
+    kept = list((tmp_path / "jobs").iterdir())
+    assert kept
+    assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
 
 
 def test_counts_of_another_place_are_not_read(ledger, tmp_path):
@@ -267,6 +270,14 @@ def test_counts_of_more_or_fewer_pubs_are_refused(ledger, pubs, said):
     fill(ledger).entries[ONE].done["pubs"] = pubs
     with pytest.raises(InputError, match=said):
         ledger.counts(ONE)
+
+
+@pytest.mark.parametrize("array", [np.array(3), np.ones((2, 4)), np.arange(4)])
+def test_what_is_no_table_of_counts_is_refused(ledger, array):
+    fill(ledger)
+    ledger.keep_counts(TWO, [{"c": array}], job="j3")
+    with pytest.raises(InputError, match=r"must hold tables of counts, but '0\.c' is of shape"):
+        ledger.counts(TWO)
 
 
 def test_another_models_ledger_is_refused(ledger, tmp_path):

@@ -159,7 +159,7 @@ def test_a_table_of_features_is_taken_as_it_is() -> None:
     [
         (TABLES, np.zeros((5, 4), np.uint8), r"has shape \(5, 4\) and dtype uint8; convert"),
         (TABLES, np.zeros((5, 4), int), r"or floating-point features, but .* dtype int32; convert"),
-        (TABLES, np.zeros((5, 2, 2), bool), r"images of uint8, .* dtype bool; convert"),
+        (TABLES, np.zeros((5, 2, 2), bool), "hold real numbers, but has dtype bool"),
         (TABLES, np.zeros(4), r"or \(batch, features\), but has shape \(4,\)"),
         (ModelConfig(), np.zeros((5, 4)), r"has shape \(5, 4\); for a table .* channels=\(\)"),
         (ModelConfig(), np.zeros((5, 28, 28, 1)), r"convolutions, but has shape \(5, 28, 28, 1\)"),
@@ -201,9 +201,19 @@ def test_encode_then_decide_is_the_model() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"channels": (2, 0)}, r"`--model.channels` must hold integers of at least 1"),
+        ({"channels": (2, 0)}, r"`--model.channels` must hold at most 100 integers between 1"),
         ({"channels": (2, 2, 2)}, r"`--model.channels` must name at most 2 convolutions"),
-        ({"hidden": (0,)}, r"`--model.hidden` must hold integers of at least 1, but is \(0,\)"),
+        (
+            {"hidden": (0,)},
+            r"`--model.hidden` must hold at most 100 integers .* 16384, but is \(0,\)",
+        ),
+        ({"hidden": (10**9,)}, r"`--model.hidden` must hold .* between 1 and 16384, but"),
+        ({"hidden": (64,) * 101}, r"`--model.hidden` must hold at most 100 integers"),
+        (
+            {"feature_scale": 3000.0},
+            r"`--model.feature-scale` must be at most 100 radians, .* 3000",
+        ),
+        ({"feature_center": -1e30}, r"`--model.feature-center` must be at most 100 radians"),
         ({"dropout": 1.0}, "`--model.dropout` must be at least 0 and below 1, but is 1.0"),
         ({"feature_scale": 0.0}, "`--model.feature-scale` must be above 0, but is 0.0"),
         ({"num_qubits": 500}, "`--model.num-qubits` must be at most .*, but is 500: more than 2"),

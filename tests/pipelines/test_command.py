@@ -361,3 +361,18 @@ def test_the_time_is_that_of_a_clock_that_never_runs_backwards(
     monkeypatch.setattr("time.time", lambda: 0.0)
     before = command.seconds()
     assert 0 < before <= command.seconds() < os.times().elapsed
+
+
+def test_sentences_carry_no_escape_sequences_to_the_terminal() -> None:
+    """They may quote files and services."""
+    body = "from qnn_jax.errors import InputError\nraise InputError('a \\x1b[31mred\\x07 file')"
+    done = run(program(body))
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: a red")
+    assert not set(done.stderr) & {"\x1b", "\x07"}
+
+
+def test_memory_that_xla_finds_missing_later_is_one_sentence() -> None:
+    done = run(program("raise RuntimeError('INTERNAL: Out of memory allocating 8 bytes')"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("Stopped: the memory does not suffice (INTERNAL: Out of memory")

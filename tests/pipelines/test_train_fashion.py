@@ -288,7 +288,7 @@ BAD = [
     (("--epochz", 3), "--epochz"),
     (("--epochs", "three"), "three"),
     (("--preset", "fast"), "fast"),
-    (("--epochs", -1), "Argument `--epochs` must be at least 0, but is -1."),
+    (("--epochs", -1), "Argument `--epochs` must be an integer of at least 0, but is -1."),
     (("--batch-size", 0), "Argument `--batch-size` must be between 1 and"),
     (("--seed", -1), "Argument `--seed` must be an integer between 0 and 4294967295, but is -1."),
     (("--validation-images", -1), "Argument `--validation-images` must be at least 0"),
@@ -302,8 +302,11 @@ BAD = [
     (("--validation-images", 12_000), "`--validation-images` must be below 12000"),
     (("--train-images", 11_500), "`--train-images` must be at most 11000"),
     (("--run", "../x"), "Argument `--run` must be"),
-    (("--shift", -1), "Argument `--shift` must be between 0 and 14"),
-    (("--model.channels", 0), "Argument `--model.channels` must hold integers of at least 1"),
+    (("--shift", -1), "Argument `--shift` must be an integer of at least 0"),
+    (
+        ("--model.channels", 0),
+        "Argument `--model.channels` must hold at most 100 integers between 1",
+    ),
     (("--model.dropout", 1.5), "Argument `--model.dropout` must be at least 0 and below 1"),
 ]
 
@@ -364,3 +367,20 @@ def test_help_comes_at_once_and_bad_flags_too() -> None:
         "assert not {'jax', 'flax', 'matplotlib', 'tensorflow_datasets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, capture_output=True)
+
+
+def test_features_too_large_for_float32_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    import jax
+
+    from pipelines.training_run import warn_of_large_angles
+    from qnn_jax.configs import ModelConfig
+    from qnn_jax.models import HybridClassifier
+
+    images = np.random.default_rng(0).integers(0, 256, (8, 28, 28)).astype(np.uint8)
+    for gain, told in ((1.0, ""), (300.0, "radians, which float32 knows to about")):
+        config = ModelConfig(channels=(), hidden=(), bound="none", feature_gain=gain)
+        model = HybridClassifier(config, 2)
+        params = jax.jit(model.init)(jax.random.key(0), images)["params"]
+        warn_of_large_angles(model, params, images)
+        said = capsys.readouterr().err
+        assert told in said if told else not said

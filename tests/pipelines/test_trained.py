@@ -102,7 +102,7 @@ def test_weights_of_another_shape_are_refused_before_data_are_read(tmp_path: Pat
     ):
         write_npz_atomic(path, {**arrays, **changed})
         sign(path.parent)
-        with pytest.raises(InputError, match=r"must hold the weights of the model in config\.json"):
+        with pytest.raises(InputError, match=r"must hold the finite weights of the model in conf"):
             trained.load(tmp_path, "copy", tmp_path / "no data")
     assert not (tmp_path / "no data").exists()
 
