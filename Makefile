@@ -58,10 +58,11 @@ test: $(STAMP) ## Run the tests (minutes)
 test-all: $(STAMP) ## Run the tests and the slow proofs, also under Python 3.13
 	@$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
 
-lint: $(STAMP) ## Check style and types
+lint: $(STAMP) ## Check style, types and who imports whom
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
 
 format: $(STAMP) ## Put the code into shape
 	@$(VENV)/bin/ruff check --fix .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import errno
 import io
 import os
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -22,7 +23,7 @@ from pipelines import STARTED
 from qnn_jax.bridge.certificate import CertificationError
 from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.errors import InputError, TrainingFailedError
-from qnn_jax.redaction import clean
+from qnn_jax.hardware.redaction import clean
 
 Config = TypeVar("Config")
 #: What Ctrl-C answers; `again` is the whole command.
@@ -43,15 +44,92 @@ def parse(
 ) -> Config:
     """Read a command line into a config; the other defaults follow `--preset`."""
     arguments = sys.argv[1:] if argv is None else argv
-    chosen = "default"
-    for position, word in enumerate(arguments):
-        if word.startswith("--preset="):
-            chosen = word.partition("=")[2]
-        elif word == "--preset" and position + 1 < len(arguments):
-            chosen = arguments[position + 1]
     # An unknown preset is left to tyro, which names the choices.
-    default = presets.get(chosen, presets["default"])
+    default = presets.get(chosen(arguments, "--preset", "default"), presets["default"])
+    return read(config_type, arguments, default)
+
+
+#: What the command line of this process was read into: its errors name the flags of that.
+_flags: list[type[Any]] = []
+
+
+def read(
+    config_type: type[Config], arguments: Sequence[str], default: Any = tyro.MISSING_NONPROP
+) -> Config:
+    """Words of a command line as a config; every command's are read here."""
+    _flags[:] = [config_type]
     return tyro.cli(config_type, default=default, args=arguments, prog=program())
+
+
+def with_flags(sentence: str, config_type: type[Any]) -> str:
+    """A sentence of the library with this command's flags in place of the arguments it names.
+
+    `batch_size` becomes `--batch-size`, `num_qubits` `--model.num-qubits` where that is the flag,
+    and `resume=False` `--no-resume`. What is no flag of the command stays.
+    """
+    whole = _flags_of(config_type)
+    # `model.num_qubits` is also called `num_qubits`, unless that is a flag of its own.
+    flags = {**{name.rpartition(".")[2]: flag for name, flag in whole.items()}, **whole}
+
+    def flag(found: re.Match[str]) -> str:
+        name, negated = found[1], found[2]
+        if name not in flags:
+            return found[0]
+        group, _, last = flags[name].rpartition(".")
+        return f"`--{group and group + '.'}{'no-' if negated else ''}{last}`"
+
+    return re.sub(r"`([\w.]+)(=False)?`", flag, sentence)
+
+
+def _in_flags(error: Exception) -> str:
+    return with_flags(str(error), _flags[0]) if _flags else str(error)
+
+
+def _flags_of(config_type: type[Any], prefix: str = "") -> dict[str, str]:
+    """Flags without their dashes by the names of fields, as tyro makes them of a dataclass."""
+    flags: dict[str, str] = {}
+    hints = get_type_hints(config_type, include_extras=True)
+    for name in (field.name for field in dataclasses.fields(config_type)):
+        kind, inner = hints[name], f"{prefix}{name}."
+        if get_origin(kind) is Annotated:
+            kind, *notes = get_args(kind)
+            if any(getattr(note, "name", None) == "" for note in notes):
+                inner = prefix  # its fields stand without a prefix
+        if dataclasses.is_dataclass(kind):
+            flags |= _flags_of(kind, inner)  # type: ignore[arg-type]
+        else:
+            flags[prefix + name] = (prefix + name).replace("_", "-")
+    return flags
+
+
+def chosen(arguments: Sequence[str], flag: str, usual: str) -> str:
+    """The word after a flag that decides where other flags start."""
+    found = usual
+    for position, word in enumerate(arguments):
+        if word.startswith(f"{flag}="):
+            found = word.partition("=")[2]
+        elif word == flag and position + 1 < len(arguments):
+            found = arguments[position + 1]
+    return found
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)
+
+
+def tell_finished(path: Path) -> None:
+    """Say that a run is not done again."""
+    print(f"The run {path} is finished: this is its result; --no-resume does it anew.")
+
+
+def tell_stopping() -> None:
+    """Answer the first Ctrl-C."""
+    print(
+        "\nStopping once what is being done is saved; Ctrl-C again stops at once.",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def program() -> str:
@@ -79,13 +157,15 @@ def same_folders(config: Any) -> list[str]:
 def countdown(what: str, every: float = 5.0) -> Callable[[int, int], None]:
     """A report (done, total) in lines on standard error, one in so many seconds.
 
-    Nothing is said of what is done sooner.
+    Nothing is said of what is done sooner. It begins anew where nothing is done.
     """
     began = said = time.monotonic()
 
     def report(done: int, total: int) -> None:
-        nonlocal said
+        nonlocal began, said
         now = time.monotonic()
+        if not done:
+            began = said = now
         if 0 < done < total and now - said >= every:
             left = (now - began) / done * (total - done)
             told = f"{what}: {done:,} of {total:,} runs, about {left:.0f} s left"
@@ -174,9 +254,9 @@ def _status_of(main: Callable[[], int]) -> int | str | None:
         except SystemExit as end:  # tyro's, after --help and after wrong flags
             status = end.code
         except InputError as error:
-            status = _answer(f"Error: {error}", 2)
+            status = _answer(f"Error: {_in_flags(error)}", 2)
         except (TrainingFailedError, CertificationError) as error:
-            status = _answer(f"Stopped: {error}", 1)
+            status = _answer(f"Stopped: {_in_flags(error)}", 1)
         except (MemoryError, RuntimeError) as error:
             # XLA's own class is a RuntimeError, and JAX need not be loaded to be asked for it.
             if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):

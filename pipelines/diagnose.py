@@ -1,4 +1,4 @@
-"""Diagnose a trained run's circuit: what it can represent, what it uses, what training faces.
+"""Diagnose a trained run's circuit: what it can represent, what it uses, how it trains.
 
     make diagnose                                   # the newest run
     make diagnose ARGS="--run calculator"
@@ -12,56 +12,68 @@ import dataclasses
 from pathlib import Path
 
 from pipelines import command
-from pipelines.trained import finished, newest
-from qnn_jax.errors import InputError
-
-#: Fewer leave no spread to see.
-LEAST_SAMPLES = 200
+from pipelines.flags import DataFlags, ResultsFlags
+from qnn_jax.configs import check_diagnosis
+from qnn_jax.runs import RunDirectory, check_name, write_json_atomic
+from qnn_jax.tasks.stored import newest, stored
+from qnn_jax.training.task import Folders
 
 
 @dataclasses.dataclass(frozen=True)
-class DiagnoseConfig:
+class DiagnoseFlags(DataFlags, ResultsFlags):
     """Diagnose a trained run's circuit."""
 
     run: str | None = None
     """Name of the run; default: the newest that is finished."""
-    results_dir: Path = Path("results")
-    """Folder of all runs."""
     seed: int = 0
     """Of everything that is sampled."""
     samples: int = 5000
     """Pairs of random states for the expressibility; what costs more takes fewer in proportion."""
-    data_dir: Path | None = None
-    """Where prepared data are kept; default: TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    manual_dir: Path | None = None
-    """A folder with the four official archives; default: QNN_JAX_MANUAL_DIR."""
-
-
-def check(config: DiagnoseConfig) -> None:
-    """Everything that can be refused before JAX loads."""
-    from qnn_jax.runs import check_name
-
-    if config.run is not None:
-        check_name(config.run)
-    command.check_seed("--seed", config.seed)
-    if config.samples < LEAST_SAMPLES:
-        raise InputError(
-            f"Argument `--samples` must be at least {LEAST_SAMPLES}, but is {config.samples}."
-        )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, check, diagnose; the exit status."""
-    config = command.parse(DiagnoseConfig, {"default": DiagnoseConfig()}, argv)
-    check(config)
-    if config.run is not None:
-        finished(config.results_dir, config.run)
-    else:
-        newest(config.results_dir)
+    flags = command.parse(DiagnoseFlags, {"default": DiagnoseFlags()}, argv)
+    check_diagnosis(flags.seed, flags.samples)
+    if flags.run is not None:
+        check_name(flags.run)
+    name = flags.run or newest_of_all(flags.results_dir)
+    stored(flags.results_dir / name)
     command.start_jax()
-    from pipelines.diagnose_run import diagnose_run
+    with RunDirectory.existing(flags.results_dir, name) as run:
+        write(run.path, flags)
+    print(f"\n{command.seconds():.1f} s. To read: {run.path / 'diagnose.html'}")
+    print(f"All numbers: {run.path / 'diagnose.json'}")
+    return 0
 
-    return diagnose_run(config)
+
+def newest_of_all(results_dir: Path) -> str:
+    """The name of the newest finished run, whatever its task."""
+    names = newest(results_dir).values()
+    return max(names, key=lambda name: (results_dir / name / "summary.json").lstat().st_mtime)
+
+
+def write(path: Path, flags: DiagnoseFlags) -> None:
+    """Diagnose a finished run; write diagnose.json, the pictures and diagnose.html into it."""
+    from qnn_jax.data import progress_bar
+    from qnn_jax.report.diagnosis import write_diagnosis
+    from qnn_jax.studies.diagnosis import diagnose
+    from qnn_jax.tasks import load
+
+    trained = load(path)
+    circuit, usual = trained.circuit, trained.folders
+    command.say(
+        f"Run {path}: {circuit.num_qubits} qubits, {circuit.num_inputs} inputs, "
+        f"{circuit.num_weights} weights"
+    )
+    folders = Folders(flags.data_dir or usual.data_dir, flags.manual_dir or usual.manual_dir)
+    with progress_bar() as progress:
+        test = trained.splits(folders, progress).test
+    found = diagnose(
+        trained, examples=test, seed=flags.seed, samples=flags.samples, tell=command.say
+    )
+    write_json_atomic(path / "diagnose.json", {"run": path.name, **found.as_json()})
+    write_diagnosis(path, f"Diagnosis of {path.name}", found)
 
 
 if __name__ == "__main__":

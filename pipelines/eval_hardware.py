@@ -11,21 +11,25 @@ The same command again finds its jobs and goes on; nothing is sent, or paid, twi
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-from pathlib import Path
-from typing import Literal
+import time
+from typing import Any, Literal, TypedDict
 
 from pipelines import command
-from pipelines.trained import finished, newest
-from qnn_jax.errors import InputError
-from qnn_jax.redaction import environment_token
+from pipelines.flags import DataFlags, ResultsFlags
+from qnn_jax.circuits.checks import at_least
+from qnn_jax.errors import TrainingFailedError
+from qnn_jax.hardware.accounts import Where, introduction, simulated
+from qnn_jax.hardware.ledger import Ledger
+from qnn_jax.hardware.plan import Settings
+from qnn_jax.runs import RunDirectory, check_name, read_as, write_json_atomic, write_npz_atomic
+from qnn_jax.tasks.stored import newest, stored
+from qnn_jax.training.task import Folders
 
 Action = Literal["evaluate", "status", "collect", "cancel"]
 
 
 @dataclasses.dataclass(frozen=True)
-class HardwareConfig:
+class HardwareConfig(DataFlags, ResultsFlags):
     """Evaluate a trained run on a quantum computer, or on a simulated one."""
 
     action: Action = "evaluate"
@@ -33,8 +37,6 @@ class HardwareConfig:
     "cancel" cancels what has not delivered."""
     run: str | None = None
     """Name of the run; default: the newest that is finished."""
-    results_dir: Path = Path("results")
-    """Folder of all runs."""
     seed: int = 0
     """Of the choice of images and anchors, of the transpiler, and of a simulated device."""
     backend: str = "auto"
@@ -45,10 +47,10 @@ class HardwareConfig:
     url: str | None = None
     """Of the service; default: QISKIT_IBM_URL, else IBM's."""
     images: int | None = None
-    """Test images, as many of each class, or points of a calculator; default: all images or 1,000
-    points, or what fits the budget."""
+    """Test examples, as many of each class; default: 2,000 at most, or what fits the
+    budget."""
     shots: int | None = None
-    """Of each image; default: up to 1024, as many as fit the budget."""
+    """Of each example; default: up to 1024, as many as fit the budget."""
     rep_delay: float | None = None
     """Pause between shots in seconds; default: the backend's, or as short as the budget asks."""
     copies: int | None = None
@@ -66,98 +68,35 @@ class HardwareConfig:
     fractional_gates: bool = False
     """Let the backend use its RX and RZZ gates, where it has them."""
     two_stage: bool = False
-    """A quarter of the shots first, the rest only on images whose sign is not settled."""
-    data_dir: Path | None = None
-    """Where prepared data are kept; default: TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    manual_dir: Path | None = None
-    """A folder with the four official archives; default: QNN_JAX_MANUAL_DIR."""
+    """A quarter of the shots first, the rest only on examples whose sign is not settled."""
+
+    @property
+    def where(self) -> Where:
+        """The device that is asked for."""
+        return Where(self.backend, self.instance, self.url)
+
+    @property
+    def settings(self) -> Settings:
+        """How it is measured."""
+        given = dataclasses.asdict(self)
+        names = [field.name for field in dataclasses.fields(Settings)]
+        return Settings(**{name: given[name] for name in names if name in given})
 
 
-def is_simulated(config: HardwareConfig) -> bool:
-    """Whether no machine is asked for: a fake backend named, or "auto" and no account."""
-    if config.backend != "auto":
-        return config.backend.startswith("Fake")
-    asked = (
-        config.instance
-        or config.url
-        or os.environ.get("QISKIT_IBM_INSTANCE")
-        or os.environ.get("QISKIT_IBM_URL")
-    )
-    return not asked and not _has_account()
+class _Earlier(TypedDict):
+    """What of an earlier eval-hardware.json decides whether it is replaced."""
 
-
-def _has_account() -> bool:
-    """Whether there is a token, or a saved account (IBM's client leaves files without any).
-
-    Raises:
-        InputError: where the file of saved accounts is damaged.
-    """
-    if environment_token():
-        return True
-    saved = Path(os.path.expanduser("~")) / ".qiskit/qiskit-ibm.json"
-    try:
-        return saved.is_file() and bool(json.loads(saved.read_text("utf-8")))
-    except (OSError, ValueError, RecursionError):
-        raise InputError(
-            f"File {saved} must hold saved IBM Quantum accounts as JSON, but cannot be read: "
-            "delete it, or put a token into QISKIT_IBM_TOKEN."
-        ) from None
-
-
-def _simulated(backend: str) -> str:
-    """The fake backend that stands for a machine of IBM's, `ibm_fez`'s being `FakeFez`."""
-    from qnn_jax.bridge.backend_names import check_fake_backend
-
-    name = "Fake" + "".join(part.capitalize() for part in backend.split("_")[1:])
-    try:
-        return f"--backend {check_fake_backend(name, '--backend')}"
-    except InputError:
-        return "--backend FakeFez"
+    device: str
 
 
 def check(config: HardwareConfig) -> None:
     """Everything that can be refused before JAX and Qiskit load."""
-    from qnn_jax.bridge.backend_names import check_fake_backend
-    from qnn_jax.runs import check_name
-
     if config.run is not None:
         check_name(config.run)
-    if config.backend.startswith("Fake"):
-        check_fake_backend(config.backend, "--backend")
-        if config.instance or config.url:
-            raise InputError(
-                "Argument `--backend` must name a machine of IBM's beside --instance or --url, but "
-                f"is {config.backend!r}, which is simulated here."
-            )
-    elif not is_simulated(config) and not _has_account():
-        raise InputError(
-            "Argument `--backend` must come with an IBM Quantum account where a machine, an "
-            f"instance or a URL is named, but is {config.backend!r} and there is no token: put one "
-            f"into QISKIT_IBM_TOKEN, or simulate the machine with {_simulated(config.backend)}."
-        )
-    for flag, value, least in (
-        ("--images", config.images, 2),
-        ("--shots", config.shots, 1),
-        ("--copies", config.copies, 1),
-    ):
-        if value is not None and value < least:
-            raise InputError(f"Argument `{flag}` must be at least {least}, but is {value}.")
-    command.check_seed("--seed", config.seed)
-    if config.recompile and config.fractional_gates:
-        raise InputError(
-            "Argument `--recompile` must be left out with --fractional-gates, for the template has "
-            "CZ gates, but both are set."
-        )
-    for flag, seconds in (
-        ("--rep-delay", config.rep_delay),
-        ("--budget-seconds", config.budget_seconds),
-    ):
-        if seconds is not None and not 0 < seconds < float("inf"):
-            raise InputError(f"Argument `{flag}` must be above 0 seconds, but is {seconds}.")
-    if config.anchors and config.anchors < 3:
-        raise InputError(
-            f"Argument `--anchors` must be 0 or at least 3, to fit a line, but is {config.anchors}."
-        )
+    config.where.check()
+    if config.images is not None:
+        at_least("images", config.images, 2)
+    _ = config.settings  # which refuses what is out of range
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -165,17 +104,115 @@ def main(argv: list[str] | None = None) -> int:
     config = command.parse(HardwareConfig, {"default": HardwareConfig()}, argv)
     check(config)
     if config.run is None:
-        config = dataclasses.replace(config, run=_newest(config.results_dir))
-    finished(config.results_dir, config.run or "")
+        names = newest(config.results_dir).values()
+        last = max(names, key=lambda n: (config.results_dir / n / "summary.json").stat().st_mtime)
+        config = dataclasses.replace(config, run=last)
+    stored(config.results_dir / str(config.run))
     command.start_jax()
-    from pipelines.hardware.run import evaluate
-
     return evaluate(config)
 
 
-def _newest(results_dir: Path) -> str:
-    names = newest(results_dir).values()
-    return max(names, key=lambda name: (results_dir / name / "summary.json").stat().st_mtime)
+def evaluate(config: HardwareConfig, clock: Any = None) -> int:
+    """Do what `config.action` says; the exit status. Tests give a `clock` that need not wait."""
+    from qnn_jax.hardware.jobs import DeviceStoppedError, ServiceError
+    from qnn_jax.hardware.submission import Clock
+
+    assert config.run is not None
+    clock = Clock() if clock is None else clock
+    try:
+        with RunDirectory.existing(config.results_dir, config.run) as run:
+            if config.action == "evaluate":
+                _evaluate(config, run, clock)
+            else:
+                _manage(config, Ledger.existing(run.path), clock)
+    except DeviceStoppedError as error:
+        raise TrainingFailedError(str(error)) from None
+    except ServiceError as error:
+        raise TrainingFailedError(
+            f"The service did not answer as it should ({error}); nothing is lost, run the same "
+            "command again."
+        ) from None
+    return 0
+
+
+def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Any) -> None:
+    from qnn_jax.data import progress_bar
+    from qnn_jax.hardware.measurement import planned_device
+    from qnn_jax.studies.hardware import EVALUATION, evaluate_on_device, key_of
+    from qnn_jax.tasks import load
+
+    began = time.monotonic()
+    ledger = Ledger(run.path, stored(run.path).model)
+    key = key_of(config.settings, config.where.simulated, config.where)
+    planned = planned_device(ledger, key, EVALUATION)
+    device = config.where.open(config.seed, config.fractional_gates, planned)
+    command.say(introduction(device))
+    trained = load(run.path)
+    folders = Folders(
+        config.data_dir or trained.folders.data_dir, config.manual_dir or trained.folders.manual_dir
+    )
+    with progress_bar() as progress:
+        splits = trained.splits(folders, progress)
+    found = evaluate_on_device(
+        trained,
+        splits,
+        device,
+        config.settings,
+        ledger,
+        key=key,
+        dry_run=config.dry_run,
+        clock=clock,
+        tell=command.say,
+    )
+    if found is None and planned is not None:
+        return
+    if found is None:
+        print("Nothing was sent (--dry-run); the same command without it sends this.")
+        return
+    name = _write(run, found)
+    print("", *found.lines(), sep="\n")
+    seconds = time.monotonic() - began
+    print(f"{seconds:.1f} s in all; look at {run.figures / f'{name}.png'}")
+
+
+def _write(run: RunDirectory, found: Any) -> str:
+    """Arrays, picture, and last the JSON; a simulation never replaces a machine's result."""
+    earlier = read_as(run.path / "eval-hardware.json", _Earlier, "move it away")
+    name = "eval-hardware"
+    if found.result["device"] == "simulated" and earlier and earlier["device"] != "simulated":
+        name = "eval-hardware-simulated"
+        print(f"The result of {earlier['device']} stays; this one is {name}.json beside it.")
+    write_npz_atomic(run.path / f"{name}.npz", found.arrays())
+    from qnn_jax.report.figures import save  # late: matplotlib
+    from qnn_jax.report.hardware import scores_and_values
+
+    save(scores_and_values(found), run.figures / f"{name}.png")
+    write_json_atomic(run.path / f"{name}.json", found.result)
+    return name
+
+
+def _manage(config: HardwareConfig, ledger: Ledger, clock: Any) -> None:
+    """Status, collect or cancel, on every device that the ledger names, whatever the flags say."""
+    from qnn_jax.hardware.measurement import Visit
+    from qnn_jax.hardware.submission import cancel, collect, status
+
+    intents = [entry.intent for entry in ledger.entries.values() if entry.intent]
+    names = {intent["device"]: bool(intent["simulated"]) for intent in intents}
+    if not names:
+        print(f"Nothing was sent yet, by {ledger.path}.")
+    for name, is_simulated in names.items():
+        device = simulated(name, config.seed) if is_simulated else config.where.machine(name)
+        command.say(introduction(device))
+        if config.action == "cancel":
+            ids = cancel(device, ledger)
+            print(f"Cancelled {', '.join(ids)}." if ids else f"No job was left on {name}.")
+        elif config.action == "collect":
+            visit = Visit(device, ledger, clock, command.say)
+            fetched = collect(device, ledger, clock=clock, tell=visit.progress)
+            print(f"Fetched {len(fetched)} results; make eval-hardware shows what they mean.")
+        else:
+            for digest, state in status(device, ledger).items():
+                print(f"{digest[:12]}  {state}")
 
 
 if __name__ == "__main__":

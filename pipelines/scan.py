@@ -3,52 +3,66 @@
     make scan
     make scan ARGS="--axis learning_rate=1e-3,3e-3,1e-2 --axis model.ansatz_reps=1,2,3"
     make scan ARGS="--axis learning_rate=log:1e-4:1e-1 --samples 64 --halving --run wide"
-    make scan ARGS="--axis seed=0,1,2,3 --axis weight_decay=0,0.1"
+    make scan ARGS="--task calculator --axis model.layers=2,3,4 --axis seed=0,1"
 
-Numbers (learning rate, weight decay, label smoothing, feature scale, weight bound, seeds …) differ
-within one compiled program; structure (depth, width, entanglement, qubits, batch size …) takes one
-program each. Every other flag is one of train-fashion and holds for all members.
+A task's numbers (learning rate, weight decay, feature scale, weight bound, seeds …) differ within
+one compiled program; structure (depth, width, entanglement, qubits, batch size …) takes one
+program each. Every other flag is one of the task's training and holds for all members.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
+import sys
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from contextlib import ExitStack
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from pipelines import command, train_fashion
-from pipelines.scan_axes import SEEDS, Axis, changed, grid, read_axes
-from pipelines.scan_search import Course, rungs_of, search_of
-from pipelines.train_fashion import FashionConfig
-from qnn_jax.errors import InputError
+from pipelines import command, train_fashion, training
+from pipelines.flags import RunFlags, words_of
+from qnn_jax.circuits.checks import at_least, one_of
+from qnn_jax.runs import GracefulStop, RunDirectory, check_name, read_as
+from qnn_jax.studies.axes import changed, read_axes, value_of
+from qnn_jax.studies.leaderboard import conclusion, summary_kind
+from qnn_jax.studies.meeting import check_meeting
+from qnn_jax.studies.search import planned
+from qnn_jax.tasks import TASKS, Seeds
+from qnn_jax.tasks.stored import NOT_OF_THE_RUN, RESTORE
+from qnn_jax.training.task import Folders, Task
 
-DEFAULT_AXES = (
+#: What varies by default: of these the numbers of the task whose default is within the range.
+USUAL_AXES = (
     "training.learning_rate=log:1e-3:3e-2",
     "training.weight_decay=log:1e-2:1",
     "training.label_smoothing=lin:0:0.1",
     "model.feature_scale=log:0.3:3",
     "model.weight_bound=log:0.1:3",
 )
+#: Tasks whose training has presets.
+_PRESETS: Mapping[str, Mapping[str, Any]] = {
+    presets["default"].name: presets for presets in (train_fashion.PRESETS,)
+}
 
 
 @dataclasses.dataclass(frozen=True)
-class ScanConfig(FashionConfig):
-    """Train many configurations of the Fashion-MNIST classifier in one program."""
+class ScanFlags(RunFlags):
+    """What this command asks beside the task's own fields."""
 
     run: str = "scan"
     """Name of the scan; its files go to RESULTS_DIR/RUN, its best member's to RESULTS_DIR/RUN-best,
     an ordinary run."""
-    twin: bool = False
-    """Train the classical twin of every member alongside."""
+    task: str = "fashion"
+    """What is trained: fashion or calculator; all flags of its training are flags here."""
+    preset: str = "default"
+    """Where all other values start; names are those of the task's training."""
     axis: Annotated[
         tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME=VALUES")
     ] = ()
     """What varies, once for each axis: name=a,b,c or name=log:low:high or name=lin:low:high, with
-    :points for a grid. Names are those of train-fashion's flags; every candidate meets all values
-    of seed and order_seed. Default: five numbers."""
+    :points for a grid. Names are those of the training's flags; every candidate trains with all
+    values of seed and order_seed. Default: the task's numbers."""
     search: Literal["grid", "random", "optuna"] | None = None
     """Default: random where an axis is a range without points, else grid."""
     samples: int = 15
@@ -58,7 +72,8 @@ class ScanConfig(FashionConfig):
     halving: bool = False
     """Drop the worse half of the candidates after 1/8, 1/4 and 1/2 of the epochs."""
     confirm: int = 4
-    """Fresh seeds over which the winner meets the default at the end; 0 to leave that out."""
+    """Fresh seeds over which the winner and the default train again at the end; 0 to leave that
+    out."""
     devices: int = 0
     """CPU devices to spread the members over; 0 takes one for each core."""
     at_once: int = 0
@@ -72,109 +87,140 @@ class ScanConfig(FashionConfig):
     """The number of this one, from 0."""
 
 
-PRESETS: Mapping[train_fashion.Preset, ScanConfig] = {
-    name: ScanConfig(
-        **{
-            field.name: getattr(preset, field.name)
-            for field in dataclasses.fields(preset)
-            if field.name not in ("run", "twin")
-        }
-    )
-    for name, preset in train_fashion.PRESETS.items()
-}
-_HOW = ("devices", "at_once", "coordinator", "num_processes", "process_id")
-NOT_OF_THE_SCAN = train_fashion.NOT_OF_THE_RUN
+def parse(argv: list[str] | None) -> tuple[Task, ScanFlags]:
+    """The default configuration and the flags of the scan."""
+    arguments = sys.argv[1:] if argv is None else argv
+    name = one_of("task", command.chosen(arguments, "--task", "fashion"), tuple(TASKS))
+    presets = presets_of(name)
+    one_of("preset", command.chosen(arguments, "--preset", "default"), tuple(presets))
+    return training.parse(presets, ScanFlags(), argv, __doc__)
 
 
-def base_of(config: ScanConfig) -> FashionConfig:
-    """The default member: what the scan's flags say without its axes."""
-    names = [field.name for field in dataclasses.fields(FashionConfig)]
-    base = FashionConfig(**{name: getattr(config, name) for name in names})
-    return dataclasses.replace(base, run=f"{config.run}-best")
-
-
-def as_json(config: ScanConfig) -> dict[str, object]:
-    """What the scan's config.json holds: nothing of where and how it runs."""
+def presets_of(name: str) -> dict[str, Any]:
+    """The presets of a task's training, without the twin, which --twin trains alongside."""
+    presets = _PRESETS.get(name, {"default": TASKS[name]()})
     return {
-        name: value for name, value in train_fashion.as_json(config).items() if name not in _HOW
+        preset: changed(task, {"twin": False} if hasattr(task, "twin") else {})
+        for preset, task in presets.items()
     }
 
 
-def check(config: ScanConfig) -> tuple[tuple[int, ...], tuple[Axis, ...], Course]:
-    """Everything that can be refused before JAX loads: the classes, the axes, the course."""
-    base = base_of(config)
-    classes = train_fashion.check(base)
-    for flag, value, least in (
-        ("--epochs", base.training.epochs, 1),
-        ("--validation-images", base.validation_images, 1),
-        ("--samples", config.samples, 1),
-        ("--batch", config.batch, 1),
-        ("--confirm", config.confirm, 0),
-        ("--devices", config.devices, 0),
-        ("--at-once", config.at_once, 0),
-        ("--num-processes", config.num_processes, 1),
-        ("--process-id", config.process_id, 0),
-    ):
-        if value < least:
-            raise InputError(f"Argument `{flag}` must be at least {least} here, but is {value}.")
-    if config.process_id >= config.num_processes and config.coordinator != "auto":
-        raise InputError(
-            f"Argument `--process-id` must be below --num-processes, {config.num_processes}, but "
-            f"is {config.process_id}."
-        )
-    if config.num_processes > 1 and config.coordinator is None:
-        raise InputError(
-            "Argument `--coordinator` must be given with --num-processes, as in 10.0.0.1:54100, "
-            "but is not."
-        )
-    host, _, port = (config.coordinator or "auto").rpartition(":")
-    if (host, port) != ("", "auto") and not (
-        host and port.isdecimal() and len(port) < 6 and 0 < int(port) < 2**16
-    ):
-        raise InputError(
-            f"Argument `--coordinator` must be HOST:PORT or auto, but is {config.coordinator!r}."
-        )
-    axes = read_axes(config.axis or DEFAULT_AXES)
-    ranges = [axis for axis in axes if not axis.values]
-    kind = config.search or ("random" if ranges else "grid")
-    if config.halving and kind == "optuna":
-        raise InputError("Argument `--halving` must not be given with --search optuna, but is.")
-    # Every value by itself, and so every combination but of batch size with other things.
-    for axis in axes:
-        for value in axis.values or (axis.at(0.0), axis.at(1.0)):
-            if axis.name not in SEEDS:
-                _check_member(changed(base, {axis.name: value}), axis.name)
-    if kind == "grid":
-        for changes in grid(axes):
-            _check_member(changed(base, changes), "")
-    search = search_of(kind, axes, config.samples, config.batch, config.seed)
-    rungs = rungs_of(base.training.epochs, config.halving)
-    return classes, axes, Course(base, axes, search, rungs, config.confirm)
+def axes_of(task: Task, flags: ScanFlags) -> tuple[str, ...]:
+    """The axes as text: what is asked for, or what usually varies."""
+    if flags.axis:
+        return flags.axis
+    usual = [text for text in USUAL_AXES if text.partition("=")[0] in task.numbers]
+    ranges = read_axes(task, usual)
+    return tuple(
+        text
+        for text, axis in zip(usual, ranges, strict=True)
+        if axis.low <= value_of(task, Seeds(), axis.name) <= axis.high
+    )
 
 
-def _check_member(config: FashionConfig, axis: str) -> None:
-    try:
-        train_fashion.check(config)
-    except InputError as error:
-        raise InputError(f"Argument `--axis` {axis or 'combination'} cannot be: {error}") from None
+def check(task: Task, flags: ScanFlags) -> None:
+    """Refuse before JAX loads what can be refused then."""
+    for name in Seeds._fields:
+        command.check_seed(f"--{name.replace('_', '-')}", getattr(flags, name) or 0)
+    check_name(flags.run)
+    at_least("at_once", flags.at_once, 0)
+    check_meeting(flags.devices, flags.coordinator, flags.num_processes, flags.process_id)
+    task.check()
+    axes = read_axes(task, axes_of(task, flags))
+    planned(task, axes, **_searching(flags), seed=flags.seed)
+
+
+def _searching(flags: ScanFlags) -> dict[str, Any]:
+    """The flags that say how candidates are found and chosen."""
+    names = ("search", "samples", "batch", "halving", "confirm")
+    return {name: getattr(flags, name) for name in names}
+
+
+def repeat(task: Task, seeds: Seeds, name: str, flags: ScanFlags) -> str:
+    """The command that trains a member alone, under that name."""
+    presets: Mapping[str, Any] = _PRESETS.get(task.name, {"default": TASKS[task.name]()})
+    words = [] if flags.preset == "default" else ["--preset", flags.preset]
+    words += ["--run", name, *command.same_folders(flags)]
+    for field, value, usual in zip(Seeds._fields, seeds, Seeds(), strict=True):
+        if value != usual:
+            words += [f"--{field.replace('_', '-')}", str(value)]
+    words += words_of(task, presets[flags.preset])
+    return command.make(f"train-{task.name}", words)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, check, scan, report; the exit status."""
-    config = command.parse(ScanConfig, PRESETS, argv)
-    classes, axes, course = check(config)
+    task, flags = parse(argv)
+    check(task, flags)
     command.start_jax(find_devices=False)  # how many there are is said first
-    from pipelines.scan_devices import join
+    from qnn_jax.studies.cluster import join
 
-    with join(config.devices, config.coordinator, config.num_processes, config.process_id) as all_:
-        from pipelines.scan_run import scan
+    meeting = (flags.devices, flags.coordinator, flags.num_processes, flags.process_id)
+    with join(*meeting, start=command.start_jax) as cluster:
+        return _scan(task, flags, cluster)
 
-        return scan(config, base_of(config), classes, axes, course, as_json(config), all_)
 
+def _scan(task: Task, flags: ScanFlags, cluster: Any) -> int:
+    from qnn_jax.data import progress_bar
+    from qnn_jax.report import write_run
+    from qnn_jax.report.scan import draw_scan
+    from qnn_jax.runs.loop import StoppedError
+    from qnn_jax.studies.scan import check_best_is_free, config_of_scan, scan
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    seeds = Seeds(flags.seed, flags.order_seed, flags.split_seed)
+    folders, path = Folders(flags.data_dir, flags.manual_dir), flags.results_dir / flags.run
+    axes, searching, run = axes_of(task, flags), _searching(flags), None
+    with ExitStack() as stack:
+
+        def open_run() -> bool:
+            nonlocal run
+            check_best_is_free(path)  # before anything is removed
+            config = config_of_scan(task, axes, seeds, flags.run, folders, **searching)
+            run = stack.enter_context(
+                RunDirectory.open(
+                    flags.results_dir, flags.run, config, flags.resume, NOT_OF_THE_RUN
+                )
+            )
+            return run.finished
+
+        if cluster.told_by_first(open_run):
+            if cluster.first:
+                summary = read_as(path / "summary.json", summary_kind(task.metric), RESTORE)
+                print(f"The scan {path} is finished; --no-resume scans anew.")
+                print(conclusion(task.metric, summary or {}))
+            return 0
+        with GracefulStop(notify=command.tell_stopping) as stop, progress_bar() as progress:
+            try:
+                found = scan(
+                    task,
+                    axes,
+                    **searching,
+                    **seeds._asdict(),
+                    folders=folders,
+                    run=run,
+                    tell=command.say,
+                    stop=lambda: stop.requested,
+                    report=progress,
+                    publish=lambda result: draw_scan(path, result),
+                    publish_best=lambda best: write_run(path.with_name(f"{path.name}-best"), best),
+                    repeat=lambda task, seeds, name: repeat(task, seeds, name, flags),
+                    cluster=cluster,
+                    at_once=flags.at_once,
+                )
+            except StoppedError as stopped:
+                if cluster.first:
+                    print(f"{stopped}; the same command goes on from there:\n  {command.again()}")
+                return stop.exit_code or 75
+    if cluster.first:
+        best = f"{flags.run}-best"
+        print(conclusion(task.metric, found.summary))
+        print(
+            f"Open {path / 'figures'} and {flags.results_dir / best / 'report.html'}; all members: "
+            f"{path / 'leaderboard.csv'}"
+        )
+        print(f"The best member alone: {found.members[0]['command']}")
+        print(f"Next: {command.make('eval-aer', ['--run', best, *command.same_folders(flags)])}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ _ROOMS = {
         "variances",
     ),
     "qnn_jax.errors": ("InputError", "LargeAngleWarning"),
+    "qnn_jax.tasks": ("Trained", "load"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 _MODULES = (
@@ -60,26 +61,30 @@ _MODULES = (
     "circuits",
     "data",
     "diagnostics",
-    "executor",
+    "executors",
+    "hardware",
     "initializers",
     "linen",
-    "mitigation",
     "models",
     "nnx",
     "runs",
     "simulate",
+    "studies",
+    "tasks",
     "training",
 )
 
 #: What is looked for here, and where it is. These modules need Flax or Qiskit, or there are two.
 _ELSEWHERE = {
     "QuantumLayer": "qnn_jax.linen or qnn_jax.nnx",
-    "Executor": "qnn_jax.executor",
-    "exact": "qnn_jax.executor",
-    "sampled": "qnn_jax.executor",
+    "Executor": "qnn_jax.executors",
+    "exact": "qnn_jax.executors",
+    "mitigated": "qnn_jax.executors",
+    "sampled": "qnn_jax.executors",
     "HybridClassifier": "qnn_jax.models",
     "aer": "qnn_jax.bridge",
     "certify": "qnn_jax.bridge",
+    "device": "qnn_jax.hardware",
     "from_qasm": "qnn_jax.bridge",
     "from_qiskit": "qnn_jax.bridge",
     "to_qasm2": "qnn_jax.bridge",

@@ -9,9 +9,16 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from qnn_jax.circuits import Circuit, Op, real_amplitudes, w, x, z_feature_map, zz_feature_map
-from qnn_jax.circuits.checks import at_least, is_integer, of_type, one_of, real, shown
-from qnn_jax.circuits.checks import flag as checked_flag
+from qnn_jax.circuits import (
+    Circuit,
+    Op,
+    checks,
+    real_amplitudes,
+    w,
+    x,
+    z_feature_map,
+    zz_feature_map,
+)
 from qnn_jax.errors import InputError
 from qnn_jax.memory import MAX_SIMULATED_QUBITS, machine_bytes
 
@@ -101,6 +108,7 @@ class TrainingConfig:
         label_smoothing: share of the target that is spread over all classes.
         shift: images are moved at random by up to this many pixels each way.
         flip: images are mirrored left to right at random.
+        passes: how often an epoch goes through the training examples.
     """
 
     epochs: int = 40
@@ -112,40 +120,40 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     shift: int = 1
     flip: bool = True
+    passes: int = 1
 
 
 def check_training(config: TrainingConfig, train_count: int) -> None:
     """Refuse what cannot be trained, in one sentence."""
-    of_type("config", config, TrainingConfig, "a TrainingConfig")
-    train_count = at_least("train_count", train_count, 0)
-    if not is_integer(config.batch_size) or not 1 <= config.batch_size <= train_count:
+    checks.of_type("config", config, TrainingConfig, "a TrainingConfig")
+    train_count = checks.at_least("train_count", train_count, 0)
+    if not checks.is_integer(config.batch_size) or not 1 <= config.batch_size <= train_count:
         raise InputError(
-            f"Argument `--batch-size` must be between 1 and {train_count}, the number of training "
-            f"images, but is {shown(config.batch_size)}."
+            f"Argument `batch_size` must be between 1 and {train_count}, the number of training "
+            f"examples, but is {checks.shown(config.batch_size)}."
         )
-    at_least("--epochs", config.epochs, 0)
-    real("--learning-rate", config.learning_rate, above=0)
-    one_of("--schedule", config.schedule, ("cosine", "constant"))
-    real("--weight-decay", config.weight_decay, least=0)
-    one_of("--loss", config.loss, ("cross-entropy", "mse"))
-    if real("--label-smoothing", config.label_smoothing, least=0, below=1) and config.loss == "mse":
+    checks.at_least("epochs", config.epochs, 0)
+    checks.real("learning_rate", config.learning_rate, above=0)
+    checks.one_of("schedule", config.schedule, ("cosine", "constant"))
+    checks.real("weight_decay", config.weight_decay, least=0)
+    checks.one_of("loss", config.loss, ("cross-entropy", "mse"))
+    smoothing = checks.real("label_smoothing", config.label_smoothing, least=0, below=1)
+    if smoothing and config.loss == "mse":
         raise InputError(
-            "Argument `--label-smoothing` must be 0 with --loss mse, but is "
+            "Argument `label_smoothing` must be 0 where `loss` is mse, but is "
             f"{config.label_smoothing}."
         )
-    at_least("--shift", config.shift, 0, 14)
-    checked_flag("--flip", config.flip)
+    checks.at_least("passes", config.passes, 1)
+    checks.at_least("shift", config.shift, 0, 14)
+    checks.flag("flip", config.flip)
 
 
 def check_model(config: ModelConfig) -> None:
     """Refuse what cannot be built, in one sentence, and before a circuit is built."""
-    for name in ("feature_map_reps", "ansatz_reps"):
-        if getattr(config, name) > _MAX_REPS:
-            flag = name.replace("_", "-")
-            raise InputError(
-                f"Argument `--model.{flag}` must be at most {_MAX_REPS}, but is "
-                f"{getattr(config, name)}."
-            )
+    checks.of_type("config", config, ModelConfig, "a ModelConfig")
+    checks.at_least("feature_map_reps", config.feature_map_reps, 1, _MAX_REPS)
+    checks.at_least("ansatz_reps", config.ansatz_reps, 0, _MAX_REPS)
+    checks.integer("num_qubits", config.num_qubits)
     # Of each amplitude real and imaginary part in float32.
     fits = (machine_bytes() // 8).bit_length() - 1
     if config.num_qubits > min(fits, MAX_SIMULATED_QUBITS):
@@ -155,51 +163,47 @@ def check_model(config: ModelConfig) -> None:
             else f"more than 2**{MAX_SIMULATED_QUBITS} amplitudes are not supported"
         )
         raise InputError(
-            f"Argument `--model.num-qubits` must be at most {min(fits, MAX_SIMULATED_QUBITS)}, but "
+            f"Argument `num_qubits` must be at most {min(fits, MAX_SIMULATED_QUBITS)}, but "
             f"is {config.num_qubits}: {because}."
         )
     config.circuit()
     for name, sizes in (("channels", config.channels), ("hidden", config.hidden)):
-        if not all(1 <= size <= _MAX_WIDTH for size in sizes) or len(sizes) > _MAX_LAYERS:
+        rule = f"a sequence of at most {_MAX_LAYERS} integers"
+        values = checks.several(name, sizes, rule)
+        if len(values) > _MAX_LAYERS or any(
+            not checks.is_integer(n) or not 1 <= n <= _MAX_WIDTH for n in values
+        ):
             raise InputError(
-                f"Argument `--model.{name}` must hold at most {_MAX_LAYERS} integers between 1 and "
-                f"{_MAX_WIDTH}, but is {shown(sizes)}."
+                f"Argument `{name}` must hold at most {_MAX_LAYERS} integers between 1 and "
+                f"{_MAX_WIDTH}, but is {checks.shown(sizes)}."
             )
-    if not 0 <= config.dropout < 1:
-        raise InputError(
-            f"Argument `--model.dropout` must be at least 0 and below 1, but is {config.dropout}."
-        )
+    checks.real("dropout", config.dropout, least=0, below=1)
     if len(config.channels) > 2:
         raise InputError(
-            "Argument `--model.channels` must name at most 2 convolutions, after which 28 pixels "
+            "Argument `channels` must name at most 2 convolutions, after which 28 pixels "
             f"are 4, but is {config.channels}."
         )
     for name in ("feature_scale", "feature_gain", "weight_bound"):
-        value = getattr(config, name)
-        if not 0 < value < math.inf:
-            flag = name.replace("_", "-")
-            raise InputError(f"Argument `--model.{flag}` must be above 0, but is {value}.")
+        checks.real(name, getattr(config, name), above=0)
     for name in ("feature_center", "feature_scale"):
         if not abs(getattr(config, name)) <= _MAX_FEATURE:
             raise InputError(
-                f"Argument `--model.{name.replace('_', '-')}` must be at most {_MAX_FEATURE:g} "
-                "radians, since the circuit's angles are products of two features and float32 has "
-                f"seven digits, but is {getattr(config, name)}."
+                f"Argument `{name}` must be at most {_MAX_FEATURE:g} radians, since the circuit's "
+                "angles are products of two features and float32 has seven digits, but is "
+                f"{getattr(config, name)}."
             )
 
 
 @dataclass(frozen=True)
 class CalculatorModelConfig:
-    """The circuit that learns a function of a and b, with <ZZ> and a Linear(1, 1) behind it.
+    """The circuit that learns a function of a and b, with <ZZ> and a Dense(1) behind it.
 
     Attributes:
         layers: how often each qubit reads both inputs; CX entangle between them. Four reach 1e-4.
-        restarts: initial weights that are trained side by side; validation chooses one of them.
         weight_bound: weights start uniform in ± this, in radians (of a shift, or of a whole input).
     """
 
     layers: int = 4
-    restarts: int = 64
     weight_bound: float = 2.0
 
     def circuit(self) -> Circuit:
@@ -220,38 +224,48 @@ class CalculatorModelConfig:
 
 
 @dataclass(frozen=True)
-class CalculatorTrainingConfig:
-    """How to train it: Levenberg-Marquardt steps on points that every epoch draws afresh.
+class LeastSquaresConfig:
+    """How to train by Levenberg-Marquardt: epochs of 8 steps, each on the next examples.
 
     Attributes:
-        epochs: each of as many points and 8 steps.
-        batch_size: points of an epoch; every step takes all of them.
+        epochs: each of as many examples and 8 steps.
+        batch_size: examples of an epoch, of which every step takes all; 0 takes all there are.
         learning_rate: length of a step in units of the full Gauss-Newton step.
+        restarts: initial weights that are trained side by side; validation chooses one of them.
     """
 
     epochs: int = 40
     batch_size: int = 128
     learning_rate: float = 1.0
+    restarts: int = 64
 
 
-def check_calculator(model: CalculatorModelConfig, training: CalculatorTrainingConfig) -> None:
-    """Refuse what cannot be built or trained, in one sentence."""
-    for flag, value, least, most in (
-        ("--model.layers", model.layers, 1, 20),
-        ("--model.restarts", model.restarts, 1, 1000),
-        ("--epochs", training.epochs, 0, 100_000),
-        ("--batch-size", training.batch_size, 2, 100_000),
+def check_least_squares(config: LeastSquaresConfig, train_count: int) -> None:
+    """Refuse what cannot be trained, in one sentence."""
+    checks.of_type("config", config, LeastSquaresConfig, "a LeastSquaresConfig")
+    for name, value, least, most in (
+        ("restarts", config.restarts, 1, 1000),
+        ("epochs", config.epochs, 0, 100_000),
     ):
-        if not least <= value <= most:
+        if not checks.is_integer(value) or not least <= value <= most:
             raise InputError(
-                f"Argument `{flag}` must be between {least} and {most}, but is {value}."
+                f"Argument `{name}` must be between {least} and {most}, but is "
+                f"{checks.shown(value)}."
             )
-    if not 0 < model.weight_bound < math.inf:
+    size = checks.integer("batch_size", config.batch_size)
+    if size and not 2 <= size <= train_count:
         raise InputError(
-            f"Argument `--model.weight-bound` must be above 0, but is {model.weight_bound}."
+            f"Argument `batch_size` must be between 2 and {train_count}, the number of training "
+            f"examples, but is {checks.shown(size)}."
         )
-    if not 0 < training.learning_rate < math.inf:
-        raise InputError(
-            "Argument `--learning-rate` must be above 0 and finite, but is "
-            f"{training.learning_rate}."
-        )
+    checks.real("learning_rate", config.learning_rate, above=0)
+
+
+#: Fewer random states leave no spread to see.
+LEAST_SAMPLES = 200
+
+
+def check_diagnosis(seed: int, samples: int) -> None:
+    """Refuse what no diagnosis can take, in one sentence."""
+    checks.seed("seed", seed)
+    checks.at_least("samples", samples, LEAST_SAMPLES)

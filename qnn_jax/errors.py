@@ -1,4 +1,8 @@
-"""The error that speaks to the user."""
+"""Errors and warnings whose messages are meant for users."""
+
+from __future__ import annotations
+
+import re
 
 #: A message has so many characters at most; what is in the middle, a long value, is left out.
 _LONGEST = 800
@@ -12,6 +16,9 @@ class InputError(ValueError):
     exit with status 2; any other exception is a fault of ours and keeps its traceback.
 
     Values of several lines, such as arrays, are put on one, and long ones are cut.
+
+    >>> InputError("Argument `shots` must be at least 1, but is 0.").argument
+    'shots'
     """
 
     def __init__(self, message: str) -> None:
@@ -19,6 +26,12 @@ class InputError(ValueError):
         if len(text) > _LONGEST:
             text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
         super().__init__(text)
+
+    @property
+    def argument(self) -> str | None:
+        """The argument that the message is about; None where it is about no argument."""
+        found = re.match(r"Arguments? `([^`]+)`", str(self))
+        return found and found[1]
 
 
 class LargeAngleWarning(UserWarning):

@@ -11,7 +11,9 @@ from jaxtyping import Array, Float
 from qnn_jax.circuits.checks import of_type
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
-from qnn_jax.executor import Executor, checked_executor, exact, run_layer
+from qnn_jax.executors import Executor, exact
+from qnn_jax.executors.executor import checked_executor
+from qnn_jax.executors.layers import run_layer
 from qnn_jax.initializers import initial_weights, recommended
 from qnn_jax.simulate.measurement import checked_key
 
@@ -25,7 +27,7 @@ class QuantumLayer(nnx.Module):
         circuit: the circuit; its inputs are the features.
         observables: what is measured: Pauli labels in Qiskit's order ("ZI") or by qubit ("Z1"),
             mappings from them to coefficients, PauliSums, or Qiskit's SparsePauliOps.
-        executor: where it runs; `qnn_jax.executor.exact` by default.
+        executor: where it runs; `qnn_jax.executors.exact` by default.
         weight_init: initialiser of the weights; by default `qnn_jax.initializers.recommended`:
             weights that multiply an input are uniform in [-1, 1], all others in [-π, π].
         rngs: Flax's generators; "params" is drawn from.

@@ -100,7 +100,7 @@ def operation(text: str) -> Operation:
     except RecursionError:
         raise _refused(text, "is nested too deeply") from None
     except InputError as error:
-        if str(error).startswith("Argument `--operation`"):
+        if error.argument == "operation":
             raise
         raise _refused(text, "holds a constant that is no finite number") from None
     if not any(True for _ in symbols(expression)):
@@ -114,14 +114,14 @@ def operation(text: str) -> Operation:
     low, high = float(values.min()), float(values.max())
     if high - low > MAX_SPAN:
         raise InputError(
-            f"Argument `--operation` must span at most {MAX_SPAN:g} on the unit square, what a "
+            f"Argument `operation` must span at most {MAX_SPAN:g} on the unit square, what a "
             f"head of gain {MAX_GAIN:g} reaches well, but {text!r} goes from {low:.3g} to "
             f"{high:.3g}; "
             f"divide it by {math.ceil((high - low) / MAX_SPAN * 10) / 10:g}."
         )
     if max(abs(low), abs(high)) > LARGEST:
         raise InputError(
-            f"Argument `--operation` must stay within ±{LARGEST:g} on the unit square, as single "
+            f"Argument `operation` must stay within ±{LARGEST:g} on the unit square, as single "
             f"precision has seven digits, but {text!r} reaches {max(low, high, key=abs):.3g}; "
             "subtract a constant."
         )
@@ -132,7 +132,7 @@ def operation(text: str) -> Operation:
 
 def _refused(text: str, why: str) -> InputError:
     return InputError(
-        f"Argument `--operation` must be {', '.join(NAMED)} or an expression of a and b with "
+        f"Argument `operation` must be {', '.join(NAMED)} or an expression of a and b with "
         f"numbers, + - * / **, pi and {', '.join(_CALLS)}, but {text!r} {why}."
     )
 

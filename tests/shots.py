@@ -8,7 +8,7 @@ from reference import in_qiskit
 
 from qnn_jax import Circuit, Op, real_amplitudes, zz_feature_map
 from qnn_jax.circuits.observables import observables_on
-from qnn_jax.executor import Executor
+from qnn_jax.executors import Executor
 
 CIRCUIT = zz_feature_map(2) + real_amplitudes(2, reps=1)
 WEIGHTS = np.array([0.3, -0.8, 0.5, 1.1], np.float32)

@@ -75,7 +75,7 @@ BAD = [
 def test_what_is_no_function_of_a_and_b_is_refused_in_a_sentence(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as refused:
         operation(text)
-    assert str(refused.value).startswith("Argument `--operation` must")
+    assert str(refused.value).startswith("Argument `operation` must")
     assert str(refused.value).endswith(".")
 
 

@@ -20,11 +20,30 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_the_layers_load_neither_qiskit_nor_tfds_nor_matplotlib() -> None:
     code = (
-        "import sys, qnn_jax.linen, qnn_jax.nnx, qnn_jax.training, qnn_jax.models; "
+        "import sys, qnn_jax.linen, qnn_jax.nnx, qnn_jax.models, qnn_jax.training.epochs; "
+        "import qnn_jax.tasks.trained; "
         "heavy = {'qiskit', 'tensorflow_datasets', 'matplotlib', 'tyro'}; "
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_tasks_are_read_and_checked_without_jax() -> None:
+    code = (
+        "import sys, qnn_jax.tasks, qnn_jax.tasks.stored, qnn_jax.training; "
+        "[task().check() for task in qnn_jax.tasks.TASKS.values()]; "
+        "heavy = {'jax', 'flax', 'optax', 'scipy', 'qiskit', 'matplotlib'}; "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_lazy_name_is_there() -> None:
+    for package in (qnn_jax.tasks, qnn_jax.training):
+        for name in package.__all__:
+            assert getattr(package, name) is not None
+        with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+            package.nonsense  # noqa: B018
 
 
 def test_every_public_name_is_there() -> None:

@@ -101,7 +101,7 @@ def every_way(inputs: np.ndarray) -> tuple[dict[str, Way], np.ndarray]:
     from qnn_jax.bridge.export import angle_columns, to_qiskit
     from qnn_jax.bridge.noise import fake_backend
     from qnn_jax.circuits.observables import observables_on
-    from qnn_jax.executor import Executor, exact, sampled
+    from qnn_jax.executors import Executor, exact, sampled
     from qnn_jax.models import ModelConfig
 
     circuit = ModelConfig().circuit()

@@ -7,21 +7,26 @@ is settled once in a process.
 from __future__ import annotations
 
 import json
+import math
+import os
 import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pipelines.benchmarks.training import interleaved, stock_network
+import numpy as np
+
+from pipelines.benchmarks.training import Measured, epoch_data, interleaved
+from qnn_jax.configs import TrainingConfig
 from qnn_jax.errors import InputError
-
-if TYPE_CHECKING:
-    import flax.linen as nn
+from qnn_jax.training.task import HYBRID
 
 _MEMBERS = 16
+#: Members that a device steps side by side: their activations stay in a core's caches.
+_AT_ONCE = 4
 _IMAGES = 1920  # 30 steps: a scan on stock layers needs minutes for a whole epoch
 
 
@@ -39,65 +44,55 @@ def scan(rounds: int, data_dir: Path | None, manual_dir: Path | None) -> dict[st
 
 def _measure(rounds: int, data_dir: Path | None, manual_dir: Path | None) -> dict[str, Any]:
     import jax
-    import jax.numpy as jnp
 
-    from pipelines.scan_devices import join
-    from pipelines.scan_memory import at_once, member_bytes
-    from pipelines.training_run import split
-    from qnn_jax.data import load_fashion_mnist, progress_bar
-    from qnn_jax.models import HybridClassifier, ModelConfig
+    # Only of a CPU; it must be said before JAX finds its devices.
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    import jax.numpy as jnp
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
     from qnn_jax.training import (
-        Examples,
-        Knobs,
-        Task,
-        TrainingConfig,
         fit_epoch,
         fit_population_epoch,
         init_population,
         init_state,
     )
 
-    with join(0, None, 1, 0) as cluster:
-        with progress_bar() as progress:
-            dataset = load_fashion_mnist(data_dir, manual_dir, progress).select((0, 1))
-        train = split(dataset, 0, 0, _IMAGES).train
-        one = Examples(train.images[:1], train.labels[:1])  # the epoch alone is to be measured
-        everywhere = cluster.repeat((jnp.int32(0), train, one))
-        key, epoch, mesh = jax.random.key(0), jnp.asarray(0), cluster.mesh
-        keys = cluster.keys(jnp.arange(_MEMBERS))
-        same_batches = cluster.keys(jnp.asarray(0))
-        numbers = {"learning_rate": 5e-3, "weight_decay": 0.1}
-        knobs = Knobs(**{name: jnp.full(_MEMBERS, value) for name, value in numbers.items()})
-        hybrid = HybridClassifier(ModelConfig(), 2)
-        tasks = {
-            network: Task.of({"network": network}, TrainingConfig(epochs=rounds), _IMAGES)
-            for network in (hybrid, stock_network())
-        }
-        needed = member_bytes(tasks[hybrid], train.images)
-        few = at_once(needed, _MEMBERS // mesh.size, 0)
+    devices = jax.devices()
+    mesh = Mesh(np.array(devices[: math.gcd(len(devices), _MEMBERS)]), ("members",))
+    train, one = epoch_data(_IMAGES, data_dir, manual_dir)
+    few, names = min(_AT_ONCE, _MEMBERS // mesh.size), (HYBRID,)
+    everywhere = jax.device_put((jnp.asarray(0), train, one), NamedSharding(mesh, PartitionSpec()))
+    key, epoch = jax.random.key(0), jnp.asarray(0)
+    keys = jax.vmap(jax.random.key)(jnp.arange(_MEMBERS))
+    settings = TrainingConfig(epochs=rounds)
+    hybrid = Measured(training=settings)
+    stock = Measured(training=settings, what="stock")
+    numbers = {
+        "training.learning_rate": jnp.full(_MEMBERS, 5e-3),
+        "training.weight_decay": jnp.full(_MEMBERS, 0.1),
+    }
 
-        def alone(network: nn.Module) -> Callable[[], Any]:
-            state = init_state(tasks[network], key, train.images)
-            compiled = fit_epoch.lower(tasks[network], state, key, epoch, train, one).compile()
-            return lambda: compiled(jax.tree.map(jnp.copy, state), key, epoch, train, one)
+    def alone(task: Measured) -> Callable[[], Any]:
+        state = init_state(task, names, key, train.inputs[:1])
+        compiled = fit_epoch.lower(task, names, state, key, epoch, train, one).compile()
+        return lambda: compiled(jax.tree.map(jnp.copy, state), key, epoch, train, one)
 
-        def together(network: nn.Module, order: Any) -> Callable[[], Any]:
-            task, mine = tasks[network], cluster.spread(knobs)
-            images = cluster.repeat(train.images[:1])
-            state = init_population(task, keys, mine, images, mesh)
-            compiled = fit_population_epoch.lower(
-                task, state, order, mine, *everywhere, mesh=mesh, at_once=few
-            ).compile()
-            return lambda: compiled(jax.tree.map(jnp.copy, state), order, mine, *everywhere)
+    def together(task: Measured, order: Any) -> Callable[[], Any]:
+        state = init_population(task, names, keys, numbers, train.inputs[:1], mesh)
+        compiled = fit_population_epoch.lower(
+            task, names, state, order, numbers, *everywhere, mesh=mesh, at_once=few
+        ).compile()
+        given = jax.device_put((order, numbers), compiled.input_shardings[0][1:3])
+        return lambda: compiled(jax.tree.map(jnp.copy, state), *given, *everywhere)
 
-        name = f"a scan of {_MEMBERS}"
-        programs: Mapping[str, tuple[int, Callable[[], Any]]] = {
-            "a single run": (1, alone(hybrid)),
-            name: (_MEMBERS, together(hybrid, same_batches)),
-            f"{name} seeds": (_MEMBERS, together(hybrid, keys)),
-            f"{name}, stock nn.Conv": (_MEMBERS, together(list(tasks)[1], same_batches)),
-        }
-        seconds = interleaved({name: program for name, (_, program) in programs.items()}, rounds)
+    name = f"a scan of {_MEMBERS}"
+    programs: Mapping[str, tuple[int, Callable[[], Any]]] = {
+        "a single run": (1, alone(hybrid)),
+        name: (_MEMBERS, together(hybrid, key)),
+        f"{name} seeds": (_MEMBERS, together(hybrid, keys)),
+        f"{name}, stock nn.Conv": (_MEMBERS, together(stock, key)),
+    }
+    seconds = interleaved({name: program for name, (_, program) in programs.items()}, rounds)
     by_member = {which: seconds[which] / members for which, (members, _) in programs.items()}
     print(
         f"\nA member's epoch of {_IMAGES:,} images, batch 64, on {platform.machine()}, "

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import platform
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qnn_jax.configs import TrainingConfig
+from qnn_jax.tasks.fashion import Fashion
+from qnn_jax.training.task import HYBRID, Examples, Folders, Member
+
 if TYPE_CHECKING:
     import flax.linen as nn
 
 
+@functools.cache
 def stock_network() -> nn.Module:
     """The same network without a circuit, as one writes it with Flax's stock layers."""
     import flax.linen as nn
@@ -30,33 +37,66 @@ def stock_network() -> nn.Module:
     return StockNetwork()
 
 
+@dataclasses.dataclass(frozen=True)
+class Measured(Fashion):
+    """Fashion with one network alone.
+
+    Attributes:
+        what: "quantum", "bypass", or "stock" for stock layers without a circuit.
+    """
+
+    what: str = "quantum"
+
+    def members(self) -> tuple[Member, ...]:
+        """That network."""
+        from qnn_jax.models import HybridClassifier
+
+        middle: Any = self.what
+        if self.what == "stock":
+            return (Member(HYBRID, stock_network()),)
+        return (Member(HYBRID, HybridClassifier(self.model, 2, middle)),)
+
+
+def epoch_data(
+    images: int, data_dir: Path | None, manual_dir: Path | None
+) -> tuple[Examples, Examples]:
+    """So many training images, all where that is 0, and a single one to validate on.
+
+    The epoch alone is to be measured.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from qnn_jax.data import progress_bar
+
+    task = Fashion(train_images=images, validation_images=0)
+    with progress_bar() as progress:
+        train = task.load(Folders(data_dir, manual_dir), 0, progress).train
+    train = jax.tree.map(jnp.asarray, train)
+    return train, Examples(train.inputs[:1], train.targets[:1])
+
+
 def training(rounds: int, data_dir: Path | None, manual_dir: Path | None) -> dict[str, Any]:
     """An epoch of the hybrid network beside the same network without its circuit."""
     import jax
     import jax.numpy as jnp
 
-    from pipelines.training_run import split
-    from qnn_jax.data import load_fashion_mnist, progress_bar
-    from qnn_jax.models import HybridClassifier, ModelConfig
-    from qnn_jax.training import Examples, Task, TrainingConfig, fit_epoch, init_state
+    from qnn_jax.training import fit_epoch, init_state
 
-    with progress_bar() as progress:
-        dataset = load_fashion_mnist(data_dir, manual_dir, progress).select((0, 1))
-    train = split(dataset, 0, 0, 0).train
-    one = Examples(train.images[:1], train.labels[:1])  # the epoch alone is to be measured
-    key, epoch = jax.random.key(0), jnp.asarray(0)
-    networks: Mapping[str, nn.Module] = {
-        "hybrid": HybridClassifier(ModelConfig(), 2),
-        "without circuit": HybridClassifier(ModelConfig(), 2, "bypass"),
-        "stock, without circuit": stock_network(),
+    train, one = epoch_data(0, data_dir, manual_dir)
+    key, epoch, names = jax.random.key(0), jnp.asarray(0), (HYBRID,)
+    networks = {
+        "hybrid": "quantum",
+        "without circuit": "bypass",
+        "stock, without circuit": "stock",
     }
     compile_seconds: dict[str, float] = {}
     programs: dict[str, Callable[[], Any]] = {}
-    for name, network in networks.items():
-        task = Task.of({name: network}, TrainingConfig(epochs=rounds), train.labels.size)
-        state = init_state(task, key, train.images)
+    for name, what in networks.items():
+        task = Measured(training=TrainingConfig(epochs=rounds), what=what)
+        state = init_state(task, names, key, train.inputs[:1])
         began = time.monotonic()
-        compiled = fit_epoch.lower(task, state, key, epoch, train, one).compile()
+        compiled = fit_epoch.lower(task, names, state, key, epoch, train, one).compile()
         compile_seconds[name] = time.monotonic() - began
 
         def run(compiled: Any = compiled, state: Any = state) -> Any:
@@ -67,7 +107,7 @@ def training(rounds: int, data_dir: Path | None, manual_dir: Path | None) -> dic
         programs[name] = run
     medians = interleaved(programs, rounds)
     print(
-        f"An epoch of {train.labels.size:,} images, batch 64, on {platform.machine()}, "
+        f"An epoch of {train.targets.size:,} images, batch 64, on {platform.machine()}, "
         f"jax {jax.__version__}, {jax.default_backend()}; median of {rounds} rounds\n"
     )
     print(f"{'network':<26}{'compile s':>10}{'epoch s':>10}{'hybrid / it':>13}")

@@ -1,4 +1,4 @@
-"""To Qiskit and back, without a wrong number. The only package that imports Qiskit.
+"""To Qiskit and back, without a wrong number. This package and `hardware` alone import Qiskit.
 
 Names load on first use: `import qnn_jax.bridge` imports neither JAX nor Qiskit.
 """

@@ -21,7 +21,6 @@ from qiskit.providers import BackendV2
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 
-from qnn_jax.bridge.counts import Counts, estimate
 from qnn_jax.bridge.export import angle_columns, to_qiskit
 from qnn_jax.bridge.noise import (
     NoiseSource,
@@ -40,7 +39,8 @@ from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.errors import InputError
-from qnn_jax.executor import Executor, Expectations, checked_batch
+from qnn_jax.executors import Counts, Executor, Expectations, estimate
+from qnn_jax.executors.statevector import checked_batch
 from qnn_jax.simulate import angles
 from qnn_jax.simulate.measurement import MOST_SHOTS, checked_key
 
@@ -60,7 +60,7 @@ class AerRecord(NamedTuple):
 
     Attributes:
         bases: labels of the bases that were measured.
-        counts: of each basis.
+        counts: of each basis of `bases_of(observables)`.
         shots: of each row in each basis.
         seed: Aer's; the same seed gives the same counts.
         backend: the name of the backend whose noise it was, "NoiseModel", or None.
@@ -135,12 +135,13 @@ class _Aer:
                 "jax.vmap or jax.grad; call it outside of them, or use `sampled`, which runs "
                 "inside."
             )
-        bases = bases_of(observables_on(checked_circuit(circuit).num_qubits, observables))
+        sums = observables_on(checked_circuit(circuit).num_qubits, observables)
+        bases = bases_of(sums)
         job = prepared(circuit, bases, self.noise)
         table = table_of(circuit, inputs, weights)
         seed = self._seed(key)
         counts = _run(job, table, self.shots, seed, self.progress)
-        values, stderr = estimate(counts, bases, len(table))
+        values, stderr = estimate(counts, sums)
         record = AerRecord(
             tuple(basis.label for basis in bases),
             counts,

@@ -20,7 +20,8 @@ from qnn_jax.circuits.angles import (
     in_brackets,
     written,
 )
-from qnn_jax.circuits.circuit import Circuit, Op, checked_circuit
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
+from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
 
 #: Gates whose definition in stdgates.inc is Qiskit's matrix; u2 and u3 have another phase there.

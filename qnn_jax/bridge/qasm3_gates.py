@@ -26,9 +26,10 @@ from qnn_jax.bridge.qasm3 import STANDARD
 from qnn_jax.bridge.qasm3_values import Real, apply
 from qnn_jax.bridge.qasm_limits import MAX_GATES, MAX_TERMS, Wrong, check_size
 from qnn_jax.circuits.angles import Expression, Number
-from qnn_jax.circuits.circuit import MAX_UNITARY_QUBITS, Circuit, Op
+from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.control import controlled
 from qnn_jax.circuits.gates import GATES
+from qnn_jax.circuits.op import MAX_UNITARY_QUBITS, Op
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,14 @@ from qiskit.transpiler.passes import HighLevelSynthesis
 from qnn_jax.bridge.export import LENGTHS, QISKIT_GATES
 from qnn_jax.bridge.expressions import from_parameter_expression
 from qnn_jax.circuits.angles import AngleLike, w, x
-from qnn_jax.circuits.checks import of_type, several, shown
-from qnn_jax.circuits.circuit import MAX_UNITARY_QUBITS, Circuit, Op
+from qnn_jax.circuits.checks import (
+    of_type,
+    several,
+    shown,
+)
+from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.gates import GATES
+from qnn_jax.circuits.op import MAX_UNITARY_QUBITS, Op
 from qnn_jax.errors import InputError
 
 #: A free parameter or a vector of them, by itself or by its name.

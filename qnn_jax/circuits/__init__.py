@@ -1,7 +1,7 @@
 """What a circuit is. Values only: this package imports neither JAX nor Qiskit."""
 
 from qnn_jax.circuits.angles import Expression, w, x
-from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.gates import GATES, Gate
 from qnn_jax.circuits.library import (
     amplitude_encoding,
@@ -24,6 +24,7 @@ from qnn_jax.circuits.library import (
     zz_feature_map,
 )
 from qnn_jax.circuits.observables import PauliSum, observable
+from qnn_jax.circuits.op import Op
 
 __all__ = [
     "GATES",

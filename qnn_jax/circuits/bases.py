@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.observables import PauliSum, masks
+from qnn_jax.circuits.op import Op
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def function(name: str, value: Any) -> Any:
     return value
 
 
-def of_type(name: str, value: Any, kind: type, what: str) -> Any:
+def of_type(name: str, value: Any, kind: type | tuple[type, ...], what: str) -> Any:
     """Refuse what is of another type than `kind`, which messages call `what`."""
     if not isinstance(value, kind):
         raise InputError(f"Argument `{name}` must be {what}, but is {shown(value)}.")

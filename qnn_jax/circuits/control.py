@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from qnn_jax.circuits.circuit import MAX_UNITARY_QUBITS, Op
 from qnn_jax.circuits.gates import controlled_matrix
 from qnn_jax.circuits.multiplexer import where_all_controls_are_1
+from qnn_jax.circuits.op import MAX_UNITARY_QUBITS, Op
 from qnn_jax.errors import InputError
 
 #: The gates that are another gate under controls: their name, that gate and how many controls.

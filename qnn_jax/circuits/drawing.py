@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html as _html
 import re
+from collections.abc import Sequence
 
-from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.circuits.op import Op
 
 #: Drawn to six digits.
 _NUMBER = re.compile(r"\d+\.\d+(e[+-]?\d+)?")
@@ -38,11 +39,11 @@ def symbol(op: Op, position: int) -> str:
     return f"{label}:{position - controls}" if len(op.qubits) - controls > 1 else label
 
 
-def columns(circuit: Circuit) -> list[list[Op]]:
+def columns(num_qubits: int, ops: Sequence[Op]) -> list[list[Op]]:
     """The gates in columns: each as far left as the gates before it on its span allow."""
-    free = [0] * circuit.num_qubits
+    free = [0] * num_qubits
     placed: list[list[Op]] = []
-    for op in circuit.ops:
+    for op in ops:
         if not op.qubits:  # a global phase has no place on a wire
             continue
         span = range(min(op.qubits), max(op.qubits) + 1)
@@ -55,14 +56,14 @@ def columns(circuit: Circuit) -> list[list[Op]]:
     return placed
 
 
-def draw(circuit: Circuit, width: int = 100) -> str:
-    """The circuit as text, wrapped at `width` characters, qubit 0 on top as in Qiskit."""
-    heads = [f"q{qubit}: " for qubit in range(circuit.num_qubits)]
+def draw(num_qubits: int, ops: Sequence[Op], width: int = 100) -> str:
+    """A circuit as text, wrapped at `width` characters, qubit 0 on top as in Qiskit."""
+    heads = [f"q{qubit}: " for qubit in range(num_qubits)]
     margin = max(map(len, heads))
-    lines = [""] * circuit.num_qubits
+    lines = [""] * num_qubits
     blocks: list[list[str]] = []
-    for column in columns(circuit):
-        cells = [""] * circuit.num_qubits
+    for column in columns(num_qubits, ops):
+        cells = [""] * num_qubits
         for op in column:
             for qubit in range(min(op.qubits), max(op.qubits) + 1):
                 cells[qubit] = "│"
@@ -71,11 +72,11 @@ def draw(circuit: Circuit, width: int = 100) -> str:
         size = max(map(len, cells))
         if lines[0] and margin + len(lines[0]) + size + 2 > width:
             blocks.append(lines)
-            lines = [""] * circuit.num_qubits
+            lines = [""] * num_qubits
         for qubit, cell in enumerate(cells):
             lines[qubit] += "─" + cell.center(size, "─")
     blocks.append(lines)
-    phases = [str(op.angles[0]) for op in circuit.ops if not op.qubits]
+    phases = [str(op.angles[0]) for op in ops if not op.qubits]
     head = [f"global phase: {' + '.join(phases)}"] if phases else []
     body = [
         "\n".join(f"{head:>{margin}}{line}─" for head, line in zip(heads, block, strict=True))

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from qnn_jax.circuits.angles import AngleLike
 from qnn_jax.circuits.checks import check_num_gates
-from qnn_jax.circuits.circuit import Op
+from qnn_jax.circuits.op import Op
 
 
 def gray(number: int) -> int:

@@ -79,7 +79,7 @@ def _data_dir(argument: Path | None) -> Path:
     folder = _expand(argument or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     if folder.parts[:1] == ("~",):
         raise InputError(
-            "Argument `--data-dir` must name the folder to keep data in where the user has no "
+            "Argument `data_dir` must name the folder to keep data in where the user has no "
             "home folder, but is not given."
         )
     return folder
@@ -93,10 +93,10 @@ def _expand(path: str | Path) -> Path:
 def _manual_folder(argument: Path | None) -> tuple[Path, str] | None:
     """Return the folder with archives, and what errors call it."""
     if argument is not None:
-        return _expand(argument), "Argument `--manual-dir`"
+        return _expand(argument), "Argument `manual_dir`"
     variable = os.environ.get("QNN_JAX_MANUAL_DIR")
     if variable:
-        label = "Argument `--manual-dir` (here the variable QNN_JAX_MANUAL_DIR)"
+        label = "Argument `manual_dir` (here the variable QNN_JAX_MANUAL_DIR)"
         return _expand(variable), label
     return None
 
@@ -108,7 +108,7 @@ def _data_dir_errors(root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"Argument `--data-dir` must be a folder to write to with 200 MB free, but "
+            f"Argument `data_dir` must be a folder to write to with 200 MB free, but "
             f"'{error.filename or root}' fails with: {error.strerror or error}."
         ) from error
 

@@ -45,7 +45,7 @@ def download(
             except _DownloadError as error:
                 raise InputError(
                     f"{source.title} cannot be downloaded because {error}: put the four archives "
-                    f"{source.archive_names} into a folder and name it with `--manual-dir`, or "
+                    f"{source.archive_names} into a folder and name it with `manual_dir`, or "
                     f"into '{folder}'."
                 ) from error
             folder.mkdir(parents=True, exist_ok=True)

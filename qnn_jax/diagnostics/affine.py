@@ -22,7 +22,8 @@ from qnn_jax.circuits.angles import (
 )
 from qnn_jax.circuits.angles import x as _x
 from qnn_jax.circuits.checks import at_least, of_type, real
-from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
 
 

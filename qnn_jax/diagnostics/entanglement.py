@@ -15,7 +15,7 @@ from qnn_jax.diagnostics.sampling import bootstrap, random_states
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.encoding import state_of
 from qnn_jax.simulate.measurement import checked_key
-from qnn_jax.training.statistics import mean_interval
+from qnn_jax.stats import mean_interval
 
 
 class Expressibility(NamedTuple):

@@ -15,8 +15,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Complex, Float, Int
 
-from qnn_jax.circuits.circuit import Circuit, Op, checked_circuit
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
+from qnn_jax.circuits.op import Op
 from qnn_jax.diagnostics.affine import Slopes, Variable, hold, in_variables, slopes_of
 from qnn_jax.diagnostics.checks import AnyArray, checked_weights
 from qnn_jax.errors import InputError

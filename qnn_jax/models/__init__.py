@@ -7,9 +7,14 @@ from qnn_jax.models.hybrid import (
     count_parameters,
     twin_width,
 )
+from qnn_jax.models.network import HybridNetwork
+from qnn_jax.models.regressor import HybridRegressor, MLPRegressor
 
 __all__ = [
     "HybridClassifier",
+    "HybridNetwork",
+    "HybridRegressor",
+    "MLPRegressor",
     "ModelConfig",
     "PixelRegression",
     "count_parameters",

@@ -20,11 +20,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from qnn_jax.circuits import Circuit
+from qnn_jax.circuits import Circuit, PauliSum
 from qnn_jax.circuits.checks import at_least, of_type, one_of, shown
+from qnn_jax.circuits.observables import observables_on
 from qnn_jax.configs import ModelConfig
 from qnn_jax.errors import InputError
-from qnn_jax.executor import Executor, checked_executor, exact
+from qnn_jax.executors import Executor, exact
+from qnn_jax.executors.executor import checked_executor
 from qnn_jax.initializers import uniform
 from qnn_jax.linen import QuantumLayer
 from qnn_jax.models.convolution import ConvPool
@@ -173,7 +175,7 @@ class HybridClassifier(nn.Module):
         self.encoder = Encoder(config, bottleneck=self.middle != "network")
         if self.has_circuit:
             init = uniform(config.weight_bound)
-            self.quantum = QuantumLayer(self.circuit(), labels, self.executor, init)
+            self.quantum = QuantumLayer(self.circuit, labels, self.executor, init)
         elif self.middle == "classical":
             self.classical = ClassicalMiddle(config, len(labels))
         binary = num_classes == 2
@@ -189,10 +191,16 @@ class HybridClassifier(nn.Module):
         """Whether a circuit stands in the middle."""
         return self.middle in ("quantum", "separable")
 
+    @property
     def circuit(self) -> Circuit:
         """The circuit in the middle."""
         circuit = self.config.circuit()
         return circuit.without_entanglement() if self.middle == "separable" else circuit
+
+    @property
+    def observables(self) -> tuple[PauliSum, ...]:
+        """What is measured."""
+        return observables_on(self.config.num_qubits, self.config.labels(self.num_classes))
 
     def __call__(
         self, images: Shaped[Array, "batch ..."], train: bool = False
@@ -205,19 +213,24 @@ class HybridClassifier(nn.Module):
                 table (batch, features) for a model with `channels=()`.
             train: whether to drop channels at random.
         """
-        return self.decide(self.encoder(images, train))
+        return self.head(self._middle(self.encoder(images, train)))
 
-    def decide(self, features: Float[Array, "batch features"]) -> Float[Array, "batch logits"]:
-        """Logits of features: what follows the encoder."""
+    def _middle(self, features: Float[Array, "batch features"]) -> Float[Array, "batch outputs"]:
         if self.has_circuit:
-            return self.head(self.quantum(features))
+            return self.quantum(features)
         if self.middle == "classical":
-            return self.head(self.classical(features))
-        return self.head(centered(self.config, features) if self.middle == "bypass" else features)
+            return self.classical(features)
+        return centered(self.config, features) if self.middle == "bypass" else features
 
     def encode(self, images: Shaped[Array, "batch ..."]) -> Float[Array, "batch features"]:
         """The features of images: what the circuit is told."""
         return self.encoder(images, False)
+
+    def decide(
+        self, expectations: Float[Array, "batch observables"]
+    ) -> Float[Array, "batch logits"]:
+        """Logits of expectation values."""
+        return self.head(expectations)
 
 
 class PixelRegression(nn.Module):

@@ -26,7 +26,7 @@ from qnn_jax.runs.files import (
 from qnn_jax.runs.schema import from_json
 
 _META = "checkpoint.json"  # beside the leaves: epoch, fingerprint and extra, as bytes of JSON
-_OTHER_RUN = "give another --run name, or --no-resume to start over"
+_OTHER_RUN = "give another `run` name, or `resume=False` to start over"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def save(
     leaves, _ = _flatten(tree)
     meta = encode_json({"epoch": epoch, "fingerprint": fingerprint, "extra": dict(extra or {})})
     path = folder / f"epoch-{epoch:06d}.npz"
-    with explained(f"make {folder}", "give another --results-dir"):
+    with explained(f"make {folder}", "give another `results_dir`"):
         folder.mkdir(exist_ok=True)
     write_npz_atomic(path, {_META: np.frombuffer(meta.encode(), np.uint8), **leaves})
     # Later epochs may lie there after a rollback: they must not push this one out.
@@ -105,7 +105,7 @@ def load(
     way_out = (
         f"delete it, and the same command goes on from epoch {before[-1]}"
         if before
-        else "no checkpoint is before it, so delete it or give --no-resume to start over"
+        else "no checkpoint is before it, so delete it or give `resume=False` to start over"
     )
     leaves, treedef = _flatten(like)
     shaped = {name: _shaped(leaf) for name, leaf in leaves.items()}

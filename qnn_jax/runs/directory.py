@@ -33,7 +33,7 @@ from qnn_jax.runs.files import (
 )
 from qnn_jax.runs.schema import from_json
 
-_OTHER_RUN = "give another --run name, or --no-resume to start over"
+_OTHER_RUN = "give another `run` name, or `resume=False` to start over"
 #: The folders within a run's.
 _FOLDERS = ("checkpoints", "figures", "jobs")
 
@@ -80,7 +80,7 @@ class RunDirectory:
         for folder in (path.parent, path):
             with explained(
                 f"make the folder {folder}",
-                "give a --results-dir that can be written, in a folder that exists",
+                "give a `results_dir` that can be written, in a folder that exists",
             ):
                 folder.mkdir(exist_ok=True)
         lock = _locked(path)
@@ -130,7 +130,7 @@ class RunDirectory:
         if config is None:
             there = sorted(found.parent.name for found in results_dir.glob("*/config.json"))
             raise InputError(
-                f"Argument `--run` must name a run in {results_dir} "
+                f"Argument `run` must name a run in {results_dir} "
                 f"({', '.join(there) or 'which has none yet'}), but is {name!r}."
             )
         lock = _locked(path)
@@ -166,7 +166,7 @@ class RunDirectory:
     def figures(self) -> Path:
         """The folder for figures, made when asked for."""
         folder = self.path / "figures"
-        with explained(f"make the folder {folder}", "give another --results-dir"):
+        with explained(f"make the folder {folder}", "give another `results_dir`"):
             folder.mkdir(exist_ok=True)
         return folder
 
@@ -239,10 +239,10 @@ def fingerprint(config: Mapping[str, Any], may_change: Collection[str] = ()) -> 
 
 def check_name(name: str) -> None:
     """Refuse what cannot name a run: raises InputError."""
-    of_type("--run", name, str, "a name")
+    of_type("run", name, str, "a name")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise InputError(
-            "Argument `--run` must be 1 to 100 letters, digits, dots, dashes or underscores with "
+            "Argument `run` must be 1 to 100 letters, digits, dots, dashes or underscores with "
             f"a letter or digit first, but is {name!r}."
         )
 
@@ -254,7 +254,7 @@ def _run_path(results_dir: Path, name: str) -> Path:
 
 def _locked(path: Path) -> FileIO:
     """Take the lock of a run; it falls with the process, so a dead one's needs no clearing."""
-    way_out = "give a --results-dir on a disk that can be written and has file locks"
+    way_out = "give a `results_dir` on a disk that can be written and has file locks"
     with explained(f"lock {path}", way_out):
         lock = open_regular(path / ".lock", os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
@@ -269,7 +269,7 @@ def _locked(path: Path) -> FileIO:
             holder = "".join(filter(str.isprintable, text)) or "another process"
             lock.close()
             raise InputError(
-                f"Run {path} is in use by {holder}: wait for its end, or give another --run name."
+                f"Run {path} is in use by {holder}: wait for its end, or give another `run` name."
             ) from None
         except BaseException:
             lock.close()
@@ -292,7 +292,7 @@ def refuse_files_of_others(path: Path) -> None:
     for file in filter(Path.exists, _outcomes(path)):
         raise InputError(
             f"Folder {path} has a {file.name} but no config.json, so it may be no run of ours: "
-            "give another --run name."
+            "give another `run` name."
         )
 
 

@@ -34,7 +34,7 @@ _HEADER = re.compile(
     rb"\{'descr': '([<>|][biufc]\d{1,2})', 'fortran_order': False, "
     rb"'shape': \(((?:\d{1,18}, ?)*\d{0,18})\), \} *\n"
 )
-_RETRAIN = "train this run again, with --no-resume if it has ended"
+_RETRAIN = "train this run again, with `resume=False` if it has ended"
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
     stat.S_IFIFO: "a named pipe",
@@ -123,7 +123,7 @@ def write_bytes_atomic(path: Path, data: bytes, private: bool = False) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with explained(
         f"write {len(data)} bytes to {path}",
-        "make room and permission to write there, or give another --results-dir",
+        "make room and permission to write there, or give another `results_dir`",
     ):
         try:
             # A killed process of the same number may have left one; a link could lie there.

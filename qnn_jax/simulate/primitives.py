@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from qnn_jax.circuits.angles import Expression, Number, symbols
-from qnn_jax.circuits.circuit import Op
 from qnn_jax.circuits.gates import GATES
+from qnn_jax.circuits.op import Op
 from qnn_jax.simulate.bits import Affine, Toffoli, affine_of, parity_coefficients, toffoli_of
 
 NUM_FEATURES = 5

@@ -1,38 +1,37 @@
-"""Training as pure functions: an epoch is one jitted program."""
+"""Training as pure functions: an epoch is one jitted program. Names load on first use."""
 
-from qnn_jax.configs import TrainingConfig, check_training
-from qnn_jax.training.fit import (
-    EpochMetrics,
-    Examples,
-    State,
-    Task,
-    all_logits,
-    augment,
-    evaluate,
-    fit_epoch,
-    in_batches,
-    init_state,
-    predictions,
-)
-from qnn_jax.training.population import Knobs, fit_population_epoch, init_population
-from qnn_jax.training.statistics import wilson_interval
+import importlib
+from typing import Any
 
-__all__ = [
-    "EpochMetrics",
-    "Examples",
-    "Knobs",
-    "State",
-    "Task",
-    "TrainingConfig",
-    "all_logits",
-    "augment",
-    "check_training",
-    "evaluate",
-    "fit_epoch",
-    "fit_population_epoch",
-    "in_batches",
-    "init_population",
-    "init_state",
-    "predictions",
-    "wilson_interval",
-]
+_HOME = {
+    "ACCURACY": "task",
+    "AdamW": "adamw",
+    "Examples": "task",
+    "Folders": "task",
+    "HYBRID": "task",
+    "LeastSquares": "least_squares",
+    "MEAN_L1": "task",
+    "Member": "task",
+    "Metric": "task",
+    "Reference": "task",
+    "Splits": "task",
+    "Task": "task",
+    "Trainer": "task",
+    "augment": "losses",
+    "class_losses": "losses",
+    "fit_epoch": "epochs",
+    "fit_population_epoch": "epochs",
+    "in_batches": "batches",
+    "init_population": "epochs",
+    "init_state": "epochs",
+    "map_batches": "batches",
+    "squared_errors": "losses",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"qnn_jax.training.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'qnn_jax.training' has no attribute {name!r}")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qnn_jax.circuits.checks import at_least, of_type, shown
+from qnn_jax.circuits.checks import at_least, shown
 from qnn_jax.errors import InputError
 
 _P = ParamSpec("_P")
@@ -40,6 +39,11 @@ class Program(Generic[_P, _R]):
         self._check(*args, **kwargs)
         return self.jitted.lower(*args, **kwargs)
 
+    def trace(self, *args: Any, **kwargs: Any) -> Any:
+        """Check and trace, to look at the program."""
+        self._check(*args, **kwargs)
+        return self.jitted.trace(*args, **kwargs)
+
 
 def program(
     check: Callable[_P, None], **options: Any
@@ -68,23 +72,23 @@ def checked_array(name: str, value: Any, what: str, kind: Any, ndim: tuple[int, 
     return value
 
 
-def check_images(images: Any) -> None:
-    """Refuse what are no examples of a model; which of them it takes, the model knows."""
-    checked_array("images", images, "an array of examples, shape (count, …)", np.number, (2, 9))
+def check_inputs(inputs: Any, name: str = "inputs") -> None:
+    """Refuse what are no examples of a network; which of them it takes, the network knows."""
+    checked_array(name, inputs, "an array of examples, shape (count, …)", np.number, (2, 9))
 
 
 def check_examples(name: str, examples: Any) -> None:
-    """Refuse what are no images or features with a label each."""
-    rule = "Examples of arrays (images, labels)"
+    """Refuse what are no inputs with a target each."""
+    rule = "Examples of arrays (inputs, targets)"
     if not isinstance(examples, tuple) or not hasattr(examples, "_fields") or len(examples) != 2:
         raise InputError(f"Argument `{name}` must be {rule}, but is {shown(examples)}.")
-    images, labels = examples
-    checked_array(name, images, rule, np.number, (2, 9))
-    checked_array(name, labels, rule, np.integer, (1, 1))
-    if len(images) != len(labels):
+    inputs, targets = examples
+    checked_array(name, inputs, rule, np.number, (2, 9))
+    checked_array(name, targets, rule, np.number, (1, 1))
+    if len(inputs) != len(targets):
         raise InputError(
-            f"Argument `{name}` must have a label for each image, but has {len(images)} images and "
-            f"{len(labels)} labels."
+            f"Argument `{name}` must have a target for each input, but has {len(inputs)} inputs "
+            f"and {len(targets)} targets."
         )
 
 
@@ -94,24 +98,3 @@ def check_epoch(epoch: Any) -> None:
         at_least("epoch", epoch, 0, 2**31 - 1)
     else:
         checked_array("epoch", epoch, "an integer of at least 0", np.integer, (0, 0))
-
-
-def check_members(members: Any) -> None:
-    """Refuse what are no models by name."""
-    of_type("members", members, Mapping, "a mapping from names to Flax modules")
-    for name, model in members.items():
-        if not isinstance(name, str) or not isinstance(model, nn.Module):
-            raise InputError(
-                "Argument `members` must map names to Flax modules, but maps "
-                f"{shown(name)} to {shown(model)}."
-            )
-    if not members:
-        raise InputError("Argument `members` must hold at least one model, but is empty.")
-
-
-def check_params(params: Any, names: tuple[str, ...]) -> None:
-    """Refuse what are no parameters of all members."""
-    if not isinstance(params, Mapping) or set(params) != set(names):
-        raise InputError(
-            f"Argument `params` must hold parameters of {', '.join(names)}, but is {shown(params)}."
-        )

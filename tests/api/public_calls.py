@@ -45,18 +45,19 @@ from qnn_jax import (
     bridge,
     data,
     diagnostics,
-    executor,
+    executors,
     initializers,
     linen,
-    mitigation,
     models,
     runs,
     simulate,
+    tasks,
     training,
 )
 from qnn_jax import circuits as of_circuits
 from qnn_jax import nnx as our_nnx
 from qnn_jax.circuits import angles, library
+from qnn_jax.configs import LeastSquaresConfig, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def _counts(value: Any) -> bool | None:
 
 COUNTS_KIND = Kind(_counts, k.array_forms)
 MEAN = np.array([[0.5], [0.25], [-0.5], [-0.75]])
-ESTIMATE = mitigation.Estimate(0.75 * MEAN + 0.125, np.full((4, 1), 0.0625))
+ESTIMATE = executors.Estimate(0.75 * MEAN + 0.125, np.full((4, 1), 0.0625))
 
 
 def _shots(value: Any) -> bool | None:
@@ -220,7 +221,7 @@ def _features(value: Any) -> bool | None:
 LAYER = {
     "circuit": (ONE, CIRCUIT),
     "observables": (("ZZ",), OBSERVABLES),
-    "executor": (executor.exact, FUNCTION),
+    "executor": (executors.exact, FUNCTION),
     "weight_init": (lambda key, shape, dtype=None: jnp.full(shape, 0.5), optional(FUNCTION)),
     "inputs": (BATCH[0], Kind(_features)),
 }
@@ -229,14 +230,14 @@ CONFIG = models.ModelConfig(channels=(), hidden=(3,))
 IMAGES = np.arange(6 * 28 * 28, dtype=np.int64).reshape(6, 28, 28).astype(np.uint8)
 LABELS = np.array([0, 1, 0, 1, 1, 0])
 EXAMPLES = training.Examples(jnp.asarray(IMAGES), jnp.asarray(LABELS))
-TRAINING = training.TrainingConfig(epochs=1, batch_size=3, shift=0, flip=False)
+TRAINING = TrainingConfig(epochs=1, batch_size=3, shift=0, flip=False)
 MEMBER = models.PixelRegression(2)
-TASK = training.Task.of({"pixels": MEMBER}, TRAINING, 6)
+TASK, NAMES = tasks.Fashion(model=CONFIG, training=TRAINING), ("pixels",)
 
 
 @functools.cache
 def state() -> Any:
-    return training.init_state(TASK, KEY_0, EXAMPLES.images)
+    return training.init_state(TASK, NAMES, KEY_0, EXAMPLES.inputs)
 
 
 def fresh(value: Any) -> Any:
@@ -273,6 +274,11 @@ EPOCH = Kind(
         else k.maybe(integer(0)).legal(v)
     )
 )
+#: A number of examples; 0 takes all, and 1 is too few.
+ZERO_OR_MORE = Kind(
+    lambda v: False if not k.is_integer(v) or v < 0 or v == 1 or v > 10**4 else v < 10 or None,
+    lambda v: (np.int64(v), np.uint8(v)),
+)
 #: Numbers with a leading axis of examples.
 ARRAYS = Kind(
     lambda v: (
@@ -284,12 +290,11 @@ ARRAYS = Kind(
 
 
 def train_on(**fields: Any) -> None:
-    training.check_training(training.TrainingConfig(**fields), 10**4)
+    training.AdamW(TrainingConfig(**fields)).check(10**4)
 
 
-def flagged(kind: Kind, name: str) -> Kind:
-    """An argument that the command line names, too."""
-    return k.called(kind, "--" + name.replace("_", "-"), f"--model.{name}".replace("_", "-"))
+def solve_on(**fields: Any) -> None:
+    training.LeastSquares(LeastSquaresConfig(**fields)).check(10**4)
 
 
 def classified(config: Any = CONFIG, num_classes: Any = 2, middle: Any = "bypass") -> Any:
@@ -549,10 +554,10 @@ CALLS: Mapping[str, Call] = {
     "sample": Call(qnn_jax.sample, {**ON_ONE, "shots": (3, integer(1)), "key": (KEY_0, KEY)}),
     "statevector": Call(qnn_jax.statevector, ON_ONE),
     "variances": Call(qnn_jax.variances, MEASURED),
-    # qnn_jax.executor
-    "exact": Call(executor.exact, EXECUTED),
-    "sampled": Call(executor.sampled, {"shots": (3, integer(1))}),
-    "an executor with shots": Call(executor.sampled(3), {**EXECUTED, "key": (KEY_0, KEY)}),
+    # qnn_jax.executors
+    "exact": Call(executors.exact, EXECUTED),
+    "sampled": Call(executors.sampled, {"shots": (3, integer(1))}),
+    "an executor with shots": Call(executors.sampled(3), {**EXECUTED, "key": (KEY_0, KEY)}),
     # qnn_jax.initializers
     "recommended": Call(initializers.recommended, {"circuit": (ONE, CIRCUIT)}),
     "uniform": Call(
@@ -578,36 +583,47 @@ CALLS: Mapping[str, Call] = {
             ),
         },
     ),
-    # qnn_jax.mitigation
-    "calibration_states": Call(mitigation.calibration_states, {"num_qubits": (2, integer(1))}),
+    # qnn_jax.executors: counts and mitigation
+    "calibration_states": Call(executors.calibration_states, {"num_qubits": (2, integer(1))}),
     "fit_readout": Call(
-        mitigation.fit_readout,
+        executors.fit_readout,
         {
             "counts": (np.array([[9.0, 1], [2, 8]]), Kind(lambda v: False, k.array_forms)),
             "num_qubits": (1, k.maybe(integer(1))),
         },
     ),
-    "mitigation.estimate": Call(
-        mitigation.estimate,
+    "estimate": Call(
+        executors.estimate,
         {
             "counts": (COUNTS, COUNTS_KIND),
             "observables": ((PauliSum((("ZZ", 1.0),)),), OBSERVABLES),
-            "readout": (mitigation.Readout((np.eye(4),)), optional(Kind(lambda v: False))),
+            "readout": (executors.Readout((np.eye(4),)), optional(Kind(lambda v: False))),
         },
     ),
     "fit_affine": Call(
-        mitigation.fit_affine,
+        executors.fit_affine,
         {
             "measured": (ESTIMATE, Kind(lambda v: False)),
             "exact": (MEAN, Kind(lambda v: False, k.array_forms)),
         },
     ),
     "Affine.undo": Call(
-        mitigation.Affine(np.array([0.5]), np.array([0.0])).undo,
+        executors.Affine(np.array([0.5]), np.array([0.0])).undo,
         {"measured": (ESTIMATE, Kind(lambda v: False))},
     ),
+    "mitigated": Call(
+        executors.mitigated,
+        {
+            "executor": (executors.exact, FUNCTION),
+            "readout": (executors.Readout((np.eye(4),)), optional(Kind(lambda v: False))),
+            "affine": (
+                executors.Affine(np.array([0.5]), np.array([0.0])),
+                optional(Kind(lambda v: False)),
+            ),
+        },
+    ),
     "flip_probabilities": Call(
-        mitigation.flip_probabilities,
+        executors.flip_probabilities,
         {
             "outcomes": (
                 np.array([[0.25, 0.75], [0.5, 0.5]]),
@@ -621,7 +637,7 @@ CALLS: Mapping[str, Call] = {
         },
     ),
     "shots_to_settle": Call(
-        mitigation.shots_to_settle,
+        executors.shots_to_settle,
         {
             "outcomes": (
                 np.array([[0.25, 0.75], [0.5, 0.5]]),
@@ -793,44 +809,28 @@ CALLS: Mapping[str, Call] = {
         },
     ),
     # qnn_jax.training
-    "TrainingConfig": Call(
+    "AdamW": Call(
         train_on,
         {
-            "epochs": (3, flagged(integer(0), "epochs")),
-            "batch_size": (3, flagged(k.without_arrays(integer(1, 10**4)), "batch_size")),
-            "learning_rate": (0.5, flagged(real(0, math.inf, "(]"), "learning_rate")),
-            "schedule": ("cosine", flagged(choice("cosine", "constant"), "schedule")),
-            "weight_decay": (0.5, flagged(real(0, math.inf), "weight_decay")),
-            "loss": ("cross-entropy", flagged(choice("cross-entropy", "mse"), "loss")),
-            "label_smoothing": (0.5, flagged(real(0, 1, "[)"), "label_smoothing")),
-            "shift": (1, flagged(integer(0, 14), "shift")),
-            "flip": (True, flagged(FLAG, "flip")),
+            "epochs": (3, integer(0)),
+            "batch_size": (3, k.without_arrays(integer(1, 10**4))),
+            "learning_rate": (0.5, real(0, math.inf, "(]")),
+            "schedule": ("cosine", choice("cosine", "constant")),
+            "weight_decay": (0.5, real(0, math.inf)),
+            "loss": ("cross-entropy", choice("cross-entropy", "mse")),
+            "label_smoothing": (0.5, real(0, 1, "[)")),
+            "shift": (1, integer(0, 14)),
+            "flip": (True, FLAG),
+            "passes": (1, integer(1)),
         },
     ),
-    "check_training": Call(
-        training.check_training,
+    "LeastSquares": Call(
+        solve_on,
         {
-            "config": (TRAINING, Kind(lambda v: False)),
-            "train_count": (6, k.called(integer(3), "train_count", "--batch-size")),
-        },
-    ),
-    "Task.of": Call(
-        training.Task.of,
-        {
-            "members": ({"pixels": MEMBER}, Kind(lambda v: False)),
-            "config": (TRAINING, Kind(lambda v: False)),
-            "train_count": (6, k.called(integer(3), "train_count", "--batch-size")),
-        },
-    ),
-    "all_logits": Call(
-        training.all_logits,
-        {
-            "model": (MEMBER, Kind(lambda v: False)),
-            "params": (
-                Make(lambda: state().params["pixels"]),
-                Kind(lambda v: None if isinstance(v, dict) else False),
-            ),
-            "images": (IMAGES, IMAGES_KIND),
+            "epochs": (3, k.without_arrays(integer(0, 10**5))),
+            "batch_size": (3, ZERO_OR_MORE),
+            "learning_rate": (0.5, real(0, math.inf, "(]")),
+            "restarts": (3, k.without_arrays(integer(1, 1000))),
         },
     ),
     "augment": Call(
@@ -842,18 +842,11 @@ CALLS: Mapping[str, Call] = {
             "flip": (True, FLAG),
         },
     ),
-    "evaluate": Call(
-        training.evaluate,
-        {
-            "task": (TASK, Kind(lambda v: False)),
-            "params": (Make(lambda: state().params), Kind(lambda v: False)),
-            "examples": (EXAMPLES, Kind(lambda v: False)),
-        },
-    ),
     "fit_epoch": Call(
         training.fit_epoch,
         {
             "task": (TASK, Kind(lambda v: False)),
+            "names": (NAMES, Kind(lambda v: None if isinstance(v, tuple) and not v else False)),
             "state": (Make(lambda: fresh(state())), Kind(lambda v: False)),
             "key": (KEY_0, KEY),
             "epoch": (jnp.asarray(0), EPOCH),
@@ -865,9 +858,10 @@ CALLS: Mapping[str, Call] = {
         training.fit_population_epoch,
         {
             "task": (TASK, Kind(lambda v: False)),
+            "names": (NAMES, Kind(lambda v: None if isinstance(v, tuple) and not v else False)),
             "state": (Make(lambda: fresh(population())), Kind(lambda v: False)),
             "keys": (jax.random.split(KEY_0, 2), KEYS),
-            "knobs": (training.Knobs(), Kind(lambda v: False)),
+            "numbers": ({}, Kind(lambda v: False)),
             "epoch": (jnp.asarray(0), EPOCH),
             "train": (EXAMPLES, Kind(lambda v: False)),
             "validation": (EXAMPLES, Kind(lambda v: False)),
@@ -878,17 +872,25 @@ CALLS: Mapping[str, Call] = {
     "in_batches": Call(
         training.in_batches,
         {
-            "function": (lambda batch: batch, FUNCTION),
-            "images": (jnp.asarray(IMAGES), ARRAYS),
+            "network": (MEMBER, Kind(lambda v: False)),
+            "params": (
+                Make(lambda: state().params["pixels"]),
+                Kind(lambda v: None if isinstance(v, dict) else False),
+            ),
+            "inputs": (
+                IMAGES,
+                k.called(IMAGES_KIND, "inputs", "images"),
+            ),
         },
     ),
     "init_population": Call(
         training.init_population,
         {
             "task": (TASK, Kind(lambda v: False)),
+            "names": (NAMES, Kind(lambda v: None if isinstance(v, tuple) and not v else False)),
             "keys": (jax.random.split(KEY_0, 2), KEYS),
-            "knobs": (training.Knobs(), Kind(lambda v: False)),
-            "images": (IMAGES, IMAGES_KIND),
+            "numbers": ({}, Kind(lambda v: False)),
+            "inputs": (IMAGES, k.called(IMAGES_KIND, "inputs", "images")),
             "mesh": (None, optional(Kind(lambda v: False))),
         },
     ),
@@ -896,25 +898,16 @@ CALLS: Mapping[str, Call] = {
         training.init_state,
         {
             "task": (TASK, Kind(lambda v: False)),
+            "names": (NAMES, Kind(lambda v: None if isinstance(v, tuple) and not v else False)),
             "key": (KEY_0, KEY),
-            "images": (IMAGES, IMAGES_KIND),
+            "inputs": (IMAGES, k.called(IMAGES_KIND, "inputs", "images")),
         },
     ),
-    "predictions": Call(
-        training.predictions,
+    "map_batches": Call(
+        training.map_batches,
         {
-            "logits": (
-                np.array([[0.5, 1.0], [1.0, 0.25]]),
-                Kind(lambda v: None if len(k.shape_of(v) or ()) == 2 else False, k.array_forms),
-            )
-        },
-    ),
-    "wilson_interval": Call(
-        training.wilson_interval,
-        {
-            "successes": (3, integer(0, 9)),
-            "count": (9, k.called(integer(3), "count", "successes")),
-            "z": (2.0, real(0, math.inf, "(]")),
+            "function": (lambda batch: batch, FUNCTION),
+            "inputs": (jnp.asarray(IMAGES), ARRAYS),
         },
     ),
     # qnn_jax.data
@@ -1014,7 +1007,7 @@ CALLS: Mapping[str, Call] = {
         {"value": ("ZZ", k.called(OBSERVABLES, "observable", "observables"))},
     ),
     # qnn_jax.runs
-    "check_name": Call(runs.check_name, {"name": ("a", k.called(TEXT, "name", "--run"))}),
+    "check_name": Call(runs.check_name, {"name": ("a", k.called(TEXT, "name", "run"))}),
     "runs.differences": Call(
         runs.differences, {"earlier": ({}, only(dict)), "now": ({}, only(dict))}
     ),
@@ -1049,7 +1042,6 @@ CALLS: Mapping[str, Call] = {
 #: Calls that compile anew each time, or long: quick runs try only what must be refused.
 COSTLY = (
     "HybridClassifier",
-    "all_logits",
     "amplitude_angles",
     "an executor with shots",
     "ansatz_bound",
@@ -1058,7 +1050,6 @@ COSTLY = (
     "circuit_gradient_variances",
     "effective_dimension",
     "entangling_capability",
-    "evaluate",
     "expressibility",
     "fisher_information",
     "fisher_spectrum",
@@ -1072,6 +1063,7 @@ COSTLY = (
     "kernel_alignment",
     "kernel_matrix",
     "least_absolute",
+    "map_batches",
     "linen.QuantumLayer",
     "meyer_wallach",
     "nnx.QuantumLayer",
@@ -1084,9 +1076,38 @@ COSTLY = (
 
 #: Public names without a call of their own, and why.
 NO_CALLS: Mapping[str, str] = {
-    **dict.fromkeys(("GATES", "PATTERNS", "FASHION_MNIST", "__version__"), "a value"),
     **dict.fromkeys(
-        ("InputError", "LargeAngleWarning", "CertificationError", "GracefulStop", "ImmediateStop"),
+        (
+            "ACCURACY",
+            "FASHION_MNIST",
+            "GATES",
+            "HYBRID",
+            "MEAN_L1",
+            "PATTERNS",
+            "TASKS",
+            "__version__",
+        ),
+        "a value",
+    ),
+    **dict.fromkeys(
+        ("class_losses", "squared_errors"),
+        "part of an epoch's program, whose arguments are checked: tests/training",
+    ),
+    **dict.fromkeys(("Calculator", "Fashion"), "a task, whose `check` is tried: tests/tasks"),
+    **dict.fromkeys(("HybridRegressor", "MLPRegressor"), "a task's network: tests/models"),
+    **dict.fromkeys(
+        ("Trained", "load", "newest", "splits_of", "train"), "reads data or a run: tests/tasks"
+    ),
+    **dict.fromkeys(("Ledger", "Settings", "Where", "device"), "a device: tests/hardware"),
+    **dict.fromkeys(
+        (
+            "CertificationError",
+            "DeviceStoppedError",
+            "GracefulStop",
+            "ImmediateStop",
+            "InputError",
+            "LargeAngleWarning",
+        ),
         "an exception, a warning or a block",
     ),
     **dict.fromkeys(
@@ -1097,9 +1118,10 @@ NO_CALLS: Mapping[str, str] = {
             "AnsatzBound",
             "Bound",
             "Certificate",
+            "Counts",
+            "DeviceRecord",
             "EffectiveDimension",
             "Entanglement",
-            "EpochMetrics",
             "Estimate",
             "Examples",
             "Executor",
@@ -1107,19 +1129,25 @@ NO_CALLS: Mapping[str, str] = {
             "Expressibility",
             "Expression",
             "FisherSpectrum",
+            "Folders",
             "Gate",
             "GradientVariance",
+            "HybridNetwork",
             "ImageDataset",
-            "Knobs",
             "LeastAbsolute",
+            "Member",
+            "Metric",
             "ModelConfig",
             "Plan",
             "Readout",
+            "Reference",
             "Report",
+            "Seeds",
             "Spectrum",
-            "State",
+            "Splits",
             "Task",
-            "TrainingConfig",
+            "TaskDefaults",
+            "Trainer",
         ],
         "a record or a type; what takes one checks it",
     ),

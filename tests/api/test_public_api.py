@@ -19,9 +19,8 @@ MODULES = (
     "qnn_jax.circuits",
     "qnn_jax.circuits.library",
     "qnn_jax.simulate",
-    "qnn_jax.executor",
+    "qnn_jax.executors",
     "qnn_jax.initializers",
-    "qnn_jax.mitigation",
     "qnn_jax.diagnostics",
     "qnn_jax.linen",
     "qnn_jax.nnx",
@@ -30,6 +29,8 @@ MODULES = (
     "qnn_jax.data",
     "qnn_jax.runs",
     "qnn_jax.bridge",
+    "qnn_jax.hardware",
+    "qnn_jax.tasks",
 )
 
 

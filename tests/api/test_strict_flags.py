@@ -12,7 +12,7 @@ from flax import nnx
 
 from qnn_jax import Circuit, Op, expectations, kernel_matrix, linen, w, x
 from qnn_jax import nnx as our_nnx
-from qnn_jax.executor import sampled
+from qnn_jax.executors import sampled
 
 MODES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "dtype promotion": lambda: jax.numpy_dtype_promotion("strict"),

@@ -86,7 +86,7 @@ def test_a_lasting_trouble_is_told(tiny, server, tmp_path, trouble, tries, reaso
         get(tiny.served_at(server.address), tmp_path / "kept")
     text = one_sentence(caught)
     assert server.address + tiny.names[2] in text
-    assert "`--manual-dir`" in text
+    assert "`manual_dir`" in text
     assert str(tmp_path / "kept") in text
     assert all(name in text for name in tiny.names)
     assert server.requests.count(tiny.names[2]) == tries

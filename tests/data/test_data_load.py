@@ -237,7 +237,7 @@ def test_a_wrong_archive_is_named(tiny, tmp_path, how, which, one_sentence):
         load_images(tiny.source, tmp_path / "data", tiny.folder)
     assert time.monotonic() - begin < 1
     text = one_sentence(caught)
-    assert text.startswith("Argument `--manual-dir` must ")
+    assert text.startswith("Argument `manual_dir` must ")
     assert f"'{path}'" in text
     assert not (tmp_path / "data").exists()
 
@@ -274,14 +274,14 @@ def test_an_archive_that_may_not_be_read_is_named(
         pytest.raises(InputError, match=f"'{closed}' cannot be read .Permission denied") as caught,
     ):
         load_images(tiny.source, tmp_path / "data", open_folder / "archives")
-    assert one_sentence(caught).startswith("Argument `--manual-dir` must ")
+    assert one_sentence(caught).startswith("Argument `manual_dir` must ")
 
 
 def test_manual_dir_comes_before_its_variable(tiny, tmp_path, monkeypatch, one_sentence):
     monkeypatch.setenv("QNN_JAX_MANUAL_DIR", str(tmp_path / "absent"))
     with pytest.raises(InputError, match="variable QNN_JAX_MANUAL_DIR") as caught:
         load_images(tiny.source, tmp_path / "data")
-    assert "--manual-dir" in one_sentence(caught)
+    assert "`manual_dir`" in one_sentence(caught)
     tiny.check(load_images(tiny.source, tmp_path / "data", tiny.folder))
     monkeypatch.setenv("QNN_JAX_MANUAL_DIR", str(tiny.folder))
     tiny.check(load_images(tiny.source, tmp_path / "other"))
@@ -326,7 +326,7 @@ def test_no_network_is_told_in_time(tiny, tmp_path, one_sentence):
     assert time.monotonic() - begin < 4  # it is refused; see the fetch tests for silence
     text = one_sentence(caught)
     assert all(name in text for name in tiny.names)
-    assert "`--manual-dir`" in text
+    assert "`manual_dir`" in text
     assert str(tmp_path / "data") in text
     assert files(tmp_path / "data") == []
 
@@ -351,7 +351,7 @@ def test_data_dir_comes_before_its_variable_and_that_before_home(tiny, tmp_path,
 def test_no_home_folder_is_told(tiny, monkeypatch, one_sentence):
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(pwd, "getpwuid", lambda _: {}["nobody"])
-    with pytest.raises(InputError, match=r"Argument `--data-dir` must .* no home folder") as caught:
+    with pytest.raises(InputError, match=r"Argument `data_dir` must .* no home folder") as caught:
         load_images(tiny.source, None, tiny.folder)
     one_sentence(caught)
 
@@ -359,7 +359,7 @@ def test_no_home_folder_is_told(tiny, monkeypatch, one_sentence):
 def test_a_data_dir_that_is_a_file_is_told(tiny, tmp_path, one_sentence):
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(InputError, match="Argument `--data-dir` must be a folder") as caught:
+        with pytest.raises(InputError, match="Argument `data_dir` must be a folder") as caught:
             load_images(tiny.source, path, tiny.folder)
         assert str(tmp_path / "file") in one_sentence(caught)
     assert (tmp_path / "file").read_text() == "mine"
@@ -373,7 +373,7 @@ def test_a_data_dir_that_cannot_be_written_is_told(
     for path in (open_folder, open_folder / "data"):
         with (
             unprivileged(),
-            pytest.raises(InputError, match=r"`--data-dir` must .* Permission denied") as caught,
+            pytest.raises(InputError, match=r"`data_dir` must .* Permission denied") as caught,
         ):
             load_images(tiny.served_at(server.address), path)
         assert str(path) in one_sentence(caught)
@@ -391,7 +391,7 @@ def test_prepared_data_need_no_right_to_write(tiny, open_folder, unprivileged):
 def test_a_full_disk_is_told_and_leaves_nothing_that_passes_for_done(tiny, tmp_path):
     _, error = start(tiny, tmp_path / "data", file_limit=20_000).communicate()
     *_, last = error.splitlines()
-    assert "InputError: Argument `--data-dir` must " in last
+    assert "InputError: Argument `data_dir` must " in last
     assert last.endswith("File too large.")
     assert files(tmp_path / "data") == []
     tiny.check(load_images(tiny.source, tmp_path / "data", tiny.folder))

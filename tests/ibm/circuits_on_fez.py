@@ -4,7 +4,7 @@ import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 
-from qnn_jax.bridge.jobs import Chunk, Pub
+from qnn_jax.hardware.jobs import Chunk, Pub
 
 QUBITS = (2, 3)
 

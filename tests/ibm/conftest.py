@@ -71,3 +71,26 @@ def trap():
         finally:
             running.shutdown()
             thread.join()
+
+
+@pytest.fixture(scope="session")
+def trained():
+    """The reference model of Fashion-MNIST: two classes, two qubits, one number that decides."""
+    from reference_models import fashion
+
+    return fashion()
+
+
+@pytest.fixture
+def results(tmp_path, trained):
+    """A folder of runs that has the run `fashion`."""
+    folder = tmp_path / "results"
+    trained.save(folder / "fashion")
+    return folder
+
+
+@pytest.fixture
+def no_account(monkeypatch, tmp_path):
+    for name in ("QISKIT_IBM_TOKEN", "QISKIT_IBM_INSTANCE", "QISKIT_IBM_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))

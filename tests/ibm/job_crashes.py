@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 from circuits_on_fez import make_chunk
 
-from qnn_jax.bridge import ibm, submission
-from qnn_jax.bridge.submission import Clock, run_chunks, tag
-from qnn_jax.runs.ledger import Ledger
+from qnn_jax.hardware import ibm, submission
+from qnn_jax.hardware.ledger import Ledger
+from qnn_jax.hardware.submission import Clock, run_chunks, tag
 
 STRIDE = {"steps": 1, "lines": 3}  # there are 600 lines, and each costs two logins
 STEPS = {"append", "keep_request", "keep_counts", "submit"}
-FILES = ("runs/ledger.py", "runs/files.py", "bridge/submission.py", "bridge/ibm.py")
+FILES = ("hardware/ledger.py", "runs/files.py", "hardware/submission.py", "hardware/ibm.py")
 
 
 class FastClock:

@@ -11,9 +11,9 @@ from qiskit import QuantumCircuit
 from test_secrets import AT_LOGIN
 from test_submission import ODD
 
-from qnn_jax.bridge import ibm
-from qnn_jax.bridge.jobs import Allowance, Chunk, Options, Pub, UnreachableError
 from qnn_jax.errors import InputError
+from qnn_jax.hardware import ibm
+from qnn_jax.hardware.jobs import Allowance, Chunk, Options, Pub, UnreachableError
 
 
 def test_a_backend_tells_what_a_preflight_needs(server):
@@ -87,7 +87,7 @@ REFUSALS = {
     "no such backend": (
         None,
         {"backend_name": "ibm_fes"},
-        r"Argument `--backend` must be one of this account's backends \(ibm_fez, ibm_marrakesh\), "
+        r"Argument `backend` must be one of this account's backends \(ibm_fez, ibm_marrakesh\), "
         r"but is 'ibm_fes': did you mean ibm_fez\?",
     ),
     "no such instance": (
@@ -250,8 +250,9 @@ def test_no_token_at_all(server, tmp_path, monkeypatch):
     with pytest.raises(InputError) as caught:
         ibm.connect("ibm_fez")
     assert str(caught.value) == (
-        "Argument `--backend` names ibm_fez, which needs an account: put a token from "
-        "https://quantum.cloud.ibm.com into QISKIT_IBM_TOKEN, or leave --backend out to simulate."
+        "Argument `backend` names ibm_fez, which needs an account: put a token from "
+        "https://quantum.cloud.ibm.com into QISKIT_IBM_TOKEN, or name a fake backend to simulate "
+        "one."
     )
 
 
@@ -313,7 +314,7 @@ def test_rep_delay_out_of_range_is_refused(server):
 
 
 def test_options_arrive(server):
-    from qnn_jax.bridge.submission import tag
+    from qnn_jax.hardware.submission import tag
 
     chunk = make_chunk([0.1], options=Options(rep_delay=20e-6, init_qubits=False))
     ibm.connect("ibm_fez").submit(chunk, tag(chunk.digest("ibm_fez")))

@@ -3,7 +3,6 @@
 import datetime
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,31 +11,15 @@ import numpy as np
 import pytest
 from ibm_server import TOKEN
 
-from pipelines.eval_hardware import HardwareConfig, check
-from pipelines.hardware.plan import _DETAILS
-from pipelines.hardware.run import evaluate
-from pipelines.train_fashion import NOT_OF_THE_RUN
-from pipelines.trained import finished, model_sha256
-from qnn_jax.bridge.submission import Clock
+from pipelines.eval_hardware import HardwareConfig, check, evaluate
 from qnn_jax.errors import InputError
-from qnn_jax.runs import fingerprint, read_npz, write_npz_atomic
-from qnn_jax.runs.ledger import Ledger
+from qnn_jax.hardware.ledger import Ledger
+from qnn_jax.hardware.submission import Clock
+from qnn_jax.runs import read_npz, write_npz_atomic
+from qnn_jax.studies.hardware import EVALUATION
+from qnn_jax.tasks.stored import model_sha256, stored
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    folder = tmp_path / "results"
-    shutil.copytree(REPOSITORY / "results/reference/fashion", folder / "fashion")
-    return folder
-
-
-@pytest.fixture
-def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("QISKIT_IBM_TOKEN", "QISKIT_IBM_INSTANCE", "QISKIT_IBM_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 def outcome(results: Path) -> dict:
@@ -108,7 +91,7 @@ def test_the_second_stage_goes_to_images_that_are_not_settled(
     )
     assert evaluate(config) == 0
     told = capsys.readouterr().out
-    unsettled = int(re.search(r"First stage: (\d+) of 400", told)[1])
+    unsettled = int(re.search(r"First stage: (\d+) of 400 examples", told)[1])
     assert 0 < unsettled < 80
     found = outcome(results)
     assert found["executions"] == 410 * 16 + unsettled * 48
@@ -138,13 +121,21 @@ def test_recompiled_and_packed_is_the_same_model(results: Path, data_dir: Path) 
 
 
 @pytest.mark.usefixtures("no_account")
-def test_fractional_gates_are_the_same_model(results: Path, data_dir: Path) -> None:
+def test_fractional_gates_are_the_same_model(
+    results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machines = results / "fashion/eval-hardware.json"
+    machines.write_text('{"device": "ibm_fez"}')
     config = HardwareConfig(
         run="fashion", results_dir=results, data_dir=data_dir, backend="FakeFractionalBackend",
         images=60, shots=512, anchors=20, budget_seconds=1000, fractional_gates=True,
     )  # fmt: skip
     assert evaluate(config) == 0
-    found = outcome(results)
+    # What a machine has measured is not replaced by a simulation.
+    assert machines.read_text() == '{"device": "ibm_fez"}'
+    assert "The result of ibm_fez stays" in capsys.readouterr().out
+    found = json.loads((results / "fashion/eval-hardware-simulated.json").read_text())
+    assert (results / "fashion/figures/eval-hardware-simulated.png").exists()
     assert found["fractional_gates"]
     assert found["recalibrated"]["rms"] < 0.08
 
@@ -237,7 +228,7 @@ def test_a_plan_that_was_edited_by_hand_is_refused(results: Path, data_dir: Path
     ledger = results / "fashion/jobs.jsonl"
     lines = [json.loads(line) for line in ledger.read_text().splitlines()]
     (number,) = [n for n, line in enumerate(lines) if line["event"] == "plan"]
-    for field in _DETAILS:
+    for field in EVALUATION:
         for wrong in (..., [{}], {}, -1, float("nan"), "\x1b[31m"):
             if (field, wrong) in (("places", [{}]), ("device", "\x1b[31m")) or (
                 (field, wrong) == ("calibration_date", "\x1b[31m")
@@ -303,18 +294,21 @@ def refused(done: subprocess.CompletedProcess[str], results: Path) -> None:
 def test_a_run_that_is_not_trained_is_refused(tmp_path: Path) -> None:
     done = run("--results-dir", tmp_path, HOME=str(tmp_path))
     assert done.returncode == 2
-    assert "train one with make train-fashion" in done.stderr
+    assert "has none; train one first, for instance with make" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("wrong", "rule"),
     [
-        ({"shots": 0}, "`--shots` must be at least 1, but is 0"),
-        ({"images": 1}, "`--images` must be at least 2, but is 1"),
-        ({"rep_delay": -1.0}, "`--rep-delay` must be above 0 seconds, but is -1"),
+        ({"shots": 0}, "`shots` must be an integer of at least 1, but is 0"),
+        ({"images": 1}, "`images` must be an integer of at least 2, but is 1"),
+        ({"copies": 0}, "`copies` must be an integer of at least 1, but is 0"),
+        ({"rep_delay": -1.0}, "`rep_delay` must be above 0 seconds, but is -1"),
+        ({"budget_seconds": float("inf")}, "`budget_seconds` must be above 0 seconds, but is inf"),
+        ({"seed": -1}, "`seed` must be"),
         ({"backend": "FakeFezz"}, "did you mean FakeFez"),
-        ({"anchors": 2}, "`--anchors` must be 0 or at least 3"),
-        ({"recompile": True, "fractional_gates": True}, "`--recompile` must be left out"),
+        ({"anchors": 2}, "`anchors` must be 0 or at least 3"),
+        ({"recompile": True, "fractional_gates": True}, "`recompile` must be False with"),
     ],
 )
 def test_bad_flags_are_refused(wrong: dict, rule: str) -> None:
@@ -327,7 +321,7 @@ def test_bad_flags_are_refused(wrong: dict, rule: str) -> None:
     ("backend", "fake"), [("ibm_fez", "FakeFez"), ("ibm_torino", "FakeTorino"), ("it", "FakeFez")]
 )
 def test_without_an_account_the_simulated_machine_is_named(backend: str, fake: str) -> None:
-    with pytest.raises(InputError, match=rf"or simulate the machine with --backend {fake}\.$"):
+    with pytest.raises(InputError, match=rf"or simulate the machine with backend {fake}\.$"):
         check(HardwareConfig(backend=backend, dry_run=True))
 
 
@@ -402,9 +396,9 @@ def test_cancel_reaches_the_live_job(server, results: Path, data_dir: Path, caps
 def test_several_jobs_are_one_result(
     server, results: Path, data_dir: Path, fast_clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qnn_jax.bridge import ibm_cost
+    from qnn_jax.hardware import cost
 
-    monkeypatch.setattr(ibm_cost, "MAX_EXECUTIONS", 4096 * 40)
+    monkeypatch.setattr(cost, "MAX_EXECUTIONS", 4096 * 40)
     config = HardwareConfig(
         run="fashion", results_dir=results, data_dir=data_dir, backend="ibm_fez", images=40,
         shots=4096, anchors=10, budget_seconds=500,
@@ -440,11 +434,8 @@ def test_each_improvement_improves_on_the_heron_machines(
 def test_counts_of_other_weights_are_never_combined(results: Path) -> None:
     folder = results / "fashion"
     config = HardwareConfig(run="fashion", results_dir=results, backend="FakeManilaV2")
-    Ledger(folder, finished(results, "fashion").model).append(
-        "plan", key="k", chunks=[], details={}
-    )
+    Ledger(folder, stored(folder).model).append("plan", key="k", chunks=[], details={})
     before = (folder / "jobs.jsonl").read_bytes()
-    (folder / "manifest.json").unlink()
     arrays = read_npz(folder / "weights.npz")
     arrays["quantum/weights"] += 1e-3
     digest = write_npz_atomic(folder / "weights.npz", arrays)
@@ -454,8 +445,8 @@ def test_counts_of_other_weights_are_never_combined(results: Path) -> None:
         evaluate(config)
     # Trained anew, the run is finished and belongs together, but the counts are not its.
     summary = json.loads((folder / "summary.json").read_text())
-    settled = fingerprint(json.loads((folder / "config.json").read_text()), NOT_OF_THE_RUN)
-    summary["model_sha256"] = model_sha256("fashion", settled, digest)
+    config_json = json.loads((folder / "config.json").read_text())
+    summary["model_sha256"] = model_sha256(config_json, digest)
     (folder / "summary.json").write_text(json.dumps(summary))
     with pytest.raises(InputError, match=r"jobs\.jsonl is that of another model"):
         evaluate(config)

@@ -5,7 +5,8 @@ from circuits_on_fez import circuit
 from qiskit import QuantumCircuit, transpile
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
-from qnn_jax.bridge.ibm_cost import (
+from qnn_jax.errors import InputError
+from qnn_jax.hardware.cost import (
     MAX_EXECUTIONS,
     MAX_INSTRUCTIONS,
     instructions,
@@ -13,7 +14,6 @@ from qnn_jax.bridge.ibm_cost import (
     shot_seconds,
     split_rows,
 )
-from qnn_jax.errors import InputError
 
 
 def test_the_formula():

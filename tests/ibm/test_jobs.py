@@ -14,11 +14,11 @@ from qiskit.circuit import Parameter
 from qiskit.primitives import BitArray
 from qiskit_aer import AerSimulator
 
-from qnn_jax.bridge.jobs import Chunk, DamagedResultError, Options, Pub, count, join_counts
-from qnn_jax.bridge.local_device import SimulatedDevice
-from qnn_jax.bridge.submission import run_chunks
 from qnn_jax.errors import InputError
-from qnn_jax.runs.ledger import Ledger
+from qnn_jax.hardware.jobs import Chunk, DamagedResultError, Options, Pub, count, join_counts
+from qnn_jax.hardware.ledger import Ledger
+from qnn_jax.hardware.local_device import SimulatedDevice
+from qnn_jax.hardware.submission import run_chunks
 
 ANGLES = np.linspace(0, 3, 4)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qnn_jax.errors import InputError
-from qnn_jax.runs.ledger import Entry, Ledger
+from qnn_jax.hardware.ledger import Entry, Ledger
 
 MODEL, OTHER = "a" * 64, "b" * 64
 ONE, TWO = "1" * 64, "2" * 64
@@ -91,8 +91,10 @@ def test_a_torn_last_line_is_dropped_and_then_overwritten(ledger, tmp_path, cut)
 EVENTS = "field `event` must be one of model, plan, intent, submitted, failed, done, usage"
 # By what is said of it, a line in place of the fourth, which is ONE's `submitted`.
 BROKEN_LINES = {
-    "it is no JSON": [b"", b"{", b"\xff", b"[" * 10**5, b'{"at": ' + b"9" * 5000 + b"}"],
-    "it is no JSON object": [b"[1]", b"null", b"7"],
+    "it holds no JSON object": [
+        *(b"", b"{", b"\xff", b"[" * 10**5, b'{"at": ' + b"9" * 5000 + b"}"),
+        *(b"[1]", b"null", b"7"),
+    ],
     f"{EVENTS}, but is '?'": [b'{"event": "?"}'],
     f"{EVENTS}, but is ['?']": [b'{"event": ["?"]}'],
     f"{EVENTS}, but is None": [b"{}"],
@@ -208,12 +210,12 @@ def _device(path, victim):
 
 
 PLACED = {
-    _link: "must be a file of its own, but is a symbolic link: put the file that it means",
-    _dangling_link: "must be a file of its own, but is a symbolic link: put",
-    _hard_link: r"must have one name only, since it is written in place, but has 2 \(hard links\)",
-    _pipe: "must be a file of its own, but is a named pipe: put",
-    _folder: "must be a file of its own, but is a folder: put",
-    _device: "must be a file of its own, but is a symbolic link: put",
+    _link: "File {} must be the run's own, but is a symbolic link: put what it stands for",
+    _dangling_link: "File {} must be the run's own, but is a symbolic link: put",
+    _hard_link: "File {} must have no other name, since it is written in place, but is hard linked",
+    _pipe: "File {} must be the run's own, but is a named pipe: put",
+    _folder: r"Cannot read {} \(Is a directory\): make it readable, or move it away",
+    _device: "File {} must be the run's own, but is a symbolic link: put",
 }
 
 
@@ -223,7 +225,7 @@ def test_what_lies_in_the_ledgers_place_is_left_alone(tmp_path, victim, place):
     folder = tmp_path / "run"
     folder.mkdir()
     place(folder / "jobs.jsonl", victim)
-    with pytest.raises(InputError, match=f"File {folder}/jobs.jsonl {PLACED[place]}"):
+    with pytest.raises(InputError, match=PLACED[place].format(folder / "jobs.jsonl")):
         fill(Ledger(folder, MODEL))
     assert victim.read_text() == ""
     assert [file.name for file in victim.parent.iterdir()] == ["precious.txt"]
@@ -321,7 +323,8 @@ def test_counts_that_were_exchanged_are_refused(ledger, tmp_path):
 def test_a_full_disk_leaves_a_ledger_that_reads(ledger, tmp_path):
     fill(ledger)
     code = (
-        "import resource, sys\nfrom pathlib import Path\nfrom qnn_jax.runs.ledger import Ledger\n"
+        "import resource, sys\nfrom pathlib import Path\n"
+        "from qnn_jax.hardware.ledger import Ledger\n"
         "ledger = Ledger(Path(sys.argv[1]))\nledger._wanted_model = ledger.model\n"
         "size = ledger.path.stat().st_size + 30\n"
         "import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -336,7 +339,7 @@ def test_a_full_disk_leaves_a_ledger_that_reads(ledger, tmp_path):
 
 def test_importing_it_loads_no_qiskit():
     code = (
-        "import sys, qnn_jax.runs.ledger as _\n"
+        "import sys, qnn_jax.hardware.ledger as _\n"
         "assert not {'qiskit', 'jax', 'requests'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,13 +12,12 @@ import requests
 from ibm_server import TOKEN, Echo, encodings
 from test_submission import HOUR, LIST, LOOK, MODEL, POST, RESULT
 
-from qnn_jax import redaction
-from qnn_jax.bridge import ibm, jobs, submission, transport
-from qnn_jax.bridge.jobs import DeviceStoppedError, ServiceError
-from qnn_jax.bridge.submission import Clock, Patience, run_chunks
 from qnn_jax.errors import InputError
-from qnn_jax.runs import ledger as ledger_module
-from qnn_jax.runs.ledger import Ledger
+from qnn_jax.hardware import ibm, jobs, redaction, submission, transport
+from qnn_jax.hardware import ledger as ledger_module
+from qnn_jax.hardware.jobs import DeviceStoppedError, ServiceError
+from qnn_jax.hardware.ledger import Ledger
+from qnn_jax.hardware.submission import Clock, Patience, run_chunks
 
 LOGIN = "POST /identity/token"
 METRICS = r"GET /jobs/\w+/metrics"

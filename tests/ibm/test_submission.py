@@ -10,11 +10,11 @@ import pytest
 from circuits_on_fez import make_chunk
 from ibm_server import CRN, TOKEN
 
-from qnn_jax.bridge import ibm, submission
-from qnn_jax.bridge.jobs import DeviceStoppedError, UnreachableError
-from qnn_jax.bridge.submission import Clock, Patience, run_chunks
 from qnn_jax.errors import InputError
-from qnn_jax.runs.ledger import Ledger
+from qnn_jax.hardware import ibm, submission
+from qnn_jax.hardware.jobs import DeviceStoppedError, UnreachableError
+from qnn_jax.hardware.ledger import Ledger
+from qnn_jax.hardware.submission import Clock, Patience, run_chunks
 
 MODEL = "a" * 64
 POST, LIST, LOOK, RESULT = "POST /jobs", "GET /jobs", r"GET /jobs/\w+", r"GET /jobs/\w+/results"

@@ -27,7 +27,7 @@ from qnn_jax import (
     x,
     zz_feature_map,
 )
-from qnn_jax.executor import Expectations, exact
+from qnn_jax.executors import Expectations, exact
 from qnn_jax.initializers import recommended
 
 CIRCUIT = zz_feature_map(2) + real_amplitudes(2, reps=2)
@@ -265,7 +265,7 @@ def test_layers_take_qiskits_sums_and_labels_by_qubit() -> None:
 def test_wrong_parts_are_refused() -> None:
     with pytest.raises(InputError, match=r"^Argument `rngs` must be an nnx\.Rngs, but is 0"):
         qnn_jax.nnx.QuantumLayer(CIRCUIT, ("ZZ",), rngs=0)
-    with pytest.raises(InputError, match=r"^Argument `executor` .* must be an executor, .* is 3"):
+    with pytest.raises(InputError, match=r"^Argument `executor` must be an executor, .* is 3"):
         qnn_jax.nnx.QuantumLayer(CIRCUIT, ("ZZ",), executor=3, rngs=nnx.Rngs(0))
 
 

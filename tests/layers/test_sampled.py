@@ -12,7 +12,7 @@ import qnn_jax.nnx
 from qnn_jax import InputError
 from qnn_jax.circuits.bases import bases_of
 from qnn_jax.circuits.observables import PauliSum, observables_on
-from qnn_jax.executor import Expectations, exact, sampled
+from qnn_jax.executors import Expectations, exact, sampled
 
 KEY = jax.random.key(0)
 ONE = OBSERVABLES[:1]
@@ -102,7 +102,7 @@ def test_jit_and_vmap_give_the_same_shots() -> None:
 def test_chunks_of_the_batch_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = rows(10)
     whole = sampled(99)(CIRCUIT, ONE, inputs, WEIGHTS, KEY)
-    monkeypatch.setattr("qnn_jax.executor._CHUNK", 3 * 99)
+    monkeypatch.setattr("qnn_jax.executors.shots._CHUNK", 3 * 99)
     jax.clear_caches()
     parts = sampled(99)(CIRCUIT, ONE, inputs, WEIGHTS, KEY)
     np.testing.assert_allclose(parts.values, whole.values, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The hybrid models: the seed's sizes, the twin's size, bounds, initialisation."""
+"""The hybrid models: the 2022 project's sizes, the twin's size, bounds, initialisation."""
 
 import math
 from typing import get_args
@@ -11,7 +11,7 @@ import pytest
 from pipelines.train_fashion import PRESETS
 from qnn_jax import InputError, expectations
 from qnn_jax.configs import check_model
-from qnn_jax.executor import Expectations
+from qnn_jax.executors import Expectations
 from qnn_jax.models import (
     HybridClassifier,
     ModelConfig,
@@ -19,7 +19,7 @@ from qnn_jax.models import (
     count_parameters,
     twin_width,
 )
-from qnn_jax.models.hybrid import Middle
+from qnn_jax.models.hybrid import Middle, centered
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -95,7 +95,7 @@ def test_twins_differ_in_the_middle_alone() -> None:
 
 def test_the_separable_twin_has_no_correlations() -> None:
     def correlation(middle: Middle) -> float:
-        circuit = HybridClassifier(ModelConfig(), 2, middle).circuit()
+        circuit = HybridClassifier(ModelConfig(), 2, middle).circuit
         found = []
         for x, w in zip(RNG.uniform(-3, 3, (5, 2)), RNG.uniform(-3, 3, (5, 6)), strict=True):
             zz, iz, zi = expectations(circuit, ("ZZ", "IZ", "ZI"), x, w)
@@ -107,14 +107,18 @@ def test_the_separable_twin_has_no_correlations() -> None:
 
 
 def test_twins_do_not_see_the_circuits_centre() -> None:
+    config = ModelConfig()
     centre = jnp.full((1, 2), math.pi)
-    for middle in ("bypass", "classical"):
-        model = HybridClassifier(ModelConfig(), 2, middle)
-        assert abs(model.apply(model.init(KEY, IMAGES), centre, method="decide")) < 1e-6
-    free = HybridClassifier(ModelConfig(bound="none"), 2, "bypass")
-    params = free.init(KEY, IMAGES)
-    wanted = centre @ params["params"]["head"]["kernel"]
-    assert np.array_equal(free.apply(params, centre, method="decide"), wanted)
+    np.testing.assert_allclose(centered(config, centre), 0.0, atol=1e-6)
+    np.testing.assert_allclose(centered(config, centre + config.feature_scale), 1.0, atol=1e-6)
+    assert centered(ModelConfig(bound="none"), centre) is centre
+    # The twin in place of the circuit reads them so: its head is linear in them.
+    model = HybridClassifier(config, 2, "bypass")
+    params = jax.jit(model.init)(KEY, IMAGES)
+    features = model.apply(params, IMAGES, method="encode")
+    head = params["params"]["head"]
+    wanted = centered(config, features) @ head["kernel"] + head["bias"]
+    np.testing.assert_allclose(model.apply(params, IMAGES), wanted, atol=1e-5)
 
 
 def test_pixel_regression_is_one_product() -> None:
@@ -183,43 +187,42 @@ def test_features_stay_within_their_bounds() -> None:
     features = model.apply(model.init(KEY, IMAGES), IMAGES, method="encode")
     assert np.all(np.abs(features - math.pi) <= config.feature_scale + 1e-6)
     unbounded = HybridClassifier(ModelConfig(bound="none", feature_gain=50.0), 2)
-    params = jax.jit(unbounded.init)(KEY, IMAGES)  # outside of jit its angles bring a warning
+    # Outside of jit its angles bring a warning.
+    params = jax.jit(unbounded.init)(KEY, IMAGES)
     features = unbounded.apply(params, IMAGES, method="encode")
     assert np.abs(features).max() > 2 * math.pi
 
 
-def test_encode_then_decide_is_the_model() -> None:
-    for middle in MIDDLES:
-        model = HybridClassifier(ModelConfig(), 2, middle)
-        params = model.init(KEY, IMAGES)
-        features = model.apply(params, IMAGES, method="encode")
-        assert features.shape == (5, 64 if middle == "network" else 2)
-        logits = model.apply(params, features, method="decide")
-        assert np.array_equal(logits, model.apply(params, IMAGES))
+@pytest.mark.parametrize("middle", ["quantum", "separable"])
+def test_encode_the_circuit_and_decide_are_the_model(middle: Middle) -> None:
+    model = HybridClassifier(ModelConfig(), 2, middle)
+    params = jax.jit(model.init)(KEY, IMAGES)
+    features = model.apply(params, IMAGES, method="encode")
+    assert features.shape == (5, 2)
+    weights = params["params"]["quantum"]["weights"]
+    values = jax.vmap(lambda x: expectations(model.circuit, model.observables, x, weights))(
+        features
+    )
+    logits = model.apply(params, values, method="decide")
+    np.testing.assert_allclose(logits, model.apply(params, IMAGES), atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"channels": (2, 0)}, r"`--model.channels` must hold at most 100 integers between 1"),
-        ({"channels": (2, 2, 2)}, r"`--model.channels` must name at most 2 convolutions"),
-        (
-            {"hidden": (0,)},
-            r"`--model.hidden` must hold at most 100 integers .* 16384, but is \(0,\)",
-        ),
-        ({"hidden": (10**9,)}, r"`--model.hidden` must hold .* between 1 and 16384, but"),
-        ({"hidden": (64,) * 101}, r"`--model.hidden` must hold at most 100 integers"),
-        (
-            {"feature_scale": 3000.0},
-            r"`--model.feature-scale` must be at most 100 radians, .* 3000",
-        ),
-        ({"feature_center": -1e30}, r"`--model.feature-center` must be at most 100 radians"),
-        ({"dropout": 1.0}, "`--model.dropout` must be at least 0 and below 1, but is 1.0"),
-        ({"feature_scale": 0.0}, "`--model.feature-scale` must be above 0, but is 0.0"),
-        ({"num_qubits": 500}, "`--model.num-qubits` must be at most .*, but is 500: more than 2"),
-        ({"num_qubits": 10**9}, "`--model.num-qubits` must be at most .*, but is 1000000000"),
-        ({"ansatz_reps": 10**6}, "`--model.ansatz-reps` must be at most 1000, but is 1000000"),
-        ({"feature_map_reps": 10**9}, "`--model.feature-map-reps` must be at most 1000"),
+        ({"channels": (2, 0)}, r"`channels` must hold at most 100 integers between 1"),
+        ({"channels": (2, 2, 2)}, r"`channels` must name at most 2 convolutions"),
+        ({"hidden": (0,)}, r"`hidden` must hold at most 100 integers .* 16384, but is \(0,\)"),
+        ({"hidden": (10**9,)}, r"`hidden` must hold .* between 1 and 16384, but"),
+        ({"hidden": (64,) * 101}, r"`hidden` must hold at most 100 integers"),
+        ({"feature_scale": 3000.0}, r"`feature_scale` must be at most 100 radians, .* 3000"),
+        ({"feature_center": -1e30}, r"`feature_center` must be at most 100 radians"),
+        ({"dropout": 1.0}, "`dropout` must be at least 0 and below 1, but is 1.0"),
+        ({"feature_scale": 0.0}, "`feature_scale` must be above 0, but is 0.0"),
+        ({"num_qubits": 500}, "`num_qubits` must be at most .*, but is 500: more than 2"),
+        ({"num_qubits": 10**9}, "`num_qubits` must be at most .*, but is 1000000000"),
+        ({"ansatz_reps": 10**6}, "`ansatz_reps` must be at most 1000, but is 1000000"),
+        ({"feature_map_reps": 10**9}, "`feature_map_reps` must be at most 1000"),
         ({"num_qubits": 1}, "`num_qubits` must be an integer of at least 2, but is 1"),
     ],
 )

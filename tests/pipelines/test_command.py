@@ -1,13 +1,17 @@
 """Commands begin and end in one place, `command.run`, in whatever environment."""
 
+import dataclasses
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+import tyro
 from test_train_fashion import REPOSITORY, bare_environment
 
 from pipelines import command
@@ -91,6 +95,59 @@ def test_help_ends_on_a_console_of_few_columns() -> None:
     done = run(words, COLUMNS="5", TERM="dumb")
     assert done.returncode == 0
     assert "--model.channels" in done.stdout
+
+
+# Arguments of the library and flags of a command
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    num_qubits: int = 2
+    run: str = "inner"
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    run: str = "outer"
+    resume: bool = True
+    batch_size: int = 4
+    model: Inner = Inner()
+    training: Annotated[Inner, tyro.conf.arg(name="")] = Inner()
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("Argument `batch_size` must be 2.", "Argument `--batch-size` must be 2."),
+        ("Arguments `run` and `model.run` differ.", "Arguments `--run` and `--model.run` differ."),
+        ("start over with `resume=False`", "start over with `--no-resume`"),
+        ("`observables` is no flag, nor is `Z0`", "`observables` is no flag, nor is `Z0`"),
+        ("`--batch-size` is one", "`--batch-size` is one"),
+    ],
+)
+def test_arguments_become_flags(told: str, shown: str) -> None:
+    assert command.with_flags(told, Whole) == shown
+
+
+def test_arguments_become_the_flags_that_the_command_line_has() -> None:
+    from pipelines import training
+    from pipelines.train_fashion import PRESETS, FashionFlags
+
+    training.parse(PRESETS, FashionFlags(), [])
+    (flags,) = command._flags
+    for name in ("num_qubits", "batch_size", "no_twin", "results_dir"):
+        told = f"Argument `{name}` must be another."
+        flag = re.search("--[a-z.-]+", command.with_flags(told, flags))
+        if name == "no_twin":
+            assert flag is None
+            continue
+        assert flag[0].endswith(name.replace("_", "-"))
+        # tyro itself must know it.
+        with pytest.raises(SystemExit):
+            tyro.cli(flags, args=[flag[0]])  # lacks its value, but is no unknown flag
+    done = run([sys.executable, "-m", "pipelines.train_fashion", "--model.num-qubits", "500"])
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: Argument `--model.num-qubits` must be at most ")
 
 
 # Streams
@@ -341,18 +398,6 @@ def test_every_command_with_a_seed_refuses_what_would_wrap() -> None:
         eval_aer.main(["--seed", "4294967295"])
     with pytest.raises(InputError, match="a seed from 0 to 4294967295, but one is '4294967296'"):
         scan.main(["--axis", "seed=0,4294967296"])
-
-
-def test_seeds_above_half_are_their_own_in_ablations_too() -> None:
-    import jax
-    import numpy as np
-
-    from pipelines.ablate import CalculatorConfig
-
-    seeds = CalculatorConfig(seed=2**32 - 3, seeds=3).every_seed()
-    keys = jax.random.key_data(jax.vmap(jax.random.key)(seeds))
-    alone = [jax.random.key_data(jax.random.key(seed)) for seed in range(2**32 - 3, 2**32)]
-    np.testing.assert_array_equal(keys, alone)
 
 
 def test_the_time_is_that_of_a_clock_that_never_runs_backwards(

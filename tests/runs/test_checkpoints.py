@@ -88,7 +88,9 @@ def test_nan_and_negative_zero_keep_their_bits(tmp_path):
 )
 def test_another_structure_is_refused_by_the_name_of_the_leaf(tmp_path, like, message):
     path = checkpoints.save(tmp_path, 1, {"a": {"w": np.zeros((2, 3))}, "b": 1}, fingerprint="f")
-    with pytest.raises(InputError, match=message + r".*: give another --run name, or --no-resume"):
+    with pytest.raises(
+        InputError, match=message + r".*: give another `run` name, or `resume=False`"
+    ):
         checkpoints.load(path, like, fingerprint="f")
 
 
@@ -117,7 +119,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_is_offered(tmp_path)
 def test_a_damaged_checkpoint_with_none_before_it_offers_to_start_over(tmp_path):
     path = save(tmp_path, 1)
     path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"no checkpoint is before it, .* --no-resume to"):
+    with pytest.raises(InputError, match=r"no checkpoint is before it, .* `resume=False` to"):
         checkpoints.load(path, tree(), fingerprint="f")
 
 

@@ -342,7 +342,7 @@ def test_what_stands_beside_the_leaves_is_checked(tmp_path, meta, words):
         checkpoints.load(path, {}, fingerprint="f", extra=dict[str, list[float]])
     assert words in str(error.value)
     assert str(error.value).startswith(f"File {path}, at its checkpoint.json, ")
-    assert str(error.value).endswith("delete it or give --no-resume to start over.")
+    assert str(error.value).endswith("delete it or give `resume=False` to start over.")
 
 
 def test_a_line_of_metrics_is_checked(run):

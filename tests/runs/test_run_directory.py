@@ -55,7 +55,7 @@ def test_a_name_that_is_no_plain_name_is_refused(tmp_path, name):
         lambda: RunDirectory.open(results, name, CONFIG),
         lambda: RunDirectory.existing(results, name),
     ):
-        with pytest.raises(InputError, match=r"^Argument `--run` must be 1 to 100") as error:
+        with pytest.raises(InputError, match=r"^Argument `run` must be 1 to 100") as error:
             call()
         assert repr(name) in str(error.value)
         assert "\n" not in str(error.value)
@@ -80,7 +80,7 @@ def test_a_plain_name_is_a_folder(tmp_path, name):
 def test_a_place_where_no_folder_can_be_is_one_sentence(tmp_path, results, why):
     (tmp_path / "plain").touch()
     with pytest.raises(
-        InputError, match=rf"^Cannot make the folder .*{results} \({why}\): give a --results-dir"
+        InputError, match=rf"^Cannot make the folder .*{results} \({why}\): give a `results_dir`"
     ):
         RunDirectory.open(tmp_path / results, "run", CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ["plain"]
@@ -116,16 +116,16 @@ def test_a_folder_that_is_read_only_is_one_sentence(tmp_path):
     finally:
         tmp_path.chmod(0o755)
     assert done.stdout.splitlines() == [
-        "Cannot lock old (Permission denied): give a --results-dir on a disk that can be written "
+        "Cannot lock old (Permission denied): give a `results_dir` on a disk that can be written "
         "and has file locks.",
-        "Cannot make the folder new (Permission denied): give a --results-dir that can be "
+        "Cannot make the folder new (Permission denied): give a `results_dir` that can be "
         "written, in a folder that exists.",
     ], done.stderr
 
 
 def test_a_lock_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "run" / ".lock").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"^Cannot lock .*run \(Is a directory\): give a --res"):
+    with pytest.raises(InputError, match=r"^Cannot lock .*run \(Is a directory\): give a `res"):
         reopen(tmp_path)
 
 
@@ -159,7 +159,7 @@ def test_another_configuration_is_refused_with_every_difference(tmp_path):
         reopen(tmp_path, other)
     assert str(error.value) == (
         f"Run {path} has another configuration (rate: 0.1 there, 0.2 now; model.qubits: 4 there, "
-        "5 now; new: absent there, null now): give another --run name, or --no-resume to start "
+        "5 now; new: absent there, null now): give another `run` name, or `resume=False` to start "
         "over."
     )
     del before[path / ".lock"]
@@ -247,7 +247,7 @@ def test_a_run_that_is_not_there_is_refused_with_those_that_are(tmp_path):
         RunDirectory.existing(tmp_path / "results", "run")
     for name in ("b", "a"):
         RunDirectory.open(tmp_path, name, CONFIG).close()
-    with pytest.raises(InputError, match=r"`--run` must name a run in .* \(a, b\), but is 'run'"):
+    with pytest.raises(InputError, match=r"`run` must name a run in .* \(a, b\), but is 'run'"):
         RunDirectory.existing(tmp_path, "run")
     assert not (tmp_path / "run").exists()
 

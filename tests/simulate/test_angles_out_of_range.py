@@ -12,7 +12,7 @@ from simulator_references import x64
 import qnn_jax
 from qnn_jax import Circuit, InputError, LargeAngleWarning, Op, PauliSum, w, x, zz_feature_map
 from qnn_jax.circuits import GATES
-from qnn_jax.executor import exact, sampled
+from qnn_jax.executors import exact, sampled
 from qnn_jax.linen import QuantumLayer
 from qnn_jax.simulate import angle_table
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from qnn_jax import Circuit, InputError, Op, efficient_su2, expectations, w, x, zz_feature_map
-from qnn_jax.models.calculator import seed_circuit
 from qnn_jax.simulate.populations import lane_expectations
+from qnn_jax.tasks.baseline_2022 import circuit_2022
 
 LANES = 5
 #: Real and complex circuits, gates of several angles, constant gates first and last.
 CIRCUITS = {
-    "seed": (seed_circuit(), "ZZ"),
+    "2022": (circuit_2022(), "ZZ"),
     "complex": (zz_feature_map(2, 1) + efficient_su2(2, reps=1), {"XY": 0.5, "ZI": -2.0}),
     "angles": (Circuit(1, (Op("h", 0), Op("u", 0, (x[0], w[0], w[1])), Op("sx", 0))), "Y"),
     "controlled": (
@@ -50,7 +50,7 @@ def test_every_lane_is_its_own_circuit(name: str) -> None:
         assert np.abs(np.roll(found, 1) - wanted).max() > 1e-2
 
 
-@pytest.mark.parametrize("name", ["seed", "complex"])
+@pytest.mark.parametrize("name", ["2022", "complex"])
 def test_the_gradient_of_the_sum_is_each_lanes_own(name: str) -> None:
     circuit, observable = CIRCUITS[name]
     inputs, weights = values(circuit)
@@ -60,6 +60,6 @@ def test_the_gradient_of_the_sum_is_each_lanes_own(name: str) -> None:
 
 
 def test_an_observable_of_another_size_is_refused() -> None:
-    circuit = seed_circuit()
+    circuit = circuit_2022()
     with pytest.raises(InputError, match="must have labels of 2 letters"):
         lane_expectations(circuit, "Z", *values(circuit))

@@ -20,7 +20,7 @@ from qnn_jax import (
     zz_feature_map,
 )
 from qnn_jax.errors import InputError
-from qnn_jax.executor import exact
+from qnn_jax.executors import exact
 from qnn_jax.simulate import preflight
 from qnn_jax.simulate.preflight import bytes_needed
 

@@ -4,69 +4,63 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from training.test_fit import members, toy
+from toy_tasks import Dots, Wave, changed
+from training.test_epochs import BOTH, examples
 
 from qnn_jax.errors import InputError
 from qnn_jax.training import (
-    Examples,
-    Knobs,
-    Task,
-    TrainingConfig,
+    HYBRID,
     fit_epoch,
     fit_population_epoch,
     init_population,
     init_state,
 )
+from qnn_jax.training.epochs import with_numbers
 
 EPOCHS = 2
 KEYS = jax.vmap(jax.random.key)(jnp.arange(3))
-KNOBS = Knobs(
-    learning_rate=jnp.array([1e-3, 1e30, 1e-2]),
-    weight_decay=jnp.array([0.0, 0.1, 0.3]),
-    label_smoothing=jnp.array([0.0, 0.1, 0.2]),
-    weight_bound=jnp.array([0.1, 1.0, 3.0]),
-    feature_scale=jnp.array([0.5, 1.0, 2.0]),
-    feature_center=jnp.array([3.0, 3.1, 2.0]),
-    feature_gain=jnp.array([0.5, 1.0, 2.0]),
-)
-
-
-def task_of(*names: str) -> Task:
-    return Task.of(members(*names), TrainingConfig(epochs=EPOCHS, batch_size=32), 128)
+NUMBERS = {
+    "training.learning_rate": jnp.array([1e-3, 1e30, 1e-2]),
+    "training.weight_decay": jnp.array([0.0, 0.1, 0.3]),
+    "training.label_smoothing": jnp.array([0.0, 0.1, 0.2]),
+    "model.weight_bound": jnp.array([0.1, 1.0, 3.0]),
+    "model.feature_scale": jnp.array([0.5, 1.0, 2.0]),
+    "model.feature_center": jnp.array([3.0, 3.1, 2.0]),
+    "model.feature_gain": jnp.array([0.5, 1.0, 2.0]),
+}
+TASK = changed(Dots(), epochs=EPOCHS, batch_size=32)
 
 
 @pytest.fixture(scope="module")
-def train() -> Examples:
-    return toy(128)
+def train():
+    return examples(TASK)
 
 
-def trained(task: Task, keys, knobs: Knobs, train: Examples, order_keys=None, at_once=None):
-    state = init_population(task, keys, knobs, train.images)
+def trained(names, keys, numbers, train, order_keys=None, at_once=None, task=TASK):
+    state = init_population(task, names, keys, numbers, train.inputs)
     order_keys = keys if order_keys is None else order_keys
     for epoch in range(EPOCHS):
-        state, metrics = fit_population_epoch(
-            task, state, order_keys, knobs, jnp.asarray(epoch), train, train, at_once=at_once
-        )
-    return state, metrics
+        state, told = fit_population_epoch(
+            task, names, state, order_keys, numbers, jnp.asarray(epoch), train, train,
+            at_once=at_once,
+        )  # fmt: skip
+    return state, told
 
 
-def alone(task: Task, member: int, train: Examples, order_key=None):
+def alone(names, member: int, train, order_key=None):
     """The single training with a member's numbers in its configuration."""
-    numbers = Knobs(*(float(knob[member]) for knob in KNOBS))
-    task, key = numbers.of_one(task), KEYS[member]
+    task = with_numbers(TASK, {name: float(values[member]) for name, values in NUMBERS.items()})
     hash(task)  # a configuration like any other
-    state = init_state(task, key, train.images)
+    state = init_state(task, names, KEYS[member], train.inputs)
+    order_key = KEYS[member] if order_key is None else order_key
     for epoch in range(EPOCHS):
-        state, metrics = fit_epoch(
-            task, state, key if order_key is None else order_key, jnp.asarray(epoch), train, train
-        )
-    return state, metrics
+        state, told = fit_epoch(task, names, state, order_key, jnp.asarray(epoch), train, train)
+    return state, told
 
 
 @pytest.fixture(scope="module")
-def population(train: Examples):
-    task = task_of("hybrid", "classical")
-    return task, *trained(task, KEYS, KNOBS, train)
+def population(train):
+    return trained(BOTH, KEYS, NUMBERS, train)
 
 
 def furthest(tree, member: int, single) -> float:
@@ -74,81 +68,99 @@ def furthest(tree, member: int, single) -> float:
     return max(float(np.abs(one[member] - other).max()) for one, other in pairs)
 
 
-def test_a_member_is_the_single_training_of_its_numbers(population, train: Examples) -> None:
-    task, state, metrics = population
-    for member in (0, 2):
-        single, told = alone(task, member, train)
-        assert furthest(state.params, member, single.params) < 1e-3
-        # A broken twin: the other member's training is nowhere near.
-        assert furthest(state.params, 2 - member, single.params) > 4e-3
-        for name in ("hybrid", "classical"):
-            np.testing.assert_allclose(metrics.losses[name][member], told.losses[name], atol=1e-4)
+@pytest.mark.parametrize("member", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_member_is_the_single_training_of_its_numbers(population, train, member: int) -> None:
+    state, told = population
+    single, told_alone = alone(BOTH, member, train)
+    assert furthest(state.params, member, single.params) < 1e-3
+    # The broken subject: another member's training is nowhere near.
+    assert furthest(state.params, 2 - member, single.params) > 4e-3
+    for name in BOTH:
+        for number in ("losses", "validation_loss"):
             np.testing.assert_allclose(
-                metrics.validation_loss[name][member], told.validation_loss[name], atol=1e-4
+                told[name][number][member], told_alone[name][number], atol=1e-4
             )
 
 
 def test_a_diverged_member_is_marked_and_alone(population) -> None:
-    _, _, metrics = population
-    for name in ("hybrid", "classical"):
-        assert metrics.finite[name].tolist() == [True, False, True]
-        assert np.isfinite(metrics.losses[name]).all(axis=1).tolist() == [True, False, True]
+    _, told = population
+    for name in BOTH:
+        assert told[name]["finite"].tolist() == [True, False, True]
+        assert np.isfinite(told[name]["losses"]).all(axis=1).tolist() == [True, False, True]
 
 
 @pytest.mark.slow
-def test_order_is_an_axis_of_its_own(train: Examples) -> None:
-    task = task_of("hybrid")
+def test_order_is_an_axis_of_its_own(train) -> None:
     one_start, orders = jnp.repeat(KEYS[:1], 2), KEYS[jnp.array([0, 2])]
-    knobs = jax.tree.map(lambda knob: float(knob[0]), KNOBS)
-    state, _ = trained(task, one_start, knobs, train, orders)
+    numbers = {name: float(values[0]) for name, values in NUMBERS.items()}
+    state, _ = trained((HYBRID,), one_start, numbers, train, orders)
     for member, order in enumerate((KEYS[0], KEYS[2])):
-        single, _ = alone(task, 0, train, order)
+        single, _ = alone((HYBRID,), 0, train, order)
         assert furthest(state.params, member, single.params) < 1e-3
         assert furthest(state.params, 1 - member, single.params) > 4e-3
 
 
 @pytest.mark.slow
-def test_one_key_for_all_gives_all_the_same_batches(train: Examples) -> None:
-    task = task_of("hybrid")
-    shared, _ = trained(task, KEYS, Knobs(), train, KEYS[1])
-    copies, _ = trained(task, KEYS, Knobs(), train, jnp.repeat(KEYS[1:2], 3))
+def test_one_key_for_all_gives_all_the_same_batches(train) -> None:
+    shared, _ = trained((HYBRID,), KEYS, {}, train, KEYS[1])
+    copies, _ = trained((HYBRID,), KEYS, {}, train, jnp.repeat(KEYS[1:2], 3))
     for one, other in zip(jax.tree.leaves(shared), jax.tree.leaves(copies), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3)
 
 
 @pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_chunks_of_members_change_nothing(population, train: Examples, at_once: int) -> None:
-    _, state, metrics = population
-    task = task_of("hybrid", "classical")
-    chunked, told = trained(task, KEYS, KNOBS, train, at_once=at_once)
+def test_chunks_of_members_change_nothing(population, train, at_once: int) -> None:
+    state, told = population
+    chunked, told_of_chunks = trained(BOTH, KEYS, NUMBERS, train, at_once=at_once)
     # Adam turns the rounding of a gradient near zero into a step of its own.
     for one, other in zip(jax.tree.leaves(chunked), jax.tree.leaves(state), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3)
-    np.testing.assert_allclose(told.losses["hybrid"], metrics.losses["hybrid"], atol=1e-4)
+    found = told_of_chunks[HYBRID]["losses"]
+    np.testing.assert_allclose(found, told[HYBRID]["losses"], atol=1e-4)
 
 
-def test_the_second_epoch_does_not_compile_again(population, train: Examples) -> None:
+def test_the_second_epoch_does_not_compile_again(population, train) -> None:
     before = fit_population_epoch.jitted._cache_size()
-    trained(task_of("hybrid", "classical"), KEYS, KNOBS, train)
+    trained(BOTH, KEYS, NUMBERS, train)
     assert fit_population_epoch.jitted._cache_size() == before
 
 
-def test_numbers_that_a_model_lacks_leave_it_alone() -> None:
-    import flax.linen as nn
+def test_least_squares_are_a_population_too() -> None:
+    wave = Wave()
+    train = examples(wave)
+    numbers = {"training.learning_rate": jnp.array([1.0, 0.5])}
+    state = init_population(wave, (HYBRID,), KEYS[:2], numbers, train.inputs)
+    state, told = fit_population_epoch(
+        wave, (HYBRID,), state, KEYS[:2], numbers, jnp.asarray(0), train, train
+    )
+    assert told[HYBRID]["loss"].shape == (2, 6)
+    for member, rate in enumerate((1.0, 0.5)):
+        task = changed(wave, learning_rate=rate)
+        single = init_state(task, (HYBRID,), KEYS[member], train.inputs)
+        _, wanted = fit_epoch(task, (HYBRID,), single, KEYS[member], jnp.asarray(0), train, train)
+        np.testing.assert_allclose(
+            told[HYBRID]["loss"][member], wanted[HYBRID]["loss"], rtol=1e-2, atol=1e-6
+        )
 
-    task = Task.of({"line": nn.Dense(1)}, TrainingConfig(), 128)
-    changed = Knobs(feature_scale=2.0, learning_rate=1.0).of_one(task)
-    assert changed.members == task.members
-    assert changed.config == TrainingConfig(learning_rate=1.0)
+
+def test_a_field_that_is_another_program_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"`numbers` must name fields out of .*, but names 'model\.h"
+    ):
+        with_numbers(TASK, {"model.hidden": 3})
 
 
 @pytest.mark.parametrize(
-    ("keys", "knobs", "message"),
+    ("keys", "numbers", "message"),
     [
-        (KEYS[0], Knobs(), r"`keys` must be random keys, shape \(members,\), but is .* shape \(\)"),
-        (KEYS, Knobs(learning_rate=jnp.ones(2)), r"`learning_rate` must have .*\(3,\).* \(2,\)"),
+        (KEYS[0], {}, r"`keys` must be random keys, shape \(members,\), but is .* shape \(\)"),
+        (
+            KEYS,
+            {"training.learning_rate": jnp.ones(2)},
+            r"`training\.learning_rate` must have .*\(3,\).* \(2,\)",
+        ),
     ],
 )
-def test_lengths_that_do_not_fit_are_refused(keys, knobs, message: str, train: Examples) -> None:
+def test_lengths_that_do_not_fit_are_refused(keys, numbers, message: str, train) -> None:
     with pytest.raises(InputError, match=message):
-        init_population(task_of("hybrid"), keys, knobs, train.images)
+        init_population(TASK, (HYBRID,), keys, numbers, train.inputs)

@@ -15,8 +15,9 @@ from qnn_jax.circuits.checks import (
     several,
     shown,
 )
-from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.gates import GATES
+from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
 
 

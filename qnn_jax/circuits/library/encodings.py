@@ -13,10 +13,11 @@ from qnn_jax.circuits.checks import (
     several,
     shown,
 )
-from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.circuits.library.entanglement import BlockEntanglement, connections
 from qnn_jax.circuits.multiplexer import multiplexed
+from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
 
 

@@ -19,9 +19,10 @@ from qnn_jax.circuits.checks import (
     several,
     shown,
 )
-from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.library.entanglement import BlockEntanglement, Connections, connections
 from qnn_jax.circuits.library.evolution import pauli_rotation
+from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
 
 #: For all labels, or for labels of each length: {1: [(0,)], 2: [(0, 1), (2, 0)]}.

@@ -15,9 +15,10 @@ from qnn_jax.circuits.checks import (
     several,
     shown,
 )
-from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.circuits.library.entanglement import BlockEntanglement, Connections, connections
+from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
 
 #: A gate's name, whose angles become weights, or a circuit, whose weights are fresh in each place.

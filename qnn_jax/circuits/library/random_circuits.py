@@ -23,8 +23,9 @@ from qnn_jax.circuits.checks import (
     shown,
 )
 from qnn_jax.circuits.checks import seed as checked_seed
-from qnn_jax.circuits.circuit import Circuit, Op
+from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.gates import GATES
+from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
 
 

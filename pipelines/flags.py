@@ -1,0 +1,86 @@
+"""Flags that several commands share, and a task's own fields as flags."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultsFlags:
+    """Where results are."""
+
+    results_dir: Path = Path("results")
+    """Folder of all runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFlags:
+    """Where data are."""
+
+    data_dir: Path | None = None
+    """Where prepared data are kept; default: TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    manual_dir: Path | None = None
+    """A folder with the official archives, used instead of a download; default:
+    QNN_JAX_MANUAL_DIR."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFlags(DataFlags, ResultsFlags):
+    """What every training command asks."""
+
+    run: str = "run"
+    """Name of the run; its files go to RESULTS_DIR/RUN."""
+    seed: int = 0
+    """Of the initial parameters, the order of the examples and the validation split."""
+    order_seed: int | None = None
+    """Of the order of the examples, their augmentation and dropout alone; default: --seed."""
+    split_seed: int | None = None
+    """Of the validation split alone; default: --seed."""
+    resume: bool = True
+    """Go on with an interrupted run of this name; --no-resume starts over."""
+
+
+def task_flags(task_type: type[Any]) -> type[Any]:
+    """A task's fields as a dataclass for tyro: those of `training` stand without a prefix."""
+    hints = get_type_hints(task_type, include_extras=True)
+    fields = []
+    for field in dataclasses.fields(task_type):
+        kind = hints[field.name]
+        if field.name == "training":
+            kind = Annotated[kind, tyro.conf.arg(name="")]
+        fields.append((field.name, kind, dataclasses.field(default=field.default)))
+    return dataclasses.make_dataclass(
+        f"{task_type.__name__}Flags",
+        fields,
+        frozen=True,
+        namespace={"__doc__": task_type.__doc__},
+    )
+
+
+def words_of(value: Any, default: Any, prefix: str = "") -> list[str]:
+    """The flags under which `task_flags` reads a task, those that say what its default says aside.
+
+    Args:
+        value: the task, or a dataclass within it.
+        default: what the flags start from.
+        prefix: of the flags.
+    """
+    words: list[str] = []
+    for field in dataclasses.fields(value):
+        mine, usual = getattr(value, field.name), getattr(default, field.name)
+        name = field.name.replace("_", "-")
+        if dataclasses.is_dataclass(mine):
+            words += words_of(mine, usual, prefix if name == "training" else f"{prefix}{name}.")
+        elif mine == usual:
+            continue
+        elif isinstance(mine, bool):
+            words.append(f"--{prefix}{'' if mine else 'no-'}{name}")
+        elif isinstance(mine, tuple):
+            words += [f"--{prefix}{name}", *map(str, mine)]
+        else:
+            words += [f"--{prefix}{name}", str(mine)]
+    return words

@@ -1,1 +1,0 @@
-"""What `make eval-hardware` does once its flags are read."""

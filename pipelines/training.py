@@ -1,0 +1,112 @@
+"""One training run as a command: what `train_fashion` and `train_calculator` share."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from pipelines import command
+from pipelines.flags import RunFlags, task_flags
+from qnn_jax.runs import GracefulStop, RunDirectory, check_name, read_json
+from qnn_jax.tasks.stored import NOT_OF_THE_RUN, Seeds, config_of
+from qnn_jax.training.task import Folders, Metric
+
+
+def parse(
+    presets: Mapping[str, Any], flags: Any, argv: list[str] | None, what: str | None = None
+) -> tuple[Any, Any]:
+    """Read a command line into a task and the flags of its run.
+
+    Args:
+        presets: tasks by name, "default" among them; `--preset` chooses where flags start.
+        flags: the defaults of the run's own flags; its class may have further ones.
+        argv: words of the command line; None takes those of the process.
+        what: the command does; by default what the task is.
+    """
+    task_type = type(presets["default"])
+    arguments = sys.argv[1:] if argv is None else argv
+    # An unknown preset is left to tyro, which names the choices.
+    task = presets.get(command.chosen(arguments, "--preset", "default"), presets["default"])
+    fields = task_flags(task_type)
+    default = fields(**{f.name: getattr(task, f.name) for f in dataclasses.fields(task_type)})
+    own, theirs = (Annotated[kind, tyro.conf.arg(name="")] for kind in (type(flags), fields))
+    whole: Any = dataclasses.make_dataclass(
+        "Flags",
+        [
+            ("run", own, dataclasses.field(default=flags)),
+            ("task", theirs, dataclasses.field(default=default)),
+        ],
+        frozen=True,
+        namespace={"__doc__": what or task_type.__doc__},
+    )
+    found = command.read(whole, arguments)
+    named = {f.name: getattr(found.task, f.name) for f in dataclasses.fields(task_type)}
+    return task_type(**named), found.run
+
+
+def train(task: Any, flags: RunFlags) -> int:
+    """Check, train or show what is trained, write the page; the exit status."""
+    for name in Seeds._fields:
+        command.check_seed(f"--{name.replace('_', '-')}", getattr(flags, name) or 0)
+    check_name(flags.run)
+    task.check()
+    command.start_jax()
+    from qnn_jax.data import progress_bar
+    from qnn_jax.report import write_run
+    from qnn_jax.runs.loop import StoppedError
+    from qnn_jax.tasks import train as train_task
+
+    seeds = Seeds(flags.seed, flags.order_seed, flags.split_seed)
+    folders = Folders(flags.data_dir, flags.manual_dir)
+    config = config_of(task, seeds, flags.run, folders)
+    with RunDirectory.open(
+        flags.results_dir, flags.run, config, flags.resume, NOT_OF_THE_RUN
+    ) as run:
+        if run.finished:
+            command.tell_finished(run.path)
+            conclude(run.path, read_json(run.path / "summary.json") or {}, task.metric, flags)
+            return 0
+        with GracefulStop(notify=command.tell_stopping) as stop, progress_bar() as progress:
+            try:
+                trained = train_task(
+                    task,
+                    **seeds._asdict(),
+                    folders=folders,
+                    run=run,
+                    tell=command.say,
+                    stop=lambda: stop.requested,
+                    report=progress,
+                    publish=lambda finished: write_run(run.path, finished),
+                )
+            except StoppedError as saved:
+                print(f"{saved} epochs; the same command goes on from there:\n  {command.again()}")
+                return stop.exit_code
+        conclude(run.path, trained.summary, task.metric, flags)
+    return 0
+
+
+def conclude(path: Path, summary: Mapping[str, Any], metric: Metric, flags: RunFlags) -> None:
+    """Print the result beside its baselines, and what may come next."""
+    value, interval = summary[f"test_{metric.name}"], summary["test_interval"]
+    print(
+        f"\n{metric.heading} {metric.score(value, interval)} on "
+        f"{summary['test_count']:,} {summary['examples']} that nothing was chosen by (95 % "
+        "interval in brackets)"
+    )
+    if "test_mean_l1_shots_4096" in summary:
+        print(
+            f"With 4,096 shots {summary['test_mean_l1_shots_4096']:.4f} (expected "
+            f"{summary['shots_4096_expected']:.4f}), head gain {summary['head_gain']:.3f}"
+        )
+    for name, score in summary["baselines"].items():
+        shown = metric.score(score, summary["baseline_intervals"][name])
+        size = summary["baseline_parameters"][name]
+        print(f"{name.replace('_', ' ').capitalize():<18} {shown}, {size:,} parameters")
+    print(summary["verdict"])
+    print(f"{summary['seconds']['total']:.1f} s in all; open {path / 'report.html'}")
+    print(f"Next: {command.make('eval-aer', ['--run', path.name, *command.same_folders(flags)])}")

@@ -1,0 +1,50 @@
+"""The exact executor: the statevector simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
+from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.errors import InputError
+from qnn_jax.executors.executor import Expectations
+from qnn_jax.simulate import expectations
+from qnn_jax.simulate.angle_table import check_angles, checked_numbers, checked_vector, floating
+
+
+def exact(
+    circuit: Circuit,
+    observables: ObservableLike | Sequence[ObservableLike],
+    inputs: Float[Array, "batch inputs"],
+    weights: Float[Array, " weights"],
+    key: Array | None = None,
+) -> Expectations:
+    """The statevector simulator: exact values, differentiable, under any JAX transformation."""
+    sums = observables_on(checked_circuit(circuit).num_qubits, observables)
+    inputs, weights = checked_batch(circuit, inputs, weights)
+
+    def one(sample: Array) -> Array:
+        return expectations(circuit, sums, sample, weights)
+
+    values = jax.vmap(one)(inputs)
+    return Expectations(values, jnp.zeros_like(values))
+
+
+def checked_batch(circuit: Circuit, inputs: Any, weights: Any) -> tuple[Array, Array]:
+    """A batch and its weights as floating arrays of one dtype, its angles looked at as a whole."""
+    inputs = checked_numbers("inputs", inputs)
+    if inputs.ndim != 2 or inputs.shape[1] != circuit.num_inputs:
+        raise InputError(
+            f"Argument `inputs` of an executor must have shape (batch, {circuit.num_inputs}), but "
+            f"has shape {inputs.shape}."
+        )
+    weights = checked_vector("weights", weights, circuit.num_weights)
+    dtype = floating(inputs, weights)
+    inputs, weights = inputs.astype(dtype), weights.astype(dtype)
+    check_angles(circuit, inputs, weights)
+    return inputs, weights

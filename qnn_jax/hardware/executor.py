@@ -1,0 +1,275 @@
+"""A device as an executor: one call, one job, which is found again and never paid for twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qnn_jax.bridge.certificate import circuit_hash
+from qnn_jax.circuits import Circuit
+from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.circuit import checked_circuit
+from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.errors import InputError
+from qnn_jax.executors import Counts, Executor, Expectations
+from qnn_jax.executors.statevector import checked_batch
+from qnn_jax.hardware.accounts import Where, introduction
+from qnn_jax.hardware.circuits import Exact, Question
+from qnn_jax.hardware.ledger import Ledger
+from qnn_jax.hardware.measurement import (
+    Measured,
+    Outcome,
+    Visit,
+    carry_out,
+    keep_plan,
+    planned,
+    planned_device,
+    preflight,
+)
+from qnn_jax.hardware.plan import DETAILS, Rules, Settings, check_details
+from qnn_jax.hardware.submission import Clock
+from qnn_jax.runs.files import explained
+
+#: Whose ledger an executor writes: what it was asked is told apart by the digests of its chunks.
+MODEL = hashlib.sha256(b"qnn_jax.hardware.device").hexdigest()
+
+
+class DeviceRecord(NamedTuple):
+    """What a measurement on a device leaves.
+
+    Attributes:
+        device: its name.
+        simulated: whether no quantum computer ran.
+        job_ids: of the jobs that delivered.
+        counts: of the inputs; there is one basis.
+        measured: expectation values as counted, with the readout errors inverted, and with scale
+            and shift undone; the executor's values are the last of them that there is.
+        layouts: for each copy of the circuit the device's qubits.
+        calibration_date: when the device had last been calibrated as the last job began.
+        shots: of each row.
+        seconds_predicted: of quantum computer, by IBM's formula.
+        seconds_used: charged for each job; None where that is not told yet.
+        details: of the plan.
+    """
+
+    device: str
+    simulated: bool
+    job_ids: tuple[str, ...]
+    counts: tuple[Counts, ...]
+    measured: Measured
+    layouts: tuple[tuple[int, ...], ...]
+    calibration_date: str | None
+    shots: int
+    seconds_predicted: float
+    seconds_used: tuple[float | None, ...]
+    details: dict[str, Any]
+
+
+def device(
+    backend: Any,
+    *,
+    folder: Path | str,
+    shots: int = 1024,
+    readout: bool = True,
+    anchors: Any = None,
+    rep_delay: float | None = None,
+    copies: int | None = None,
+    budget_seconds: float | None = None,
+    recompile: bool = False,
+    fractional_gates: bool = False,
+    seed: int = 0,
+    repetition: int = 0,
+    clock: Clock = Clock(),  # noqa: B008
+    tell: Callable[[str], None] = lambda line: None,
+) -> Executor:
+    """A quantum computer of IBM's, or a simulated one, as an executor.
+
+    A call transpiles the circuit once, proves that what is sent is the circuit, sends all inputs
+    as one job (more where IBM's limits ask for it), waits, and returns. The same call, also in
+    another process and after a crash, finds its job and its counts in `folder` and sends nothing:
+    a `key` changes nothing, another `repetition` measures anew.
+
+    Args:
+        backend: "ibm_fez", "least-busy", "auto" or "FakeFez" (see `Where`); or a device, as
+            `Where.open` gives it.
+        folder: keeps the ledger, requests, counts and the certificate; it is made if need be.
+        shots: of each input.
+        readout: measure the readout errors in the same job and invert them.
+        anchors: inputs in radians, shape (anchors, num_inputs), which run in the same job; their
+            exact values undo the scale and shift that noise leaves. At least 3.
+        rep_delay: pause between shots in seconds; None: as the budget asks.
+        copies: of the circuit, side by side on the device; None: as the budget asks.
+        budget_seconds: of quantum computer, for a call; None: a tenth of what the plan has left.
+        recompile: each bound 2-qubit circuit into one template of 3 CZ.
+        fractional_gates: let the device use its RX and RZZ gates.
+        seed: of the transpiler and of a simulated device.
+        repetition: another number measures once more.
+        clock: where time comes from.
+        tell: hears lines of progress.
+
+    Returns:
+        An executor for arrays with values and observables of letters I and Z: under `jax.jit`,
+        `jax.vmap` or `jax.grad` it refuses. Its `record` is a `DeviceRecord`.
+
+    Raises:
+        InputError: for a bad number or an unknown backend; from the executor for what the device
+            cannot run or the budget does not cover.
+        DeviceStoppedError: from the executor, where the device does not deliver; the same call
+            goes on.
+        CertificationError: from the executor, where what would be sent is another circuit.
+    """
+    at_least("shots", shots, 1)
+    known = None if anchors is None else np.asarray(anchors)
+    if known is not None and known.ndim != 2:
+        raise InputError(
+            "Argument `anchors` must have shape (anchors, num_inputs), but has shape "
+            f"{known.shape}."
+        )
+    settings = Settings(
+        shots=shots,
+        rep_delay=rep_delay,
+        copies=copies,
+        budget_seconds=budget_seconds,
+        anchors=0 if known is None else len(known),
+        readout=readout,
+        recompile=recompile,
+        fractional_gates=fractional_gates,
+        seed=seed,
+        repetition=repetition,
+    )
+    if isinstance(backend, str):
+        Where(backend).check()
+    return _Device(backend, Path(folder), settings, known, clock, tell)
+
+
+@dataclass(frozen=True, eq=False)
+class _Device:
+    backend: Any
+    folder: Path
+    settings: Settings
+    anchors: np.ndarray | None
+    clock: Clock
+    tell: Callable[[str], None]
+    opened: dict[str | None, Any] = dataclasses.field(default_factory=dict)
+
+    def __call__(
+        self,
+        circuit: Circuit,
+        observables: ObservableLike | Sequence[ObservableLike],
+        inputs: Any,
+        weights: Any,
+        key: Any = None,
+    ) -> Expectations:
+        if any(isinstance(value, jax.core.Tracer) for value in (inputs, weights)):
+            raise InputError(
+                "Executor `hardware.device` must be given arrays with values, but is called under "
+                "jax.jit, jax.vmap or jax.grad; call it outside of them, or use `sampled`, which "
+                "runs inside."
+            )
+        question = self._question(circuit, observables, inputs, weights)
+        with explained(f"make the folder {self.folder}", "give a folder that can be written"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        ledger, name = Ledger(self.folder, MODEL), self._key(question)
+        plan = planned(ledger, name)
+        visit = Visit(self._open(planned_device(ledger, name)), ledger, self.clock, self.tell)
+        if plan is None:
+            settings = dataclasses.replace(self.settings, images=len(question.inputs))
+            ready = preflight(visit, question, settings)
+            plan = keep_plan(visit, name, ready.chunks, {**ready.details, **_numbered(question)})
+        details = check_details(plan, ledger.path, _rules(question))
+        exact = Exact(circuit, question.observables, question.weights)
+        outcome = carry_out(visit, plan, question.observables, exact.values(question.anchors))
+        best = outcome.measured.best
+        record = _record(details, outcome)
+        return Expectations(jnp.asarray(best.values), jnp.asarray(best.stderr), record)
+
+    def _open(self, name: str | None) -> Any:
+        """The device: that of an earlier plan, else the one that was asked for."""
+        if not isinstance(self.backend, str):
+            return self.backend
+        if name not in self.opened:
+            settings = self.settings
+            opened = Where(self.backend).open(settings.seed, settings.fractional_gates, name)
+            self.tell(introduction(opened))
+            self.opened[name] = opened
+        return self.opened[name]
+
+    def _question(self, circuit: Circuit, observables: Any, inputs: Any, weights: Any) -> Question:
+        sums = observables_on(checked_circuit(circuit).num_qubits, observables)
+        for one in sums:
+            for label, _ in one.terms:
+                if set(label) - set("IZ"):
+                    raise InputError(
+                        "Argument `observables` must be of letters I and Z to be read from counts, "
+                        f"but one has the term {label!r}; rotate it onto Z in the circuit first."
+                    )
+        rows, angles = (np.asarray(part) for part in checked_batch(circuit, inputs, weights))
+        if not len(rows):
+            raise InputError("Argument `inputs` must have at least one row, but has none.")
+        anchors = np.empty((0, circuit.num_inputs), rows.dtype)
+        if self.anchors is not None:
+            if self.anchors.shape[1] != circuit.num_inputs:
+                raise InputError(
+                    f"Argument `anchors` must have shape (anchors, {circuit.num_inputs}), but has "
+                    f"shape {self.anchors.shape}."
+                )
+            anchors = self.anchors.astype(rows.dtype)
+        return Question(circuit, sums, angles, rows, anchors)
+
+    def _key(self, question: Question) -> str:
+        """What is asked: the same question finds the same jobs."""
+        named = isinstance(self.backend, str)
+        told = [
+            # The least busy machine is another one every day.
+            [self.backend, Where(self.backend).simulated] if named else self.backend.name,
+            dataclasses.asdict(self.settings),
+            circuit_hash(question.circuit),
+            [one.terms for one in question.observables],
+        ]
+        digest = hashlib.sha256(json.dumps(told).encode())
+        for array in (question.weights, question.inputs, question.anchors):
+            digest.update(str((array.shape, array.dtype.str)).encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:32]
+
+
+def _numbered(question: Question) -> dict[str, list[int]]:
+    """Which rows run: all of them."""
+    return {"test": [*range(len(question.inputs))], "anchors": [*range(len(question.anchors))]}
+
+
+def _rules(question: Question) -> Rules:
+    """What must hold for a plan of this question."""
+    numbered = {
+        field: (f"the numbers of {len(rows)} rows", functools.partial(operator.eq, rows))
+        for field, rows in _numbered(question).items()
+    }
+    return {**DETAILS, **numbered}
+
+
+def _record(details: dict[str, Any], outcome: Outcome) -> DeviceRecord:
+    done = [entry.done or {} for entry in outcome.entries]
+    return DeviceRecord(
+        details["device"],
+        details["simulated"],
+        tuple(outcome.job_ids),
+        (Counts.of_table(outcome.counts[: len(details["test"])]),),
+        outcome.measured,
+        tuple(tuple(qubits) for qubits, _ in details["places"]),
+        next(iter(outcome.calibrations[::-1]), None),
+        details["plan"]["shots"],
+        details["plan"]["seconds"],
+        tuple(line.get("usage_seconds") for line in done),
+        details,
+    )

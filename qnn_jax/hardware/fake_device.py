@@ -1,0 +1,117 @@
+"""A fake backend that is asked like a quantum computer: a machine's snapshot, simulated here.
+
+A job is cut into its parts that share no gate (packed copies, for instance), and each part runs
+with the device's errors on the few qubits that it uses. The counts are distributed as if all had
+run together, since Aer's noise knows no crosstalk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import rustworkx
+from qiskit import QuantumCircuit
+from qiskit.circuit import ClassicalRegister
+from qiskit_aer import AerSimulator
+
+from qnn_jax.bridge.noise import calibration_date, check_gates, cut, fake_backend, noise_model
+from qnn_jax.errors import InputError
+from qnn_jax.hardware.jobs import Chunk, Pub, RegisterCounts
+from qnn_jax.hardware.local_device import SimulatedDevice
+
+
+class FakeDevice(SimulatedDevice):
+    """One of Qiskit's fake backends as a `Device`.
+
+    The same `seed` gives the same chunk the same counts. Pauses between shots, in seconds, are
+    those of IBM's Heron machines; a simulator does not pause.
+    Raises InputError where there is no fake backend of that name.
+    """
+
+    default_rep_delay = 250e-6
+    rep_delay_range = (20e-6, 500e-6)
+
+    def __init__(self, name: str, seed: int) -> None:
+        backend = fake_backend(name)
+        super().__init__(
+            None, name=name, seed=seed, backend=backend, calibration_date=calibration_date(backend)
+        )
+
+    def check(self, chunk: Chunk) -> None:
+        """Raise InputError as the machine would: for gates it has not, and pauses out of range."""
+        for pub in chunk.pubs:
+            check_gates(pub.circuit, self.backend.target, self.name)
+        delay = chunk.options.rep_delay
+        low, high = self.rep_delay_range
+        if delay is not None and not low <= delay <= high:
+            raise InputError(
+                f"Argument `rep_delay` must be between {low:g} and {high:g} s on {self.name}, "
+                f"but is {delay:g}."
+            )
+
+    def _measure(self, pub: Pub, shots: int, seed: int) -> RegisterCounts:
+        counts: RegisterCounts = {}
+        for number, part in enumerate(parts(pub.circuit)):
+            sublattice = cut([part], self.backend.target)
+            # The threads go to whole rows: within one they would spend their time waiting.
+            simulator = AerSimulator(
+                noise_model=noise_model(sublattice.target),
+                max_parallel_experiments=0,
+                max_parallel_shots=1,
+            )
+            found = _run(simulator, sublattice.circuits[0], pub, shots, (seed + number) % 2**31)
+            low = 0
+            for register in part.cregs:
+                size = 1 << register.size
+                outcomes = np.arange(found.shape[1]) >> low & (size - 1)
+                counts[register.name] = np.stack(
+                    [found[:, outcomes == outcome].sum(axis=1) for outcome in range(size)], axis=1
+                )
+                low += register.size
+        return counts
+
+
+def parts(circuit: QuantumCircuit) -> Iterator[QuantumCircuit]:
+    """The parts of a circuit that share neither gate nor classical register, on the same qubits."""
+    find = circuit.find_bit
+    graph = rustworkx.PyGraph()
+    graph.add_nodes_from(range(circuit.num_qubits + len(circuit.cregs)))
+    numbers = {register: circuit.num_qubits + k for k, register in enumerate(circuit.cregs)}
+    steps = [item for item in circuit.data if item.operation.name != "barrier"]
+    nodes = []
+    for item in steps:
+        registers = [numbers[register] for c in item.clbits for register, _ in find(c).registers]
+        nodes.append([find(q).index for q in item.qubits] + registers)
+        graph.add_edges_from([(nodes[-1][0], other, None) for other in nodes[-1][1:]])
+    for component in rustworkx.connected_components(graph):
+        if members := [r for r in circuit.cregs if numbers[r] in component]:
+            part = QuantumCircuit(circuit.num_qubits)
+            copies: dict[ClassicalRegister, ClassicalRegister] = {}
+            for register in members:
+                copies[register] = ClassicalRegister(register.size, register.name)
+                part.add_register(copies[register])
+            for item, where in zip(steps, nodes, strict=True):
+                if where[0] in component:
+                    clbits = [copies[r][i] for c in item.clbits for r, i in find(c).registers]
+                    part.append(item.operation, [find(q).index for q in item.qubits], clbits)
+            yield part
+
+
+def _run(
+    simulator: AerSimulator, circuit: QuantumCircuit, pub: Pub, shots: int, seed: int
+) -> np.ndarray:
+    """Counts (rows, 2**clbits) of a part of the PUB's circuit for all of its rows."""
+    columns = {parameter.name: k for k, parameter in enumerate(pub.circuit.parameters)}
+    binds = {p: pub.values[:, columns[p.name]] for p in circuit.parameters}
+    rows = [circuit] if binds else [circuit] * pub.rows
+    result = simulator.run(
+        rows, parameter_binds=[binds] if binds else None, shots=shots, seed_simulator=seed
+    ).result()
+    counts = np.zeros((pub.rows, 1 << circuit.num_clbits), np.int64)
+    for row, found in enumerate(result.results):
+        for outcome, number in found.data.counts.items():
+            counts[row, int(outcome, 16)] = number
+    if len(result.results) != pub.rows or (counts.sum(axis=1) != shots).any():
+        raise RuntimeError(f"Aer did not do all shots of all rows: {result.status}")
+    return counts

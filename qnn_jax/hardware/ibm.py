@@ -1,0 +1,631 @@
+"""IBM's machines as a `Device`. The only file that knows qiskit-ibm-runtime (0.51).
+
+The client says "check your token" whatever has failed, waits for answers without end, repeats
+submissions on its own, follows redirects, and swallows errors while it looks for machines. So
+every call of it runs in `transport.carry`, and its failure is told apart by what the server said.
+"""
+
+import difflib
+import hashlib
+import logging
+import math
+import os
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import UTC
+from typing import Any, TypeVar
+
+import requests
+from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit.providers import BackendV2, Options
+from qiskit.providers.exceptions import QiskitBackendNotFoundError
+from qiskit_ibm_runtime import Batch, QiskitRuntimeService
+from qiskit_ibm_runtime.accounts import AccountNotFoundError, InvalidAccountError
+from qiskit_ibm_runtime.exceptions import IBMInputValueError
+from qiskit_ibm_runtime.executor_sampler import Sampler
+from qiskit_ibm_runtime.options_models import SamplerOptions
+from qiskit_ibm_runtime.utils import validate_isa_circuits, validate_rzz_pubs
+
+from qnn_jax.errors import InputError
+from qnn_jax.hardware.jobs import (
+    Allowance,
+    Chunk,
+    DamagedResultError,
+    DeviceStoppedError,
+    Job,
+    JobMissingError,
+    LoginError,
+    Pub,
+    RefusedError,
+    RegisterCounts,
+    ServiceError,
+    UnreachableError,
+    count,
+)
+from qnn_jax.hardware.ledger import is_job_id
+from qnn_jax.hardware.redaction import clean, environment_token
+from qnn_jax.hardware.transport import NestedError, Outcome, carry
+
+T = TypeVar("T")
+
+# The client logs to stderr what it then raises, or what is said here in a sentence.
+if "QISKIT_IBM_RUNTIME_LOG_LEVEL" not in os.environ:
+    logging.getLogger("qiskit_ibm_runtime").setLevel(logging.CRITICAL)
+
+_SECONDS = 120.0  # for any request
+_SUBMISSION = 5  # times as long, for it sends megabytes
+_LOGIN_REQUESTS = 6  # which one login makes, each with its own deadline
+_LOGIN_WAITS = (1.0, 4.0)  # between attempts of the first login
+_SITE = "https://quantum.cloud.ibm.com"
+
+# Codes of IBM's error registry that are about the login: 1200 not authorized, 1201 invalid
+# credentials.
+_LOGIN_CODES = {1200, 1201}
+# What no new login mends, whatever the status beside it.
+_USED_UP = re.compile("usage limit|no more time|allowance|quota", re.IGNORECASE)
+_STATUS = {
+    "DONE": "completed",
+    "ERROR": "failed",
+    "CANCELLED": "cancelled",
+    "RUNNING": "running",
+}  # all others are ways to wait
+
+
+def connect(
+    backend_name: str | None = None,
+    instance: str | None = None,
+    url: str | None = None,
+    fractional_gates: bool = False,
+    seconds: float = _SECONDS,
+) -> "IbmDevice":
+    """Log in to IBM Quantum and look a backend up; None takes the one with the shortest queue.
+
+    Token, and instance and url where they are None, come from QISKIT_IBM_TOKEN,
+    QISKIT_IBM_INSTANCE and QISKIT_IBM_URL, or from the account that
+    `QiskitRuntimeService.save_account` has saved. `seconds` is the deadline of every request.
+    Raises InputError if there is no token or IBM does not take it, if there is no such instance
+    or backend, or if IBM cannot be reached; DeviceStoppedError if it points to another host.
+    """
+    device = IbmDevice(backend_name, instance, url, fractional_gates, seconds)
+    for wait in (*_LOGIN_WAITS, None):
+        try:
+            device.log_in()
+        except LoginError as error:
+            raise InputError(
+                f"IBM does not accept the token of this account ({error}): create one at {_SITE} "
+                "and put it into QISKIT_IBM_TOKEN."
+            ) from None
+        except RefusedError as error:
+            raise InputError(
+                f"IBM refuses this account ({error}): look at its instances at {_SITE}, or name "
+                "another one in QISKIT_IBM_INSTANCE."
+            ) from None
+        except UnreachableError as error:
+            if wait is None:
+                raise InputError(
+                    f"IBM Quantum cannot be reached ({error}): look at the network and at "
+                    f"{_SITE}, and run again."
+                ) from None
+            time.sleep(wait)
+        else:
+            break
+    return device
+
+
+class IbmDevice:
+    """One backend of IBM's, see `Device` and `connect`. It logs in when first needed."""
+
+    simulated = False
+    lag = 30.0  # a guess, for the service does not say
+
+    def __init__(
+        self,
+        backend_name: str | None,
+        instance: str | None = None,
+        url: str | None = None,
+        fractional_gates: bool = False,
+        seconds: float = _SECONDS,
+    ) -> None:
+        self.name = backend_name or ""
+        self._instance = instance
+        self._url = url
+        self._fractional = fractional_gates
+        self._seconds = seconds
+        self._service: Any = None
+        self._backend: Any = None
+        self._described: _Described | None = None
+        self._account = ""
+
+    # What it is
+
+    @property
+    def backend(self) -> BackendV2:
+        """What to transpile for: a description, which asks the service nothing."""
+        self.log_in()
+        assert self._described is not None
+        return self._described
+
+    @property
+    def account(self) -> str:
+        """A digest of the instance's CRN."""
+        self.log_in()
+        return self._account
+
+    @property
+    def calibration_date(self) -> str | None:
+        """When IBM last updated the backend's properties."""
+        return self._ask(lambda: _date(self._backend.properties()))
+
+    @property
+    def default_rep_delay(self) -> float:
+        """The backend's own pause between shots, in seconds."""
+        return self._ask(lambda: _seconds(self._backend.configuration().default_rep_delay))
+
+    @property
+    def rep_delay_range(self) -> tuple[float, float]:
+        """The shortest and longest pause between shots that it takes, in seconds."""
+
+        def look() -> tuple[float, float]:
+            low, high = self._backend.configuration().rep_delay_range
+            return _seconds(low), _seconds(high)
+
+        return self._ask(look)
+
+    def allowance(self) -> Allowance:
+        """What the plan grants and has used."""
+
+        def look() -> Allowance:
+            usage = self._service.usage()
+            limit = usage.get("usage_limit_seconds") or usage.get("usage_allocation_seconds")
+            limit = None if limit is None else _seconds(limit)
+            consumed = _seconds(usage.get("usage_consumed_seconds") or 0.0)
+            if usage.get("usage_limit_reached"):  # the account's, maybe, not this instance's
+                limit = min(consumed, limit or consumed)
+            return Allowance(consumed, limit)
+
+        return self._ask(look)
+
+    # What it refuses
+
+    def ready(self) -> None:
+        """Raise InputError if the backend is down or the plan's allowance is used up."""
+        status = self._ask(lambda: self._backend.status())
+        if not status.operational:
+            others, said = self._ask(self._others), _short(status.status_msg)
+            raise InputError(
+                f"Backend {self.name} is not in operation (IBM says {said!r}): wait, or name "
+                f"another one ({', '.join(others) or 'there is none now'})."
+            )
+        allowance = self.allowance()
+        if allowance.left == 0:
+            raise InputError(
+                f"The plan's allowance is used up ({allowance.consumed:.0f} of "
+                f"{allowance.limit:.0f} s): wait until IBM renews it, or name another instance in "
+                "QISKIT_IBM_INSTANCE."
+            )
+
+    def check(self, chunk: Chunk) -> None:
+        """Raise InputError unless every PUB is of the backend's gates, on sound qubits, in range.
+
+        The client leaves these checks to the queue, which takes hours to refuse.
+        """
+
+        def check_all() -> None:
+            for number, pub in enumerate(chunk.pubs):
+                try:
+                    validate_isa_circuits([pub.circuit], self._backend.target)
+                    self._backend.check_faulty(pub.circuit)
+                    validate_rzz_pubs([_coerced(pub)])
+                except (IBMInputValueError, ValueError) as error:
+                    raise InputError(
+                        f"PUB {number} cannot run on {self.name} ({_first(error)}): transpile it "
+                        "anew for this backend."
+                    ) from None
+
+        self._ask(check_all)
+        delay = chunk.options.rep_delay
+        low, high = self.rep_delay_range
+        if delay is not None and not low <= delay <= high:
+            raise InputError(
+                f"Argument `rep_delay` must be between {low:g} and {high:g} s on {self.name}, "
+                f"but is {delay:g}."
+            )
+
+    # Requests
+
+    def submit(self, chunk: Chunk, tag: str, batch: str | None = None) -> str:
+        """Send `chunk` as one job, or into an open batch; return its id."""
+
+        def send() -> str:
+            mode = self._backend if batch is None else Batch.from_id(batch, self._service)
+            job = Sampler(mode, _options(chunk, tag)).run([_coerced(pub) for pub in chunk.pubs])
+            return _id(job.job_id())
+
+        return self._ask(send, _SUBMISSION * self._seconds, of_job=True)
+
+    def find(self, tag: str) -> list[Job]:
+        """All jobs of this account with that tag, the oldest first."""
+
+        def look() -> list[Job]:
+            found = self._service.jobs(limit=20, job_tags=[tag], descending=False)
+            return [_job(job) for job in found]
+
+        return self._ask(look)
+
+    def job(self, job_id: str) -> Job:
+        """The job as it is now."""
+        return self._ask(lambda: _job(self._service.job(job_id)), of_job=True)
+
+    def counts(self, job_id: str, chunk: Chunk) -> list[RegisterCounts]:
+        """What a completed job has measured."""
+
+        def fetch() -> list[RegisterCounts]:
+            try:
+                results = self._service.job(job_id).result(timeout=1.0)
+                if results is None or len(results) != len(chunk.pubs):
+                    raise DamagedResultError("it is empty or of other PUBs")
+                return [
+                    count(dict(result.data.items()), pub, chunk.shots)
+                    for result, pub in zip(results, chunk.pubs, strict=True)
+                ]
+            except DamagedResultError:
+                raise
+            except Exception as error:
+                if _failed_request(error) is not None:
+                    raise
+                # The client raises whatever comes first where a result is torn or not there yet.
+                raise DamagedResultError(type(error).__name__) from error
+
+        return self._ask(fetch, of_job=True)
+
+    def usage(self, job_id: str) -> float | None:
+        """Seconds that IBM has charged; None while it is still counting."""
+
+        def look() -> float | None:
+            usage = self._service.job(job_id).metrics().get("usage") or {}
+            counted = usage.get("status", "pending") != "pending"
+            seconds = usage.get("qpu_charge_time_seconds", usage.get("quantum_seconds"))
+            return _seconds(seconds) if counted and seconds is not None else None
+
+        try:
+            return self._ask(look, of_job=True)
+        except (JobMissingError, RefusedError):
+            return None
+
+    def calibrated(self, job_id: str) -> str | None:
+        """When IBM had last updated the backend's properties as it began the job."""
+        return self._ask(lambda: _date(self._service.job(job_id).properties()), of_job=True)
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job; one that is over stays as it is."""
+        try:
+            self._ask(lambda: self._service.job(job_id).cancel())
+        except RefusedError:
+            if self.job(job_id).live:
+                raise
+
+    def open_batch(self) -> str | None:
+        """Begin a batch: it bills the jobs' time only, unlike a session."""
+        self.log_in()
+        return self._ask(lambda: _id(Batch(self._backend).session_id))
+
+    def close_batch(self, batch: str) -> None:
+        """Let no more jobs into the batch; those inside run."""
+        self._ask(lambda: Batch.from_id(batch, self._service).close(), of_job=True)
+
+    def renew(self) -> None:
+        """Log in anew before the next request, with what the environment says by then."""
+        self._service = self._backend = self._described = None
+
+    # Within
+
+    def log_in(self) -> None:
+        """Log in and look the backend up, unless that is done."""
+        if self._service is None:
+            found = self._guarded(self._login, self._seconds, times=_LOGIN_REQUESTS)
+            self._service, self._backend, self._described, self._account = found
+            self.name = self._described.name
+
+    def _ask(
+        self, request: Callable[[], T], seconds: float | None = None, of_job: bool = False
+    ) -> T:
+        self.log_in()
+        return self._guarded(request, seconds or self._seconds, of_job)
+
+    def _guarded(
+        self, request: Callable[[], T], seconds: float, of_job: bool = False, times: int = 1
+    ) -> T:
+        """Carry `request` out under a deadline; raise what went wrong as one of our errors.
+
+        All that comes from the service passes here, and none of its text is unclean.
+        """
+        with warnings.catch_warnings():
+            # Otherwise the client goes on with the API key itself in place of a login.
+            warnings.filterwarnings("error", message="Unable to retrieve IBM Cloud access")
+            # What it warns of besides, `ready` says in a sentence.
+            warnings.filterwarnings("ignore", message="This instance has met its usage limit")
+            warnings.filterwarnings("ignore", message="There is currently no more time")
+            warnings.filterwarnings("ignore", message="The backend .* currently has a status")
+            outcome = carry(request, seconds, times)
+        error = _explained(outcome, seconds)
+        if error is None:
+            return outcome.value  # type: ignore[return-value]
+        failed_login = any(isinstance(e, ApiException | UserWarning) for e in _chain(outcome.error))
+        if (
+            failed_login  # a token manager that has failed once blocks the next minute
+            or outcome.carrier.redirect is not None
+            or isinstance(error, LoginError)
+            or isinstance(outcome.error, TimeoutError)
+        ):
+            self.renew()
+        if isinstance(error, JobMissingError) and not of_job:
+            # What a login has found, or a list has named, is there.
+            error = UnreachableError(str(error))
+        # Outside of any `except`: the client's error may hold what ours does not.
+        raise error
+
+    def _login(self) -> tuple[Any, Any, "_Described", str]:
+        try:
+            # "auto" keeps quiet about its choice.
+            service = QiskitRuntimeService(instance=self._asked_instance or "auto", **self._token())
+        except AccountNotFoundError:
+            raise InputError(
+                f"Argument `backend` names {self.name or 'a machine of IBM'}, which needs an "
+                f"account: put a token from {_SITE} into QISKIT_IBM_TOKEN, or name a fake backend "
+                "to simulate one."
+            ) from None
+        except IBMInputValueError:
+            raise self._no_instance() from None
+        try:
+            if self.name:
+                backend = service.backend(self.name, use_fractional_gates=self._fractional)
+            else:
+                backend = service.least_busy(use_fractional_gates=self._fractional)
+        except QiskitBackendNotFoundError:
+            raise self._no_backend(service) from None
+        except IBMInputValueError as error:
+            raise InputError(
+                f"Backend {self.name} cannot be used ({_short(error)}): leave fractional gates out."
+            ) from None
+        account = hashlib.sha256(service.active_instance().encode()).hexdigest()[:16]
+        if not re.fullmatch(r"[A-Za-z][\w.-]{0,99}", backend.name, re.ASCII) or (
+            self.name and backend.name != self.name
+        ):
+            raise UnreachableError("it describes another backend than the one that was asked for")
+        return service, backend, _Described(backend), account
+
+    def _token(self) -> dict[str, Any]:
+        """The token of the environment and what belongs to it; none for a saved account."""
+        token = environment_token()
+        if token is not None:
+            return {"token": token, "url": self._url or os.environ.get("QISKIT_IBM_URL")}
+        if self._url is not None:
+            raise InputError(
+                "Argument `url` needs a token beside it: put one into QISKIT_IBM_TOKEN."
+            )
+        return {}
+
+    @property
+    def _asked_instance(self) -> str | None:
+        return self._instance or os.environ.get("QISKIT_IBM_INSTANCE")
+
+    def _named_instance(self) -> str:
+        return self._asked_instance or "of this account"
+
+    def _no_backend(self, service: Any) -> Exception:
+        """Why there is no such backend, which the client hides."""
+        service.usage()  # raises if it is the login, or the network
+        listed = service._backends_info_per_instance
+        names = [info["name"] for infos in listed.values() for info in infos]
+        names = [name for name in dict.fromkeys(names) if not name.startswith("mock_")]
+        if self.name in names or not listed:
+            return UnreachableError("the backend's description cannot be read")
+        if not names or not self.name:
+            return InputError(
+                f"Instance {self._named_instance()} has no backend in operation now: wait, or name "
+                "another instance in QISKIT_IBM_INSTANCE."
+            )
+        near = difflib.get_close_matches(self.name, names, cutoff=0.3)
+        return InputError(
+            f"Argument `backend` must be one of this account's backends ({', '.join(names)}), "
+            f"but is {self.name!r}{f': did you mean {near[0]}?' if near else '.'}"
+        )
+
+    def _no_instance(self) -> InputError:
+        return InputError(
+            f"Instance {self._named_instance()!r} is none of this account's: name one that "
+            f"{_SITE}/instances lists in QISKIT_IBM_INSTANCE, or none."
+        )
+
+    def _others(self) -> list[str]:
+        backends = self._service.backends(operational=True)
+        return [backend.name for backend in backends if backend.name != self.name]
+
+
+class _Described(BackendV2):  # type: ignore[misc]
+    """A backend's target and name: what `transpile` needs of it, without its connection."""
+
+    def __init__(self, backend: Any) -> None:
+        super().__init__(name=backend.name, backend_version=backend.backend_version)
+        self._target = backend.target
+        self._plugin: str = backend.get_translation_stage_plugin()
+
+    @property
+    def target(self) -> Any:
+        return self._target
+
+    @property
+    def max_circuits(self) -> None:
+        return None
+
+    @classmethod
+    def _default_options(cls) -> Options:
+        return Options()
+
+    def run(self, run_input: Any, **options: Any) -> Any:
+        raise NotImplementedError("Circuits run on it by `qnn_jax.hardware.submission`.")
+
+    def get_translation_stage_plugin(self) -> str:
+        """The service's own, which the transpiler takes for this backend."""
+        return self._plugin
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and all that it came from; the client hides causes by `from None`."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _failed_request(error: BaseException | None) -> BaseException | None:
+    """The failed request that `error` came from, if it came from one."""
+    failed = (e for e in _chain(error) if isinstance(e, ApiException | requests.RequestException))
+    return next(failed, None)
+
+
+def _explained(outcome: Outcome[Any], seconds: float) -> BaseException | None:
+    """What is to be raised: what the server meant, or what went wrong here; None for a success."""
+    error = outcome.error
+    if outcome.carrier.redirect is not None:  # whatever the client has made of it
+        return DeviceStoppedError(
+            f"IBM's service points to the host {outcome.carrier.redirect}, which is not followed, "
+            "since the token or the circuits would go there: look at QISKIT_IBM_URL and at the "
+            "network, and run the same command again, which goes on with the jobs that are sent."
+        )
+    if error is None:
+        return None
+    if isinstance(error, InputError | ServiceError):
+        error.__cause__ = error.__context__ = None  # the client's, whose text may be anything
+        return error
+    if isinstance(error, TimeoutError):
+        return UnreachableError(f"no answer within {seconds:.0f} s")
+    failed = _failed_request(error)
+    # A response that tells of an error is false.
+    name = "http_response" if isinstance(failed, ApiException) else "response"
+    if (response := getattr(failed, name, None)) is not None:
+        return _meaning(response)
+    if isinstance(failed, requests.Timeout):
+        unsent = isinstance(failed, requests.ConnectTimeout)
+        return UnreachableError(f"no answer within {seconds:.0f} s", maybe_done=not unsent)
+    if isinstance(failed, requests.exceptions.InvalidJSONError | NestedError):
+        return UnreachableError("its answer cannot be read")
+    if failed is not None:
+        # A connection that was never made has carried nothing.
+        unsent = "NewConnectionError" in str(failed)
+        return UnreachableError(type(failed).__name__, maybe_done=not unsent)
+    if isinstance(error, InvalidAccountError) and error.__cause__ is None:
+        return InputError(
+            f"The account cannot be used ({_short(error)}): save it anew by "
+            "QiskitRuntimeService.save_account, or put a token into QISKIT_IBM_TOKEN."
+        )
+    if isinstance(error, Exception) and outcome.carrier.answered:
+        return UnreachableError(f"its answer makes no sense: {type(error).__name__}")
+    return error if clean(repr(error)) == repr(error) else RuntimeError(clean(repr(error)))
+
+
+def _meaning(response: Any) -> Exception:
+    """What an answer means that is no success, or cannot be read."""
+    status, (said, code) = response.status_code, _said(response)
+    words = f"status {status}{f': {said}' if said else ''}"
+    if status < 400:
+        return UnreachableError(f"its answer cannot be read, {words}")
+    at_login = "/identity/token" in (response.request.url or "")
+    if status in (401, 402, 403, 429) and _USED_UP.search(said):
+        return RefusedError(words)
+    if status == 401 or (status == 403 and code in _LOGIN_CODES) or (at_login and status == 400):
+        return LoginError(words)
+    if status == 404:
+        return JobMissingError(words)
+    if status in (408, 425, 429) or status >= 500:
+        return UnreachableError(
+            words, maybe_done=status >= 500 or status == 408, retry_after=_retry_after(response)
+        )
+    return RefusedError(words)
+
+
+def _said(response: Any) -> tuple[str, int | None]:
+    """The message in an answer and its code; nothing where there is none, as in HTML."""
+    try:
+        body = response.json()
+        told = body.get("error") or (body.get("errors") or [body])[0]
+        if isinstance(told, str):
+            return _short(told), None
+        message = told.get("message") or told.get("errorMessage") or ""
+        code = told.get("code")
+        return _short(message), code if isinstance(code, int) else None
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError, RecursionError):
+        return "", None
+
+
+def _retry_after(response: Any) -> float | None:
+    try:
+        seconds = float(response.headers["Retry-After"])
+    except (KeyError, ValueError):  # none, or a date, which is as good as none
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _short(text: object) -> str:
+    """One line of what a server or client said."""
+    return " ".join(clean(str(text)).split()).rstrip(".")[:200]
+
+
+def _seconds(value: Any) -> float:
+    """A number of seconds. Raises ValueError for anything else that a service may tell."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("no number")
+    if not math.isfinite(value) or value < 0:
+        raise ValueError("no number of seconds")
+    return float(value)
+
+
+def _date(properties: Any) -> str | None:
+    """When the properties were last updated, in UTC, so that equal moments are equal texts."""
+    if properties is None:
+        return None
+    return str(properties.last_update_date.astimezone(UTC).isoformat())
+
+
+def _id(value: object) -> str:
+    """The id of a job or batch. Raises UnreachableError if it can be none."""
+    if not is_job_id(value):
+        raise UnreachableError("its answer has no id that could be one")
+    return str(value)
+
+
+def _first(text: object) -> str:
+    """The first sentence of what the client said."""
+    return _short(text).strip("'\"").partition(". ")[0]
+
+
+def _job(job: Any) -> Job:
+    job_id = _id(job.job_id())  # first, for it goes into the address of what follows
+    try:
+        status = job.status()
+    except Exception:
+        status = job._status
+        if status not in job.JOB_FINAL_STATES:
+            raise
+        # Of a failed job the client asks the result as well, which may not be there.
+    reason = (job.error_message() or job._reason or "") if status == "ERROR" else ""
+    told = _STATUS.get(status, "queued") if isinstance(status, str) else "queued"
+    return Job(job_id, told, _short(reason))  # type: ignore[arg-type]
+
+
+def _coerced(pub: Pub) -> SamplerPub:
+    return SamplerPub.coerce((pub.circuit, pub.values))
+
+
+def _options(chunk: Chunk, tag: str) -> SamplerOptions:
+    options = SamplerOptions()
+    options.default_shots = chunk.shots
+    options.environment.job_tags = [tag]
+    options.execution.init_qubits = chunk.options.init_qubits
+    options.execution.rep_delay = chunk.options.rep_delay
+    if chunk.options.dynamical_decoupling:
+        options.dynamical_decoupling.enable = True
+        options.dynamical_decoupling.sequence_type = chunk.options.dynamical_decoupling
+    return options

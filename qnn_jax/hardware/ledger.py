@@ -1,0 +1,427 @@
+"""jobs.jsonl: what was asked of a quantum computer, what was sent and what came back.
+
+A line is on the disk before the deed that it announces, so that a process which dies at any
+moment leaves enough to find its jobs and to pay for none of them twice. Imports no Qiskit.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from qnn_jax.errors import InputError
+from qnn_jax.hardware.redaction import clean, cleaned
+from qnn_jax.runs.files import (
+    arrays_of,
+    decode_json,
+    encode_json,
+    explained,
+    normalised,
+    open_regular,
+    read_bytes,
+    read_npz,
+    read_sealed,
+    write_npz_atomic,
+)
+
+#: The longest ledger that is read: some hundred thousand jobs.
+MOST_BYTES = 256 * 2**20
+
+
+def is_job_id(value: object) -> bool:
+    """Whether `value` can be a job's id: it goes into addresses, the ledger and messages."""
+    return (
+        isinstance(value, str)
+        and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", value) is not None
+        and clean(value) == value
+    )
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) < 10_000
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _or_null(holds: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or holds(value)
+
+
+def _is_digests(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_digest, value))
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+# By rule, as a message words it, what holds for a field that obeys it.
+_RULES: dict[str, Callable[[object], bool]] = {
+    "seconds": _is_seconds,
+    "seconds or null": _or_null(_is_seconds),
+    "64 hexadecimal digits": _is_digest,
+    "a list of 64 hexadecimal digits each": _is_digests,
+    "a text": _is_text,
+    "a text or null": _or_null(_is_text),
+    "a job's id": is_job_id,
+    "true or false": _is_flag,
+    "a whole number": _is_count,
+    "an object": _is_object,
+}
+_SENT = {
+    "device": "a text",
+    "simulated": "true or false",
+    "calibration_date": "a text or null",
+    "estimated_seconds": "seconds or null",
+}
+# By event, the fields that its line must have, and those that it may have; `event` and `at` aside.
+_FIELDS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "model": ({"weights": "64 hexadecimal digits"}, {}),
+    "plan": (
+        {"key": "a text", "chunks": "a list of 64 hexadecimal digits each", "details": "an object"},
+        {},
+    ),
+    "intent": (
+        {
+            "chunk": "64 hexadecimal digits",
+            "tag": "a text",
+            "device": "a text",
+            "account": "a text",
+            "simulated": "true or false",
+        },
+        {**_SENT, "shots": "a whole number", "executions": "a whole number"},
+    ),
+    "submitted": (
+        {"chunk": "64 hexadecimal digits", "job": "a job's id"},
+        {"attached": "true or false"},
+    ),
+    "failed": (
+        {"chunk": "64 hexadecimal digits", "job": "a job's id", "reason": "a text"},
+        {},
+    ),
+    "done": (
+        {
+            "chunk": "64 hexadecimal digits",
+            "job": "a job's id",
+            "counts": "a text",
+            "sha256": "64 hexadecimal digits",
+            "pubs": "a whole number",
+        },
+        {**_SENT, "waited_seconds": "seconds or null", "usage_seconds": "seconds or null"},
+    ),
+    "usage": (
+        {"chunk": "64 hexadecimal digits", "job": "a job's id", "seconds": "seconds or null"},
+        {},
+    ),
+}
+
+
+@dataclass
+class Entry:
+    """What the ledger knows of one chunk, by the latest lines."""
+
+    digest: str
+    intent: dict[str, Any] | None = None
+    jobs: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    done: dict[str, Any] | None = None
+
+    @property
+    def job(self) -> str | None:
+        """The job that is to deliver, if one has been sent and has not failed."""
+        open_jobs = [job for job in self.jobs if job not in self.failed]
+        return open_jobs[-1] if open_jobs else None
+
+    @property
+    def status(self) -> str:
+        """One of done, submitted, failed, intent, planned."""
+        if self.done:
+            return "done"
+        if self.job:
+            return "submitted"
+        if self.failed:
+            return "failed"
+        return "intent" if self.intent else "planned"
+
+
+class Ledger:
+    """`folder/jobs.jsonl` and, beside it, `folder/jobs/`: requests and counts as .npz.
+
+    One process at a time writes it; another one's lines are noticed before anything is sent. Lines
+    are appended and synced, never changed. A last line that a crash tore is dropped. `model` is
+    the sha256 that identifies the trained model that the jobs evaluate.
+    """
+
+    def __init__(self, folder: Path, model: str | None = None) -> None:
+        """Read the ledger; write nothing yet.
+
+        Raises InputError if a line before the last is damaged, or if the ledger is that of
+        another model than `model`, or `model` is no sha256. Without `model` it is open for
+        reading whatever its model.
+        """
+        self.folder = folder
+        self.path = folder / "jobs.jsonl"
+        self.entries: dict[str, Entry] = {}
+        self._plans: dict[str, dict[str, Any]] = {}
+        self._size = self._count = 0
+        self.model: str | None = None
+        if model is not None and not _is_digest(model):
+            raise InputError(
+                "Argument `model` must be the sha256 of the model's weights, 64 hexadecimal "
+                f"digits, but is {_shown(model)}."
+            )
+        for line in self._lines():
+            self._take(line)
+        if model is not None and self.model is not None and self.model != model:
+            raise InputError(
+                f"Ledger {self.path} is that of another model (weights {self.model[:12]} there, "
+                f"{model[:12]} now): move it and {folder / 'jobs'} away to keep its results, or "
+                "give another folder."
+            )
+        self._wanted_model = model
+
+    @classmethod
+    def existing(cls, folder: Path) -> Self:
+        """Open a ledger that must be there, whatever its model, for status, collect and cancel.
+
+        Raises InputError if there is none, else as the constructor does.
+        """
+        ledger = cls(folder)
+        if ledger.model is None:
+            raise InputError(
+                f"Folder {folder} has no ledger of jobs: make eval-hardware sends the first one."
+            )
+        ledger._wanted_model = ledger.model
+        return ledger
+
+    def entry(self, digest: str) -> Entry:
+        """What is known of a chunk; an empty entry if nothing is."""
+        return self.entries.get(digest) or Entry(digest)
+
+    def append(self, event: str, digest: str = "", /, **fields: object) -> None:
+        """Put one line on the disk. Raises InputError if that fails."""
+        if self.model is None and event != "model":
+            if self._wanted_model is None:
+                raise ValueError("A ledger that was opened without a model cannot be begun.")
+            self.append("model", weights=self._wanted_model)
+        line = cleaned(normalised({"event": event, "chunk": digest, "at": time.time(), **fields}))
+        if not digest:
+            del line["chunk"]
+        if wrong := _wrong_field(line):
+            raise ValueError(f"A line `{event}` has a wrong field: {wrong}.")
+        data = (encode_json(line) + "\n").encode()
+        with (
+            explained(f"write {len(data)} bytes to {self.path}", "make room there and run again"),
+            open_regular(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, private=True) as file,
+        ):
+            file.seek(self._size)
+            if b"\n" in file.readall():
+                raise InputError(
+                    f"Ledger {self.path} has been written by another process meanwhile: wait for "
+                    "its end and run again."
+                )
+            file.truncate(self._size)  # a torn last line goes, lest it tear this one as well
+            if file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        if self._size == 0:
+            _sync(self.folder)
+        self._size += len(data)
+        self._take(line)
+
+    # What a chunk is
+
+    def keep_request(self, digest: str, arrays: Mapping[str, Any]) -> None:
+        """Keep all that a chunk is, so that it can be sent again without its maker."""
+        path = self._file(digest, "request")
+        if not path.exists():
+            write_npz_atomic(path, arrays, private=True)
+
+    def request(self, digest: str) -> dict[str, np.ndarray[Any, Any]]:
+        """What `keep_request` was given. Raises InputError if it is gone or damaged."""
+        return read_npz(
+            self._file(digest, "request"), f"move {self.path} away to measure everything anew"
+        )
+
+    # What belongs together
+
+    def record_plan(
+        self, key: str, chunks: Iterable[str], details: Mapping[str, object]
+    ) -> dict[str, Any]:
+        """Note that the chunks with these digests answer the question `key`, and how.
+
+        The next run with this key goes on with them, rather than with what it would choose on
+        that day's calibration. The requests are to be kept before.
+        """
+        self.append("plan", key=key, chunks=list(chunks), details=dict(details))
+        return self._plans[key]
+
+    def plan(self, key: str) -> dict[str, Any] | None:
+        """The latest plan under `key`: its `chunks` and `details`, and the number of its `line`."""
+        return self._plans.get(key)
+
+    # What came back
+
+    def keep_counts(
+        self, digest: str, counts: list[dict[str, np.ndarray[Any, Any]]], **fields: object
+    ) -> None:
+        """Keep the counts of a chunk and close its entry with `fields`."""
+        arrays = {f"{i}.{name}": a for i, item in enumerate(counts) for name, a in item.items()}
+        path = self._file(digest, "counts")
+        sha256 = write_npz_atomic(path, arrays, private=True)
+        self.append(
+            "done", digest, counts=_counts(digest), sha256=sha256, pubs=len(counts), **fields
+        )
+
+    def counts(self, digest: str) -> list[dict[str, np.ndarray[Any, Any]]]:
+        """The counts of a chunk that is done: by PUB, by classical register.
+
+        Raises InputError if the file is gone, damaged or not the one that the ledger means.
+        """
+        done = self.entry(digest).done
+        if done is None:
+            raise ValueError(f"Chunk {digest[:12]} is not done.")
+        path = self._file(digest, "counts")
+        way_out = f"delete the line of {path.name} in {self.path} to fetch it from its job again"
+        data = read_sealed(path, way_out)
+        if hashlib.sha256(data).hexdigest() != done["sha256"]:
+            raise InputError(f"File {path} is not the one that {self.path} means: {way_out}.")
+        arrays = arrays_of(data, path, way_out)
+        if done["pubs"] > len(arrays):
+            raise InputError(
+                f"File {path} must hold the counts of {done['pubs']} PUBs, but has {len(arrays)} "
+                f"arrays: {way_out}."
+            )
+        found: list[dict[str, np.ndarray[Any, Any]]] = [{} for _ in range(done["pubs"])]
+        for name, array in arrays.items():
+            pub, _, register = name.partition(".")
+            if not re.fullmatch("[0-9]{1,9}", pub) or int(pub) >= len(found):
+                raise InputError(
+                    f"File {path} must hold the counts of {len(found)} PUBs, but has an array "
+                    f"{clean(name)!r}: {way_out}."
+                )
+            if array.ndim != 2 or array.dtype.kind not in "iu":
+                raise InputError(
+                    f"File {path} must hold tables of counts, but {clean(name)!r} is of shape "
+                    f"{array.shape} and dtype {array.dtype}: {way_out}."
+                )
+            found[int(pub)][register] = array
+        return found
+
+    def _file(self, digest: str, kind: str) -> Path:
+        folder = self.folder / "jobs"
+        with explained(f"make the folder {folder}", "give a folder that can be written"):
+            folder.mkdir(mode=0o700, exist_ok=True)  # what is inside is for its owner alone
+            if not stat.S_ISDIR(folder.lstat().st_mode):
+                raise InputError(
+                    f"Folder {folder} must be a folder of its own, but is a link: put the folder "
+                    "that it means in its place, or give another folder."
+                )
+        return self.folder / f"jobs/{digest[:32]}.{kind}.npz"
+
+    def _lines(self) -> list[dict[str, Any]]:
+        way_out = "make it readable, or move it away, for jobs are found again by their tags"
+        data = read_bytes(self.path, way_out, MOST_BYTES) or b""
+        whole = data[: data.rfind(b"\n") + 1]
+        self._size = len(whole)
+        # Not by `splitlines`, which splits at other characters as well.
+        texts = whole.split(b"\n")[:-1]
+        return [_parse(self.path, number, text) for number, text in enumerate(texts, start=1)]
+
+    def _take(self, line: dict[str, Any]) -> None:
+        self._count += 1
+        event, digest = line["event"], line.get("chunk")
+        if event == "model":
+            self.model = line["weights"]
+        elif event == "plan":
+            self._plans[line["key"]] = {**line, "line": self._count}
+            for planned in line["chunks"]:
+                self.entries.setdefault(planned, Entry(planned))
+        elif digest:
+            entry = self.entries.setdefault(digest, Entry(digest))
+            if event == "intent":
+                entry.intent = line
+            elif event == "submitted":
+                entry.jobs = [job for job in entry.jobs if job != line["job"]] + [line["job"]]
+                entry.failed.pop(line["job"], None)  # it was given up too early
+            elif event == "failed":
+                entry.failed[line["job"]] = line["reason"]
+            elif event == "done":
+                entry.done = line
+            elif event == "usage" and entry.done:
+                entry.done["usage_seconds"] = line["seconds"]
+
+
+def _counts(digest: str) -> str:
+    return f"jobs/{digest[:32]}.counts.npz"
+
+
+def _parse(path: Path, number: int, text: bytes) -> dict[str, Any]:
+    """A line of the ledger, which holds what its event needs. Raises InputError if it does not."""
+    line = cleaned(decode_json(text, finite=False))
+    wrong = _wrong_field(line)
+    if not wrong and (number == 1) != (line["event"] == "model"):
+        wrong = "field `event` must be 'model' in the first line and nowhere else"
+    if wrong:
+        way_out = "delete that line" if number > 1 else "move it away"
+        raise InputError(
+            f"Ledger {path} is damaged at line {number}, for {wrong}: {way_out}, for jobs are "
+            "found again by their tags."
+        )
+    return dict(line)
+
+
+def _wrong_field(line: object) -> str:
+    """What is wrong with a line, in words; empty if nothing is."""
+    if not isinstance(line, dict):
+        return "it holds no JSON object"
+    event = line.get("event")
+    if not isinstance(event, str) or event not in _FIELDS:
+        return f"field `event` must be one of {', '.join(_FIELDS)}, but is {_shown(event)}"
+    needed, possible = _FIELDS[event]
+    needed = {**needed, "at": "seconds"}
+    for name, rule in {**needed, **possible}.items():
+        if name not in line:
+            if name in needed:
+                return f"field `{name}` must be {rule}, but is missing"
+        elif not _RULES[rule](line[name]):
+            return f"field `{name}` must be {rule}, but is {_shown(line[name])}"
+    if event == "done" and line["counts"] != _counts(line["chunk"]):
+        return f"field `counts` must be {_counts(line['chunk'])!r}, but is {_shown(line['counts'])}"
+    return ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _sync(folder: Path) -> None:
+    """Make a new file's name outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,400 @@
+"""One measurement on a device: planned and certified, run, and what its counts mean."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from qnn_jax.bridge import certify
+from qnn_jax.circuits import PauliSum
+from qnn_jax.errors import InputError
+from qnn_jax.executors import (
+    Affine,
+    Estimate,
+    Readout,
+    calibration_states,
+    estimate,
+    fit_affine,
+    fit_readout,
+)
+from qnn_jax.hardware import circuits
+from qnn_jax.hardware.circuits import Exact, Question
+from qnn_jax.hardware.cost import OPEN_PLAN_SECONDS, instructions, qpu_seconds, shot_seconds
+from qnn_jax.hardware.jobs import Chunk, RegisterCounts, join_counts
+from qnn_jax.hardware.ledger import Entry, Ledger
+from qnn_jax.hardware.plan import (
+    DETAILS,
+    SECOND,
+    Machine,
+    Plan,
+    Rules,
+    Settings,
+    check_details,
+    choose,
+)
+from qnn_jax.hardware.submission import Clock, keep_chunk, kept_chunk, run_chunks
+from qnn_jax.runs import write_bytes_atomic
+
+#: Beside the ledger, the proof that what was sent is the circuit.
+CERTIFICATE = "certificate-hardware.json"
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+class Visit(NamedTuple):
+    """Where a measurement runs, and where it is kept.
+
+    Attributes:
+        device: a `Device` that also has `backend`, `default_rep_delay` and `rep_delay_range`.
+        ledger: knows what was sent.
+        clock: where time comes from.
+        tell: hears lines of progress.
+    """
+
+    device: Any
+    ledger: Ledger
+    clock: Clock = Clock()
+    tell: Callable[[str], None] = _silent
+
+    def progress(self, line: str) -> None:
+        """Tell a line with the time of day."""
+        self.tell(f"  {time.strftime('%H:%M:%S', time.localtime(self.clock.now()))}  {line}")
+
+
+class Preflight(NamedTuple):
+    """What is about to be sent.
+
+    Attributes:
+        plan: size and cost.
+        budget: seconds of quantum computer.
+        whose: what sets the budget, in words.
+        chunks: one for each job.
+        outcomes: exact probabilities of the examples that run, shape (images, 2**num_qubits).
+        infidelity: 1 - Π (1 - error) over gates and measurements, the mean over the copies.
+        details: what a ledger keeps of it, as JSON.
+    """
+
+    plan: Plan
+    budget: float
+    whose: str
+    chunks: list[Chunk]
+    outcomes: np.ndarray
+    infidelity: float
+    details: dict[str, Any]
+
+
+class Measured(NamedTuple):
+    """Expectation values of the same examples from one device, plain and improved.
+
+    Attributes:
+        plain: straight from the counts.
+        mitigated: with the readout errors inverted.
+        recalibrated: with scale and shift undone as well.
+        affine: that scale and shift.
+        notes: what could not be improved, and why.
+    """
+
+    plain: Estimate
+    mitigated: Estimate | None
+    recalibrated: Estimate | None
+    affine: Affine | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> Estimate:
+        """The most that was made of the counts."""
+        return self.recalibrated or self.mitigated or self.plain
+
+
+class Outcome(NamedTuple):
+    """What came of a measurement.
+
+    Attributes:
+        measured: expectation values of the examples.
+        counts: of all rows, examples before anchors, shape (rows, 2**num_qubits).
+        entries: what the ledger knows of each job.
+    """
+
+    measured: Measured
+    counts: np.ndarray
+    entries: list[Entry]
+
+    @property
+    def job_ids(self) -> list[str]:
+        """The jobs that delivered."""
+        return [entry.job or "" for entry in self.entries]
+
+    @property
+    def calibrations(self) -> list[str]:
+        """When the device had last been calibrated as the jobs began, where it told."""
+        done = [entry.done or {} for entry in self.entries]
+        return sorted({line["calibration_date"] for line in done if line.get("calibration_date")})
+
+
+# Before
+
+
+def planned(ledger: Ledger, key: str) -> dict[str, Any] | None:
+    """The plan under `key` whose jobs are sent; None where none of them was.
+
+    A plan of which nothing was ever sent is made anew, on today's calibration.
+    """
+    plan = ledger.plan(key)
+    sent = plan is not None and any(ledger.entry(digest).intent for digest in plan["chunks"])
+    return plan if sent else None
+
+
+def planned_device(ledger: Ledger, key: str, rules: Rules = DETAILS) -> str | None:
+    """The device of that plan, which its jobs are to be looked for on."""
+    plan = planned(ledger, key)
+    return None if plan is None else check_details(plan, ledger.path, rules)["device"]
+
+
+def preflight(visit: Visit, question: Question, settings: Settings) -> Preflight:
+    """Transpile, choose what fits the budget, certify, and cut it into jobs; send nothing.
+
+    Raises:
+        InputError: where the device cannot run it, or the budget does not suffice.
+        CertificationError: where what would be sent is another circuit.
+    """
+    device, circuit = visit.device, question.circuit
+    isa = circuits.transpiled(circuit, device, settings)
+    target = device.backend.target
+    budget, whose = _budget(device, settings)
+    room = circuits.find_places(isa, target, settings.copies)
+    shot = shot_seconds(isa, target)
+    machine = Machine(
+        device.default_rep_delay, device.rep_delay_range, shot, instructions(isa), len(room)
+    )
+    states = len(calibration_states(circuit.num_qubits)) if settings.readout else 0
+    plan = choose(
+        settings.levers, machine, len(question.inputs), len(question.anchors), states, budget
+    )
+    question = question.first(plan.images)
+    prepared = circuits.prepare(isa, room[: plan.copies], target, settings.readout)
+    stage_shots = max(1, plan.shots // 4) if settings.two_stage else plan.shots
+    chunks = circuits.make_chunks(question, settings, prepared, plan, stage_shots)
+    exact = Exact(circuit, question.observables, question.weights)
+    outcomes = exact.outcomes(question.rows)
+    deviation = circuits.check_bound(chunks, outcomes, plan.copies, target)
+    for chunk in chunks:
+        device.check(chunk)
+    # Recompiled and folded circuits have angles of their own: for them the certificate is about
+    # the plain circuit, and `check_bound` about what is sent.
+    plain = not (settings.recompile or settings.fractional_gates)
+    certificate = certify(
+        circuit,
+        question.observables,
+        device.backend if plain else None,
+        isa=isa if plain else None,
+        inputs=question.inputs[:2],
+        weights=question.weights,
+    )
+    write_bytes_atomic(visit.ledger.folder / CERTIFICATE, certificate.to_json().encode())
+    return Preflight(
+        plan,
+        budget,
+        whose,
+        chunks,
+        outcomes[: plan.images],
+        float(np.mean([place.infidelity for place in prepared.places])),
+        {
+            "device": device.name,
+            "simulated": device.simulated,
+            "calibration_date": device.calibration_date,
+            "places": [[list(place.qubits), place.infidelity] for place in prepared.places],
+            "properties": circuits.properties(target, prepared.places),
+            "two_qubit_depth": prepared.two_qubit_depth,
+            "plan": plan._asdict(),
+            "shot_seconds": shot,
+            "stage_shots": stage_shots,
+            "two_stage": settings.two_stage,
+            "num_qubits": circuit.num_qubits,
+            "recompiled": settings.recompile,
+            "fractional_gates": settings.fractional_gates,
+            "certificate": CERTIFICATE,
+            "bound_deviation": deviation,
+        },
+    )
+
+
+def _budget(device: Any, settings: Settings) -> tuple[float, str]:
+    left = OPEN_PLAN_SECONDS if device.simulated else device.allowance().left
+    asked = settings.budget_seconds
+    if asked is not None:
+        if left is not None and asked > left and not device.simulated:
+            raise InputError(
+                f"Argument `budget_seconds` must be at most {left:.0f}, what the plan has left, "
+                f"but is {asked:g}."
+            )
+        return asked, "as is asked"
+    if left is None:
+        raise InputError(
+            "Argument `budget_seconds` must be given, since this plan has no limit of its own, but "
+            "is None; 60 is a beginning."
+        )
+    whose = "the free plan's 600 s, as if unused" if device.simulated else f"the {left:.0f} s left"
+    return left / 10, f"a tenth of {whose}"
+
+
+def keep_plan(
+    visit: Visit, key: str, chunks: Sequence[Chunk], details: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Keep the jobs and what they are for, before anything is sent; the plan."""
+    digests = [keep_chunk(visit.device, chunk, visit.ledger) for chunk in chunks]
+    return visit.ledger.record_plan(key, digests, details)
+
+
+# Running
+
+
+def carry_out(
+    visit: Visit,
+    plan: Mapping[str, Any],
+    observables: Sequence[PauliSum],
+    exact_anchors: np.ndarray,
+    unsettled: Callable[[Estimate, int], np.ndarray] | None = None,
+) -> Outcome:
+    """Have a plan measured, once, and read its counts.
+
+    Args:
+        visit: where.
+        plan: out of the ledger; its `details` are checked.
+        observables: of letters I and Z only.
+        exact_anchors: exact values of the anchors, shape (anchors, observables).
+        unsettled: which examples deserve the second stage, by their values and shots so far.
+
+    Raises:
+        InputError: where the device refuses a job.
+        DeviceStoppedError: where it does not deliver.
+    """
+    details, digests = plan["details"], list(plan["chunks"])
+    chunks = _kept(visit, digests)
+    counts, states = circuits.counted(details, _counts(visit, chunks, details))
+    measured = measure(observables, details, counts, states, exact_anchors)
+    if details["two_stage"] and unsettled is not None:
+        rows = unsettled(measured.best, details["stage_shots"])
+        counts, more = _second_stage(visit, plan, chunks, counts, rows)
+        measured = measure(observables, details, counts, states, exact_anchors)
+        digests += more
+    return Outcome(measured, counts, [visit.ledger.entry(digest) for digest in digests])
+
+
+def _kept(visit: Visit, digests: list[str]) -> list[Chunk]:
+    """The chunks of a plan, as they were kept.
+
+    Raises:
+        InputError: where one reads back as another, which would be sent as if it were new.
+    """
+    chunks = [kept_chunk(digest, visit.ledger) for digest in digests]
+    for chunk, digest in zip(chunks, digests, strict=True):
+        if chunk.digest(visit.device.name) != digest:
+            raise InputError(
+                f"Chunk {digest[:12]} in {visit.ledger.path} reads back as another one, for it "
+                "was written by another version of Qiskit; go back to that version to finish it."
+            )
+    return chunks
+
+
+def _counts(
+    visit: Visit, chunks: list[Chunk], details: Mapping[str, Any]
+) -> list[list[RegisterCounts]]:
+    each = details["plan"]["rep_delay"], details["shot_seconds"]
+    return run_chunks(
+        visit.device,
+        chunks,
+        visit.ledger,
+        estimates=[qpu_seconds(chunk.executions, *each) for chunk in chunks],
+        clock=visit.clock,
+        tell=visit.progress,
+    )
+
+
+def _second_stage(
+    visit: Visit,
+    plan: Mapping[str, Any],
+    first: list[Chunk],
+    counts: np.ndarray,
+    rows: np.ndarray,
+) -> tuple[np.ndarray, list[str]]:
+    """Spend the shots that are left on the examples `rows`; add the counts."""
+    ledger, key, details = visit.ledger, f"{plan['key']}-2", plan["details"]
+    second = ledger.plan(key)
+    examples = {"rows": len(details["test"])}
+    kept = check_details(second, ledger.path, SECOND, examples) if second else {}
+    before = [chunk.digest(visit.device.name) for chunk in first]
+    # The first stage may have been measured anew since.
+    if second is None or kept["first"] != before:
+        left = details["plan"]["shots"] - details["stage_shots"]
+        visit.tell(
+            f"First stage: {len(rows):,} of {len(details['test']):,} examples are not settled; "
+            f"{left:,} more shots for each of them."
+        )
+        if not len(rows) or not left:
+            return counts, []
+        made = circuits.again(first, rows, left)
+        second = keep_plan(visit, key, made, {"rows": rows.tolist(), "first": before})
+    digests, copies = list(second["chunks"]), details["plan"]["copies"]
+    found = _counts(visit, _kept(visit, digests), details)
+    more = circuits.by_copy(join_counts(found, 0), copies)
+    counts = counts.copy()
+    places = circuits.by_place(np.array(second["details"]["rows"]), copies)
+    for copy, members in enumerate(places):
+        counts[members] += more[: len(members), copy]
+    return counts, digests
+
+
+def measure(
+    observables: Sequence[PauliSum],
+    details: Mapping[str, Any],
+    counts: np.ndarray,
+    states: Sequence[np.ndarray],
+    exact_anchors: np.ndarray,
+) -> Measured:
+    """Expectation values of the examples: plain, readout inverted, scale and shift undone.
+
+    Args:
+        observables: of letters I and Z only.
+        details: of the plan in the ledger.
+        counts: of all rows, examples before anchors, shape (rows, outcomes).
+        states: by copy, counts of the calibration's states; none without readout calibration.
+        exact_anchors: exact values of the anchors, shape (anchors, observables).
+    """
+    copies, tests = details["plan"]["copies"], len(details["test"])
+    notes: list[str] = []
+    plain = estimate(counts, observables)
+    mitigated = affine = None
+    # What cannot be improved on is still a result: it has been paid for.
+    if states:
+        try:
+            values, stderr = (np.empty_like(part) for part in plain)
+            for copy, found in enumerate(states):
+                here = slice(copy, None, copies)
+                readout: Readout = fit_readout(found, details["num_qubits"])
+                values[here], stderr[here] = estimate(counts[here], observables, readout)
+            mitigated = Estimate(values, stderr)
+        except InputError as error:
+            notes.append(f"Readout errors are not inverted: {error}")
+    best = mitigated or plain
+    first, anchors = slice(tests), slice(tests, None)
+    if len(exact_anchors):
+        try:
+            affine = fit_affine(_rows(best, anchors), exact_anchors)
+        except InputError as error:
+            notes.append(f"Scale and shift are not undone: {error}")
+    return Measured(
+        _rows(plain, first),
+        mitigated and _rows(mitigated, first),
+        affine and affine.undo(_rows(best, first)),
+        affine,
+        tuple(notes),
+    )
+
+
+def _rows(found: Estimate, rows: slice) -> Estimate:
+    return Estimate(found.values[rows], found.stderr[rows])

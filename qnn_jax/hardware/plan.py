@@ -1,0 +1,321 @@
+"""What an evaluation on a quantum computer will cost, and which levers make it fit the budget.
+
+The levers multiply: executions = rows × shots / copies, seconds = executions × (pause + shot).
+Those that are left open are pulled in the order of what they cost in accuracy: fewer shots,
+shorter pauses between shots, more copies side by side, and only then fewer images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.checks import seed as checked_seed
+from qnn_jax.errors import InputError
+from qnn_jax.hardware.cost import qpu_seconds, split_rows
+
+#: Where each lever may stand, the best first; rep_delay in seconds within the device's range.
+SHOTS = (1024, 512, 256)
+COPIES = (1, 2, 4, 8, 10)
+IMAGES = (2000, 1000, 500, 200, 100, 50)
+REP_DELAYS = (250e-6, 100e-6, 50e-6, 20e-6)
+#: Shots that each basis state of the readout calibration gets, at least.
+CALIBRATION_SHOTS = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a trained circuit is measured on a device; what is None is chosen by the budget.
+
+    Attributes:
+        images: how many examples; None takes 2,000 at most, or as many as fit the budget.
+        shots: of each example; None: up to 1024.
+        rep_delay: pause between shots in seconds; None: the device's, or as short as the budget
+            asks.
+        copies: of the circuit, side by side on the device; None: 1, or as the budget asks.
+        budget_seconds: of quantum computer; None: a tenth of what the plan has left.
+        anchors: examples of known exact value in the same job, to undo scale and shift; 0: none.
+        readout: measure the readout errors in the same job and invert them.
+        recompile: each bound 2-qubit circuit into one template of 3 CZ.
+        fractional_gates: let the device use its RX and RZZ gates.
+        two_stage: a quarter of the shots first, the rest where the decision is not settled.
+        seed: of the choice of examples and of the transpiler.
+        repetition: another number measures once more what has been measured.
+
+    Raises:
+        InputError: for a number out of range, or settings that exclude each other.
+    """
+
+    images: int | None = None
+    shots: int | None = None
+    rep_delay: float | None = None
+    copies: int | None = None
+    budget_seconds: float | None = None
+    anchors: int = 100
+    readout: bool = True
+    recompile: bool = False
+    fractional_gates: bool = False
+    two_stage: bool = False
+    seed: int = 0
+    repetition: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("images", "shots", "copies"):
+            if (value := getattr(self, name)) is not None:
+                at_least(name, value, 1)
+        for name in ("rep_delay", "budget_seconds"):
+            seconds = getattr(self, name)
+            if seconds is not None and not 0 < seconds < math.inf:
+                raise InputError(f"Argument `{name}` must be above 0 seconds, but is {seconds}.")
+        at_least("anchors", self.anchors, 0)
+        if self.anchors in (1, 2):
+            raise InputError(
+                f"Argument `anchors` must be 0 or at least 3, to fit a line, but is {self.anchors}."
+            )
+        if self.recompile and self.fractional_gates:
+            raise InputError(
+                "Argument `recompile` must be False with `fractional_gates`, for the template has "
+                "CZ gates, but both are True."
+            )
+        checked_seed("seed", self.seed)
+        at_least("repetition", self.repetition, 0)
+
+    @property
+    def levers(self) -> Levers:
+        """Those that decide the cost."""
+        return Levers(self.images, self.shots, self.rep_delay, self.copies)
+
+
+@dataclasses.dataclass(frozen=True)
+class Levers:
+    """What is set; None leaves the choice to `choose`. `rep_delay` is in seconds."""
+
+    images: int | None = None
+    shots: int | None = None
+    rep_delay: float | None = None
+    copies: int | None = None
+
+
+class Machine(NamedTuple):
+    """What of a device decides the cost.
+
+    Attributes:
+        rep_delay: its own pause between shots, in seconds.
+        rep_delay_range: the least and the greatest it allows.
+        shot_seconds: duration of one shot.
+        instructions: low-level instructions of a row on its busiest qubit.
+        most_copies: for how many copies of the circuit there is room.
+    """
+
+    rep_delay: float
+    rep_delay_range: tuple[float, float]
+    shot_seconds: float
+    instructions: int
+    most_copies: int
+
+
+class Plan(NamedTuple):
+    """Levers that fit, and what they cost.
+
+    Attributes:
+        images: of the test set.
+        shots: of each row.
+        rep_delay: pause between shots, in seconds.
+        copies: rows that run side by side in a shot.
+        repeats: rows of the readout calibration for each basis state.
+        rows: rows of the packed circuit over all jobs, calibration included.
+        parts: the packed rows of each job, from and to.
+        reason: why there are so many jobs.
+        executions: rows times shots.
+        seconds: of quantum computer, predicted by IBM's formula.
+    """
+
+    images: int
+    shots: int
+    rep_delay: float
+    copies: int
+    repeats: int
+    rows: int
+    parts: tuple[tuple[int, int], ...]
+    reason: str
+    executions: int
+    seconds: float
+
+
+def choose(
+    levers: Levers, machine: Machine, images: int, anchors: int, states: int, budget: float
+) -> Plan:
+    """The first plan within the budget, levers that are set as they are.
+
+    Args:
+        levers: what the user has set.
+        machine: the device.
+        images: how many there are.
+        anchors: rows of the recalibration.
+        states: basis states of the readout calibration; 0 without one.
+        budget: seconds of quantum computer.
+
+    Raises:
+        InputError: where nothing within the set levers fits, with the levers that would.
+    """
+    cheapest: Plan | None = None
+    for candidate in _candidates(levers, machine, images):
+        cheapest = priced(candidate, machine, anchors, states)
+        if cheapest.seconds <= budget:
+            return cheapest
+    assert cheapest is not None
+    ways = [
+        f"{name}={getattr(other, name):g}"
+        for name in ("shots", "rep_delay", "copies", "images")
+        if getattr(levers, name) is not None
+        for other in [_first_fitting(levers, name, machine, images, anchors, states, budget)]
+        if other is not None
+    ]
+    way_out = f"{' or '.join(ways)} would fit" if ways else "raise it or wait for a new allowance"
+    raise InputError(
+        f"Argument `budget_seconds` must cover the {cheapest.seconds:.0f} s of quantum computer "
+        f"that {cheapest.images} images × {cheapest.shots} shots take, but is {budget:.0f}; "
+        f"{way_out}."
+    )
+
+
+def priced(levers: Levers, machine: Machine, anchors: int, states: int) -> Plan:
+    """What a full set of levers costs."""
+    images, shots, copies = levers.images or 0, levers.shots or 1, levers.copies or 1
+    repeats = math.ceil(CALIBRATION_SHOTS / shots) if states else 0
+    data = math.ceil((images + anchors) / copies)
+    rep_delay = machine.rep_delay if levers.rep_delay is None else levers.rep_delay
+    each = rep_delay + machine.shot_seconds
+    split = split_rows(data, shots, states * repeats, machine.instructions, each)
+    parts = tuple((part.start, part.stop) for part in split.slices)
+    rows = data + len(parts) * states * repeats
+    seconds = qpu_seconds(rows * shots, rep_delay, machine.shot_seconds, len(parts))
+    return Plan(
+        images, shots, rep_delay, copies, repeats, rows, parts, split.reason, rows * shots, seconds
+    )
+
+
+def _candidates(levers: Levers, machine: Machine, images: int) -> Iterator[Levers]:
+    """Full sets of levers, the dearest first: one lever after the other is pulled to its end."""
+    low, high = machine.rep_delay_range
+    pauses = [r for r in REP_DELAYS if low <= r < min(machine.rep_delay, high)]
+    stops: dict[str, list[float]] = {
+        "shots": list(SHOTS),
+        "rep_delay": [machine.rep_delay, *pauses],
+        "copies": [k for k in COPIES if k <= machine.most_copies],
+        "images": [images, *(k for k in IMAGES if k < images)],
+    }
+    fixed = dataclasses.asdict(levers)
+    stops = {k: v if fixed[k] is None else [fixed[k]] for k, v in stops.items()}
+    at: dict[str, float] = {name: values[0] for name, values in stops.items()}
+    yield Levers(**at)  # type: ignore[arg-type]
+    for name, values in stops.items():
+        for value in values[1:]:
+            at[name] = value
+            yield Levers(**at)  # type: ignore[arg-type]
+
+
+def _first_fitting(
+    levers: Levers,
+    freed: str,
+    machine: Machine,
+    images: int,
+    anchors: int,
+    states: int,
+    budget: float,
+) -> Levers | None:
+    """Levers that fit if the one named `freed` is left open."""
+    for candidate in _candidates(dataclasses.replace(levers, **{freed: None}), machine, images):
+        if priced(candidate, machine, anchors, states).seconds <= budget:
+            return candidate
+    return None
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a number of some size, 0 or more."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and is_number(value)
+
+
+def _are_rows(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_whole, value))
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+#: By field what must hold for it, as a message words it, and whether it does.
+Rules = Mapping[str, tuple[str, Callable[[object], bool]]]
+#: What is read again of a plan's details; fields of fields after a dot.
+DETAILS: Rules = {
+    "device": ("a text", lambda value: isinstance(value, str)),
+    "simulated": ("true or false", _is_flag),
+    "calibration_date": ("a text or null", lambda value: value is None or isinstance(value, str)),
+    "test": ("a list of row numbers", lambda value: _are_rows(value) and value != []),
+    "anchors": ("a list of row numbers", _are_rows),
+    "places": ("a list", lambda value: isinstance(value, list)),
+    "shot_seconds": ("a number", is_number),
+    "stage_shots": ("a whole number from 1", lambda value: _is_whole(value) and value != 0),
+    "two_stage": ("true or false", _is_flag),
+    "num_qubits": ("a whole number from 1", lambda value: _is_whole(value) and value != 0),
+    "recompiled": ("true or false", _is_flag),
+    "fractional_gates": ("true or false", _is_flag),
+    "plan.shots": ("a whole number from 1", lambda value: _is_whole(value) and value != 0),
+    "plan.copies": ("a whole number from 1", lambda value: _is_whole(value) and value != 0),
+    "plan.rep_delay": ("a number", is_number),
+    "plan.seconds": ("a number", is_number),
+}
+#: The same of the plan of a second stage.
+SECOND: Rules = {
+    "rows": ("a list of row numbers", _are_rows),
+    "first": ("a list", lambda value: isinstance(value, list)),
+}
+
+
+def check_details(
+    plan: Mapping[str, Any],
+    ledger: Path,
+    rules: Rules = DETAILS,
+    sizes: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """The details of a plan that a ledger has kept, for they may have been edited by hand.
+
+    Args:
+        plan: what `Ledger.plan` gave.
+        ledger: its file, for the message.
+        rules: for its fields.
+        sizes: of the data sets from which rows are taken, by field.
+
+    Raises:
+        InputError: where a field is missing or is no such thing.
+    """
+    details: dict[str, Any] = plan["details"]
+    for field, (rule, holds) in rules.items():
+        value: Any = details
+        for name in field.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if not holds(value):
+            raise _wrong(plan, ledger, field, rule, value)
+    for field, size in (sizes or {}).items():
+        if max(details[field], default=-1) >= size:
+            rule = f"row numbers below {size}"
+            raise _wrong(plan, ledger, field, rule, max(details[field]))
+    return details
+
+
+def _wrong(
+    plan: Mapping[str, Any], ledger: Path, field: str, rule: str, value: object
+) -> InputError:
+    return InputError(
+        f"Ledger {ledger} is damaged at line {plan['line']}, for the plan's field `{field}` must "
+        f"be {rule}, but is {value!r:.60}: put it right, or delete that line to plan anew, which "
+        "may send new jobs."
+    )

@@ -1,0 +1,47 @@
+"""The contract of hybrid networks: encode, a quantum layer, decide."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from jaxtyping import Array, Float
+
+from qnn_jax.circuits import Circuit, PauliSum
+
+
+class HybridNetwork(Protocol):
+    """A Flax module of three parts, one after the other.
+
+    `network(inputs)` is `decide(quantum(encode(inputs)))`, where `quantum` is the name of its
+    `QuantumLayer`, so that the circuit's weights are `params["quantum"]["weights"]`. Whoever runs
+    the circuit elsewhere calls `encode` and `decide` through `apply`:
+    `network.apply({"params": params}, inputs, method="encode")`.
+
+    Attributes:
+        circuit: in the middle.
+        observables: what is measured of it.
+    """
+
+    @property
+    def circuit(self) -> Circuit:
+        """The circuit."""
+        ...
+
+    @property
+    def observables(self) -> tuple[PauliSum, ...]:
+        """What is measured."""
+        ...
+
+    def __call__(self, inputs: Any, train: bool = False) -> Float[Array, "batch outputs"]:
+        """Outputs of a batch; `train` switches dropout on."""
+        ...
+
+    def encode(self, inputs: Any) -> Float[Array, "batch circuit_inputs"]:
+        """The circuit's inputs, in radians."""
+        ...
+
+    def decide(
+        self, expectations: Float[Array, "batch observables"]
+    ) -> Float[Array, "batch outputs"]:
+        """Outputs of expectation values."""
+        ...

@@ -1,0 +1,195 @@
+"""report.html and the pictures of a training run, whatever its task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from qnn_jax.report import regression
+from qnn_jax.report.figures import (
+    circuit_picture,
+    confusion,
+    curves,
+    label,
+    mistakes,
+    plane,
+    save,
+)
+from qnn_jax.report.page import Picture, Section, Table, write_page
+from qnn_jax.tasks.fit import Finished
+from qnn_jax.training.task import HYBRID, Explanation
+
+
+class _Drawn(NamedTuple):
+    """A picture before it is written."""
+
+    name: str
+    figure: Figure
+    caption: str
+
+
+def write_run(folder: Path, finished: Finished) -> None:
+    """Draw every picture of a run into its folder `figures` and write report.html.
+
+    A picture stands in the section of the task's explanation that names it, else above them.
+
+    Raises:
+        InputError: where it cannot be written.
+    """
+    (folder / "figures").mkdir(exist_ok=True)
+    trained = finished.trained
+    summary, metric = trained.summary, trained.task.metric
+    explain = getattr(trained.task, "explanations", None)
+    explanations: Sequence[Explanation] = explain(trained, finished.splits) if explain else ()
+    drawn = _pictures(finished)
+    drawn += [
+        _Drawn(name, circuit_picture(circuit), caption)
+        for one in explanations
+        for name, circuit, caption in one.circuits
+    ]
+    for picture in drawn:
+        save(picture.figure, folder / "figures" / f"{picture.name}.png")
+    pictures = {one.name: Picture(one.name, one.caption) for one in drawn}
+    sections = []
+    for one in explanations:
+        names = [*one.pictures, *(name for name, _, _ in one.circuits)]
+        own = [pictures.pop(name) for name in names if name in pictures]
+        sections.append(Section(one.title, one.paragraphs, pictures=own))
+    value, interval = summary[f"test_{metric.name}"], summary["test_interval"]
+    tables = [_results(finished), Table((), _facts(summary))]
+    write_page(
+        folder / "report.html",
+        _title(finished),
+        f"{metric.heading} {metric.score(value, interval)}, 95 % interval in brackets",
+        [
+            Section("", [summary["verdict"]], tables, list(pictures.values())),
+            *sections,
+            Section("The circuit as text", text=str(trained.circuit)),
+        ],
+        "All numbers: summary.json, metrics.jsonl, config.json and manifest.json in this folder.",
+    )
+
+
+def _title(finished: Finished) -> str:
+    summary, classes = finished.trained.summary, finished.splits.class_names
+    if not classes:
+        name = finished.trained.task.name.replace("_", " ").capitalize()
+        return f"{name}: {summary.get('operation', summary['data'])}"
+    if len(classes) > 2:
+        return f"{summary['data']}, {len(classes)} classes"
+    return f"{summary['data']}, {' against '.join(classes)}"
+
+
+def _pictures(finished: Finished) -> list[_Drawn]:
+    """Pictures by what the data are: classes or values, images or numbers."""
+    trained, test, summary = finished.trained, finished.splits.test, finished.trained.summary
+    metric, classes = trained.task.metric, finished.splits.class_names
+    predicted = np.asarray(metric.predictions(finished.outcomes[HYBRID].outputs))
+    names = [one.name for one in trained.task.members() if one.name in finished.outcomes]
+    drawn = []
+    if finished.rows:
+        caption = f"Loss and validation {metric.quantity} by epoch."
+        drawn.append(_Drawn("curves", curves(finished.rows, names, metric), caption))
+    if classes:
+        drawn += _of_classes(finished, predicted)
+    else:
+        if np.shape(test.inputs)[1:] == (2,):
+            models = {
+                **{
+                    label(name): one.predicted
+                    for name, one in finished.references.items()
+                    if one.predicted is not None
+                },
+                HYBRID: predicted,
+            }
+            caption = "Truth and predictions at the test points; below, the errors (mind the "
+            drawn.append(
+                _Drawn("surfaces", regression.surfaces(test, models), f"{caption}scales).")
+            )
+        drawn.append(
+            _Drawn(
+                "residuals",
+                regression.residuals(test, predicted),
+                "Predicted against true values, and how often each error occurs.",
+            )
+        )
+    if "baseline_2022" in summary:
+        drawn.append(
+            _Drawn(
+                "baseline_2022",
+                regression.baseline_2022(summary),
+                "The model of 2022 over many seeds: mean L1 on 50 samples after each epoch, its "
+                "median and where 95 % of the seeds are.",
+            )
+        )
+    if "shots" in summary:
+        drawn.append(
+            _Drawn(
+                "shots",
+                regression.shots(summary),
+                "The error by shots, down to the exact error.",
+            )
+        )
+    return [*drawn, _Drawn("circuit", circuit_picture(trained.circuit), "The circuit.")]
+
+
+def _of_classes(finished: Finished, predicted: np.ndarray) -> list[_Drawn]:
+    trained, test, classes = finished.trained, finished.splits.test, finished.splits.class_names
+    targets, examples = np.asarray(test.targets), finished.splits.examples
+    drawn = []
+    if trained.circuit.num_inputs > 1:
+        caption = f"What circuit and head make of the circuit's inputs, with test {examples} on it."
+        drawn.append(_Drawn("plane", plane(trained, test, predicted, classes), caption))
+    caption = f"Test {examples} by true and predicted class."
+    drawn.append(_Drawn("confusion", confusion(targets, predicted, classes), caption))
+    if np.ndim(test.inputs) == 3:
+        figure = mistakes(np.asarray(test.inputs), targets, predicted, classes)
+        drawn.append(_Drawn("mistakes", figure, "Test images that the hybrid got wrong."))
+    return drawn
+
+
+def _results(finished: Finished) -> Table:
+    """The hybrid, its twins and the references: score, parameters, what they are."""
+    summary, metric = finished.trained.summary, finished.trained.task.metric
+    what = {one.name: one.what for one in finished.trained.task.members()}
+    what |= {name: one.what for name, one in finished.references.items()}
+    parameters = sum(summary["parameters"].values())
+    score = metric.score(summary[f"test_{metric.name}"], summary["test_interval"])
+    rows = [("hybrid, exact", score, f"{parameters:,}", what[HYBRID])]
+    if "test_mean_l1_shots_4096" in summary:
+        with_shots = summary["test_mean_l1_shots_4096"], summary["test_interval_shots_4096"]
+        rows.append(
+            ("hybrid, 4,096 shots", metric.score(*with_shots), f"{parameters:,}", "the same")
+        )
+    rows += [
+        (
+            label(name),
+            metric.score(value, summary["baseline_intervals"][name]),
+            f"{summary['baseline_parameters'][name]:,}",
+            what.get(name, ""),
+        )
+        for name, value in summary["baselines"].items()
+    ]
+    return Table(("model", metric.title, "parameters", "what it is"), rows)
+
+
+def _facts(summary: Mapping[str, Any]) -> Sequence[Sequence[str]]:
+    parameters = summary["parameters"]
+    return [
+        (
+            summary["examples"],
+            f"{summary['train_count']:,} to train, {summary['validation_count']:,} to validate, "
+            f"{summary['test_count']:,} to test",
+        ),
+        (
+            "parameters",
+            f"{parameters['classical']:,} classical, {parameters['quantum']:,} quantum",
+        ),
+        ("seed", str(summary["seed"])),
+        ("circuit run by", summary["device"]),
+        ("seconds", f"{summary['seconds']['total']:.1f}"),
+    ]

@@ -1,0 +1,480 @@
+"""What was the circuit worth? A task's network and its twins, over seeds and training sizes.
+
+One program is one twin at one training size, all seeds side by side: the single training of
+`qnn_jax.tasks.train`, mapped over keys and, where few examples train, over each seed's own.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+import qnn_jax
+from qnn_jax.errors import InputError
+from qnn_jax.models import count_parameters
+from qnn_jax.runs import RunDirectory, write_json_atomic
+from qnn_jax.runs.files import remove
+from qnn_jax.runs.loop import StoppedError, go_through
+from qnn_jax.studies.ablation_table import Ablation, Cell, bounded_interval, check_ablation
+from qnn_jax.tasks.fit import Tell, keep_manifest, manifest_of
+from qnn_jax.training.batches import in_batches
+from qnn_jax.training.epochs import chosen, init_population
+from qnn_jax.training.task import Examples, Folders, Member, Report, Splits, Task
+
+#: The file with every seed's score.
+_WHOLE = "ablate.json"
+_SECONDS_BETWEEN_LINES = 10.0
+_COMPILE_SECONDS = 5.0  # a guess, before the first program is compiled
+
+
+def ablate(
+    task: Task,
+    *,
+    sizes: Sequence[int] = (0,),
+    seeds: int = 20,
+    first_seed: int = 0,
+    folders: Folders = Folders(),  # noqa: B008  a frozen value
+    run: RunDirectory | None = None,
+    quick: bool = False,
+    tell: Tell = lambda line: None,
+    stop: Callable[[], bool] = lambda: False,
+    report: Report = lambda what, done, total: None,
+    publish: Callable[[Ablation], None] = lambda found: None,
+) -> Ablation:
+    """Train a task's network and all its twins over many seeds, and compare them in pairs.
+
+    A seed draws initial values, the order of the examples and, at a reduced size, which of them
+    train. The scores are of test examples that nothing is chosen by.
+
+    Args:
+        task: what is learned.
+        sizes: numbers of training examples; 0 takes all.
+        seeds: how many.
+        first_seed: the others follow it.
+        folders: where data are kept.
+        run: a folder to keep everything in, so that a killed ablation goes on after its last
+            finished program; None keeps nothing.
+        quick: say that the result is a quick look.
+        tell: hears what happens, line by line; `print` will do.
+        stop: asked after every epoch.
+        report: hears of the preparation of data.
+        publish: makes pages of what was found, before the run is marked as finished.
+
+    Raises:
+        InputError: where the task cannot be ablated so.
+        StoppedError: where `stop` said so; finished programs are saved.
+
+    Example::
+
+        print(ablate(Calculator("a * b"), sizes=[10, 100], seeds=8, tell=print))
+    """
+    sizes = check_ablation(task, sizes, seeds, first_seed)
+    if task.trainer.epochs < 1:
+        raise InputError(
+            f"Argument `epochs` must be at least 1 in an ablation, but is {task.trainer.epochs}."
+        )
+    # Signed integers would end at half of the seeds.
+    every = np.arange(first_seed, first_seed + seeds, dtype=np.uint32)
+    splits = task.sized(sizes[-1]).load(folders, first_seed, report)
+    study = _Study(task, every, folders, report, splits, _counts(sizes, splits))
+    for line in study.introduction():
+        tell(line)
+    if run is not None:
+        if run.fresh:  # what an earlier run of this name has found is not its result
+            remove(run.path / _WHOLE)
+        keep_manifest(run, manifest_of(first_seed, splits), tell)
+    plan = study.plan
+    state = _Found(
+        np.full((len(plan), seeds), np.nan),
+        np.zeros(len(plan), np.int64),
+        np.zeros((len(plan), 2)),
+    )
+    progress = _Progress(study, tell)
+
+    def step(number: int, state: _Found) -> tuple[_Found, dict[str, Any]]:
+        size, member = plan[number]
+        found = study.train(size, member, stop, functools.partial(progress.epoch, number, state))
+        if found is None:
+            raise StoppedError(f"Saved {number} of {len(plan)}")
+        state = state.with_program(number, found)
+        progress.program(number, state)
+        row = study.cell(number, state)._asdict()
+        took = row.pop("seconds")  # the loop has its own "seconds"
+        return state, {**row, **took}
+
+    state, _ = go_through(run, len(plan), state, step, tell=lambda done, row, left: None, stop=stop)
+    found = Ablation(
+        task.name,
+        study.about,
+        splits.examples,
+        task.metric,
+        study.members,
+        len(splits.test.targets),
+        tuple(study.cell(number, state) for number in range(len(plan))),
+        study.notes(),
+        quick,
+    )
+    if run is not None:
+        cells = [cell._asdict() for cell in found.cells]
+        write_json_atomic(run.path / _WHOLE, {**found.summary, "cells": cells})
+        publish(found)
+        # Last of all, because a summary says that the run is finished.
+        write_json_atomic(run.path / "summary.json", found.summary)
+    return found
+
+
+class _Program(NamedTuple):
+    """What one program found: scores of every seed, how many diverged, two durations."""
+
+    scores: np.ndarray
+    diverged: int
+    seconds: np.ndarray
+
+
+class _Found(NamedTuple):
+    """What all programs so far found, which is what a checkpoint holds.
+
+    Attributes:
+        scores: shape (programs, seeds).
+        diverged: seeds that ended with a number that is not finite, shape (programs,).
+        seconds: of compiling and of training, shape (programs, 2).
+    """
+
+    scores: np.ndarray
+    diverged: np.ndarray
+    seconds: np.ndarray
+
+    def with_program(self, number: int, found: _Program) -> _Found:
+        """With what one more program found."""
+        after = _Found(*(array.copy() for array in self))
+        for array, value in zip(after, found, strict=True):
+            array[number] = value
+        return after
+
+
+class _Data(NamedTuple):
+    """The examples of one size; those that differ by seed have a leading axis of seeds.
+
+    Attributes:
+        train: to train on.
+        validation: what the trainer chooses by; there may be none.
+        test: what the scores are of.
+        own: whether each seed has its own to train on.
+        own_test: whether each seed has its own to test on.
+    """
+
+    train: Examples
+    validation: Examples
+    test: Examples
+    own: bool
+    own_test: bool
+
+
+@dataclass(eq=False)
+class _Study:
+    """What is trained, on what.
+
+    Attributes:
+        task: at no size yet.
+        seeds: all of them.
+        folders: where data are kept.
+        report: hears of their preparation.
+        splits: of the largest size and the first seed.
+        counts: training examples by size as `Task.sized` takes it.
+    """
+
+    task: Task
+    seeds: np.ndarray
+    folders: Folders
+    report: Report
+    splits: Splits
+    counts: dict[int, int]
+    _loaded: tuple[int, _Data] | None = None
+
+    @functools.cached_property
+    def members(self) -> tuple[Member, ...]:
+        """The hybrid and its twins."""
+        return self.task.members()
+
+    @functools.cached_property
+    def plan(self) -> list[tuple[int, Member]]:
+        """The programs in order."""
+        return [(size, member) for size in self.counts for member in self.members]
+
+    @property
+    def width(self) -> int:
+        """Characters of the longest name."""
+        return max(len(member.name) for member in self.members)
+
+    @property
+    def about(self) -> str:
+        """What is learned, in words."""
+        names = self.splits.class_names
+        if len(names) == 2:
+            return f"{self.splits.name}, {' against '.join(names)}"
+        return f"{self.splits.name}, {len(names)} classes" if names else self.splits.name
+
+    def train(
+        self,
+        size: int,
+        member: Member,
+        stop: Callable[[], bool],
+        tell: Callable[[int, float], None],
+    ) -> _Program | None:
+        """Train one member for all seeds in one program, and test it; None where stopped.
+
+        Args:
+            size: as `Task.sized` takes it.
+            member: who trains.
+            stop: asked after every epoch.
+            tell: hears how many epochs are finished, and the seconds that they took.
+        """
+        sized, name, data = self.task.sized(size), member.name, self._data(size)
+        began = time.monotonic()
+        keys = jax.vmap(jax.random.key)(self.seeds)
+        example = data.test.inputs[0, :1] if data.own_test else data.test.inputs[:1]
+        # What is fresh does not depend on the size, so that one program does for all.
+        state = init_population(self.task, (name,), keys, {}, example)
+        epoch = jnp.asarray(0)
+        program = _epoch.lower(
+            sized, name, data.own, state, keys, epoch, data.train, data.validation
+        ).compile()
+        compiled = time.monotonic()
+        for number in range(sized.trainer.epochs):
+            state, finite = program(state, keys, jnp.asarray(number), data.train, data.validation)
+            finite.block_until_ready()
+            if stop():
+                return None
+            tell(number + 1, time.monotonic() - compiled)
+        found = np.asarray(_scores(self.task, name, data.own_test, state, data.test))
+        # Single precision has seven digits.
+        scores = np.array([float(f"{score:.7g}") for score in found])
+        diverged = int(np.sum(~(np.asarray(finite) & np.isfinite(scores))))
+        seconds = np.array([compiled - began, time.monotonic() - compiled])
+        return _Program(scores, diverged, seconds)
+
+    def _data(self, size: int) -> _Data:
+        """The examples of a size, loaded once for all twins."""
+        if self._loaded is None or self._loaded[0] != size:
+            self._loaded = None  # before others need its memory
+            self._loaded = (size, self._load(size))
+        return self._loaded[1]
+
+    def _load(self, size: int) -> _Data:
+        sized = self.task.sized(size)
+        # All examples are the same for all seeds, whatever their order.
+        seeds = self.seeds if size else self.seeds[:1]
+        every = [sized.load(self.folders, int(seed), self.report) for seed in seeds]
+        for splits in every:
+            if size and len(splits.train.targets) != size:
+                raise InputError(
+                    f"Argument `sizes` must hold numbers of examples that the task can give, but "
+                    f"of {size} it gives {len(splits.train.targets)}."
+                )
+        own_test = not all(_same(splits.test, every[0].test) for splits in every)
+
+        def of_all(parts: list[Examples], own: bool) -> Examples:
+            if not own:
+                return jax.tree.map(jnp.asarray, parts[0])
+            return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *parts)
+
+        return _Data(
+            of_all([splits.train for splits in every], bool(size)),
+            of_all([splits.validation for splits in every], bool(size)),
+            of_all([splits.test for splits in every], own_test),
+            bool(size),
+            own_test,
+        )
+
+    def effort(self, size: int) -> tuple[int, int]:
+        """Steps of a program, and the examples of each."""
+        trainer, count = self.task.sized(size).trainer, self.counts[size]
+        return trainer.epochs * trainer.steps(count), trainer.batch(count)
+
+    @functools.cached_property
+    def _parameters(self) -> dict[str, dict[str, int]]:
+        """How many parameters each member has, by kind."""
+        example = jax.eval_shape(lambda: jnp.asarray(self.splits.test.inputs[:1]))
+        found = {}
+        for member in self.members:
+            params = jax.eval_shape(member.network.init, jax.random.key(0), example)["params"]
+            counts = count_parameters(params)
+            frozen = counts["quantum"] if member.frozen else 0
+            found[member.name] = counts | {"quantum": counts["quantum"] - frozen, "frozen": frozen}
+        return found
+
+    def cell(self, number: int, found: _Found) -> Cell:
+        """What one program found, and what it took."""
+        size, member = self.plan[number]
+        steps, batch = self.effort(size)
+        return Cell(
+            self.counts[size],
+            member.name,
+            self._parameters[member.name],
+            batch,
+            round(steps * batch / self.counts[size]),
+            steps,
+            found.scores[number].tolist(),
+            int(found.diverged[number]),
+            dict(zip(("compile", "training"), found.seconds[number].tolist(), strict=True)),
+        )
+
+    def introduction(self) -> list[str]:
+        """What is about to be trained, in lines."""
+        versions = f"Python {platform.python_version()}, jax {jax.__version__}"
+        sizes = ", ".join(f"{count:,}" for count in self.counts.values())
+        lines = [
+            ("qnn_jax", f"{qnn_jax.__version__} on {versions}"),
+            (
+                "device",
+                f"{jax.default_backend()}, {os.cpu_count()} cores; circuits are simulated exactly",
+            ),
+            (
+                "task",
+                f"{self.about}; {len(self.splits.test.targets):,} {self.splits.examples} to test",
+            ),
+            (
+                "programs",
+                f"{len(self.plan)}: {len(self.members)} twins at {sizes} {self.splits.examples}, "
+                f"each of {len(self.seeds)} seeds side by side",
+            ),
+            *((member.name, member.what) for member in self.members),
+        ]
+        width = max(len(name) for name, _ in lines) + 2
+        return [f"{name:<{width}}{text}" for name, text in lines] + [""]
+
+    def notes(self) -> tuple[str, ...]:
+        """How it was done, in sentences."""
+        examples = self.splits.examples
+        drawn = (
+            f"At a reduced size each seed draws its own training {examples}, and the intervals "
+            "over seeds hold that chance too.",
+            f"All {examples} are the same for all seeds: there, only initial values and the order "
+            "differ.",
+        )
+        own = self._loaded is not None and self._loaded[1].own_test
+        return (
+            f"Every twin has the same seeds, and of each seed the same {examples} in the same "
+            "order, and the same initial values wherever it has the same layer.",
+            f"All train alike, by {self.task.trainer}, of which each table says what it makes of "
+            "its size. The numbers are the task's own: no twin was tuned.",
+            *(drawn[:1] if any(self.counts) else ()),
+            *(drawn[1:] if 0 in self.counts else ()),
+            f"The test {examples} only report: nothing was chosen by them here, and the last epoch "
+            "counts. "
+            + (
+                "Each seed has its own."
+                if own
+                else "They are the same for all seeds, so the intervals leave out the chance of "
+                f"which {examples} test."
+            ),
+        )
+
+
+def _counts(sizes: Sequence[int], splits: Splits) -> dict[int, int]:
+    """Training examples by size as `Task.sized` takes it, smallest first."""
+    counts = {size: size or len(splits.train.targets) for size in sizes}
+    if len(set(counts.values())) < len(counts):
+        raise InputError(
+            f"Argument `sizes` must hold different numbers of examples, but has both all (0) and "
+            f"{counts[0]}, which are the same."
+        )
+    return counts
+
+
+def _same(one: Examples, other: Examples) -> bool:
+    return all(a is b or np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@functools.partial(jax.jit, static_argnames=("task", "name", "own"), donate_argnames="state")
+def _epoch(
+    task: Task,
+    name: str,
+    own: bool,
+    state: Any,
+    keys: Array,
+    epoch: Array,
+    train: Examples,
+    validation: Examples,
+) -> tuple[Any, Bool[Array, " seeds"]]:
+    """One epoch of one member for all seeds, and which of them can go on."""
+    members = chosen(task, (name,))
+
+    def one(state: Any, key: Array, train: Examples, validation: Examples) -> tuple[Any, Array]:
+        state, told = task.trainer.epoch(task, members, state, key, epoch, train, validation)
+        return state, told[name]["finite"]
+
+    axis = 0 if own else None
+    return jax.vmap(one, in_axes=(0, 0, axis, axis))(state, keys, train, validation)
+
+
+@functools.partial(jax.jit, static_argnames=("task", "name", "own_test"))
+def _scores(
+    task: Task, name: str, own_test: bool, state: Any, test: Examples
+) -> Float[Array, " seeds"]:
+    """The metric of every seed; one after the other, since all at once take much memory."""
+    (member,) = chosen(task, (name,))
+
+    def one(of_seed: tuple[Any, Examples | None]) -> Array:
+        state, own = of_seed
+        params = task.trainer.parameters(state)[name]
+        inputs, targets = test if own is None else own
+        outputs = in_batches(member.network, params, inputs)
+        return task.metric.of_each(outputs, targets).mean()
+
+    return jax.lax.map(one, (state, test if own_test else None))
+
+
+@dataclass(eq=False)
+class _Progress:
+    """Lines that say what was found and what is left."""
+
+    study: _Study
+    tell: Tell
+    told: float = field(default_factory=time.monotonic)
+
+    def epoch(self, number: int, found: _Found, finished: int, seconds: float) -> None:
+        """A line now and then within a program that takes long."""
+        epochs = self.study.task.trainer.epochs
+        if finished == epochs or time.monotonic() - self.told < _SECONDS_BETWEEN_LINES:
+            return
+        self.told = time.monotonic()
+        size, member = self.study.plan[number]
+        self.tell(
+            f"        {self.study.counts[size]:,} {self.study.splits.examples}, {member.name}: "
+            f"epoch {finished} of {epochs}, "
+            f"{self._left(number, found, finished / epochs, seconds)} left"
+        )
+
+    def program(self, number: int, found: _Found) -> None:
+        """A line for the program that has ended."""
+        self.told = time.monotonic()
+        cell, metric = self.study.cell(number, found), self.study.task.metric
+        values = found.scores[number]
+        score = metric.score(float(values.mean()), bounded_interval(values, metric))
+        diverged = f"   {cell.diverged} seeds diverged" if cell.diverged else ""
+        self.tell(
+            f"{number + 1:>3}/{len(self.study.plan)}   {cell.size:>6,} "
+            f"{self.study.splits.examples}   {cell.twin:<{self.study.width}} {score}   "
+            f"{sum(cell.seconds.values()):5.1f} s   {self._left(number + 1, found)} left{diverged}"
+        )
+
+    def _left(self, ended: int, found: _Found, share: float = 0.0, seconds: float = 0.0) -> str:
+        """By the pace of finished programs, and of a share of the next that took `seconds`."""
+        works = [float(np.prod(self.study.effort(size))) for size, _ in self.study.plan]
+        done = sum(works[:ended]) + (share * works[ended] if share else 0.0)
+        compiling, training = found.seconds[:ended].T if ended else ([_COMPILE_SECONDS], [0.0])
+        programs = len(works) - ended - (1 if share else 0)
+        pace = (seconds + float(np.sum(training))) / done
+        left = (sum(works) - done) * pace + programs * float(np.mean(compiling))
+        return f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"

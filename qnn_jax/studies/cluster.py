@@ -1,0 +1,207 @@
+"""All devices of all processes as one axis, over which the members of a scan are spread.
+
+Members never meet, so devices do not talk while they train. After every epoch all processes
+exchange their metrics, and that is where one notices that another has gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from qnn_jax.errors import InputError, TrainingFailedError
+from qnn_jax.studies.meeting import check_meeting, meet
+
+_SECONDS_TO_MEET = 120
+_HEARTBEAT_SECONDS = 10
+_SECONDS_TO_PART = 600  # the first process evaluates and draws while the others wait
+_LOST = ("gloo", "coordination", "heartbeat", "connection", "unavailable", "deadline", "barrier")
+
+
+class Cluster:
+    """The devices of all processes.
+
+    Attributes:
+        mesh: all devices in one axis.
+        processes: how many processes there are.
+        first: whether this is the one that writes files and tells what happens.
+    """
+
+    def __init__(self) -> None:
+        self.mesh = Mesh(np.array(jax.devices()), ("members",), axis_types=(AxisType.Auto,))
+        self.processes, self.first = jax.process_count(), jax.process_index() == 0
+
+    def spread(self, tree: Any) -> Any:
+        """Put arrays with a leading member axis onto the devices, each its share."""
+        return self._put(tree, PartitionSpec("members"))
+
+    def repeat(self, tree: Any) -> Any:
+        """Put whole arrays onto every device."""
+        return self._put(tree, PartitionSpec())
+
+    def _put(self, tree: Any, spec: PartitionSpec) -> Any:
+        sharding = NamedSharding(self.mesh, spec)
+
+        def put(leaf: Any) -> jax.Array:
+            array = np.asarray(leaf)
+            return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+        return jax.tree.map(put, tree)
+
+    def keys(self, seeds: np.ndarray | jax.Array) -> jax.Array:
+        """A random key for each seed, spread; one for all where there is no axis."""
+        if not seeds.ndim:
+            return jax.random.key(jnp.asarray(seeds)) if self.processes == 1 else self._key(seeds)
+        make = jax.jit(
+            jax.vmap(jax.random.key),
+            out_shardings=NamedSharding(self.mesh, PartitionSpec("members")),
+        )
+        return make(self.spread(seeds))
+
+    def _key(self, seed: np.ndarray | jax.Array) -> jax.Array:
+        same = NamedSharding(self.mesh, PartitionSpec())
+        return jax.jit(jax.random.key, out_shardings=same)(self.repeat(seed))
+
+    def gather(self, tree: Any) -> Any:
+        """Arrays of all devices as NumPy arrays, in every process."""
+        if self.processes == 1:
+            return jax.tree.map(np.asarray, tree)
+        return multihost_utils.process_allgather(tree, tiled=True)
+
+    def any(self, flag: bool) -> bool:
+        """Whether it holds in any process."""
+        if self.processes == 1:
+            return flag
+        return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+    def told_by_first(self, tell: Callable[[], Any]) -> Any:
+        """What the first process finds, a value with a form in JSON, in every process.
+
+        Raises:
+            InputError: in every process, where the first one raises it.
+        """
+        if self.processes == 1:
+            return tell()
+        error, value = None, None
+        if self.first:
+            try:
+                value = tell()
+            except InputError as refused:
+                error = str(refused)
+        text = json.dumps([error, value]).encode()
+        length = int(multihost_utils.broadcast_one_to_all(np.array(len(text))))
+        padded = np.zeros(length, np.uint8)
+        if self.first:
+            padded[:] = np.frombuffer(text, np.uint8)
+        error, value = json.loads(
+            np.asarray(multihost_utils.broadcast_one_to_all(padded)).astype(np.uint8).tobytes()
+        )
+        if error is not None:
+            raise InputError(error)
+        return value
+
+    def arrays_of_first(self, tree: Any) -> Any:
+        """The first process's arrays in every process; shapes must be alike."""
+        if self.processes == 1:
+            return tree
+        return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
+
+
+@contextmanager
+def join(
+    devices: int = 0,
+    coordinator: str | None = None,
+    num_processes: int = 1,
+    process_id: int = 0,
+    start: Callable[[], object] = jax.devices,
+) -> Iterator[Cluster]:
+    """Meet the other processes, if there are any, and part from them in the end.
+
+    To be called before JAX has been asked for its devices.
+
+    Args:
+        devices: CPU devices of this process; 0 for one a core.
+        coordinator: host:port of process 0, or "auto"; None for a single process.
+        num_processes: how many there are.
+        process_id: the number of this one.
+        start: finds the devices once their number is settled.
+
+    Raises:
+        InputError: where these arguments do not fit each other.
+        TrainingFailedError: where not all processes come.
+    """
+    check_meeting(devices, coordinator, num_processes, process_id)
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", devices or cores())
+    if coordinator is None:
+        start()
+        yield Cluster()
+        return
+    _meet(coordinator, num_processes, process_id)
+    start()
+    try:
+        yield Cluster()
+    except (InputError, TrainingFailedError):
+        raise
+    except Exception as error:
+        _leave_at_once(error)
+    jax.distributed.shutdown()
+
+
+def _meet(coordinator: str, processes: int, process: int) -> None:
+    options: dict[str, Any] = {
+        "initialization_timeout": _SECONDS_TO_MEET,
+        "heartbeat_timeout_seconds": _HEARTBEAT_SECONDS,
+        "shutdown_timeout_seconds": _SECONDS_TO_PART,
+    }
+    # It would take SIGTERM for itself, which is answered here.
+    jax.config.update("jax_enable_preemption_service", False)
+    if coordinator != "auto":
+        meet(coordinator, processes, process, _SECONDS_TO_MEET)
+        # The coordinator listens where it is told to, not on every interface.
+        listen = coordinator if process == 0 else None
+        options |= {
+            "coordinator_address": coordinator,
+            "num_processes": processes,
+            "process_id": process,
+            "coordinator_bind_address": listen,
+        }
+    try:
+        jax.distributed.initialize(**options)
+    except (RuntimeError, ValueError) as error:
+        raise TrainingFailedError(
+            f"Not all processes of the scan met within {_SECONDS_TO_MEET} s "
+            f"({str(error).splitlines()[0]}); start all of them with the same arguments and the "
+            "same `coordinator`, each with its own `process_id`."
+        ) from error
+
+
+def _leave_at_once(error: Exception) -> None:
+    """End this process: the others cannot be waited for, as a usual exit would."""
+    if any(word in str(error).lower() for word in _LOST):
+        sys.stderr.write(
+            "Stopped: another process of the scan has ended, so this one cannot go on "
+            f"({str(error).splitlines()[0][:200]}); every finished epoch is saved, and the same "
+            "commands go on from there.\n"
+        )
+    else:
+        traceback.print_exception(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,478 @@
+"""A trained model on a quantum computer, in one visit of the queue: what noise and shots change."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from qnn_jax.errors import InputError
+from qnn_jax.executors import Estimate, estimate, flip_probabilities, shots_to_settle
+from qnn_jax.hardware.circuits import Exact, Question
+from qnn_jax.hardware.ledger import Ledger
+from qnn_jax.hardware.measurement import (
+    Measured,
+    Outcome,
+    Preflight,
+    Visit,
+    carry_out,
+    keep_plan,
+    planned,
+    preflight,
+)
+from qnn_jax.hardware.plan import DETAILS, Rules, Settings, check_details, is_number
+from qnn_jax.hardware.submission import Clock
+from qnn_jax.studies.evaluation import MOST, scored
+from qnn_jax.tasks.trained import Trained
+from qnn_jax.training.task import Splits
+
+#: A decision is settled where it is so many standard errors away from zero.
+_SETTLED = 2.5
+#: The rows of the table, by their names in JSON.
+ROWS = {
+    "exact": "exact",
+    "shots_only": "shots alone, no noise (expected)",
+    "noisy_simulation": "device's error rates (expected)",
+    "plain": "measured",
+    "mitigated": "measured, readout errors inverted",
+    "recalibrated": "measured, scale and shift undone",
+}
+
+
+class Score(NamedTuple):
+    """A metric's mean over examples, with its 95 % interval."""
+
+    value: float
+    interval: tuple[float, float]
+
+
+class Evaluation(NamedTuple):
+    """What came of a model on a device.
+
+    Attributes:
+        result: all numbers, as JSON; a row of `ROWS` is {metric, interval, seconds, rms}.
+        metric: the name of the task's metric, which each row has.
+        test: which test examples ran.
+        exact: their exact expectation values, shape (examples, observables).
+        measured: those of the device.
+    """
+
+    result: dict[str, Any]
+    metric: str
+    test: np.ndarray
+    exact: np.ndarray
+    measured: Measured
+
+    def lines(self) -> list[str]:
+        """The table, for people."""
+        found = self.result
+        where = "a SIMULATED " if found["device"] == "simulated" else ""
+        shots = f"{found['shots']:,} shots"
+        if found["stage_shots"] < found["shots"]:
+            shots = f"{found['stage_shots']:,} to {shots}"
+        lines = [
+            f"{found['test_count']:,} test examples × {shots} on {where}{found['backend']} "
+            f"({self.metric.replace('_', ' ')}, 95 % interval)"
+        ]
+        for name, words in ROWS.items():
+            if name in found:
+                low, high = found[name]["interval"]
+                error = f"   rms error {found[name]['rms']:.4f}" if "rms" in found[name] else ""
+                value = f"{found[name][self.metric]:.4f} ({low:.4f} to {high:.4f})"
+                lines.append(f"  {words:<36} {value}{error}")
+        return [*lines, *found["notes"]]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Expectation values and standard errors of every row, by name."""
+        arrays = {"test": self.test, "exact": self.exact}
+        for name in ("plain", "mitigated", "recalibrated"):
+            if (found := getattr(self.measured, name)) is not None:
+                arrays[name], arrays[f"{name}_stderr"] = found
+        return arrays
+
+
+def key_of(settings: Settings, *asked: Any) -> str:
+    """What is asked, for the ledger: the same key finds the same jobs.
+
+    Args:
+        settings: how it is measured.
+        asked: where, for instance a `Where`, as JSON.
+    """
+    whole = json.dumps([dataclasses.asdict(settings), asked], sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+
+def evaluate_on_device(
+    trained: Trained,
+    splits: Splits,
+    device: Any,
+    settings: Settings,
+    ledger: Ledger,
+    *,
+    key: str | None = None,
+    dry_run: bool = False,
+    clock: Clock = Clock(),  # noqa: B008
+    tell: Callable[[str], None] = lambda line: None,
+) -> Evaluation | None:
+    """Evaluate a trained model's test examples on a device, each paid for once.
+
+    The plan, its jobs and their counts are in the ledger: the same call goes on with them, on any
+    later day and after a crash, and sends nothing again.
+
+    Args:
+        trained: the model.
+        splits: its data: the test set, and the training set for the anchors.
+        device: as `hardware.Where.open` gives it.
+        settings: how much, and how. `two_stage` needs decisions that are the sign of one
+            number.
+        ledger: of this model, by the sha256 that identifies it.
+        key: what is asked, as `key_of` makes it; by default of settings and device.
+        dry_run: choose, certify and tell what it would cost, and send nothing.
+        clock: where time comes from.
+        tell: hears what is about to be sent, and progress.
+
+    Returns:
+        The result; None of a dry run.
+
+    Raises:
+        InputError: where the device cannot run it, the budget does not suffice, or the ledger is
+            damaged.
+        CertificationError: where what would be sent is another circuit.
+        DeviceStoppedError: where the device does not deliver; the same call goes on.
+    """
+    visit = Visit(device, ledger, clock, tell)
+    key = key_of(settings, device.name) if key is None else key
+    exact = Exact(trained.circuit, trained.observables, trained.weights)
+    plan = planned(ledger, key)
+    if plan is None:
+        ready, details = _prepare(visit, trained, splits, settings, exact)
+        if dry_run:
+            return None
+        plan = keep_plan(visit, key, ready.chunks, details)
+    else:
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(plan["at"]))
+        tell(f"Going on with the evaluation that was planned on {made}; its jobs are sent.")
+        if dry_run:
+            return None
+    sizes = {"test": len(splits.test.targets), "anchors": len(splits.train.targets)}
+    details = check_details(plan, ledger.path, EVALUATION, sizes)
+    asked = clock.now()
+    test, anchors = np.array(details["test"], int), np.array(details["anchors"], int)
+    exact_values = exact.values(trained.encode(splits.test.inputs[test]))
+    exact_anchors = np.empty((0, exact_values.shape[1]))
+    if len(anchors):
+        exact_anchors = exact.values(trained.encode(splits.train.inputs[anchors]))
+    outcome = carry_out(
+        visit,
+        plan,
+        trained.observables,
+        exact_anchors,
+        lambda found, shots: unsettled(trained, found, shots),
+    )
+    targets = np.asarray(splits.test.targets)[test]
+    result = _result(trained, details, outcome, exact_values, targets, clock.now() - asked)
+    return Evaluation(result, trained.task.metric.name, test, exact_values, outcome.measured)
+
+
+# Before
+
+
+def balanced_order(targets: np.ndarray, seed: int, classes: bool) -> np.ndarray:
+    """All rows by chance, so that each beginning has, with `classes`, as many rows of each class.
+
+    >>> order = balanced_order(np.array([0, 0, 0, 0, 1, 1]), 0, True)
+    >>> sorted(np.array([0, 0, 0, 0, 1, 1])[order[:4]].tolist())
+    [0, 0, 1, 1]
+    """
+    order = np.random.default_rng(seed).permutation(len(targets))
+    if not classes:
+        return order
+    # The k-th of each class before the (k+1)-th of any.
+    rank = np.empty(len(targets), int)
+    for label in np.unique(targets):
+        members = order[targets[order] == label]
+        rank[members] = np.arange(len(members))
+    return order[np.argsort(rank[order], kind="stable")]
+
+
+def _choose(
+    trained: Trained, splits: Splits, settings: Settings, exact: Exact
+) -> tuple[np.ndarray, np.ndarray]:
+    """Test rows in the order in which they are taken, and well-spread anchors from the training.
+
+    Raises:
+        InputError: where there are not so many.
+    """
+    targets, train = np.asarray(splits.test.targets), len(splits.train.targets)
+    order = balanced_order(targets, settings.seed, bool(splits.class_names))
+    if settings.images is None:
+        order = order[:MOST]
+    if settings.images is not None and settings.images > len(order):
+        raise InputError(
+            f"Argument `images` must be at most {len(order)}, the size of the test set, but is "
+            f"{settings.images}."
+        )
+    if settings.anchors > train:
+        raise InputError(
+            f"Argument `anchors` must be at most {train}, the size of the training set, but is "
+            f"{settings.anchors}."
+        )
+    random = np.random.default_rng([settings.seed, 1])
+    pool = random.permutation(train)[: 20 * settings.anchors]
+    if not len(pool):
+        return order, pool
+    values = exact.values(trained.encode(splits.train.inputs[pool]))[:, 0]
+    spread = np.linspace(0, len(pool) - 1, settings.anchors).astype(int)
+    return order, pool[np.argsort(values)][spread]
+
+
+def _prepare(
+    visit: Visit, trained: Trained, splits: Splits, settings: Settings, exact: Exact
+) -> tuple[Preflight, dict[str, Any]]:
+    """Everything before the first job is sent: chosen, certified, forecast, and told."""
+    if settings.two_stage and not is_binary(trained):
+        raise InputError(
+            "Argument `two_stage` must be False where a decision is not the sign of one number, "
+            f"but is True for a model of {trained.task.metric.name.replace('_', ' ')} with "
+            f"{trained.decide(np.zeros((1, len(trained.observables)))).shape[1]} outputs."
+        )
+    order, anchors = _choose(trained, splits, settings, exact)
+    question = Question(
+        trained.circuit,
+        trained.observables,
+        trained.weights,
+        trained.encode(splits.test.inputs[order]),
+        trained.encode(splits.train.inputs[anchors])
+        if len(anchors)
+        else np.empty((0, trained.circuit.num_inputs), np.float32),
+    )
+    ready = preflight(visit, question, settings)
+    test, shots = order[: ready.plan.images], ready.plan.shots
+    targets = np.asarray(splits.test.targets)[test]
+    true_values = estimate(ready.outcomes, trained.observables).values
+    scores = {
+        "expected": forecast(trained, ready.outcomes, targets, shots, ready.infidelity),
+        "noiseless": forecast(trained, ready.outcomes, targets, shots),
+        "exact": score(trained, true_values, targets),
+    }
+    details = {
+        **ready.details,
+        "test": test.tolist(),
+        "anchors": anchors.tolist(),
+        **{name: one._asdict() for name, one in scores.items()},
+    }
+    for name, text in _introduction(visit, trained, splits, ready, scores, len(anchors)):
+        visit.tell(f"{name:<12}{text}")
+    return ready, details
+
+
+def _introduction(
+    visit: Visit,
+    trained: Trained,
+    splits: Splits,
+    ready: Preflight,
+    scores: Mapping[str, Score],
+    anchors: int,
+) -> list[tuple[str, str]]:
+    """What is about to be sent, in words."""
+    plan, details = ready.plan, ready.details
+    qubits, infidelity = details["places"][0]
+    size = f"{trained.circuit.num_qubits} qubits, {len(trained.circuit.ops)} gates"
+    copies = "1 copy" if plan.copies == 1 else f"{plan.copies} copies side by side"
+    lines = [
+        ("model", f"{visit.ledger.folder}: {size}"),
+        (
+            "layout",
+            f"qubits {', '.join(map(str, qubits))}, chosen by error rates with measurements "
+            f"present; two-qubit depth {details['two_qubit_depth']}, infidelity {infidelity:.3f}",
+        ),
+        (
+            "choice",
+            f"{plan.images:,} {splits.examples} × {plan.shots:,} shots, {copies}, "
+            f"{1e6 * plan.rep_delay:.0f} µs between shots, {anchors} anchors",
+        ),
+        ("jobs", plan.reason),
+        (
+            "executions",
+            f"{plan.executions:,}, {1e6 * details['shot_seconds']:.1f} µs each beside the pause",
+        ),
+        (
+            "cost",
+            f"{plan.seconds:.0f} s of quantum computer predicted; the budget is "
+            f"{ready.budget:.0f} s, {ready.whose}",
+        ),
+        (
+            "certified",
+            "JAX, Qiskit, Aer and the circuit to be sent agree; probabilities of its bound rows "
+            f"within {details['bound_deviation']:.0e}",
+        ),
+        (
+            "expected",
+            f"{trained.task.metric.name.replace('_', ' ')} {scores['expected'].value:.4f} with the "
+            f"device's error rates, {scores['noiseless'].value:.4f} with shots alone, "
+            f"{scores['exact'].value:.4f} exact",
+        ),
+    ]
+    if is_binary(trained):
+        of_outcome = decision_of_outcomes(trained)
+        flips = flip_probabilities(ready.outcomes, of_outcome, plan.shots).sum()
+        needed = np.sort(shots_to_settle(ready.outcomes, of_outcome))
+        enough = needed[int(0.99 * (len(needed) - 1))]
+        lines.append(
+            (
+                "signs",
+                f"shot noise flips {flips:.1f} of {plan.images:,} decisions on average; "
+                f"{enough:,.0f} shots settle 99 % of them, at a risk of 1 % each",
+            )
+        )
+    return lines
+
+
+# Scores
+
+
+def score(trained: Trained, values: np.ndarray, targets: np.ndarray) -> Score:
+    """Expectation values through the model's head, scored by the task's metric."""
+    row = scored(trained, "", values, np.zeros_like(values), targets, 0.0)
+    return Score(row.value, tuple(map(float, row.interval)))  # type: ignore[arg-type]
+
+
+def forecast(
+    trained: Trained,
+    outcomes: np.ndarray,
+    targets: np.ndarray,
+    shots: int,
+    infidelity: float = 0.0,
+    repetitions: int = 8,
+) -> Score:
+    """The score to expect with so many shots on a device of that infidelity.
+
+    Noise is taken to mix the outcomes with a coin toss on every qubit (a depolarising channel);
+    the draws are repeated a few times.
+
+    Args:
+        trained: the model.
+        outcomes: exact probabilities, shape (rows, 2**num_qubits).
+        targets: shape (rows,).
+        shots: of each row.
+        infidelity: 1 - Π (1 - error) over gates and measurements.
+        repetitions: draws of the whole set.
+    """
+    exact = np.asarray(outcomes, np.float64)
+    mixed = (1 - infidelity) * exact + infidelity / exact.shape[1]
+    mixed /= mixed.sum(axis=1, keepdims=True)
+    random = np.random.default_rng(0)
+    draws = (random.multinomial(shots, mixed) for _ in range(repetitions))
+    found = [
+        score(trained, estimate(counts, trained.observables).values, targets) for counts in draws
+    ]
+    low, high = np.mean([one.interval for one in found], axis=0)
+    return Score(float(np.mean([one.value for one in found])), (float(low), float(high)))
+
+
+def is_binary(trained: Trained) -> bool:
+    """Whether a decision is the sign of one number."""
+    one = trained.decide(np.zeros((1, len(trained.observables))))
+    return trained.task.metric.name == "accuracy" and one.shape[1] == 1
+
+
+def decision_of_outcomes(trained: Trained) -> np.ndarray:
+    """What a shot with each outcome adds to a two-class decision, shape (2**num_qubits,)."""
+    outcomes = np.eye(2**trained.circuit.num_qubits)
+    return trained.decide(estimate(outcomes, trained.observables).values)[:, 0]
+
+
+def unsettled(trained: Trained, found: Estimate, shots: int) -> np.ndarray:
+    """Rows of a two-class model whose decision is within a few standard errors of turning."""
+    at_zero = trained.decide(np.zeros((1, found.values.shape[1])))
+    slopes = trained.decide(np.eye(found.values.shape[1]))[:, 0] - at_zero[0, 0]
+    decision = trained.decide(found.values)[:, 0]
+    # Shots that all agree still leave room for the one that does not.
+    stderr = np.maximum(found.stderr, 2 / shots)
+    return np.flatnonzero(np.abs(decision) < _SETTLED * np.sqrt(stderr**2 @ slopes**2))
+
+
+def _is_score(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and is_number(value.get("value"))
+        and isinstance(value.get("interval"), list)
+        and len(value["interval"]) == 2
+        and all(map(is_number, value["interval"]))
+    )
+
+
+#: What is read again of the details of an evaluation's plan.
+EVALUATION: Rules = {
+    **DETAILS,
+    "expected": ("a score", _is_score),
+    "noiseless": ("a score", _is_score),
+    "exact": ("a score", _is_score),
+}
+
+
+def _result(
+    trained: Trained,
+    details: Mapping[str, Any],
+    outcome: Outcome,
+    exact_values: np.ndarray,
+    targets: np.ndarray,
+    waited: float,
+) -> dict[str, Any]:
+    """What goes into eval-hardware.json."""
+    metric, measured = trained.task.metric.name, outcome.measured
+    done = [entry.done or {} for entry in outcome.entries]
+    calibrations = outcome.calibrations
+    notes = list(measured.notes)
+    if calibrations and calibrations != [details["calibration_date"]]:
+        notes.append(
+            f"{details['device']} was calibrated on {' and '.join(calibrations)} when it ran, on "
+            f"{details['calibration_date']} when this was planned: what is expected follows from "
+            "the plan's error rates."
+        )
+
+    def expected(kept: Mapping[str, Any]) -> dict[str, Any]:
+        return {metric: kept["value"], "interval": kept["interval"], "seconds": 0.0}
+
+    told: dict[str, Any] = {
+        "task": trained.task.name,
+        "device": "simulated" if details["simulated"] else details["device"],
+        "backend": details["device"],
+        # As the (last) job ran, null where IBM did not tell; and as it was planned.
+        "calibration_date": calibrations[-1] if calibrations else None,
+        "planned_calibration_date": details["calibration_date"],
+        "job_ids": outcome.job_ids,
+        "test_count": len(targets),
+        "shots": details["plan"]["shots"],
+        "stage_shots": details["stage_shots"],
+        "notes": notes,
+        "executions": sum((entry.intent or {}).get("executions") or 0 for entry in outcome.entries),
+        "copies": details["plan"]["copies"],
+        "recompiled": details["recompiled"],
+        "fractional_gates": details["fractional_gates"],
+        "places": details["places"],
+        "seconds_predicted": details["plan"]["seconds"],
+        "seconds_used": [line.get("usage_seconds") for line in done],
+        "seconds_waited": [line.get("waited_seconds") for line in done],
+        "exact": expected(details["exact"]),
+        "shots_only": expected(details["noiseless"]),
+        "noisy_simulation": expected(details["expected"]),
+    }
+    for name in ("plain", "mitigated", "recalibrated"):
+        found = getattr(measured, name)
+        if found is not None:
+            measured_score = score(trained, found.values, targets)
+            told[name] = {
+                metric: measured_score.value,
+                "interval": measured_score.interval,
+                "seconds": waited,
+                "rms": float(np.sqrt(np.mean((found.values - exact_values) ** 2))),
+            }
+    if measured.affine is not None:
+        told["scale"], told["shift"] = (part.tolist() for part in measured.affine)
+    return told

@@ -1,0 +1,94 @@
+"""What most tasks have in common, so that a task of one's own is short."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from qnn_jax.configs import LeastSquaresConfig
+from qnn_jax.errors import InputError
+from qnn_jax.training.task import HYBRID, Member, Metric, Reference, Splits, Trainer
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+Own = TypeVar("Own", bound="TaskDefaults")
+
+
+class TaskDefaults:
+    """Defaults of a task; what is left to write is `load` and `network`, or `members`.
+
+    A task is a frozen dataclass that inherits from this class and has the class variables `name`
+    and `metric` and a field `training`: a `TrainingConfig` for AdamW, or a `LeastSquaresConfig` for
+    Levenberg-Marquardt, which suits few parameters and one real output. An optional field
+    `train_count` is how many examples `load` keeps to train on, all where that is 0.
+    `examples/own_task.py` is a whole one.
+    """
+
+    name: ClassVar[str]
+    metric: ClassVar[Metric]
+    numbers: ClassVar[frozenset[str]] = frozenset({"training.learning_rate"})
+    training: Any
+
+    @property
+    def trainer(self) -> Trainer:
+        """AdamW or Levenberg-Marquardt, by the type of `training`."""
+        if isinstance(self.training, LeastSquaresConfig):
+            from qnn_jax.training.least_squares import LeastSquares
+
+            return LeastSquares(self.training)
+        from qnn_jax.training.adamw import AdamW
+
+        return AdamW(self.training)
+
+    def check(self) -> None:
+        """Nothing; the trainer checks its own numbers once the data are there."""
+
+    def sized(self: Own, count: int) -> Own:
+        """The same with another `train_count`.
+
+        Raises:
+            InputError: where the task has no such field.
+        """
+        fields = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        if "train_count" not in fields:
+            raise InputError(
+                "Argument `task` must have a field `train_count` or a method `sized` to be trained "
+                f"on fewer examples, but has the fields {', '.join(fields)}."
+            )
+        return dataclasses.replace(self, train_count=count)  # type: ignore[type-var]
+
+    def network(self) -> Any:
+        """The task's own network, a Flax module that is a `HybridNetwork`."""
+        raise NotImplementedError(f"{type(self).__name__} must define `network` or `members`.")
+
+    def members(self) -> tuple[Member, ...]:
+        """The task's own network without twins."""
+        return (Member(HYBRID, self.network(), "the network of this task"),)
+
+    def loss(
+        self, outputs: Float[Array, "batch outputs"], targets: Array
+    ) -> Float[Array, " batch"]:
+        """The squared error of values; of classes what `training` says."""
+        from qnn_jax.training.losses import class_losses, squared_errors
+
+        if self.metric.name == "mean_l1":
+            return squared_errors(outputs, targets)
+        return class_losses(outputs, targets, self.training.loss, self.training.label_smoothing)
+
+    def augment(self, key: Array, inputs: Array) -> Array:
+        """Images moved and mirrored at random, as `training` says; other inputs as they are."""
+        if isinstance(self.training, LeastSquaresConfig):
+            return inputs
+        from qnn_jax.training.losses import augment
+
+        return augment(key, inputs, self.training.shift, self.training.flip)
+
+    def references(self, splits: Splits, seed: int) -> Mapping[str, Reference]:
+        """None: the twins are what it is compared with."""
+        return {}
+
+    def details(self, trained: Any, splits: Splits, seed: int) -> Mapping[str, Any]:
+        """Nothing more."""
+        return {}

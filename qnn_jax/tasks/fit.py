@@ -1,0 +1,410 @@
+"""Train a task: from its data to a trained model that is evaluated once on the test examples."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import qnn_jax
+from qnn_jax.circuits import checks
+from qnn_jax.errors import LargeAngleWarning, TrainingFailedError
+from qnn_jax.models import count_parameters
+from qnn_jax.runs import (
+    RunDirectory,
+    checkpoints,
+    differences,
+    read_json,
+    write_json_atomic,
+    write_npz_atomic,
+)
+from qnn_jax.runs.loop import go_through
+from qnn_jax.simulate.angle_table import check_angles
+from qnn_jax.stats import mcnemar, p_value, paired_t_test
+from qnn_jax.tasks.stored import Seeds, model_sha256
+from qnn_jax.tasks.trained import Trained, flat
+from qnn_jax.training.batches import in_batches
+from qnn_jax.training.epochs import fit_epoch, init_state
+from qnn_jax.training.task import (
+    HYBRID,
+    Examples,
+    Folders,
+    Metric,
+    Reference,
+    Report,
+    Splits,
+    Task,
+)
+
+#: Hears lines of text while something takes long.
+Tell = Callable[[str], None]
+
+
+class Outcome(NamedTuple):
+    """What a trained member did on the test examples.
+
+    Attributes:
+        outputs: shape (count, outputs).
+        of_each: the metric of each example, shape (count,).
+        value: its mean.
+        interval: the 95 % interval.
+    """
+
+    outputs: np.ndarray
+    of_each: np.ndarray
+    value: float
+    interval: tuple[float, float]
+
+
+class Finished(NamedTuple):
+    """Everything that a page about a run is made of.
+
+    Attributes:
+        trained: the model, with its summary.
+        splits: the data.
+        outcomes: by member.
+        rows: of metrics.jsonl, one for each epoch.
+        references: models that no trainer of ours trained, by name.
+    """
+
+    trained: Trained
+    splits: Splits
+    outcomes: Mapping[str, Outcome]
+    rows: Sequence[Mapping[str, Any]]
+    references: Mapping[str, Reference] = MappingProxyType({})
+
+
+def train(
+    task: Task,
+    seed: int = 0,
+    *,
+    order_seed: int | None = None,
+    split_seed: int | None = None,
+    folders: Folders = Folders(),  # noqa: B008  a frozen value
+    run: RunDirectory | None = None,
+    tell: Tell = lambda line: None,
+    stop: Callable[[], bool] = lambda: False,
+    report: Report = lambda what, done, total: None,
+    publish: Callable[[Finished], None] = lambda finished: None,
+) -> Trained:
+    """Train a task's network and the twins that train alongside; evaluate them once.
+
+    Args:
+        task: what is learned.
+        seed: of the initial parameters and, where they have none of their own, of what follows.
+        order_seed: of the order of the examples, their augmentation and dropout.
+        split_seed: of the validation split.
+        folders: where data are kept.
+        run: a folder to keep everything in, so that a killed training goes on; None keeps nothing.
+        tell: hears what happens, line by line; `print` will do.
+        stop: asked after every epoch.
+        report: hears of the preparation of data.
+        publish: makes pages of what was found, before the run is marked as finished.
+
+    Returns:
+        The trained model; its `summary` has the metric with its interval, the twins and references.
+
+    Raises:
+        InputError: where the task cannot be trained.
+        StoppedError: where `stop` said so.
+        TrainingFailedError: where parameters or losses are no finite numbers any more.
+
+    >>> from qnn_jax.configs import LeastSquaresConfig
+    >>> from qnn_jax.tasks import Calculator
+    >>> training = LeastSquaresConfig(epochs=3, batch_size=64, restarts=8)
+    >>> trained = train(Calculator("mean", training=training, baseline_2022=0), seed=1)
+    >>> trained.summary["test_mean_l1"] < trained.summary["baselines"]["constant"]
+    True
+    """
+    began = time.monotonic()
+    seeds = Seeds(seed, order_seed, split_seed)
+    for name, value in seeds._asdict().items():
+        checks.seed(name, value or 0)
+    task.check()
+    splits = task.load(folders, seeds.split, report)
+    count = len(splits.train.targets)
+    task.trainer.check(count)
+    members = [m for m in task.members() if m.name == HYBRID or m.alongside]
+    names = tuple(member.name for member in members)
+    for line in introduction(task, splits, names):
+        tell(line)
+    on_device = jax.tree.map(jnp.asarray, (splits.train, splits.validation))
+    key = jax.random.key(seeds.order)
+    state = init_state(task, names, jax.random.key(seed), on_device[0].inputs[:1])
+    manifest = manifest_of(seed, splits)
+    if run is not None:
+        keep_manifest(run, manifest, tell)
+    setup = time.monotonic() - began
+    program = fit_epoch.lower(task, names, state, key, jnp.asarray(0), *on_device).compile()
+    compiling = time.monotonic() - began - setup
+    tell(f"Ready after {setup:.1f} s, compiled in {compiling:.1f} s.\n")
+
+    def step(epoch: int, state: Any) -> tuple[Any, dict[str, Any]]:
+        state, told = program(state, key, jnp.asarray(epoch), *on_device)
+        told = jax.tree.map(np.asarray, told)
+        for name in names:
+            _stop_at_failure(task, name, told[name], epoch, count, run)
+        return state, {name: task.trainer.row(told[name]) for name in names}
+
+    epochs = task.trainer.epochs
+    state, rows = go_through(
+        run,
+        epochs,
+        state,
+        step,
+        tell=lambda done, row, left: tell(epoch_line(task.metric, names, done, epochs, row, left)),
+        stop=stop,
+        restore=lambda tree: jax.tree.map(jnp.asarray, tree),
+    )
+    params = jax.tree.map(np.asarray, task.trainer.parameters(state))
+    seconds = {"setup": setup, "compile": compiling, "epochs": [row["seconds"] for row in rows]}
+    finished = evaluate(task, params, splits, rows, seeds, folders, seconds, began)
+    for warning in large_angles(finished.trained, splits):
+        tell(f"Warning: {warning}")
+    if run is not None:
+        keep(run, finished, manifest, publish)
+    return finished.trained
+
+
+def evaluate(
+    task: Task,
+    params: Mapping[str, Any],
+    splits: Splits,
+    rows: Sequence[Mapping[str, Any]],
+    seeds: Seeds,
+    folders: Folders,
+    seconds: Mapping[str, Any],
+    began: float,
+) -> Finished:
+    """Evaluate trained members once on the test examples.
+
+    Args:
+        task: what was learned.
+        params: of each member, by name.
+        splits: the data.
+        rows: of the epochs.
+        seeds: of the run.
+        folders: where the data are.
+        seconds: "setup", "compile" and "epochs"; the total is added.
+        began: when the run began, by `time.monotonic`.
+    """
+    networks = {member.name: member.network for member in task.members()}
+    outcomes = {name: _outcome(task, networks[name], params[name], splits.test) for name in params}
+    metric = task.metric
+    trained = Trained(task, params[HYBRID], {}, seeds, folders)
+    references = task.references(splits, seeds.seed)
+    twins = {name: outcomes[name] for name in params if name != HYBRID}
+    sizes = {name: sum(count_parameters(params[name]).values()) for name in twins}
+    ours, last = outcomes[HYBRID], rows[-1][HYBRID] if rows else {}
+    summary: dict[str, Any] = {
+        "task": task.name,
+        "classes": splits.class_names,
+        "examples": splits.examples,
+        "data": splits.name,
+        "device": "exact statevector simulation",
+        "metric": metric.name,
+        f"test_{metric.name}": ours.value,
+        "test_interval": ours.interval,
+        "test_count": len(splits.test.targets),
+        "train_count": len(splits.train.targets),
+        "validation_count": len(splits.validation.targets),
+        f"validation_{metric.name}": last.get(f"validation_{metric.name}"),
+        "epochs": task.trainer.epochs,
+        "seed": seeds.seed,
+        "parameters": count_parameters(params[HYBRID]),
+        "baselines": {
+            **{name: outcome.value for name, outcome in twins.items()},
+            **{name: reference.value for name, reference in references.items()},
+        },
+        "baseline_intervals": {
+            **{name: outcome.interval for name, outcome in twins.items()},
+            **{name: reference.interval for name, reference in references.items()},
+        },
+        "baseline_parameters": {
+            **sizes,
+            **{name: reference.parameters for name, reference in references.items()},
+        },
+        "verdict": verdict(task, outcomes, splits.examples),
+        **task.details(trained, splits, seeds.seed),
+    }
+    summary["seconds"] = {**seconds, "total": time.monotonic() - began}
+    trained = dataclasses.replace(trained, summary=summary)
+    return Finished(trained, splits, outcomes, rows, references)
+
+
+def large_angles(trained: Trained, splits: Splits) -> list[str]:
+    """Warnings of angles that float32 does not know well, on the test examples.
+
+    Training itself cannot warn: under jit no value is known.
+    """
+    features = jnp.asarray(trained.encode(splits.test.inputs))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", LargeAngleWarning)
+        check_angles(trained.circuit, features, jnp.asarray(trained.weights))
+    return [str(one.message) for one in found]
+
+
+def keep(
+    run: RunDirectory,
+    finished: Finished,
+    manifest: Mapping[str, Any],
+    publish: Callable[[Finished], None] = lambda finished: None,
+) -> None:
+    """Write all that a finished run has; summary.json last, since it says that it is finished."""
+    trained = finished.trained
+    digest = write_npz_atomic(run.path / "weights.npz", flat(trained.params))
+    write_json_atomic(run.path / "manifest.json", {**manifest, "weights_sha256": digest})
+    publish(finished)
+    model = model_sha256(run.config, digest)
+    write_json_atomic(run.path / "summary.json", {**trained.summary, "model_sha256": model})
+
+
+def keep_manifest(run: RunDirectory, manifest: Mapping[str, Any], tell: Tell) -> None:
+    """Write it; of a run that goes on, say so, and whether other versions began it."""
+    if checkpoints.latest(run.checkpoints) is not None:
+        tell(f"Resuming {run.path}.")
+        earlier = read_json(run.path / "manifest.json") or {}
+        if changed := differences(earlier.get("versions", {}), manifest["versions"]):
+            tell(
+                f"Warning: this run began under other versions ({'; '.join(changed)}), so its "
+                "last bits may differ from an uninterrupted run's."
+            )
+    write_json_atomic(run.path / "manifest.json", manifest)
+
+
+def _outcome(task: Task, network: Any, params: Any, test: Examples) -> Outcome:
+    outputs = np.asarray(jax.jit(lambda p, x: in_batches(network, p, x))(params, test.inputs))
+    of_each = np.asarray(task.metric.of_each(outputs, test.targets))
+    return Outcome(outputs, of_each, float(of_each.mean()), task.metric.interval(of_each))
+
+
+def _stop_at_failure(
+    task: Task,
+    name: str,
+    told: Mapping[str, Any],
+    epoch: int,
+    count: int,
+    run: RunDirectory | None,
+) -> None:
+    """End the run, before anything of the epoch is saved, if a number is not finite any more."""
+    why = task.trainer.failure(told, epoch, count)
+    if why is None:
+        return
+    latest = None if run is None else checkpoints.latest(run.checkpoints)
+    kept = f"the last good checkpoint is {latest}" if latest else "no epoch is saved"
+    raise TrainingFailedError(f"Training of {name} failed, for {why}; {kept}.")
+
+
+def verdict(task: Task, outcomes: Mapping[str, Outcome], examples: str) -> str:
+    """What the circuit was worth on the test examples, by a paired test against the first twin."""
+    twins = [member for member in task.members() if member.alongside and member.name in outcomes]
+    if not twins:
+        return "No twin was trained, so this run does not say what the circuit was worth."
+    metric, twin = task.metric, twins[0]
+    hybrid, other = outcomes[HYBRID], outcomes[twin.name]
+    gain = metric.sign * metric.scale * (hybrid.value - other.value)
+    amount = f"{gain:+{metric.difference_form}} {metric.unit}"
+    if metric.name == "accuracy":
+        ahead = int((hybrid.of_each & ~other.of_each).sum())
+        behind = int((~hybrid.of_each & other.of_each).sum())
+        p = mcnemar(ahead, behind)
+        counts = (
+            f"{ahead} {examples} only the hybrid got right, {behind} only the twin; exact McNemar "
+            f"test, {p_value(p)}"
+        )
+    else:
+        p = paired_t_test(hybrid.of_each, other.of_each)
+        counts = f"Student's paired test of the errors, {p_value(p)}"
+    if p >= 0.05:
+        return f"No measurable difference of {twin.worth_of}: {amount} ({counts})."
+    better = "better" if gain > 0 else "worse"
+    return (
+        f"With this seed {twin.worth_of} did {better}: {amount} ({counts}); one seed is no proof."
+    )
+
+
+def introduction(task: Task, splits: Splits, names: Sequence[str]) -> list[str]:
+    """What is about to be trained, in lines."""
+    hybrid = next(member for member in task.members() if member.name == HYBRID)
+    network: Any = hybrid.network
+    parts = (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
+    counts = " + ".join(f"{len(part.targets):,} {name}" for name, part in parts)
+    classes = f": {' / '.join(splits.class_names)}" if splits.class_names else ""
+    lines = [
+        (
+            "qnn_jax",
+            f"{qnn_jax.__version__} on Python {platform.python_version()}, jax {jax.__version__}, "
+            f"flax {flax.__version__}",
+        ),
+        (
+            "device",
+            f"{jax.default_backend()}, {os.cpu_count()} cores; the circuit is simulated exactly "
+            "(statevector, no shots, no noise)",
+        ),
+        ("data", f"{splits.name}{classes}; {counts} {splits.examples}"),
+        ("model", hybrid.what),
+        (
+            "circuit",
+            f"{network.circuit.num_qubits} qubits, {len(network.circuit.ops)} gates, "
+            f"<{'>, <'.join(map(str, network.observables))}>",
+        ),
+    ]
+    lines += [
+        (member.name, f"{member.what}; trained alongside")
+        for member in task.members()
+        if member.name in names and member.name != HYBRID
+    ]
+    return [f"{name:<11}{text}" for name, text in lines]
+
+
+def epoch_line(
+    metric: Metric,
+    names: Sequence[str],
+    done: int,
+    epochs: int,
+    row: Mapping[str, Any],
+    left: float,
+) -> str:
+    """A line for an epoch: loss, validation of every member, seconds and what is left."""
+    watched = f"validation_{metric.name}"
+    scores = {name: row[name].get(watched) for name in names}
+    shown = ", ".join(
+        f"{metric.form and format(score, metric.form)} {name}"
+        for name, score in scores.items()
+        if score is not None and np.isfinite(score)
+    )
+    validation = f"validation {shown}   " if shown else ""
+    return (
+        f"epoch {done:>{len(str(epochs))}}/{epochs}   loss {row[HYBRID]['loss']:.4g}   "
+        f"{validation}{row['seconds']:.2f} s   {left:.0f} s left"
+    )
+
+
+def manifest_of(seed: int, splits: Splits) -> dict[str, Any]:
+    """What a result depends on beside its configuration."""
+    return {
+        "seed": seed,
+        "data": {"name": splits.name, "sha256": splits.checksum},
+        "versions": {
+            "qnn_jax": qnn_jax.__version__,
+            "python": platform.python_version(),
+            "jax": jax.__version__,
+            "flax": flax.__version__,
+            "optax": optax.__version__,
+            "numpy": np.__version__,
+        },
+        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "cores": os.cpu_count(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }

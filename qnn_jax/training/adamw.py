@@ -1,0 +1,189 @@
+"""Gradient descent: AdamW on shuffled batches, one pass over the training examples an epoch.
+
+Members see the same batches in the same order, and their parameters never meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool
+
+from qnn_jax.configs import TrainingConfig, check_training
+from qnn_jax.training.batches import in_batches
+from qnn_jax.training.task import Examples, Member, Task
+
+# What fold_in numbers stand for, so that no two random draws share a key. 4 and 5 are those of
+# `losses.augment`, which is given the key of a step.
+_INIT, _EPOCHS, _ORDER, _DROPOUT, _STEPS = 0, 1, 2, 3, 6
+
+
+class AdamWState(NamedTuple):
+    """What training carries from epoch to epoch: each member's parameters, and the optimiser's."""
+
+    params: dict[str, Any]
+    optimizer: Any
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay (arXiv:1711.05101) and a schedule of the learning rate.
+
+    Every parameter decays, circuit weights too: to spare biases and angles made no difference on
+    validation splits.
+    """
+
+    config: TrainingConfig
+
+    @property
+    def epochs(self) -> int:
+        """How many there are."""
+        return self.config.epochs
+
+    def check(self, train_count: int) -> None:
+        """Refuse what cannot be trained, in one sentence."""
+        check_training(self.config, train_count)
+
+    def steps(self, train_count: int) -> int:
+        """Optimiser steps an epoch: the last, incomplete batch is left out."""
+        return train_count * self.config.passes // self.config.batch_size
+
+    def batch(self, train_count: int) -> int:
+        """Training examples of a step."""
+        return self.config.batch_size
+
+    def schedule(self, train_count: int) -> optax.Schedule:
+        """The learning rate by step."""
+        config, steps = self.config, self.steps(train_count)
+        if config.schedule == "constant":
+            return optax.constant_schedule(config.learning_rate)
+        total = max(steps * config.epochs, 2)
+        peak, warmup = config.learning_rate, min(steps, total // 2)
+        # optax.warmup_cosine_decay_schedule in its parts, since it takes no traced peak.
+        parts = [
+            optax.linear_schedule(peak / 10, peak, warmup),
+            optax.cosine_decay_schedule(peak, total - warmup),
+        ]
+        return optax.join_schedules(parts, [warmup])
+
+    def _optimizer(
+        self, members: Sequence[Member], train_count: int
+    ) -> optax.GradientTransformation:
+        decay = self.config.weight_decay
+        optimizer = optax.adamw(self.schedule(train_count), weight_decay=decay)
+        frozen = {member.name for member in members if member.frozen}
+        if not frozen:
+            return optimizer
+
+        def is_frozen(params: Any) -> Any:
+            def of(path: Any, _: Any) -> bool:
+                names = [getattr(entry, "key", None) for entry in path]
+                return names[0] in frozen and "quantum" in names
+
+            return jax.tree.map_with_path(of, params)
+
+        return optax.chain(optimizer, optax.transforms.freeze(is_frozen))
+
+    def init(self, task: Task, members: Sequence[Member], key: Array, inputs: Array) -> AdamWState:
+        """Fresh parameters of all members from one key."""
+        del task
+        own = jax.random.fold_in(key, _INIT)
+        params = {m.name: m.network.init(own, inputs[:1])["params"] for m in members}
+        return AdamWState(params, self._optimizer(members, 1).init(params))
+
+    def epoch(
+        self,
+        task: Task,
+        members: Sequence[Member],
+        state: AdamWState,
+        key: Array,
+        epoch: Array,
+        train: Examples,
+        validation: Examples,
+    ) -> tuple[AdamWState, dict[str, dict[str, Array]]]:
+        """One pass in an order that follows from the key and the epoch."""
+        count, size, metric = train.targets.size, self.config.batch_size, task.metric
+        steps, optimizer = self.steps(count), self._optimizer(members, count)
+        epoch_key = jax.random.fold_in(jax.random.fold_in(key, _EPOCHS), epoch)
+        steps_key = jax.random.fold_in(epoch_key, _STEPS)
+        passes = self.config.passes
+        order = jax.random.permutation(jax.random.fold_in(epoch_key, _ORDER), count * passes)
+        if passes > 1:
+            order = order % count
+        batches = order[: steps * size].reshape(steps, size)
+
+        def step(state: AdamWState, at: tuple[Array, Array]) -> tuple[AdamWState, Any]:
+            indices, number = at
+            step_key = jax.random.fold_in(steps_key, number)
+            inputs = task.augment(step_key, train.inputs[indices])
+            targets = train.targets[indices]
+
+            def total_loss(params: dict[str, Any]) -> Any:
+                losses, scores = {}, {}
+                for member in members:
+                    outputs: Any = member.network.apply(
+                        {"params": params[member.name]},
+                        inputs,
+                        train=True,
+                        rngs={"dropout": jax.random.fold_in(step_key, _DROPOUT)},
+                    )
+                    losses[member.name] = task.loss(outputs, targets).mean()
+                    scores[member.name] = metric.of_each(outputs, targets).mean()
+                # Members share no parameter, so the gradient of the sum is each one's own.
+                return sum(losses.values()), (losses, scores)
+
+            gradients, (losses, scores) = jax.grad(total_loss, has_aux=True)(state.params)
+            updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+            params = optax.apply_updates(state.params, updates)
+            norms = {name: optax.tree.norm(gradient) for name, gradient in gradients.items()}
+            return AdamWState(params, optimizer_state), (losses, scores, norms)
+
+        state, (losses, scores, norms) = jax.lax.scan(step, state, (batches, jnp.arange(steps)))
+        told = {}
+        for member in members:
+            name, params = member.name, state.params[member.name]
+            outputs = in_batches(member.network, params, validation.inputs)
+            told[name] = {
+                "losses": losses[name],
+                metric.name: scores[name].mean(),
+                "gradient_norm": norms[name].mean(),
+                "validation_loss": task.loss(outputs, validation.targets).mean(),
+                f"validation_{metric.name}": metric.of_each(outputs, validation.targets).mean(),
+                "finite": _all_finite(params),
+            }
+        return state, told
+
+    def parameters(self, state: AdamWState) -> dict[str, Any]:
+        """The parameters of each member."""
+        return state.params
+
+    def row(self, told: Mapping[str, Any]) -> dict[str, float]:
+        """Numbers of an epoch: the mean loss in place of that of every step."""
+        rest = {k: float(v) for k, v in told.items() if k not in ("losses", "finite")}
+        return {"loss": float(np.mean(told["losses"])), **rest}
+
+    def failure(self, told: Mapping[str, Any], epoch: int, train_count: int) -> str | None:
+        """The step at which the loss, or at last a parameter, was no finite number any more."""
+        losses = np.asarray(told["losses"])
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if bad.size:
+            step, what = int(bad[0]), f"loss became {losses[bad[0]]}"
+        elif not told["finite"]:
+            step, what = self.steps(train_count) - 1, "parameters became infinite"
+        else:
+            return None
+        rate = float(self.schedule(train_count)(epoch * self.steps(train_count) + step))
+        return (
+            f"the {what} at step {step + 1} of epoch {epoch + 1} (learning rate {rate:.3g}): train "
+            "with a lower `learning_rate`"
+        )
+
+
+def _all_finite(tree: Any) -> Bool[Array, ""]:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))

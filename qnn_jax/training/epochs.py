@@ -1,0 +1,355 @@
+"""One jitted program an epoch: of one training, or of a population of them side by side.
+
+A population is the single training mapped over a leading axis: seeds, and numbers of the task.
+What is no number (depth, width, a loss of another form) is another task, and so another program.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Int
+
+from qnn_jax.circuits.checks import at_least, of_type, shown
+from qnn_jax.errors import InputError
+from qnn_jax.simulate.angle_table import checked_numbers
+from qnn_jax.training.programs import (
+    check_epoch,
+    check_examples,
+    check_inputs,
+    checked_array,
+    program,
+)
+from qnn_jax.training.task import Examples, Member, Task
+
+#: Numbers in which the members of a population differ, by their names in the task
+#: ("training.learning_rate"): one for all, or one for each, shape (members,).
+Numbers = Mapping[str, Any]
+
+_ONE_KEY = "one random key, as jax.random.key(0) is"
+
+
+def chosen(task: Task, names: Sequence[str]) -> tuple[Member, ...]:
+    """The members of a task with these names, in the task's order.
+
+    Raises:
+        InputError: where one does not exist.
+    """
+    members = {member.name: member for member in task.members()}
+    for name in names:
+        if not isinstance(name, str) or name not in members:
+            raise InputError(
+                f"Argument `names` must be members of the task ({', '.join(members)}), but has "
+                f"{shown(name)}."
+            )
+    return tuple(member for name, member in members.items() if name in names)
+
+
+def with_numbers(task: Any, numbers: Numbers) -> Any:
+    """The task with other numbers in some fields; traced numbers will do.
+
+    Raises:
+        InputError: for a field that must not vary within a program.
+    """
+    for name, value in numbers.items():
+        if name not in task.numbers:
+            raise InputError(
+                f"Argument `numbers` must name fields out of {', '.join(sorted(task.numbers))}, "
+                f"but names {name!r}."
+            )
+        task = _replaced(task, name.split("."), value)
+    return task
+
+
+def _replaced(value: Any, path: list[str], number: Any) -> Any:
+    if path[1:]:
+        number = _replaced(getattr(value, path[0]), path[1:], number)
+    return dataclasses.replace(value, **{path[0]: number})
+
+
+def _check_members(task: Task, names: tuple[str, ...]) -> None:
+    of_type("task", task, Task, "a Task, as those of qnn_jax.tasks are,")
+    # Of a static argument of jit: no list, which has no hash.
+    of_type("names", names, tuple, "a tuple of names of the task's members")
+    chosen(task, names)
+
+
+def _check_init(task: Task, names: tuple[str, ...], key: Any, inputs: Any) -> None:
+    _check_members(task, names)
+    checked_array("key", key, _ONE_KEY, jax.dtypes.prng_key, (0, 0))
+    check_inputs(inputs)
+
+
+@program(_check_init, static_argnames=("task", "names"))
+def init_state(task: Task, names: tuple[str, ...], key: Array, inputs: Array) -> Any:
+    """Fresh states of members, from one key.
+
+    One program, since Flax runs a network to initialise it: operation by operation that takes
+    seconds, while XLA drops what the parameters do not depend on.
+    """
+    return task.trainer.init(task, chosen(task, names), key, inputs)
+
+
+def _check_state(
+    task: Task, names: tuple[str, ...], state: Any, inputs: Any, key_type: Any
+) -> int | None:
+    """Refuse what is no state of these members; of a population it gives back how many it has."""
+    key = jax.ShapeDtypeStruct((), key_type)
+    example = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
+    wanted = jax.eval_shape(functools.partial(init_state.jitted, task, names), key, example)
+    extra: set[Any] = {None}
+    structure: Any = jax.tree.structure(wanted)
+    if structure == jax.tree.structure(state):
+        leaves = zip(jax.tree.leaves(state), jax.tree.leaves(wanted), strict=True)
+        extra = {_axes_in_front(leaf, one.shape) for leaf, one in leaves}
+    members = extra.pop()
+    if members is None or extra or len(members) > 1:
+        raise InputError(
+            "Argument `state` must be a state of the task's members "
+            f"{', '.join(names)} and of such inputs, as init_state or init_population gives it, "
+            f"but is {shown(state)}."
+        )
+    return members[0] if members else None
+
+
+def _axes_in_front(leaf: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The lengths of the axes that an array has in front of a shape; None for another array."""
+    found: tuple[int, ...] | None = getattr(leaf, "shape", None)
+    split = len(found or ()) - len(shape)
+    return found[:split] if found is not None and split >= 0 and found[split:] == shape else None
+
+
+def _check_run(task: Task, epoch: Any, train: Examples, validation: Examples) -> None:
+    check_epoch(epoch)
+    check_examples("train", train)
+    check_examples("validation", validation)
+    task.trainer.check(len(train.inputs))
+
+
+def _check_fit(
+    task: Task,
+    names: tuple[str, ...],
+    state: Any,
+    key: Any,
+    epoch: Any,
+    train: Examples,
+    validation: Examples,
+) -> None:
+    _check_members(task, names)
+    checked_array("key", key, _ONE_KEY, jax.dtypes.prng_key, (0, 0))
+    _check_run(task, epoch, train, validation)
+    if (members := _check_state(task, names, state, train.inputs, key.dtype)) is not None:
+        raise InputError(
+            f"Argument `state` must be of one training, but is of a population of {members}."
+        )
+
+
+@program(_check_fit, static_argnames=("task", "names"), donate_argnames="state")
+def fit_epoch(
+    task: Task,
+    names: tuple[str, ...],
+    state: Any,
+    key: Array,
+    epoch: Int[Array, ""],
+    train: Examples,
+    validation: Examples,
+) -> tuple[Any, dict[str, dict[str, Array]]]:
+    """One epoch of some members of a task; see `Trainer.epoch`. The state's buffers are reused."""
+    return task.trainer.epoch(task, chosen(task, names), state, key, epoch, train, validation)
+
+
+def _check_init_population(
+    task: Task,
+    names: tuple[str, ...],
+    keys: Any,
+    numbers: Numbers,
+    inputs: Any,
+    mesh: Mesh | None = None,
+) -> None:
+    _check_members(task, names)
+    checked_array("keys", keys, "random keys, shape (members,)", jax.dtypes.prng_key, (1, 1))
+    _check(task, keys.size, keys, numbers, mesh)
+    check_inputs(inputs)
+
+
+@program(_check_init_population, static_argnames=("task", "names", "mesh"))
+def init_population(
+    task: Task,
+    names: tuple[str, ...],
+    keys: Array,
+    numbers: Numbers,
+    inputs: Array,
+    mesh: Mesh | None = None,
+) -> Any:
+    """Fresh states of a population: that of a member is `init_state` of its key and numbers.
+
+    Args:
+        task: what is learned.
+        names: the members of the task that train; all start from the same key.
+        keys: one for each member of the population, shape (members,).
+        numbers: in which they differ.
+        inputs: training examples, for their shape.
+        mesh: devices to spread the population over, all its axes alike; none for one device.
+
+    Raises:
+        InputError: where a length is not that of `keys`, or not a multiple of the devices.
+    """
+
+    def one(key: Array, numbers: Numbers) -> Any:
+        own = with_numbers(task, numbers)
+        return own.trainer.init(own, chosen(own, names), key, inputs[:1])
+
+    return _mapped(one, (keys, dict(numbers)), mesh)
+
+
+def _check_fit_population(
+    task: Task,
+    names: tuple[str, ...],
+    state: Any,
+    keys: Any,
+    numbers: Numbers,
+    epoch: Any,
+    train: Examples,
+    validation: Examples,
+    mesh: Mesh | None = None,
+    at_once: int | None = None,
+) -> None:
+    _check_members(task, names)
+    rule = "a random key or several, shape (members,)"
+    checked_array("keys", keys, rule, jax.dtypes.prng_key, (0, 1))
+    _check_run(task, epoch, train, validation)
+    members = _check_state(task, names, state, train.inputs, keys.dtype)
+    if members is None:
+        raise InputError("Argument `state` must be of a population, but is of one training.")
+    _check(task, members, keys, numbers, mesh)
+    if at_once is not None:
+        at_least("at_once", at_once, 1)
+
+
+@program(
+    _check_fit_population,
+    static_argnames=("task", "names", "mesh", "at_once"),
+    donate_argnames="state",
+)
+def fit_population_epoch(
+    task: Task,
+    names: tuple[str, ...],
+    state: Any,
+    keys: Array,
+    numbers: Numbers,
+    epoch: Int[Array, ""],
+    train: Examples,
+    validation: Examples,
+    mesh: Mesh | None = None,
+    at_once: int | None = None,
+) -> tuple[Any, dict[str, dict[str, Array]]]:
+    """`fit_epoch` of a population. Its members do not meet: a NaN stays where it is.
+
+    Args:
+        task: what is learned.
+        names: the members of the task that train.
+        state: after `epoch` finished epochs; its buffers are reused.
+        keys: one for each, shape (members,), or a single key, by which all see the same batches.
+        numbers: in which they differ.
+        epoch: how many epochs are finished.
+        train: the training examples, the same for all.
+        validation: examples to evaluate on after the epoch; there may be none.
+        mesh: devices to spread the population over, all its axes alike; none for one device.
+        at_once: how many a device steps side by side, one such chunk after the other; by default
+            all. A few share the caches of a CPU best; memory may allow no more.
+
+    Returns:
+        The states, and what the epoch tells, with a leading axis.
+
+    Raises:
+        InputError: where a length is not that of the state, or not a multiple of the devices.
+    """
+
+    def one(
+        state: Any, key: Array, numbers: Numbers, epoch: Array, train: Any, validation: Any
+    ) -> Any:
+        own = with_numbers(task, numbers)
+        return own.trainer.epoch(own, chosen(own, names), state, key, epoch, train, validation)
+
+    return _mapped(one, (state, keys, dict(numbers)), mesh, at_once, (epoch, train, validation))
+
+
+def _mapped(
+    function: Callable[..., Any],
+    by_member: tuple[Any, ...],
+    mesh: Mesh | None,
+    at_once: int | None = None,
+    shared: tuple[Any, ...] = (),
+) -> Any:
+    """`function` of each member's part of `by_member` and of all that is shared.
+
+    A number (or one key) in `by_member` has no member axis, and is the same for all.
+    """
+    leaves, structure = jax.tree.flatten(by_member)
+    split = [leaf for leaf in leaves if getattr(leaf, "ndim", 0)]
+    whole = [leaf for leaf in leaves if not getattr(leaf, "ndim", 0)]
+
+    def all_of_a_device(split: list[Array], whole: list[Any], shared: tuple[Any, ...]) -> Any:
+        def one(parts: list[Array]) -> Any:
+            own, same = iter(parts), iter(whole)
+            merged = [next(own if getattr(leaf, "ndim", 0) else same) for leaf in leaves]
+            return function(*jax.tree.unflatten(structure, merged), *shared)
+
+        return _in_chunks(jax.vmap(one), split, at_once or len(split[0]))
+
+    if mesh is None:
+        return all_of_a_device(split, whole, shared)
+    # Under shard_map every device runs the program of its own members: nothing to talk about.
+    members, same = PartitionSpec(mesh.axis_names), PartitionSpec()
+    return jax.shard_map(
+        all_of_a_device,
+        mesh=mesh,
+        in_specs=(members, same, same),
+        out_specs=members,
+        check_vma=False,
+    )(split, whole, shared)
+
+
+def _in_chunks(function: Callable[[list[Array]], Any], split: list[Array], at_once: int) -> Any:
+    """`function` of a few members at a time, in equal chunks: the last member fills the last."""
+    members = len(split[0])
+    chunks = -(-members // at_once)
+    size = -(-members // chunks)
+    if chunks == 1:
+        return function(split)
+
+    def cut(leaf: Array) -> Array:
+        filling = jnp.repeat(leaf[-1:], chunks * size - members, axis=0)
+        return jnp.concatenate([leaf, filling]).reshape(chunks, size, *leaf.shape[1:])
+
+    done = jax.lax.map(function, [cut(leaf) for leaf in split])
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:members], done)
+
+
+def _check(task: Task, members: int, keys: Any, numbers: Numbers, mesh: Mesh | None) -> None:
+    """Refuse numbers that a program cannot vary, and lengths that do not fit."""
+    of_type("numbers", numbers, Mapping, "a mapping from fields of the task to numbers")
+    with_numbers(task, numbers)
+    if mesh is not None:
+        of_type("mesh", mesh, Mesh, "a jax.sharding.Mesh or None")
+    for name, value in numbers.items():
+        if not isinstance(value, jax.core.Tracer | jax.ShapeDtypeStruct):
+            checked_numbers(name, value)
+    for name, value in (("keys", keys), *numbers.items()):
+        shape = getattr(value, "shape", ())
+        if shape not in ((), (members,)):
+            raise InputError(
+                f"Argument `{name}` must have shape () or ({members},), one for each member, but "
+                f"has {shape}."
+            )
+    if mesh is not None and members % mesh.size:
+        raise InputError(
+            f"Argument `mesh` must have a number of devices that divides the {members} members, "
+            f"but has {mesh.size}."
+        )

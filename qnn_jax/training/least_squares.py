@@ -1,0 +1,240 @@
+"""Nonlinear least squares: Levenberg-Marquardt from several random starts side by side.
+
+For networks with one real output and few parameters, where it converges in tens of steps to a
+precision that gradient descent does not reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from qnn_jax.configs import LeastSquaresConfig, check_least_squares
+from qnn_jax.training.task import Examples, Member, Task
+
+_INIT = 0  # what fold_in of the run's key stands for
+#: Steps of an epoch.
+STEPS = 8
+
+
+class Descent(NamedTuple):
+    """What training carries from epoch to epoch, of one member.
+
+    Attributes:
+        params: parameters as Flax takes them, with a leading axis of restarts.
+        damping: Levenberg's λ of every restart, shape (restarts,).
+        chosen_by: the error by which a restart is chosen, shape (restarts,): the metric on the
+            validation examples, or the loss where there are none.
+    """
+
+    params: Any
+    damping: Float[Array, " restarts"]
+    chosen_by: Float[Array, " restarts"]
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """Levenberg-Marquardt (Levenberg 1944, Marquardt 1963) for networks with one real output.
+
+    A step solves min |J d + r|² + λ|d|² by QR, whose error grows with the condition of J and not
+    with its square, as that of the normal equations would; it is taken where it lowers the error,
+    and λ falls or rises accordingly. A network with a method `constrain` (parameters to the
+    nearest that are allowed) is held to it in every step.
+    """
+
+    config: LeastSquaresConfig
+
+    @property
+    def epochs(self) -> int:
+        """How many there are."""
+        return self.config.epochs
+
+    def check(self, train_count: int) -> None:
+        """Refuse what cannot be trained, in one sentence."""
+        check_least_squares(self.config, train_count)
+
+    def steps(self, train_count: int) -> int:
+        """Steps of an epoch, however many examples there are."""
+        return STEPS
+
+    def batch(self, train_count: int) -> int:
+        """Training examples of a step."""
+        return self.config.batch_size or train_count
+
+    def init(
+        self, task: Task, members: Sequence[Member], key: Array, inputs: Array
+    ) -> dict[str, Descent]:
+        """Fresh parameters of all restarts of all members."""
+        del task
+        restarts = self.config.restarts
+        keys = jax.random.split(jax.random.fold_in(key, _INIT), restarts)
+
+        def fresh(network: Any) -> Descent:
+            params = jax.vmap(lambda key: network.init(key, inputs[:1])["params"])(keys)
+            return Descent(params, jnp.full((restarts,), 1e-2), jnp.full((restarts,), jnp.inf))
+
+        return {member.name: fresh(member.network) for member in members}
+
+    def epoch(
+        self,
+        task: Task,
+        members: Sequence[Member],
+        state: dict[str, Descent],
+        key: Array,
+        epoch: Array,
+        train: Examples,
+        validation: Examples,
+    ) -> tuple[dict[str, Descent], dict[str, dict[str, Array]]]:
+        """Some steps on the next `batch_size` examples, on all of them where that is 0."""
+        del key  # nothing is drawn
+        metric, size = task.metric, self.config.batch_size
+        if size:
+            place = (epoch * size + jnp.arange(size)) % train.targets.size
+            train = Examples(train.inputs[place], train.targets[place])
+        after, told = {}, {}
+        for member in members:
+            model = _Flat.of(member, state[member.name].params)
+            before = jax.vmap(model.ravel)(state[member.name].params)
+            flat, damping, loss = self._descend(model, before, state[member.name].damping, train)
+            held = loss
+            if validation.targets.size:
+                outputs = model.outputs(flat, validation.inputs)[..., None]
+                scores = jax.vmap(lambda o: metric.of_each(o, validation.targets))(outputs)
+                held = -metric.sign * scores.mean(axis=1)
+            after[member.name] = Descent(jax.vmap(model.unravel)(flat), damping, held)
+            told[member.name] = {
+                "loss": loss,
+                f"validation_{metric.name}": -metric.sign * held,
+                "finite": jnp.any(jnp.isfinite(loss) & jnp.isfinite(held)),
+            }
+        return after, told
+
+    def _descend(
+        self, model: _Flat, flat: Array, damping: Array, train: Examples
+    ) -> tuple[Array, Array, Array]:
+        """Parameters, damping and loss of every restart after some steps on the same examples."""
+        (restarts, size), points, dtype = flat.shape, train.targets.size, flat.dtype
+        rate = jnp.asarray(self.config.learning_rate, dtype)
+
+        def residuals(flat: Array) -> tuple[Array, Array, Array]:
+            # One lane for each point of each restart: the gradient of the sum of all outputs is
+            # then the whole Jacobian, for the price of one gradient.
+            lanes = jnp.repeat(flat[:, None], points, axis=1)
+            every, pull = jax.vjp(lambda lanes: model.of_lanes(lanes, train.inputs), lanes)
+            (jacobian,) = pull(jnp.ones_like(every))
+            residual = every - train.targets
+            return residual, jacobian, jnp.square(residual).mean(axis=1)
+
+        def step(carry: Any, _: None) -> tuple[Any, None]:
+            flat, damping, residual, jacobian, loss = carry
+            ridge = jnp.sqrt(damping * points)[:, None, None] * jnp.eye(size, dtype=dtype)
+            q, r = jnp.linalg.qr(jnp.concatenate([jacobian, ridge], axis=1))
+            right = jnp.einsum("rpk,rp->rk", q[:, :points], -residual)
+            moves = jax.scipy.linalg.solve_triangular(r, right[..., None])[..., 0]
+            tried = model.constrained(flat + rate * moves)
+            new_residual, new_jacobian, new_loss = residuals(tried)
+            # A loss that is no number is never lower, so a step into nowhere is not taken.
+            better = new_loss < loss
+            return (
+                jnp.where(better[:, None], tried, flat),
+                jnp.clip(jnp.where(better, damping / 3, damping * 2), 1e-9, 1e3),
+                jnp.where(better[:, None], new_residual, residual),
+                jnp.where(better[:, None, None], new_jacobian, jacobian),
+                jnp.where(better, new_loss, loss),
+            ), None
+
+        # The first pass has no slope yet and so moves nothing: it evaluates, and is always taken.
+        nowhere = (
+            flat,
+            3 * damping,
+            jnp.zeros((restarts, points), dtype),
+            jnp.zeros((restarts, points, size), dtype),
+            jnp.full((restarts,), jnp.inf, dtype),
+        )
+        (flat, damping, _, _, loss), _ = jax.lax.scan(step, nowhere, None, length=1 + STEPS)
+        return flat, damping, loss
+
+    def parameters(self, state: dict[str, Descent]) -> dict[str, Any]:
+        """Those of the restart that errs least on the validation examples, of each member."""
+
+        def best(descent: Descent) -> Any:
+            error = jnp.where(jnp.isfinite(descent.chosen_by), descent.chosen_by, jnp.inf)
+            return jax.tree.map(lambda leaf: leaf[jnp.argmin(error)], descent.params)
+
+        return {name: best(descent) for name, descent in state.items()}
+
+    def row(self, told: Mapping[str, Any]) -> dict[str, float]:
+        """The best and the median restart of an epoch."""
+        row = {}
+        for name, values in told.items():
+            if name == "finite":
+                continue
+            finite = values[np.isfinite(values)]
+            best = np.max if name == "validation_accuracy" else np.min
+            row[name] = float(best(finite)) if finite.size else np.nan
+            row[f"{name}_median"] = float(np.median(finite)) if finite.size else np.nan
+        return row
+
+    def failure(self, told: Mapping[str, Any], epoch: int, train_count: int) -> str | None:
+        """That no restart has a finite loss any more."""
+        del train_count
+        if told["finite"]:
+            return None
+        return (
+            f"the loss of every restart became {float(told['loss'][0])} in epoch {epoch + 1}: "
+            "start from smaller weights"
+        )
+
+
+class _Flat(NamedTuple):
+    """A network with one output as a function of a row of parameters.
+
+    Attributes:
+        member: whose network it is.
+        ravel: parameters as a row.
+        unravel: a row as parameters.
+    """
+
+    member: Member
+    ravel: Callable[[Any], Array]
+    unravel: Callable[[Array], Any]
+
+    @staticmethod
+    def of(member: Member, params: Any) -> _Flat:
+        """From parameters with a leading axis, for their shapes."""
+        _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], params))
+        return _Flat(member, lambda tree: ravel_pytree(tree)[0], unravel)
+
+    def _predict(self, row: Array, inputs: Array) -> Array:
+        params = self.unravel(row)
+        if self.member.frozen:
+            params = {**params, "quantum": jax.lax.stop_gradient(params["quantum"])}
+        outputs: Any = self.member.network.apply({"params": params}, inputs[None])
+        return outputs[0, 0]
+
+    def of_lanes(self, lanes: Array, inputs: Array) -> Array:
+        """Outputs (restarts, points) where each point of each restart has a row of its own."""
+        return jax.vmap(lambda rows: jax.vmap(self._predict)(rows, inputs))(lanes)
+
+    def outputs(self, flat: Array, inputs: Array) -> Array:
+        """Outputs (restarts, points) of rows (restarts, parameters)."""
+        network: Any = self.member.network
+
+        def one(row: Array) -> Array:
+            return network.apply({"params": self.unravel(row)}, inputs)[:, 0]
+
+        return jax.vmap(one)(flat)
+
+    def constrained(self, flat: Array) -> Array:
+        """The nearest parameters that are allowed, row by row."""
+        constrain = getattr(self.member.network, "constrain", None)
+        if constrain is None:
+            return flat
+        return jax.vmap(lambda row: self.ravel(constrain(self.unravel(row))))(flat)

@@ -1,0 +1,132 @@
+"""Adding a gate, an ansatz, an executor, a task and a dataset as CONTRIBUTING.md says."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from data.tiny_source import make_tiny
+from toy_tasks import Wave
+
+from qnn_jax.data.fashion_mnist import load_images
+from qnn_jax.executors import Expectations, exact
+from qnn_jax.tasks import load, train
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGE = REPOSITORY / "qnn_jax"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The library, to be changed."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    return Path(shutil.copytree(PACKAGE, tmp_path / "qnn_jax", ignore=ignored))
+
+
+def edit(path: Path, after: str, row: str) -> None:
+    """Add a line after another, which is there once."""
+    text = path.read_text("utf-8")
+    assert text.count(after) == 1, (path, after)
+    path.write_text(text.replace(after, after + row), "utf-8")
+
+
+def run(copy: Path, code: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=copy.parent,
+        env={**os.environ, "PYTHONPATH": str(copy.parent)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_gate_is_one_row(copy: Path) -> None:
+    row = '\n    Gate("rzzz", 3, 1, _rotation("ZZZ"), _negated("rzzz")),'
+    edit(
+        copy / "circuits/gates.py", '    Gate("rzz", 2, 1, _rotation("ZZ"), _negated("rzz")),', row
+    )
+    run(
+        copy,
+        """
+import jax, numpy as np, qnn_jax
+from qnn_jax import Circuit, Op, w, x
+assert qnn_jax.__file__.startswith(__import__("os").getcwd())
+layer = tuple(Op("h", q) for q in range(3))
+circuit = Circuit(3, (*layer, Op("rzzz", (0, 1, 2), w[0])))
+angle = 0.7
+found = qnn_jax.statevector(circuit, [], [angle])
+parity = np.array([(-1) ** bin(k).count("1") for k in range(8)])
+np.testing.assert_allclose(found, np.exp(-0.5j * angle * parity) / 8**0.5, atol=1e-6)
+undone = circuit + circuit.inverse()
+np.testing.assert_allclose(abs(qnn_jax.statevector(undone, [], [angle] * 2)[0]), 1, atol=1e-6)
+turned = Circuit(3, (*layer, Op("rzzz", (0, 1, 2), w[0]), Op("sdg", 0), *layer))
+value = lambda a: qnn_jax.expectations(turned, ["ZZZ"], np.zeros(0), a)[0]
+step = 1e-2
+slope = (value(np.array([angle + step])) - value(np.array([angle - step]))) / (2 * step)
+np.testing.assert_allclose(jax.grad(value)(np.array([angle], np.float32))[0], slope, atol=1e-3)
+assert "rzzz" in str(circuit)
+""",
+    )
+
+
+def test_an_ansatz_is_a_function_and_its_name(copy: Path) -> None:
+    library = copy / "circuits/library"
+    text = (library / "layered.py").read_text("utf-8")
+    text += '''
+
+def brick(num_qubits: int) -> Circuit:
+    """RY on every qubit, then CZ on neighbours."""
+    gates = [Op("ry", q, w[q]) for q in range(num_qubits)]
+    return Circuit(num_qubits, (*gates, *(Op("cz", (q, q + 1)) for q in range(num_qubits - 1))))
+'''
+    (library / "layered.py").write_text(text, "utf-8")
+    init = library / "__init__.py"
+    init.write_text(
+        init.read_text("utf-8") + "\nfrom qnn_jax.circuits.library.layered import brick\n", "utf-8"
+    )
+    run(
+        copy,
+        """
+import numpy as np, qnn_jax
+from qnn_jax.circuits.library import brick
+weights = np.array([0.3, 0.5, 0.7])
+found = qnn_jax.expectations(brick(3), ["IIZ", "ZII"], [], weights)
+np.testing.assert_allclose(found, np.cos([0.3, 0.7]), atol=1e-6)
+""",
+    )
+
+
+@dataclass(frozen=True)
+class Faded:
+    """An executor of one's own: whatever another one says, times a factor."""
+
+    factor: float
+
+    def __call__(self, circuit, observables, inputs, weights, key=None) -> Expectations:
+        found = exact(circuit, observables, inputs, weights, key)
+        return Expectations(self.factor * found.values, jnp.zeros_like(found.values))
+
+
+def test_an_executor_is_a_callable_and_a_task_a_dataclass(tmp_path: Path) -> None:
+    train(Wave()).save(tmp_path / "wave")
+    trained = load(tmp_path / "wave", task=Wave)
+    points = np.linspace(-1, 1, 5)[:, None]
+    head = trained.params["head"]
+    gain, bias = float(head["kernel"][0, 0]), float(head["bias"][0])
+    plain = trained.predict(points)
+    faded = trained.predict(points, Faded(0.5))
+    np.testing.assert_allclose(faded - bias, 0.5 * (plain - bias), atol=1e-6)
+    assert abs(gain) > 0.1
+
+
+def test_a_dataset_of_images_is_a_source(tmp_path: Path) -> None:
+    tiny = make_tiny(tmp_path / "archives")
+    dataset = load_images(tiny.source, tmp_path / "data", tiny.folder)
+    tiny.check(dataset)
