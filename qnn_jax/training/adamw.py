@@ -149,13 +149,17 @@ class AdamW:
         for member in members:
             name, params = member.name, state.params[member.name]
             outputs = in_batches(member.network, params, validation.inputs)
+            loss = task.loss(outputs, validation.targets).mean()
+            finite = _all_finite(params)
+            if validation.targets.size:
+                finite &= jnp.isfinite(loss)
             told[name] = {
                 "losses": losses[name],
                 metric.name: scores[name].mean(),
                 "gradient_norm": norms[name].mean(),
-                "validation_loss": task.loss(outputs, validation.targets).mean(),
+                "validation_loss": loss,
                 f"validation_{metric.name}": metric.of_each(outputs, validation.targets).mean(),
-                "finite": _all_finite(params),
+                "finite": finite,
             }
         return state, told
 
@@ -169,13 +173,13 @@ class AdamW:
         return {"loss": float(np.mean(told["losses"])), **rest}
 
     def failure(self, told: Mapping[str, Any], epoch: int, train_count: int) -> str | None:
-        """The step at which the loss, or at last a parameter, was no finite number any more."""
+        """The step at which the loss, or after the last step a parameter, was not finite."""
         losses = np.asarray(told["losses"])
         bad = np.flatnonzero(~np.isfinite(losses))
         if bad.size:
             step, what = int(bad[0]), f"loss became {losses[bad[0]]}"
         elif not told["finite"]:
-            step, what = self.steps(train_count) - 1, "parameters became infinite"
+            step, what = self.steps(train_count) - 1, "parameters became too large"
         else:
             return None
         rate = float(self.schedule(train_count)(epoch * self.steps(train_count) + step))

@@ -252,7 +252,7 @@ def test_what_cannot_go_on_is_told_with_its_step() -> None:
         "`learning_rate`"
     )
     assert trainer.failure(told_of([1.0, 0.5], False), 0, 64).startswith(
-        "the parameters became infinite at step 2 of epoch 1"
+        "the parameters became too large at step 2 of epoch 1"
     )
 
 

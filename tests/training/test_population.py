@@ -74,7 +74,7 @@ def test_a_member_is_the_single_training_of_its_numbers(population, train, membe
     single, told_alone = alone(BOTH, member, train)
     assert furthest(state.params, member, single.params) < 1e-3
     # The broken subject: another member's training is nowhere near.
-    assert furthest(state.params, 2 - member, single.params) > 4e-3
+    assert furthest(state.params, 2 - member, single.params) > 1e-2
     for name in BOTH:
         for number in ("losses", "validation_loss"):
             np.testing.assert_allclose(
@@ -91,13 +91,13 @@ def test_a_diverged_member_is_marked_and_alone(population) -> None:
 
 @pytest.mark.slow
 def test_order_is_an_axis_of_its_own(train) -> None:
-    one_start, orders = jnp.repeat(KEYS[:1], 2), KEYS[jnp.array([0, 2])]
-    numbers = {name: float(values[0]) for name, values in NUMBERS.items()}
+    one_start, orders = jnp.repeat(KEYS[2:], 2), KEYS[jnp.array([0, 2])]
+    numbers = {name: float(values[2]) for name, values in NUMBERS.items()}
     state, _ = trained((HYBRID,), one_start, numbers, train, orders)
     for member, order in enumerate((KEYS[0], KEYS[2])):
-        single, _ = alone((HYBRID,), 0, train, order)
+        single, _ = alone((HYBRID,), 2, train, order)
         assert furthest(state.params, member, single.params) < 1e-3
-        assert furthest(state.params, 1 - member, single.params) > 4e-3
+        assert furthest(state.params, 1 - member, single.params) > 1e-2
 
 
 @pytest.mark.slow
