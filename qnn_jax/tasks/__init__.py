@@ -1,26 +1,17 @@
-"""What is learned: tasks as values, training them, and the trained model."""
+"""Tasks as values, training them, and the trained model. Names load on first use."""
 
-import importlib
-from typing import Any
+from qnn_jax.lazy import lazy
 
-#: Where each public name lives; names load on first use, so that flags are read without JAX.
-_HOME = {
-    "Calculator": "calculator",
-    "Fashion": "fashion",
-    "TASKS": "table",
-    "TaskDefaults": "defaults",
-    "Trained": "trained",
-    "Seeds": "stored",
-    "load": "trained",
-    "newest": "stored",
-    "splits_of": "splits",
-    "train": "fit",
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"qnn_jax.tasks.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'qnn_jax.tasks' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "calculator": ("Calculator",),
+        "defaults": ("TaskDefaults",),
+        "fashion": ("Fashion",),
+        "fit": ("train",),
+        "splits": ("splits_of",),
+        "stored": ("Seeds", "newest"),
+        "table": ("TASKS",),
+        "trained": ("Trained", "load"),
+    },
+)

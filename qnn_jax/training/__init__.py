@@ -1,37 +1,27 @@
 """Training as pure functions: an epoch is one jitted program. Names load on first use."""
 
-import importlib
-from typing import Any
+from qnn_jax.lazy import lazy
 
-_HOME = {
-    "ACCURACY": "task",
-    "AdamW": "adamw",
-    "Examples": "task",
-    "Folders": "task",
-    "HYBRID": "task",
-    "LeastSquares": "least_squares",
-    "MEAN_L1": "task",
-    "Member": "task",
-    "Metric": "task",
-    "Reference": "task",
-    "Splits": "task",
-    "Task": "task",
-    "Trainer": "task",
-    "augment": "losses",
-    "class_losses": "losses",
-    "fit_epoch": "epochs",
-    "fit_population_epoch": "epochs",
-    "in_batches": "batches",
-    "init_population": "epochs",
-    "init_state": "epochs",
-    "map_batches": "batches",
-    "squared_errors": "losses",
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"qnn_jax.training.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'qnn_jax.training' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "adamw": ("AdamW",),
+        "batches": ("in_batches", "map_batches"),
+        "epochs": ("fit_epoch", "fit_population_epoch", "init_population", "init_state"),
+        "least_squares": ("LeastSquares",),
+        "losses": ("augment", "class_losses", "squared_errors"),
+        "task": (
+            "ACCURACY",
+            "Examples",
+            "Folders",
+            "HYBRID",
+            "MEAN_L1",
+            "Member",
+            "Metric",
+            "Reference",
+            "Splits",
+            "Task",
+            "Trainer",
+        ),
+    },
+)
