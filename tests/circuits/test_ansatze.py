@@ -262,9 +262,9 @@ def test_random_circuits_follow_their_seed() -> None:
         assert make(1) == make(1) != make(2)
     # Written down once: the same on every machine and every Python.
     first = [(op.gate, op.qubits) for op in random_circuit(3, 2, seed=0).ops]
-    assert first == [("csx", (0, 1)), ("tdg", (2,)), ("swap", (1, 0)), ("sxdg", (2,))]
+    assert first == [("id", (2,)), ("id", (0,)), ("z", (1,)), ("cswap", (1, 2, 0))]
     entry = quantum_volume(2, 1, seed=0).ops[0].matrix[0][0]
-    assert entry == pytest.approx(-0.5181585964034432 + 0.5266837948132813j, abs=1e-12)
+    assert entry == pytest.approx(-0.08848736332489167 - 0.1513695660035456j, abs=1e-12)
 
 
 def test_quantum_volume_pairs_qubits_at_random() -> None:
@@ -287,14 +287,15 @@ def moments(unitaries: np.ndarray) -> list[float]:
 
 
 def test_random_unitaries_are_haar_distributed() -> None:
-    unitaries = np.array([op.matrix for op in quantum_volume(2, 3000, seed=7).ops])
+    unitaries = np.array([op.matrix for op in quantum_volume(24, 1000, seed=7).ops])
     assert np.abs(np.linalg.det(unitaries) - 1).max() < 1e-12
-    # Exact: 1, 2 and 2 / (4 · 5); errors of 3000 samples are 0.02, 0.09 and 0.002.
-    assert moments(unitaries) == pytest.approx([1, 2, 0.1], abs=0.1)
-    assert moments(unitaries)[2] == pytest.approx(0.1, abs=0.01)
+    # Exact: 1, 2 and 2 / (4 · 5); standard errors of 12,000 samples are 0.01, 0.05 and 0.001.
+    assert moments(unitaries) == pytest.approx([1, 2, 0.1], abs=0.15)
+    assert moments(unitaries)[2] == pytest.approx(0.1, abs=0.004)
     # A broken twin: orthonormal, but real.
     real, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3000, 4, 4)))
-    assert moments(real)[1:] != pytest.approx([2, 0.1], abs=0.1)
+    assert moments(real)[1] != pytest.approx(2, abs=0.15)
+    assert moments(real)[2] != pytest.approx(0.1, abs=0.004)
 
 
 def test_random_circuit_uses_every_qubit_in_every_layer() -> None:

@@ -1,16 +1,15 @@
 """Random circuits, and the IQP circuits that complexity theory draws at random.
 
-A seed gives the same circuit on every machine and every Python: all randomness comes from
-`random.Random(seed).random()`, the one method whose values Python promises to keep.
+All randomness comes from `numpy.random.default_rng(seed)`: a seed gives the same circuit on every
+machine and every Python, as long as NumPy keeps the numbers of its generator (NEP 19 lets a new
+release of NumPy change them).
 """
 
 from __future__ import annotations
 
-import cmath
 import math
-import random
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qnn_jax.circuits.angles import AngleLike, w
 from qnn_jax.circuits.checks import (
@@ -28,29 +27,38 @@ from qnn_jax.circuits.gates import GATES
 from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
 
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
 
 def quantum_volume(num_qubits: int, depth: int | None = None, *, seed: int) -> Circuit:
     """Layers of Haar-random SU(4) on random pairs of qubits: the circuits of quantum volume.
 
-    The kind of Qiskit's `quantum_volume`, from a generator of our own: no gate is Qiskit's for the
-    same seed.
+    The kind of Qiskit's `quantum_volume`, but no gate is Qiskit's for the same seed.
 
     Args:
         num_qubits: at least 2; an odd one out rests for a layer.
         depth: how many layers, by default num_qubits.
         seed: of the generator, from 0 to 4294967295.
 
-    Reference: Cross et al., arXiv:1811.12926.
+    References: Cross et al., arXiv:1811.12926; for Haar-random matrices Mezzadri,
+    arXiv:math-ph/0609050.
     """
+    import numpy as np
+    from scipy.stats import unitary_group
+
     num_qubits = num_qubits_of(num_qubits, 2)
     layers = num_qubits if depth is None else at_least("depth", depth, 1)
     generator = _generator(seed)
     check_num_gates(layers * (num_qubits // 2))
     ops = []
     for _ in range(layers):
-        order = _shuffled(generator, num_qubits)
-        for pair in zip(order[::2], order[1::2], strict=False):
-            ops.append(Op("unitary", pair, matrix=_special_unitary(generator, 4)))
+        order = generator.permutation(num_qubits).tolist()
+        drawn = unitary_group.rvs(4, size=num_qubits // 2, random_state=generator)
+        unitaries = drawn.reshape(-1, 4, 4)  # SciPy leaves the first axis out where it is 1
+        unitaries /= np.linalg.det(unitaries)[:, None, None] ** (1 / 4)
+        for pair, matrix in zip(zip(order[::2], order[1::2], strict=False), unitaries, strict=True):
+            ops.append(Op("unitary", pair, matrix=matrix))
     return Circuit(num_qubits, tuple(ops))
 
 
@@ -59,10 +67,10 @@ def random_circuit(
 ) -> Circuit:
     """Layers of random gates of the table on random qubits, with random angles.
 
-    The kind of Qiskit's `random_circuit`, from a generator of our own. Each layer uses every qubit
-    once: it takes gates on 1 to `max_operands` qubits, all sizes and all gates of a size being
-    equally likely, until no qubit is left. A seed keeps its circuit for as long as the gate table
-    stays the same.
+    The kind of Qiskit's `random_circuit`, but not its circuit for the same seed. Each layer uses
+    every qubit once: it takes gates on 1 to `max_operands` qubits, all sizes and all gates of a
+    size being equally likely, until no qubit is left. A seed keeps its circuit for as long as the
+    gate table stays the same.
 
     Args:
         num_qubits: how many qubits.
@@ -84,11 +92,11 @@ def random_circuit(
     ops: list[Op] = []
     used = 0
     for _ in range(depth):
-        left = _shuffled(generator, num_qubits)
+        left = generator.permutation(num_qubits).tolist()
         while left:
-            size = 1 + _below(generator, min(max_operands, len(left)))
-            row = by_size[size][_below(generator, len(by_size[size]))]
-            numbers = [2 * math.pi * generator.random() for _ in range(row.num_angles)]
+            size = int(generator.integers(1, min(max_operands, len(left)), endpoint=True))
+            row = by_size[size][int(generator.integers(len(by_size[size])))]
+            numbers = generator.uniform(0, 2 * math.pi, row.num_angles).tolist()
             angles: list[AngleLike] = [w[used + k] for k in range(row.num_angles)]
             ops.append(Op(row.name, left[:size], angles if trainable else numbers))
             used += row.num_angles
@@ -128,11 +136,8 @@ def random_iqp(num_qubits: int, *, seed: int) -> Circuit:
     num_qubits = num_qubits_of(num_qubits)
     generator = _generator(seed)
     check_num_gates(num_qubits * (num_qubits + 1) // 2)
-    rows = [[0] * num_qubits for _ in range(num_qubits)]
-    for i in range(num_qubits):
-        for j in range(i + 1):
-            rows[i][j] = rows[j][i] = _below(generator, 8)
-    return iqp(rows)
+    rows = generator.integers(8, size=(num_qubits, num_qubits)).tolist()
+    return iqp([[rows[max(i, j)][min(i, j)] for j in range(num_qubits)] for i in range(num_qubits)])
 
 
 def _symmetric(interactions: Any) -> list[list[int]]:
@@ -155,44 +160,8 @@ def _symmetric(interactions: Any) -> list[list[int]]:
     return [[int(entry) for entry in row] for row in rows]
 
 
-def _generator(seed: int) -> random.Random:
-    return random.Random(checked_seed("seed", seed))
+def _generator(seed: int) -> Generator:
+    # Imported here, since `import qnn_jax` stays light.
+    from numpy.random import default_rng
 
-
-def _below(generator: random.Random, bound: int) -> int:
-    return int(bound * generator.random())
-
-
-def _shuffled(generator: random.Random, size: int) -> list[int]:
-    order = list(range(size))
-    for last in range(size - 1, 0, -1):
-        other = _below(generator, last + 1)
-        order[last], order[other] = order[other], order[last]
-    return order
-
-
-def _normal(generator: random.Random) -> complex:
-    """Real and imaginary part of the standard normal distribution (Box and Muller)."""
-    radius = math.sqrt(-2 * math.log(1 - generator.random()))
-    return cmath.rect(radius, 2 * math.pi * generator.random())
-
-
-def _special_unitary(generator: random.Random, size: int) -> list[list[complex]]:
-    """Haar-random: rows of normal numbers, made orthonormal one after the other, then det = 1."""
-    rows: list[list[complex]] = []
-    for _ in range(size):
-        row = [_normal(generator) for _ in range(size)]
-        for done in rows:
-            overlap = sum(a.conjugate() * b for a, b in zip(done, row, strict=True))
-            row = [b - overlap * a for a, b in zip(done, row, strict=True)]
-        norm = math.sqrt(sum(abs(entry) ** 2 for entry in row))
-        rows.append([entry / norm for entry in row])
-    turn = cmath.exp(-1j * cmath.phase(_determinant(rows)) / size)
-    return [[turn * entry for entry in row] for row in rows]
-
-
-def _determinant(rows: list[list[complex]]) -> complex:
-    if len(rows) == 1:
-        return rows[0][0]
-    minors = ([row[:k] + row[k + 1 :] for row in rows[1:]] for k in range(len(rows)))
-    return sum((-1) ** k * rows[0][k] * _determinant(minor) for k, minor in enumerate(minors))
+    return default_rng(checked_seed("seed", seed))
