@@ -18,7 +18,7 @@ from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.angle_table import checked_numbers
 
-__all__ = ["recommended", "uniform", "uniform_angles"]
+__all__ = ["recommended", "uniform"]
 
 #: Weights that multiply an input start within ± this: a feature in radians then turns a gate by at
 #: most itself, and the first model is smooth.
@@ -57,17 +57,13 @@ def initial_weights(weight_init: Callable[..., Any], key: Array, shape: tuple[in
     return checked_numbers("weight_init", weights)
 
 
-#: Weights uniform over the whole circle, [-π, π].
-uniform_angles = uniform(math.pi)
-
-
 def recommended(circuit: Circuit) -> Callable[..., Array]:
     """What `QuantumLayer` uses by default: scales uniform in [-1, 1], angles in [-π, π].
 
     A weight is a scale where it multiplies an input (or divides one, or is an exponent of one), as
     in `data_reuploading`: there w[0]*x[0] + w[1] has the scale w[0] and the angle w[1]. Scales of
     up to π make the first model oscillate several times over the range of a feature, and training
-    often stops in a poor minimum. A circuit without scales starts as with `uniform_angles`.
+    often stops in a poor minimum. A circuit without scales starts as with `uniform(math.pi)`.
 
     >>> from qnn_jax import Circuit, Op, w, x
     >>> circuit = Circuit(1, (Op("ry", 0, w[0] * x[0] + w[1]),))
@@ -80,7 +76,7 @@ def recommended(circuit: Circuit) -> Callable[..., Array]:
     """
     scales, num_weights = _scales(checked_circuit(circuit)), circuit.num_weights
     if not scales:
-        return uniform_angles
+        return uniform(math.pi)
     bounds = np.array([SCALE_BOUND if j in scales else math.pi for j in range(num_weights)])
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = None) -> Array:

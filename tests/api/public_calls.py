@@ -1156,7 +1156,6 @@ NO_CALLS: Mapping[str, str] = {
     "checkpoints": "a module: tests/runs",
     "load_fashion_mnist": "reads data: tests/data",
     **dict.fromkeys(("progress_bar", "clear_caches"), "takes nothing"),
-    "uniform_angles": "an initialiser, as `uniform` gives it",
 }
 
 
