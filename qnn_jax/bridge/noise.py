@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 import qiskit_ibm_runtime.fake_provider
 from qiskit import QuantumCircuit, transpile
 from qiskit.exceptions import QiskitError
-from qiskit.providers import BackendV2, Options
+from qiskit.providers import BackendV2
 from qiskit.transpiler import Target
 from qiskit_aer.backends.aerbackend import AerBackend
 from qiskit_aer.noise import NoiseModel
 
 from qnn_jax.bridge.backend_names import check_fake_backend
+from qnn_jax.bridge.target_backend import TargetBackend
 from qnn_jax.circuits.checks import shown
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.errors import InputError
@@ -213,7 +214,7 @@ def cut(circuits: Sequence[QuantumCircuit], target: Target) -> Sublattice:
 
 def noise_model(target: Target) -> NoiseModel:
     """Aer's noise model of a device: depolarising and relaxing gates, readout errors."""
-    return NoiseModel.from_backend(_Device(target))
+    return NoiseModel.from_backend(TargetBackend(target, "sublattice"))
 
 
 def transpiled_to_model(
@@ -230,7 +231,7 @@ def transpiled_to_model(
     gates = [name for name in model.basis_gates if name in GATES]
     size = max(circuit.num_qubits for circuit in circuits)
     target = Target.from_configuration([*gates, "measure"], num_qubits=size)
-    found = transpiled(circuits, _Device(target, "the noise model"), range(size))
+    found = transpiled(circuits, TargetBackend(target, "the noise model"), range(size))
     everywhere: set[str] = set()
     places: dict[str, set[tuple[int, ...]]] = {}
     for error in model.to_dict()["errors"]:
@@ -264,26 +265,3 @@ def _moved(circuit: QuantumCircuit, place: dict[int, int]) -> QuantumCircuit:
             clbits = [circuit.find_bit(c).index for c in item.clbits]
             moved.append(item.operation, qubits, clbits)
     return moved
-
-
-class _Device(BackendV2):  # type: ignore[misc]
-    """The least that Qiskit calls a backend."""
-
-    def __init__(self, target: Target, name: str = "sublattice") -> None:
-        super().__init__(name=name)
-        self._target = target
-
-    @property
-    def target(self) -> Target:
-        return self._target
-
-    @property
-    def max_circuits(self) -> None:
-        return None
-
-    @classmethod
-    def _default_options(cls) -> Options:
-        return Options()
-
-    def run(self, run_input: Any, **options: Any) -> Any:
-        raise NotImplementedError

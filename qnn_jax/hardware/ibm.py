@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import requests
 from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
 from qiskit.primitives.containers.sampler_pub import SamplerPub
-from qiskit.providers import BackendV2, Options
+from qiskit.providers import BackendV2
 from qiskit.providers.exceptions import QiskitBackendNotFoundError
 from qiskit_ibm_runtime import Batch, QiskitRuntimeService
 from qiskit_ibm_runtime.accounts import AccountNotFoundError, InvalidAccountError
@@ -29,6 +29,7 @@ from qiskit_ibm_runtime.executor_sampler import Sampler
 from qiskit_ibm_runtime.options_models import SamplerOptions
 from qiskit_ibm_runtime.utils import validate_isa_circuits, validate_rzz_pubs
 
+from qnn_jax.bridge.target_backend import TargetBackend
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.jobs import (
     Allowance,
@@ -136,7 +137,7 @@ class IbmDevice:
         self._seconds = seconds
         self._service: Any = None
         self._backend: Any = None
-        self._described: _Described | None = None
+        self._described: TargetBackend | None = None
         self._account = ""
 
     # What it is
@@ -367,7 +368,7 @@ class IbmDevice:
         # Outside of any `except`: the client's error may hold what ours does not.
         raise error
 
-    def _login(self) -> tuple[Any, Any, "_Described", str]:
+    def _login(self) -> tuple[Any, Any, TargetBackend, str]:
         try:
             # "auto" keeps quiet about its choice.
             service = QiskitRuntimeService(instance=self._asked_instance or "auto", **self._token())
@@ -395,7 +396,13 @@ class IbmDevice:
             self.name and backend.name != self.name
         ):
             raise UnreachableError("it describes another backend than the one that was asked for")
-        return service, backend, _Described(backend), account
+        described = TargetBackend(
+            backend.target,
+            backend.name,
+            backend.backend_version,
+            backend.get_translation_stage_plugin(),
+        )
+        return service, backend, described, account
 
     def _token(self) -> dict[str, Any]:
         """The token of the environment and what belongs to it; none for a saved account."""
@@ -443,34 +450,6 @@ class IbmDevice:
     def _others(self) -> list[str]:
         backends = self._service.backends(operational=True)
         return [backend.name for backend in backends if backend.name != self.name]
-
-
-class _Described(BackendV2):  # type: ignore[misc]
-    """A backend's target and name: what `transpile` needs of it, without its connection."""
-
-    def __init__(self, backend: Any) -> None:
-        super().__init__(name=backend.name, backend_version=backend.backend_version)
-        self._target = backend.target
-        self._plugin: str = backend.get_translation_stage_plugin()
-
-    @property
-    def target(self) -> Any:
-        return self._target
-
-    @property
-    def max_circuits(self) -> None:
-        return None
-
-    @classmethod
-    def _default_options(cls) -> Options:
-        return Options()
-
-    def run(self, run_input: Any, **options: Any) -> Any:
-        raise NotImplementedError("Circuits run on it by `qnn_jax.hardware.submission`.")
-
-    def get_translation_stage_plugin(self) -> str:
-        """The service's own, which the transpiler takes for this backend."""
-        return self._plugin
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
