@@ -1,6 +1,5 @@
 """`results/<run>/`: one folder holds all that a run is, and one process at a time holds it."""
 
-import fcntl
 import hashlib
 import io
 import json
@@ -9,9 +8,8 @@ import re
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from io import FileIO
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from qnn_jax.circuits.checks import of_type
 from qnn_jax.errors import InputError
@@ -26,12 +24,17 @@ from qnn_jax.runs.files import (
     open_regular,
     read_bytes,
     read_json,
+    refuse_other_names,
     refuse_special,
     remove,
+    remove_torn,
     write_bytes_atomic,
     write_json_atomic,
 )
 from qnn_jax.runs.schema import from_json
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 _OTHER_RUN = "give another `run` name, or `resume=False` to start over"
 #: The folders within a run's.
@@ -56,7 +59,7 @@ class RunDirectory:
     fingerprint: str
     fresh: bool
     finished: bool
-    _lock: FileIO = field(repr=False)
+    _lock: "BaseFileLock" = field(repr=False)
 
     @classmethod
     def open(
@@ -105,7 +108,7 @@ class RunDirectory:
             if earlier != wanted:
                 write_json_atomic(path / "config.json", wanted)
         except BaseException:
-            lock.close()
+            lock.release()
             raise
         return cls(
             path,
@@ -137,14 +140,14 @@ class RunDirectory:
         try:
             _remove_torn(path)
         except BaseException:
-            lock.close()
+            lock.release()
             raise
         finished = (path / "summary.json").exists()
         return cls(path, config, "", fresh=False, finished=finished, _lock=lock)
 
     def close(self) -> None:
         """Release the lock."""
-        self._lock.close()
+        self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -252,36 +255,56 @@ def _run_path(results_dir: Path, name: str) -> Path:
     return results_dir / name
 
 
-def _locked(path: Path) -> FileIO:
+def _locked(path: Path) -> "BaseFileLock":
     """Take the lock of a run; it falls with the process, so a dead one's needs no clearing."""
+    # Imported here, since it takes a tenth of a second that `--help` does not need.
+    from filelock import FileLock, Timeout
+
+    file = path / ".lock"
+    lock = FileLock(
+        file,
+        blocking=False,
+        thread_local=False,  # one thread may open a run and another one close it
+        fallback_to_soft=False,  # such a lock would outlive a process that is killed
+        on_acquired=lambda descriptor: _sign(file, descriptor),
+    )
     way_out = "give a `results_dir` on a disk that can be written and has file locks"
+    refuse_special(file)
     with explained(f"lock {path}", way_out):
-        lock = open_regular(path / ".lock", os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for name in _FOLDERS:
-                refuse_special(path / name)
-            now = time.strftime("%Y-%m-%d %H:%M:%S %z")  # for the eye only
-            lock.truncate(0)
-            lock.write(f"process {os.getpid()} on {os.uname().nodename} since {now}".encode())
-        except BlockingIOError:
-            text = os.pread(lock.fileno(), 200, 0).decode("utf-8", "replace")
-            holder = "".join(filter(str.isprintable, text)) or "another process"
-            lock.close()
+            lock.acquire()
+        except Timeout:
             raise InputError(
-                f"Run {path} is in use by {holder}: wait for its end, or give another `run` name."
+                f"Run {path} is in use by {_holder(file)}: wait for its end, or give another `run` "
+                "name."
             ) from None
-        except BaseException:
-            lock.close()
-            raise
+    try:
+        for name in _FOLDERS:
+            refuse_special(path / name)
+    except BaseException:
+        lock.release()
+        raise
     return lock
 
 
+def _sign(file: Path, descriptor: int) -> None:
+    """Say in the lock's file, which this process holds, who that is."""
+    refuse_other_names(file, descriptor)
+    now = time.strftime("%Y-%m-%d %H:%M:%S %z")  # for the eye only
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename} since {now}".encode(), 0)
+
+
+def _holder(file: Path) -> str:
+    """Who holds the lock, as its file says; it may come from someone else."""
+    with open_regular(file, os.O_RDONLY) as lock:
+        text = os.pread(lock.fileno(), 200, 0).decode("utf-8", "replace")
+    return "".join(filter(str.isprintable, text)) or "another process"
+
+
 def _remove_torn(path: Path) -> None:
-    """Delete what a killed process has left half written; the lock is held."""
     for folder in (path, *(path / name for name in _FOLDERS)):
-        for file in folder.glob(".*.tmp"):
-            remove(file)
+        remove_torn(folder)
 
 
 def refuse_files_of_others(path: Path) -> None:

@@ -65,16 +65,23 @@ def open_regular(path: Path, flags: int, private: bool = False) -> FileIO:
     flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600 if private else 0o666)
     try:
-        found = os.fstat(descriptor)
-        if stat.S_ISREG(found.st_mode) and found.st_nlink > 1 and flags & (os.O_WRONLY | os.O_RDWR):
-            raise InputError(
-                f"File {path} must have no other name, since it is written in place, but is hard "
-                "linked elsewhere: replace it by a copy of itself or delete it."
-            )
-        return FileIO(descriptor, "r" if not flags & (os.O_WRONLY | os.O_RDWR) else "a+")
+        written = flags & (os.O_WRONLY | os.O_RDWR)
+        if written:
+            refuse_other_names(path, descriptor)
+        return FileIO(descriptor, "a+" if written else "r")
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def refuse_other_names(path: Path, descriptor: int) -> None:
+    """Raise InputError if the open file `path`, to be written in place, has another name."""
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+        raise InputError(
+            f"File {path} must have no other name, since it is written in place, but is hard "
+            "linked elsewhere: replace it by a copy of itself or delete it."
+        )
 
 
 def refuse_special(path: Path) -> None:
@@ -119,30 +126,41 @@ def write_bytes_atomic(path: Path, data: bytes, private: bool = False) -> None:
     """
     of_type("path", path, Path, "a pathlib.Path")
     of_type("data", data, bytes, "bytes")
-    # The process id keeps two processes from writing one temporary file.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with explained(
         f"write {len(data)} bytes to {path}",
         "make room and permission to write there, or give another `results_dir`",
     ):
-        try:
-            # A killed process of the same number may have left one; a link could lie there.
-            temporary.unlink(missing_ok=True)
-            with open(temporary, "xb", opener=_private if private else None) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:  # KeyboardInterrupt too
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-        # A rename outlives a power cut only once its folder is on the disk as well.
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(path, data, private)
+
+
+def replace_file(path: Path, data: bytes | memoryview, private: bool = False) -> None:
+    """Do what `write_bytes_atomic` does, but raise OSError."""
+    # The process id keeps two processes from writing one temporary file.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # A killed process of the same number may have left one; a link could lie there.
+        temporary.unlink(missing_ok=True)
+        with open(temporary, "xb", opener=_private if private else None) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:  # KeyboardInterrupt too
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    # A rename outlives a power cut only once its folder is on the disk as well.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def remove_torn(folder: Path) -> None:
+    """Delete what a killed process has left half written in `folder`; a lock is held."""
+    for file in folder.glob(".*.tmp"):
+        remove(file)
 
 
 def _private(path: str, flags: int) -> int:

@@ -95,6 +95,7 @@ def test_a_file_in_place_of_the_run_is_one_sentence(tmp_path):
 UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
+import filelock  # while the interpreter's own files can be read
 from qnn_jax.runs import RunDirectory
 os.chdir(sys.argv[1])
 if os.geteuid() == 0:  # root may write anywhere
