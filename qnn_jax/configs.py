@@ -26,6 +26,8 @@ from qnn_jax.memory import MAX_SIMULATED_QUBITS, machine_bytes
 _MAX_REPS = 1000
 #: No network of this size fits into memory, or is wanted.
 _MAX_WIDTH, _MAX_LAYERS = 16_384, 100
+#: Height and width of the convolutions' kernels.
+KERNEL_SIDE = 5
 #: Twice the product of two features of this size is an angle that float32 knows to 2e-3.
 _MAX_FEATURE = 100.0
 
@@ -148,8 +150,11 @@ def check_training(config: TrainingConfig, train_count: int) -> None:
     checks.flag("flip", config.flip)
 
 
-def check_model(config: ModelConfig) -> None:
-    """Refuse what cannot be built, in one sentence, and before a circuit is built."""
+def check_model(config: ModelConfig, image_shape: tuple[int, ...] | None = None) -> None:
+    """Refuse what cannot be built, in one sentence, and before a circuit is built.
+
+    `image_shape` is (height, width) in pixels, where that is known.
+    """
     checks.of_type("config", config, ModelConfig, "a ModelConfig")
     checks.at_least("feature_map_reps", config.feature_map_reps, 1, _MAX_REPS)
     checks.at_least("ansatz_reps", config.ansatz_reps, 0, _MAX_REPS)
@@ -178,11 +183,8 @@ def check_model(config: ModelConfig) -> None:
                 f"{_MAX_WIDTH}, but is {checks.shown(sizes)}."
             )
     checks.real("dropout", config.dropout, least=0, below=1)
-    if len(config.channels) > 2:
-        raise InputError(
-            "Argument `channels` must name at most 2 convolutions, after which 28 pixels "
-            f"are 4, but is {config.channels}."
-        )
+    if image_shape is not None:
+        check_image_shape(config, image_shape)
     for name in ("feature_scale", "feature_gain", "weight_bound"):
         checks.real(name, getattr(config, name), above=0)
     for name in ("feature_center", "feature_scale"):
@@ -191,6 +193,20 @@ def check_model(config: ModelConfig) -> None:
                 f"Argument `{name}` must be at most {_MAX_FEATURE:g} radians, since the circuit's "
                 "angles are products of two features and float32 has seven digits, but is "
                 f"{getattr(config, name)}."
+            )
+
+
+def check_image_shape(config: ModelConfig, image_shape: tuple[int, ...]) -> None:
+    """Refuse more convolutions than images of (height, width) pixels have room for."""
+    sides = image_shape
+    for k in range(len(config.channels)):
+        sides = tuple((side - KERNEL_SIDE + 1) // 2 for side in sides)  # pooled by two
+        if min(sides) < 1:
+            raise InputError(
+                f"Argument `channels` must name at most {k} convolutions of {KERNEL_SIDE} × "
+                f"{KERNEL_SIDE}, each halved by pooling, for images of "
+                f"{' × '.join(map(str, image_shape))} pixels, but is "
+                f"{checks.shown(config.channels)}."
             )
 
 

@@ -5,6 +5,7 @@ PyTorch itself is not needed: the values of a state_dict become numpy arrays.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,11 +13,8 @@ import numpy as np
 
 from qnn_jax.circuits.arrays import as_numbers
 from qnn_jax.circuits.checks import flag, of_type, real, several, shown
-from qnn_jax.configs import ModelConfig
+from qnn_jax.configs import KERNEL_SIDE, ModelConfig
 from qnn_jax.errors import InputError
-
-_IMAGE_SIDE = 28
-_KERNEL_SIDE = 5
 
 
 def load_torch(
@@ -70,16 +68,18 @@ def load_torch(
             "bias beside it, but holds none."
         )
     encoder: dict[str, Any] = {}
-    channels, side = 1, _IMAGE_SIDE
+    channels = 1
     for k, (layer, width) in enumerate(zip(convolutions, preset.channels, strict=True)):
-        shape = (width, channels, _KERNEL_SIDE, _KERNEL_SIDE)
+        shape = (width, channels, KERNEL_SIDE, KERNEL_SIDE)
         kernel, bias = layer.checked(shape)
         if k == 0:
             black, white = levels
             bias = bias + kernel.sum((1, 2, 3)) * (black + white) / 2
             kernel = kernel * ((white - black) / 2)
         encoder[f"conv{k}"] = _variables(kernel.transpose(2, 3, 1, 0), bias)
-        channels, side = width, (side - _KERNEL_SIDE + 1) // 2
+        channels = width
+    # Images are square; the first Linear layer says how many of their pixels are left.
+    side = max(1, round(math.sqrt(linears[0].weight.shape[1] / channels)))
     fan_in = channels * side * side
     names = [f"dense{k}" for k in range(len(preset.hidden))] + ["features"]
     for k, (name, layer, width) in enumerate(

@@ -1,4 +1,4 @@
-"""Data to train on: Fashion-MNIST from its official archives, prepared by tensorflow-datasets."""
+"""Data to train on: Fashion-MNIST from its official archives, every byte verified."""
 
 from qnn_jax.data.dataset import ImageDataset, class_numbers
 from qnn_jax.data.fashion_mnist import load_fashion_mnist

@@ -14,9 +14,10 @@ from qnn_jax.errors import InputError
 class ImageDataset:
     """Images, pixels 0 (black) to 255, with the numbers of their classes; all arrays read-only.
 
-    `train_images` (n, 28, 28), `train_labels` (n,), `test_images` (m, 28, 28) and `test_labels`
-    (m,) are uint8; label k means `class_names[k]`. `checksum` is the sha256 of the published data
-    that this was chosen from: the bytes of the four whole arrays in the order named here.
+    `train_images` (n, height, width), `train_labels` (n,), `test_images` (m, height, width) and
+    `test_labels` (m,) are uint8; label k means `class_names[k]`. `checksum` is the sha256 of the
+    published data that this was chosen from: the bytes of the four whole arrays in the order named
+    here.
     """
 
     name: str

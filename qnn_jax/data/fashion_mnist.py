@@ -1,16 +1,15 @@
-"""Loading Fashion-MNIST: from a cache, else from TFDS's records, else from the archives.
+"""Loading Fashion-MNIST: from a cache, else from the archives.
 
-Below the data folder, `fashion_mnist_idx/1.0.0/` are the records that TFDS prepares,
-`fashion_mnist_idx/arrays-1.0.0.u8` are the same bytes decoded (training images, training labels,
-test images, test labels), and `downloads/fashion_mnist_idx/` the archives if they were downloaded.
-Whatever is read is held against the one sha256 of the published data before it is used, and
-whatever fails that is made anew.
+Below the data folder each source has one of its own, named after its title and its checksum.
+`arrays.u8` in it are the decoded bytes (training images, training labels, test images, test
+labels), and `archives/` are the archives, if they were downloaded. Whatever is read is held against
+the one sha256 of the published data before it is used, and a cache that fails that is made anew.
 """
 
 import contextlib
 import hashlib
+import math
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +18,11 @@ import numpy as np
 from qnn_jax.circuits.checks import function, of_type
 from qnn_jax.data.archives import read_folder
 from qnn_jax.data.dataset import ImageDataset
-from qnn_jax.data.files import locked, write_atomically
 from qnn_jax.data.idx import Uint8Array, read_split
+from qnn_jax.data.lock import locked
 from qnn_jax.data.source import FASHION_MNIST, Report, Source, silent
 from qnn_jax.errors import InputError
-
-_NAME = "fashion_mnist_idx"
-_VERSION = "1.0.0"
+from qnn_jax.runs.files import remove_torn, replace_file
 
 
 def load_fashion_mnist(
@@ -56,22 +53,33 @@ def load_images(
             of_type(name, folder, Path, "a pathlib.Path")
     function("report", report)
     root = _data_dir(data_dir)
+    folder = root / source.folder
     manual = _manual_folder(manual_dir)
-    with _data_dir_errors(root):
+    with _data_dir_errors(source, root):
         archives = None
         # Before anything is written, so that wrong archives leave nothing behind.
-        if manual and (manual_dir is not None or not (root / _NAME).exists()):
+        if manual and (manual_dir is not None or not _cache(folder).exists()):
             archives = read_folder(source, *manual)
-        contents = _read_cache(source, root)
+        contents = _read_cache(source, folder)
         if contents is None:
-            root.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             waiting = f"Waiting for another process that prepares {source.title}"
-            with locked(root / f".{_NAME}.lock", lambda: report(waiting, 0, 0)):
-                contents = _make_contents(source, root, manual, archives, report)
+            with locked(folder / ".lock", lambda: report(waiting, 0, 0)):
+                contents = _make_contents(source, folder, manual, archives, report)
     contents.flags.writeable = False
-    splits = _splits(source, contents)
+    ends = np.cumsum([math.prod(shape) for shape in source.shapes])
+    train_images, train_labels, test_images, test_labels = (
+        part.reshape(shape)
+        for part, shape in zip(np.split(contents, ends[:-1]), source.shapes, strict=True)
+    )
     return ImageDataset(
-        source.title, *splits["train"], *splits["test"], source.class_names, source.contents_sha256
+        source.title,
+        train_images,
+        train_labels,
+        test_images,
+        test_labels,
+        source.class_names,
+        source.contents_sha256,
     )
 
 
@@ -102,53 +110,59 @@ def _manual_folder(argument: Path | None) -> tuple[Path, str] | None:
 
 
 @contextlib.contextmanager
-def _data_dir_errors(root: Path) -> Iterator[None]:
+def _data_dir_errors(source: Source, root: Path) -> Iterator[None]:
     """Say of every trouble with files below `root` which argument leads out of it."""
+    needed = _size(source) + sum(archive.size for archive in source.archives)
     try:
         yield
     except OSError as error:
         raise InputError(
-            f"Argument `data_dir` must be a folder to write to with 200 MB free, but "
-            f"'{error.filename or root}' fails with: {error.strerror or error}."
+            f"Argument `data_dir` must be a folder to write to with {-(-needed // 10**6)} MB free, "
+            f"but '{error.filename or root}' fails with: {error.strerror or error}."
         ) from error
 
 
 def _make_contents(
     source: Source,
-    root: Path,
+    folder: Path,
     manual: tuple[Path, str] | None,
     archives: tuple[bytes, ...] | None,
     report: Report,
 ) -> Uint8Array:
-    """Return the contents, and leave records and cache behind; the lock is held."""
-    contents = _read_cache(source, root)  # another process may have written it meanwhile
+    """Return the contents, and leave a cache behind; the lock is held."""
+    contents = _read_cache(source, folder)  # another process may have written it meanwhile
     if contents is not None:
         return contents
-    if _cache(root).exists():
-        report(f"Replacing '{_cache(root)}', which is damaged", 0, 0)
-    contents = _read_records(source, root, report)
-    if contents is None:
-        if archives is None and manual:
-            archives = read_folder(source, *manual)
-        if archives is None:
-            from qnn_jax.data.fetch import download
+    if _cache(folder).exists():
+        report(f"Replacing '{_cache(folder)}', which is damaged", 0, 0)
+    remove_torn(folder)
+    remove_torn(folder / "archives")
+    if archives is None and manual:
+        archives = read_folder(source, *manual)
+    if archives is None:
+        from qnn_jax.data.fetch import download
 
-            archives = download(source, root / "downloads" / _NAME, report)
-        contents = _prepare(source, archives, root, report)
-    write_atomically(_cache(root), contents.data)
+        archives = download(source, folder / "archives", report)
+    report(f"Unpacking {source.title}", 0, 0)
+    contents = _unpacked(source, archives)
+    replace_file(_cache(folder), contents.data)
     return contents
 
 
-def _cache(root: Path) -> Path:
-    return root / _NAME / f"arrays-{_VERSION}.u8"
+def _cache(folder: Path) -> Path:
+    return folder / "arrays.u8"
 
 
-def _read_cache(source: Source, root: Path) -> Uint8Array | None:
-    size = 785 * (source.train_count + source.test_count)
+def _size(source: Source) -> int:
+    """The bytes of all arrays."""
+    return sum(map(math.prod, source.shapes))
+
+
+def _read_cache(source: Source, folder: Path) -> Uint8Array | None:
     try:
-        if _cache(root).stat().st_size != size:
+        if _cache(folder).stat().st_size != _size(source):
             return None
-        contents = np.fromfile(_cache(root), np.uint8)
+        contents = np.fromfile(_cache(folder), np.uint8)
     except FileNotFoundError:
         return None
     return contents if _is_sound(source, contents) else None
@@ -158,50 +172,30 @@ def _is_sound(source: Source, contents: Uint8Array) -> bool:
     return hashlib.sha256(contents.data).hexdigest() == source.contents_sha256
 
 
-def _splits(source: Source, contents: Uint8Array) -> dict[str, tuple[Uint8Array, Uint8Array]]:
-    """Return views of the one array as images and labels of each split."""
-    sizes = (source.train_count * 784, source.train_count, source.test_count * 784)
-    parts = np.split(contents, np.cumsum(sizes))
-    return {
-        "train": (parts[0].reshape(-1, 28, 28), parts[1]),
-        "test": (parts[2].reshape(-1, 28, 28), parts[3]),
-    }
+def _unpacked(source: Source, archives: tuple[bytes, ...]) -> Uint8Array:
+    """The contents of verified archives.
 
-
-def _read_records(source: Source, root: Path, report: Report) -> Uint8Array | None:
-    """Decode records of an earlier run; None where there are none or where they are damaged."""
-    if not (root / _NAME / _VERSION).exists():
-        return None
-    try:
-        contents = _decode(source, root, report)
-    except Exception:  # damaged records fail in many ways, and each has the same remedy
-        return None
-    return contents if _is_sound(source, contents) else None
-
-
-def _decode(source: Source, root: Path, report: Report) -> Uint8Array:
-    from qnn_jax.data import builder
-
-    contents = np.zeros(785 * (source.train_count + source.test_count), np.uint8)
-    builder.read_records(root, _splits(source, contents), report)
-    return contents
-
-
-def _prepare(source: Source, archives: tuple[bytes, ...], root: Path, report: Report) -> Uint8Array:
-    from qnn_jax.data import builder
-
+    Raises InputError where `source` does not say what is in them.
+    """
     names = [archive.name for archive in source.archives]
-    classes = len(source.class_names)
-    splits = {
-        "train": read_split(archives[0], archives[1], (names[0], names[1]), classes),
-        "test": read_split(archives[2], archives[3], (names[2], names[3]), classes),
-    }
-    # TFDS would take damaged records for done, and what a killed process has left is of no use.
-    for leftover in (root / _NAME).glob("*"):
-        if leftover.name == _VERSION or leftover.name.startswith("incomplete."):
-            shutil.rmtree(leftover)
-    builder.prepare(root, splits, report)
-    contents = _decode(source, root, report)
+    arrays: list[Uint8Array] = []
+    for k in (0, 2):
+        arrays += read_split(
+            archives[k],
+            archives[k + 1],
+            (names[k], names[k + 1]),
+            source.image_shape,
+            len(source.class_names),
+        )
+    for array, shape, name in zip(arrays, source.shapes, names, strict=True):
+        if array.shape != shape:
+            raise InputError(
+                f"Archive '{name}' must hold {shape[0]} entries, but holds {len(array)}."
+            )
+    contents = np.concatenate([array.reshape(-1) for array in arrays])
     if not _is_sound(source, contents):
-        raise RuntimeError(f"What TFDS has prepared in '{root / _NAME}' is not what it was given.")
+        raise InputError(
+            f"Archives {source.archive_names} must hold the data that `contents_sha256` stands "
+            f"for, but their sha256 is {hashlib.sha256(contents.data).hexdigest()}."
+        )
     return contents

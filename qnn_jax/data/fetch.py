@@ -12,9 +12,9 @@ from http.client import HTTPResponse
 from pathlib import Path
 
 from qnn_jax.data.archives import fault_of, read_archive
-from qnn_jax.data.files import write_atomically
 from qnn_jax.data.source import Archive, Report, Source
 from qnn_jax.errors import InputError
+from qnn_jax.runs.files import replace_file
 
 _CHUNK = 1 << 16
 
@@ -49,7 +49,7 @@ def download(
                     f"into '{folder}'."
                 ) from error
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, data)
+            replace_file(path, data)
         contents.append(data)
     return tuple(contents)
 

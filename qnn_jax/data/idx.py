@@ -41,19 +41,19 @@ def read_idx(archive: bytes, name: str, dimensions: int) -> Uint8Array:
 
 
 def read_split(
-    images: bytes, labels: bytes, names: tuple[str, str], classes: int
+    images: bytes, labels: bytes, names: tuple[str, str], shape: tuple[int, int], classes: int
 ) -> tuple[Uint8Array, Uint8Array]:
-    """Read images (count, 28, 28) and their labels (count,), both uint8, from two archives.
+    """Read images (count, *shape) and their labels (count,), both uint8, from two archives.
 
     Raises InputError when an archive is not sound IDX, when the images have another shape, when
     the counts differ, and when a label is not below `classes`.
     """
     pixels = read_idx(images, names[0], 3)
     targets = read_idx(labels, names[1], 1)
-    if pixels.shape[1:] != (28, 28):
+    if pixels.shape[1:] != shape:
+        wanted, found = ("×".join(map(str, sides)) for sides in (shape, pixels.shape[1:]))
         raise InputError(
-            f"Archive '{names[0]}' must hold images of 28x28 pixels, but holds "
-            f"{pixels.shape[1]}x{pixels.shape[2]}."
+            f"Archive '{names[0]}' must hold images of {wanted} pixels, but holds {found}."
         )
     if len(pixels) != len(targets):
         raise InputError(

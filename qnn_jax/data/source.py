@@ -1,5 +1,6 @@
 """What a dataset of IDX archives is, where it comes from, and what its bytes must be."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,11 +23,12 @@ class Archive:
 
 @dataclass(frozen=True)
 class Source:
-    """Four IDX archives with images of 28x28 pixels, and the addresses that offer them.
+    """Four IDX archives with images and labels, and the addresses that offer them.
 
-    `addresses` end with a slash and are tried in turn. `contents_sha256` is over the uint8 bytes
-    of training images, training labels, test images and test labels, in this order, without the
-    IDX headers: every copy that is ever made of the data is held against this one number.
+    `addresses` end with a slash and are tried in turn. `image_shape` is (height, width) in pixels.
+    `contents_sha256` is over the uint8 bytes of training images, training labels, test images and
+    test labels, in this order, without the IDX headers: every copy that is ever made of the data
+    is held against this one number.
     """
 
     title: str
@@ -35,6 +37,7 @@ class Source:
     train_labels: Archive
     test_images: Archive
     test_labels: Archive
+    image_shape: tuple[int, int]
     train_count: int
     test_count: int
     class_names: tuple[str, ...]
@@ -50,6 +53,17 @@ class Source:
         """The four file names as words of a sentence."""
         *first, last = (archive.name for archive in self.archives)
         return f"{', '.join(first)} and {last}"
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder for this data: no two sources of different contents share one."""
+        return f"{re.sub('[^a-z0-9]+', '-', self.title.lower())}-{self.contents_sha256[:16]}"
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of training images and labels, test images and labels."""
+        counts = self.train_count, self.test_count
+        return tuple(shape for n in counts for shape in ((n, *self.image_shape), (n,)))
 
 
 FASHION_MNIST = Source(
@@ -79,6 +93,7 @@ FASHION_MNIST = Source(
         5_148,
         "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     ),
+    image_shape=(28, 28),
     train_count=60_000,
     test_count=10_000,
     class_names=(

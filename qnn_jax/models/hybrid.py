@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Shaped
 from qnn_jax.circuits import Circuit, PauliSum
 from qnn_jax.circuits.checks import at_least, of_type, one_of, shown
 from qnn_jax.circuits.observables import observables_on
-from qnn_jax.configs import ModelConfig
+from qnn_jax.configs import KERNEL_SIDE, ModelConfig, check_image_shape
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Executor, exact
 from qnn_jax.executors.executor import checked_executor
@@ -89,8 +89,11 @@ class Encoder(nn.Module):
                 f"convolutions, but has shape {hidden.shape[:-1]}; for a table of features give "
                 "the model channels=()."
             )
+        if config.channels:
+            check_image_shape(config, hidden.shape[1:3])
         for k, channels in enumerate(config.channels):
-            hidden = ConvPool(channels, kernel_size=(5, 5), name=f"conv{k}")(hidden)
+            kernel_size = (KERNEL_SIDE, KERNEL_SIDE)
+            hidden = ConvPool(channels, kernel_size, name=f"conv{k}")(hidden)
         # Whole channels are dropped, as the seed's Dropout2d did.
         hidden = nn.Dropout(config.dropout, broadcast_dims=(1, 2), deterministic=not train)(hidden)
         hidden = hidden.reshape(hidden.shape[0], math.prod(hidden.shape[1:]))

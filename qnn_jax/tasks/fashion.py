@@ -70,7 +70,7 @@ class Fashion(TaskDefaults):
     def check(self) -> None:
         """Refuse what cannot be trained, before JAX loads."""
         count = len(self.class_numbers)
-        check_model(self.model)
+        check_model(self.model, FASHION_MNIST.image_shape)
         if self.training.loss == "mse" and count > 2:
             raise InputError(
                 "Argument `loss` must be cross-entropy for more than two classes, but is mse and "

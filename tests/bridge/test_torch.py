@@ -21,10 +21,10 @@ WIDE = ModelConfig(
 )
 
 
-def state_dict_of(config, outputs=1, seed=0):
+def state_dict_of(config, outputs=1, seed=0, side=28):
     """Random weights in PyTorch's layout, under tutorial 05's names."""
     rng = np.random.default_rng(seed)
-    found, channels, side = {}, 1, 28
+    found, channels = {}, 1
 
     def layer(name, *shape):
         scale = 1 / np.sqrt(np.prod(shape[1:]))
@@ -99,8 +99,8 @@ def logits_of(state, config, images, pixels, outputs):
 IMAGES = np.random.default_rng(1).integers(0, 256, (3, 28, 28), dtype=np.uint8)
 
 
-def ours(config, variables, classes):
-    return np.asarray(HybridClassifier(config, classes).apply(variables, jnp.asarray(IMAGES)))
+def ours(config, variables, classes, images=IMAGES):
+    return np.asarray(HybridClassifier(config, classes).apply(variables, jnp.asarray(images)))
 
 
 @pytest.mark.parametrize("pixels", [(-1.0, 1.0), (0.0, 1.0)])
@@ -120,6 +120,14 @@ def test_logits_of_two_scores_and_of_many_classes(outputs):
     if outputs == 2:
         theirs = theirs[:, 1:] - theirs[:, :1]
     np.testing.assert_allclose(ours(WIDE, load_torch(state, WIDE), outputs), theirs, atol=1e-5)
+
+
+def test_images_of_another_size():
+    state, images = state_dict_of(SLIDES, side=20), IMAGES[:, :20, 4:24]
+    theirs = logits_of(state, SLIDES, images, (-1, 1), 1)
+    assert np.ptp(theirs) > 1e-3
+    found = ours(SLIDES, load_torch(state, SLIDES), 2, images)
+    np.testing.assert_allclose(found, theirs, atol=1e-5)
 
 
 def test_tutorial_05_ends_in_x_and_one_less_x():

@@ -15,7 +15,7 @@ LABELS = np.array([9, 0, 4], np.uint8)
 
 def split(images, labels):
     names = ("images.gz", "labels.gz")
-    return read_split(gzip.compress(images), gzip.compress(labels), names, 10)
+    return read_split(gzip.compress(images), gzip.compress(labels), names, (28, 28), 10)
 
 
 def test_reads_what_was_written():
@@ -39,7 +39,7 @@ def test_header_is_big_endian_by_the_specification():
         (idx(IMAGES)[:10], idx(LABELS), "'images.gz' must hold .* bytes after its header"),
         (idx(IMAGES)[:-1], idx(LABELS), "must hold 2352 bytes .* but holds 2351"),
         (idx(IMAGES) + b"\0", idx(LABELS), "must hold 2352 bytes .* but holds 2353"),
-        (idx(IMAGES[:, :27]), idx(LABELS), "28x28 pixels, but holds 27x28"),
+        (idx(IMAGES[:, :27]), idx(LABELS), "28×28 pixels, but holds 27×28"),
         (idx(IMAGES), idx(LABELS[:2]), "hold 3 images and 2 labels"),
         (idx(IMAGES[:2]), idx(LABELS), "hold 2 images and 3 labels"),
         (idx(IMAGES), idx(LABELS + 1), "labels below 10, but holds 10"),

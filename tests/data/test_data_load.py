@@ -1,4 +1,4 @@
-"""From archives to arrays by way of TFDS: whole, once, and safe against whatever goes wrong."""
+"""From archives to arrays: whole, once, and safe against whatever goes wrong."""
 
 import dataclasses
 import gzip
@@ -14,15 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_source import make_tiny
 
 from qnn_jax.data import FASHION_MNIST, ImageDataset, load_fashion_mnist, progress_bar
 from qnn_jax.data.fashion_mnist import load_images
-from qnn_jax.data.source import Archive, silent
+from qnn_jax.data.source import Archive
 from qnn_jax.errors import InputError
-
-NAME = "fashion_mnist_idx"
-CACHE = f"{NAME}/arrays-1.0.0.u8"
-RECORDS = f"{NAME}/1.0.0"
 
 
 def files(folder):
@@ -32,6 +29,10 @@ def files(folder):
 def stages(heard):
     """Return what was reported, each thing once, by its first word."""
     return list(dict.fromkeys(what.split()[0] for what, _, _ in heard))
+
+
+def cache_in(data_dir, source):
+    return data_dir / source.folder / "arrays.u8"
 
 
 class Ear(list):
@@ -55,12 +56,10 @@ def test_first_load_prepares_and_later_loads_do_not(tiny, tmp_path, capfd):
     first, second = Ear(), Ear()
     data_dir = tmp_path / "new" / "data"
     tiny.check(load_images(tiny.source, data_dir, tiny.folder, first))
-    assert stages(first) == ["Preparing", "Reading"]
-    assert first[0] == ("Preparing train images", 0, 30)
-    assert ("Preparing test images", 20, 20) in first
+    assert first == [("Unpacking Tiny-MNIST", 0, 0)]
     made = files(data_dir)
-    assert CACHE in made
-    assert not [name for name in made if "incomplete" in name or ".part" in name or "lock" in name]
+    digest = tiny.source.contents_sha256
+    assert made == [f"tiny-mnist-{digest[:16]}/arrays.u8"]  # the data once, and no lock
     dataset = load_images(tiny.source, data_dir, None, second)
     tiny.check(dataset)
     assert second == []
@@ -78,31 +77,21 @@ def test_the_arrays_are_read_only(tiny, prepared):
             getattr(dataset, name)[0] = 0
 
 
-def test_tfds_itself_reads_what_was_prepared(tiny, prepared):
-    """With no class of ours at hand, by name, with TFDS's slices, and without TensorFlow."""
-    code = f"""
-import sys, numpy as np, tensorflow_datasets as tfds
-train, part, test = tfds.data_source(
-    "{NAME}", split=["train", "train[10:20]", "test"], data_dir={str(prepared)!r}, download=False)
-assert len(train) == 30 and len(part) == 10 and len(test) == 20
-info = tfds.builder("{NAME}", data_dir={str(prepared)!r}).info
-assert info.features["label"].names[9] == "Ankle boot"
-np.savez(sys.argv[1], train=[e["image"] for e in train], train_labels=[e["label"] for e in train],
-         part=[e["image"] for e in part], test=[e["image"] for e in test],
-         test_labels=[e["label"] for e in test])
-assert "tensorflow" not in sys.modules and "qnn_jax" not in sys.modules
-"""
-    out = prepared / "out.npz"
-    subprocess.run([sys.executable, "-c", code, out], check=True)
-    with np.load(out, allow_pickle=False) as read:
-        np.testing.assert_array_equal(read["train"], tiny.arrays[0])
-        np.testing.assert_array_equal(read["train_labels"], tiny.arrays[1])
-        np.testing.assert_array_equal(read["part"], tiny.arrays[0][10:20])
-        np.testing.assert_array_equal(read["test"], tiny.arrays[2])
-        np.testing.assert_array_equal(read["test_labels"], tiny.arrays[3])
+def test_each_source_has_a_cache_of_its_own(tiny, tmp_path):
+    """Also those of one title: other pixels, other sizes."""
+    data_dir = tmp_path / "data"
+    several = [tiny, make_tiny(tmp_path / "b", seed=8), make_tiny(tmp_path / "c", shape=(5, 9))]
+    for one in several:
+        one.check(load_images(one.source, data_dir, one.folder))
+    assert len(files(data_dir)) == 3
+    for one in several:
+        one.check(load_images(one.source, data_dir))
+    # The cache of one in the place of another's, which has the same size, is no use.
+    shutil.copy(cache_in(data_dir, several[1].source), cache_in(data_dir, tiny.source))
+    tiny.check(load_images(tiny.source, data_dir, tiny.folder))
 
 
-def test_tfds_own_fashion_mnist_is_left_alone(tiny, tmp_path):
+def test_what_other_programs_keep_there_is_left_alone(tiny, tmp_path):
     stock = tmp_path / "data" / "fashion_mnist" / "3.0.1" / "dataset_info.json"
     stock.parent.mkdir(parents=True)
     stock.write_text("{}")
@@ -123,30 +112,29 @@ def start(tiny, data_dir, *, manual=True, kill_at=None, file_limit=None):
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
 
 
-def test_a_later_load_imports_no_tfds(tiny, prepared):
+def test_loading_imports_neither_tfds_nor_jax(tiny, prepared):
     said, _ = start(tiny, prepared, manual=False).communicate()
-    assert said == "light\n"
+    assert said == "loaded []\n"
 
 
 def test_processes_that_prepare_at_once_all_succeed(tiny, tmp_path):
     processes = [start(tiny, tmp_path / "data") for _ in range(3)]
     said = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert sum("Preparing" in text for text in said) == 1
+    assert sum("Unpacking" in text for text in said) == 1
     tiny.check(load_images(tiny.source, tmp_path / "data"))
 
 
-@pytest.mark.parametrize("moment", ["Preparing test images", "fsync"])
+@pytest.mark.parametrize("moment", ["Unpacking Tiny-MNIST", "fsync"])
 def test_a_killed_preparation_is_begun_anew(tiny, tmp_path, moment):
     data_dir = tmp_path / "data"
     process = start(tiny, data_dir, kill_at=moment)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert not (data_dir / CACHE).exists()
-    assert (data_dir / RECORDS).exists() == (moment == "fsync")
+    assert not cache_in(data_dir, tiny.source).exists()
+    assert any(name.endswith(".tmp") for name in files(data_dir)) == (moment == "fsync")
     tiny.check(load_images(tiny.source, data_dir, tiny.folder))
-    assert not [name for name in files(data_dir) if "incomplete" in name or ".part" in name]
-    assert not [p for p in (data_dir / NAME).iterdir() if p.name.startswith("incomplete")]
+    assert files(data_dir) == [f"{tiny.source.folder}/arrays.u8"]
 
 
 # Damage
@@ -166,44 +154,18 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_cache_is_told_and_replaced(tiny, prepared, damage):
-    cache = prepared / CACHE
+    cache = cache_in(prepared, tiny.source)
     whole = cache.read_bytes()
     cache.write_bytes(DAMAGE[damage](whole))
     heard = Ear()
-    tiny.check(load_images(tiny.source, prepared, None, heard))  # from the records
+    tiny.check(load_images(tiny.source, prepared, tiny.folder, heard))
     assert heard[0][0] == f"Replacing '{cache}', which is damaged"
-    assert stages(heard) == ["Replacing", "Reading"]
+    assert stages(heard) == ["Replacing", "Unpacking"]
     assert cache.read_bytes() == whole
 
 
-@pytest.mark.parametrize("damage", [*DAMAGE, "zeroed"])
-def test_damaged_records_are_prepared_anew(tiny, prepared, damage):
-    for records in (prepared / RECORDS).glob("*train.array_record*"):
-        data = records.read_bytes()
-        if damage == "flipped":  # in an image: nothing but its content is wrong
-            where = data.index(tiny.arrays[0][3].tobytes())
-            data = data[:where] + flip(data[where:])
-        else:
-            data = bytes(len(data)) if damage == "zeroed" else DAMAGE[damage](data)
-        records.write_bytes(data)
-    (prepared / CACHE).unlink()
-    heard = Ear()
-    tiny.check(load_images(tiny.source, prepared, tiny.folder, heard))
-    if damage != "longer":  # array_record ignores what follows
-        assert "Preparing" in stages(heard)
-
-
-def test_sound_records_of_other_data_are_prepared_anew(tiny, tmp_path):
-    from qnn_jax.data import builder  # imports TFDS, which takes a second
-
-    data_dir = tmp_path / "data"
-    images, labels, *test = tiny.arrays
-    builder.prepare(data_dir, {"train": (images ^ 1, labels), "test": tuple(test)}, silent)
-    tiny.check(load_images(tiny.source, data_dir, tiny.folder))
-
-
 def test_the_cache_is_the_published_bytes(tiny, prepared):
-    digest = hashlib.sha256((prepared / CACHE).read_bytes()).hexdigest()
+    digest = hashlib.sha256(cache_in(prepared, tiny.source).read_bytes()).hexdigest()
     assert digest == tiny.source.contents_sha256
 
 
@@ -307,6 +269,22 @@ def test_an_archive_that_is_official_but_unsound_is_told(tiny, tmp_path, one_sen
     assert files(tmp_path / "data") == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_shape": (14, 56)}, "images of 14×56 pixels, but holds 28×28"),
+        ({"test_count": 19}, "'t10k-images.*' must hold 19 entries, but holds 20"),
+        ({"contents_sha256": "0" * 64}, "must hold the data that `contents_sha256` stands for"),
+    ],
+)
+def test_a_source_that_says_something_else_is_told(tiny, tmp_path, changes, message, one_sentence):
+    source = dataclasses.replace(tiny.source, **changes)
+    with pytest.raises(InputError, match=message) as caught:
+        load_images(source, tmp_path / "data", tiny.folder)
+    one_sentence(caught)
+    assert files(tmp_path / "data") == []
+
+
 # Archives from the network
 
 
@@ -314,8 +292,8 @@ def test_downloads_where_there_is_no_folder(tiny, server, tmp_path):
     server.offer(tiny)
     heard = Ear()
     tiny.check(load_images(tiny.served_at(server.address), tmp_path / "data", None, heard))
-    assert stages(heard) == ["Downloading", "Preparing", "Reading"]
-    kept = tmp_path / "data" / "downloads" / NAME
+    assert stages(heard) == ["Downloading", "Unpacking"]
+    kept = tmp_path / "data" / tiny.source.folder / "archives"
     assert files(kept) == sorted(tiny.names)
 
 
@@ -345,7 +323,7 @@ def test_data_dir_comes_before_its_variable_and_that_before_home(tiny, tmp_path,
     assert load() == {"a", "b"}
     monkeypatch.setenv("TFDS_DATA_DIR", "")
     assert load() == {"a", "b", "c"}
-    assert (tmp_path / "c" / "tensorflow_datasets" / CACHE).is_file()
+    assert cache_in(tmp_path / "c" / "tensorflow_datasets", tiny.source).is_file()
 
 
 def test_no_home_folder_is_told(tiny, monkeypatch, one_sentence):
@@ -407,12 +385,7 @@ def test_the_bar_draws_lines_on_standard_error_and_only_if_there_is_a_wait(tiny,
         out, err = capfd.readouterr()
         assert out == ""
         if _ == 0:
-            assert err.splitlines() == [
-                "Preparing train images",
-                "Preparing test images",
-                "Reading train images",
-                "Reading test images",
-            ]
+            assert err.splitlines() == ["Unpacking Tiny-MNIST"]
     assert err == ""
 
 

@@ -21,7 +21,7 @@ def main():
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
     for name in ("train_images", "train_labels", "test_images", "test_labels"):
         fields[name] = Archive(**fields[name])
-    for name in ("addresses", "class_names"):
+    for name in ("addresses", "class_names", "image_shape"):
         fields[name] = tuple(fields[name])
 
     def die(*_):
@@ -35,7 +35,7 @@ def main():
     if kill_at == "fsync":
         os.fsync = die
     load_images(Source(**fields), Path(data_dir), manual_dir and Path(manual_dir), report)
-    print("heavy" if "tensorflow_datasets" in sys.modules else "light")
+    print("loaded", sorted({"filelock", "jax", "tensorflow_datasets"} & sys.modules.keys()))
 
 
 if __name__ == "__main__":

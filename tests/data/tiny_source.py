@@ -44,13 +44,13 @@ class Tiny:
         return dataclasses.replace(self.source, addresses=addresses)
 
 
-def make_tiny(folder):
+def make_tiny(folder, seed=7, shape=(28, 28)):
     """Write the archives into `folder`."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     arrays = (
-        rng.integers(256, size=(30, 28, 28), dtype=np.uint8),
+        rng.integers(256, size=(30, *shape), dtype=np.uint8),
         (np.arange(30) % 10).astype(np.uint8),
-        rng.integers(256, size=(20, 28, 28), dtype=np.uint8),
+        rng.integers(256, size=(20, *shape), dtype=np.uint8),
         (np.arange(20) % 10).astype(np.uint8),
     )
     folder.mkdir()
@@ -67,6 +67,7 @@ def make_tiny(folder):
         train_labels=archives[1],
         test_images=archives[2],
         test_labels=archives[3],
+        image_shape=shape,
         train_count=30,
         test_count=20,
         class_names=FASHION_MNIST.class_names,

@@ -228,7 +228,24 @@ def test_encode_the_circuit_and_decide_are_the_model(middle: Middle) -> None:
 )
 def test_what_cannot_be_built_is_refused(changes, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        check_model(ModelConfig(**changes))
+        check_model(ModelConfig(**changes), (28, 28))
+
+
+def test_images_may_have_any_size_that_the_convolutions_leave_pixels_of() -> None:
+    model = HybridClassifier(ModelConfig(), 2)
+    params = jax.eval_shape(model.init, KEY, jnp.zeros((1, 20, 17), jnp.uint8))["params"]
+    # 20 × 17 pixels, then 8 × 6, then 2 × 1 in each of 16 channels.
+    assert params["encoder"]["dense0"]["kernel"].shape == (32, 64)
+    check_model(ModelConfig(), (16, 16))
+    for shape, most in (((15, 28), 1), ((28, 5), 0)):
+        message = (
+            rf"`channels` must name at most {most} convolutions of 5 × 5, .* for images of "
+            rf"{shape[0]} × {shape[1]} pixels, but is \(2, 16\)\."
+        )
+        with pytest.raises(InputError, match=message):
+            check_model(ModelConfig(), shape)
+        with pytest.raises(InputError, match=message):
+            jax.eval_shape(model.init, KEY, jnp.zeros((1, *shape), jnp.uint8))
 
 
 def test_another_executor_is_handed_through() -> None:

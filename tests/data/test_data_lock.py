@@ -1,27 +1,11 @@
-"""Files are whole or absent; a lock has one holder."""
+"""A lock has one holder."""
 
-import os
 import threading
 import time
 
 import pytest
 
-from qnn_jax.data.files import locked, write_atomically
-
-
-def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomically(path, b"old", memoryview(b" text"))
-    assert path.read_bytes() == b"old text"
-
-    def full(_):
-        raise OSError("full")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="full"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old text"
-    assert list(tmp_path.iterdir()) == [path]
+from qnn_jax.data.lock import locked
 
 
 def test_a_lock_has_one_holder_at_a_time(tmp_path):
@@ -72,13 +56,9 @@ def test_a_lock_tells_who_has_to_wait_and_outlives_an_error(tmp_path):
 
 
 def test_links_are_not_followed(tmp_path):
-    precious, path, lock = (tmp_path / name for name in ("precious", "file", "lock"))
+    precious, lock = tmp_path / "precious", tmp_path / "lock"
     precious.write_text("mine")
-    for link in (path, path.with_name("file.part"), lock):
-        link.symlink_to(precious)
-    write_atomically(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert not path.is_symlink()
+    lock.symlink_to(precious)
     with pytest.raises(OSError, match="symbolic links"), locked(lock, lambda: None):
         pass
     assert precious.read_text() == "mine"
