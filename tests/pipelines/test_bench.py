@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import subprocess
 import sys
@@ -102,9 +103,14 @@ def test_angles_of_all_shapes_keep_their_places():
 
 
 def test_circuits_are_the_same_in_every_run():
-    for family in cases.FAMILIES:
-        assert cases.FAMILIES[family](4, 5) == cases.FAMILIES[family](4, 5)
-    assert cases.problem(CELL.circuit) == PROBLEM
+    code = (
+        "from pipelines.benchmarks import cases; import json; "
+        "print(json.dumps([cases.problem(f(4, 5)) for f in cases.FAMILIES.values()]))"
+    )
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}  # here it is another one
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert json.loads(done.stdout) == [cases.problem(f(4, 5)) for f in cases.FAMILIES.values()]
 
 
 def test_cells_cover_what_was_promised():
@@ -123,10 +129,6 @@ def test_a_batch_is_over_inputs_where_there_are_any():
 
 
 # Comparison
-
-
-def test_equal_results_agree():
-    assert difference(ANSWER, ANSWER) == 0
 
 
 @pytest.mark.parametrize(
