@@ -156,6 +156,11 @@ def check_model(config: ModelConfig, image_shape: tuple[int, ...] | None = None)
     `image_shape` is (height, width) in pixels, where that is known.
     """
     checks.of_type("config", config, ModelConfig, "a ModelConfig")
+    checks.flag("activation_before_features", config.activation_before_features)
+    checks.one_of("bound", config.bound, ("tanh", "none"))
+    checks.one_of("feature_map", config.feature_map, ("zz", "z"))
+    checks.one_of("observables", config.observables, ("auto", "parity", "pairs"))
+    checks.real("head_gain", config.head_gain)
     checks.at_least("feature_map_reps", config.feature_map_reps, 1, _MAX_REPS)
     checks.at_least("ansatz_reps", config.ansatz_reps, 0, _MAX_REPS)
     checks.integer("num_qubits", config.num_qubits)
@@ -187,6 +192,7 @@ def check_model(config: ModelConfig, image_shape: tuple[int, ...] | None = None)
         check_image_shape(config, image_shape)
     for name in ("feature_scale", "feature_gain", "weight_bound"):
         checks.real(name, getattr(config, name), above=0)
+    checks.real("feature_center", config.feature_center)
     for name in ("feature_center", "feature_scale"):
         if not abs(getattr(config, name)) <= _MAX_FEATURE:
             raise InputError(

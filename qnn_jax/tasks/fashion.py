@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from qnn_jax.circuits import checks
 from qnn_jax.configs import ModelConfig, TrainingConfig, check_model, check_training
 from qnn_jax.data import FASHION_MNIST, ImageDataset, class_numbers
 from qnn_jax.errors import InputError
@@ -64,23 +65,24 @@ class Fashion(TaskDefaults):
     def class_numbers(self) -> tuple[int, ...]:
         """The numbers of the classes in the data."""
         names = FASHION_MNIST.class_names
-        every = [one.lower() for one in self.classes] == ["all"]
+        every = isinstance(self.classes, tuple) and len(self.classes) == 1
+        every = every and str(self.classes[0]).lower() == "all"
         return class_numbers(names if every else self.classes, names)
 
     def check(self) -> None:
         """Refuse what cannot be trained, before JAX loads."""
         count = len(self.class_numbers)
+        checks.flag("twin", self.twin)
+        checks.of_type("model", self.model, ModelConfig, "a ModelConfig")
         check_model(self.model, FASHION_MNIST.image_shape)
+        checks.of_type("training", self.training, TrainingConfig, "a TrainingConfig")
         if self.training.loss == "mse" and count > 2:
             raise InputError(
                 "Argument `loss` must be cross-entropy for more than two classes, but is mse and "
                 f"there are {count}."
             )
         for name in ("train_images", "validation_images"):
-            if getattr(self, name) < 0:
-                raise InputError(
-                    f"Argument `{name}` must be at least 0, but is {getattr(self, name)}."
-                )
+            checks.at_least(name, getattr(self, name), 0)
         there = FASHION_MNIST.train_count // len(FASHION_MNIST.class_names) * count
         available = there - self.validation_images
         if available < 1:

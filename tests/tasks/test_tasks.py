@@ -25,16 +25,20 @@ from qnn_jax.training import HYBRID, AdamW, Examples, Folders, LeastSquares, Tas
         (Fashion(classes=("Trouser", "Trouser")), "`classes` must be different classes"),
         (Fashion(classes=("Trouser", "Spoon")), "`classes` .* 'Spoon' is none"),
         (Fashion(classes=("Trouser",)), "`classes` must be two or more classes"),
-        (Fashion(validation_images=-1), "`validation_images` must be at least 0, but is -1"),
+        (Fashion(validation_images=-1), "`validation_images` must be .* at least 0, but is -1"),
         (Fashion(validation_images=12_000), "`validation_images` must be below 12000"),
         (Fashion(train_images=11_500), "`train_images` must be at most 11000, .* is 11500"),
-        (Fashion(train_images=-1), "`train_images` must be at least 0, but is -1"),
+        (Fashion(train_images=-1), "`train_images` must be .* at least 0, but is -1"),
         (
             Fashion(classes=("all",), training=TrainingConfig(loss="mse")),
             "`loss` must be cross-entropy for more than two classes, but is mse and there are 10",
         ),
         (Fashion(training=TrainingConfig(batch_size=0)), "`batch_size` must be between 1 and"),
         (Fashion(model=ModelConfig(num_qubits=500)), "`num_qubits` must be at most"),
+        (
+            Fashion(model=ModelConfig(channels=(2, 2, 2))),
+            "`channels` must name at most 2 convolutions .* for images of 28 × 28 pixels",
+        ),
         (Calculator("a + c"), "`operation` .* has the unknown name 'c'"),
         (Calculator("7*a"), "`operation` must span at most"),
         (Calculator(points=-1), "`points` must be between 0 and 1000000, but is -1"),
@@ -55,6 +59,28 @@ from qnn_jax.training import HYBRID, AdamW, Examples, Folders, LeastSquares, Tas
 def test_what_cannot_be_trained_is_refused(task, message: str) -> None:
     with pytest.raises(InputError, match=rf"^Argument {message}"):
         task.check()
+
+
+#: A value of another type than any field has.
+class Foreign:
+    def __repr__(self) -> str:
+        return "foreign"
+
+
+@pytest.mark.parametrize("value", [Foreign(), None, "text", 0.5, (None,)], ids=repr)
+@pytest.mark.parametrize("part", ["", "model", "training"])
+def test_a_field_of_another_type_is_refused_by_its_name(part: str, value: object) -> None:
+    whole = Fashion()
+    owner = getattr(whole, part) if part else whole
+    for field in dataclasses.fields(owner):
+        given = getattr(owner, field.name)
+        if isinstance(given, float) and isinstance(value, float):
+            continue  # a number like any other
+        changed = dataclasses.replace(owner, **{field.name: value})
+        task = dataclasses.replace(whole, **{part: changed}) if part else changed
+        with pytest.raises(InputError, match=rf"^Argument `{field.name}` must .*\.$") as caught:
+            task.check()
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("task", [Fashion(), Calculator(), Dots(), Wave()], ids=lambda t: t.name)
