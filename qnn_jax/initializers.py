@@ -27,7 +27,7 @@ SCALE_BOUND = 1.0
 
 def uniform(bound: float) -> Callable[..., Array]:
     """Weights uniform in [-bound, bound], in radians."""
-    bound = _bound(bound)
+    bound = checked_bound("bound", bound)
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = None) -> Array:
         return jax.random.uniform(key, shape, dtype or float, -bound, bound)
@@ -35,9 +35,11 @@ def uniform(bound: float) -> Callable[..., Array]:
     return init
 
 
-def _bound(bound: float) -> float:
-    # A population's bound is traced.
-    return bound if isinstance(bound, jax.core.Tracer) else real("bound", bound, least=0)
+def checked_bound(name: str, bound: float) -> float:
+    """Refuse what is no real number of at least 0; that of a population is traced."""
+    if isinstance(bound, jax.core.Tracer) and bound.shape == () and bound.dtype.kind == "f":
+        return bound
+    return real(name, bound, least=0)
 
 
 def initial_weights(weight_init: Callable[..., Any], key: Array, shape: tuple[int, ...]) -> Array:

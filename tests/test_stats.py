@@ -6,10 +6,12 @@ import math
 import numpy as np
 import pytest
 
+from qnn_jax.errors import InputError
 from qnn_jax.stats import (
     holm,
     mcnemar,
     mean_interval,
+    p_value,
     paired_t_test,
     sign_flip_test,
     wilson_interval,
@@ -121,3 +123,34 @@ def test_holm_keeps_the_promise_that_plain_tests_break() -> None:
     draws = RNG.uniform(size=(4000, 6))
     assert np.mean([min(holm(list(row))) < 0.05 for row in draws]) < 0.06
     assert np.mean(draws.min(axis=1) < 0.05) > 0.2
+
+
+def test_what_is_not_finite_has_no_interval_and_proves_nothing() -> None:
+    for wrong in (math.nan, math.inf):
+        values = np.array([1.0, 2.0, wrong])
+        assert mean_interval(values) == (-math.inf, math.inf)
+        assert paired_t_test(values, np.zeros(3)) == paired_t_test(np.zeros(3), values) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: wilson_interval(3, 2), "`successes` must be at most 2, but is 3"),
+        (lambda: wilson_interval(-1, 2), "`successes` must be an integer of at least 0, but is -1"),
+        (lambda: wilson_interval(0.5, 2), "`successes` must be an integer of at least 0, .* 0.5"),
+        (lambda: wilson_interval(0, -1), "`count` must be an integer of at least 0, but is -1"),
+        (lambda: mean_interval([[1.0]]), r"`values` must have shape \(count,\), .* shape \(1, 1\)"),
+        (lambda: mean_interval("12"), "`values` must hold real numbers, but is '12'"),
+        (lambda: sign_flip_test(0.5), r"`differences` must have shape \(count,\), .* shape \(\)"),
+        (lambda: sign_flip_test(np.ones(501)), "`differences` must hold at most 500 .* 501; `pair"),
+        (lambda: paired_t_test([1, 2], [1]), "`second` .* as `first`, which has 2, but has 1"),
+        (lambda: mcnemar(1, -1), "`behind` must be an integer of at least 0, but is -1"),
+        (lambda: p_value(1.5), "`p` must be at least 0 and at most 1, but is 1.5"),
+        (lambda: p_value(math.nan), "`p` must be finite, but is nan"),
+        (lambda: holm([0.5, 1.5]), "`p_values` must be at most 1, but one is 1.5"),
+        (lambda: holm([-0.5]), r"`p_values` must be finite and at least 0, but p_values\[0\] is"),
+    ],
+)
+def test_what_is_no_such_number_is_refused(call, message: str) -> None:
+    with pytest.raises(InputError, match=rf"^Argument {message}.*\.$"):
+        call()

@@ -7,10 +7,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qnn_jax.circuits import Circuit, PauliSum
+from qnn_jax.circuits.checks import at_least, flag, real
+from qnn_jax.circuits.circuit import checked_circuit
 from qnn_jax.circuits.observables import observables_on
+from qnn_jax.errors import InputError
 from qnn_jax.executors import Executor, exact
-from qnn_jax.initializers import uniform
+from qnn_jax.executors.executor import checked_executor
+from qnn_jax.initializers import checked_bound, uniform
 from qnn_jax.linen import QuantumLayer
+from qnn_jax.simulate.angle_table import checked_numbers
+
+#: The widest hidden layer.
+_MOST_WIDTH = 16_384
 
 
 class HybridRegressor(nn.Module):
@@ -35,12 +43,16 @@ class HybridRegressor(nn.Module):
 
     def setup(self) -> None:
         """Name the two parts, so that parameters read quantum/… and head/…."""
-        init = uniform(self.weight_bound)
-        self.quantum = QuantumLayer(self.circuit, self.labels, self.executor, init)
+        checked_circuit(self.circuit)
+        checked_executor(self.executor)
+        bias = real("bias", self.bias)
+        real("max_gain", self.max_gain, least=0)
+        init = uniform(checked_bound("weight_bound", self.weight_bound))
+        self.quantum = QuantumLayer(self.circuit, self.observables, self.executor, init)
         self.head = nn.Dense(
             1,
-            kernel_init=nn.initializers.constant(1.0 / len(self.labels)),
-            bias_init=nn.initializers.constant(self.bias),
+            kernel_init=nn.initializers.constant(1.0 / len(self.observables)),
+            bias_init=nn.initializers.constant(bias),
         )
 
     @property
@@ -90,14 +102,18 @@ class MLPRegressor(nn.Module):
     ) -> Float[Array, "batch 1"]:
         """The predicted values. Standard normal kernels suit inputs between 0 and 1."""
         del train
-        normal = nn.initializers.normal(1.0)
-        hidden = inputs
-        if self.width:
-            layer = nn.Dense(
-                self.width, self.hidden_bias, kernel_init=normal, bias_init=normal, name="hidden"
+        width = at_least("width", self.width, 0, _MOST_WIDTH)
+        bias = nn.initializers.constant(real("bias", self.bias))
+        flag("hidden_bias", self.hidden_bias)
+        hidden = checked_numbers("inputs", inputs)
+        if hidden.ndim != 2:
+            raise InputError(
+                f"Argument `inputs` must have shape (batch, inputs), but has shape {hidden.shape}."
             )
-            hidden = jnp.tanh(layer(inputs))
-        head = nn.Dense(
-            1, kernel_init=normal, bias_init=nn.initializers.constant(self.bias), name="head"
-        )
-        return head(hidden)
+        normal = nn.initializers.normal(1.0)
+        if width:
+            layer = nn.Dense(
+                width, self.hidden_bias, kernel_init=normal, bias_init=normal, name="hidden"
+            )
+            hidden = jnp.tanh(layer(hidden))
+        return nn.Dense(1, kernel_init=normal, bias_init=bias, name="head")(hidden)

@@ -51,6 +51,7 @@ from qnn_jax import (
     models,
     runs,
     simulate,
+    stats,
     tasks,
     training,
 )
@@ -113,6 +114,31 @@ STATE_KIND = Kind(_state, k.array_forms)
 ONE_OF_NAMES = Kind(
     lambda v: None if isinstance(v, list | tuple | range | np.ndarray | jax.Array) else False
 )
+
+
+def _row(value: Any) -> bool | None:
+    """A row of real numbers, which may be NaN or infinite."""
+    usual = isinstance(value, np.ndarray | jax.Array) and not isinstance(value, np.ma.MaskedArray)
+    if usual and value.ndim == 1 and jnp.issubdtype(value.dtype, jnp.floating):
+        return None
+    if isinstance(value, list) and value and all(type(entry) is float for entry in value):
+        return None
+    return array(None).legal(value)
+
+
+def _row_of_two(value: Any) -> bool | None:
+    return None if _row(value) else _row(value)  # the other row decides on the length
+
+
+def _probabilities(value: Any) -> bool | None:
+    found = array(None, low=0).legal(value)
+    return None if found else found  # numbers above 1 are refused
+
+
+ROW, ROW_OF_TWO = Kind(_row, k.array_forms), Kind(_row_of_two, k.array_forms)
+BOUND = Kind(lambda v: None if isinstance(v, jax.core.Tracer) else real(0, math.inf).legal(v))
+ANY_TABLE = Kind(lambda v: None if array(None, None).legal(v) else False, k.array_forms)
+PROBABILITIES = Kind(_probabilities, k.array_forms)
 ENTANGLEMENT = Kind(
     lambda v: (
         None
@@ -305,6 +331,16 @@ def classified(config: Any = CONFIG, num_classes: Any = 2, middle: Any = "bypass
 def regressed(images: Any, num_classes: Any) -> Any:
     model = models.PixelRegression(num_classes)
     return jax.eval_shape(lambda key: model.init(key, images), KEY_0)
+
+
+def regressor(**given: Any) -> Any:
+    model = models.HybridRegressor(**given)
+    return jax.eval_shape(lambda key: model.init(key, ROWS), KEY_0)
+
+
+def mlp(inputs: Any, **given: Any) -> Any:
+    model = models.MLPRegressor(**given)
+    return jax.eval_shape(lambda key: model.init(key, inputs), KEY_0)
 
 
 TWO_CLASSES = data.ImageDataset(
@@ -562,14 +598,7 @@ CALLS: Mapping[str, Call] = {
     "recommended": Call(initializers.recommended, {"circuit": (ONE, CIRCUIT)}),
     "uniform": Call(
         initializers.uniform,
-        {
-            "bound": (
-                0.5,
-                Kind(
-                    lambda v: None if isinstance(v, jax.core.Tracer) else real(0, math.inf).legal(v)
-                ),
-            )
-        },
+        {"bound": (0.5, BOUND)},
     ),
     # qnn_jax.linen, qnn_jax.nnx
     "linen.QuantumLayer": Call(layer("linen"), LAYER),
@@ -796,6 +825,26 @@ CALLS: Mapping[str, Call] = {
     ),
     "PixelRegression": Call(
         regressed, {"images": (IMAGES, IMAGES_KIND), "num_classes": (2, integer(2))}
+    ),
+    "HybridRegressor": Call(
+        regressor,
+        {
+            "circuit": (ONE, k.called(CIRCUIT, "circuit", "observables")),
+            "labels": (("ZZ",), k.called(OBSERVABLES, "labels", "observables", "observable")),
+            "bias": (0.5, real(-math.inf, math.inf)),
+            "weight_bound": (1.0, BOUND),
+            "max_gain": (4.0, real(0, math.inf)),
+            "executor": (executors.exact, FUNCTION),
+        },
+    ),
+    "MLPRegressor": Call(
+        mlp,
+        {
+            "inputs": (ROWS, ANY_TABLE),
+            "width": (3, k.maybe(integer(0))),
+            "bias": (0.5, real(-math.inf, math.inf)),
+            "hidden_bias": (True, FLAG),
+        },
     ),
     "count_parameters": Call(
         models.count_parameters, {"params": ({"a": np.zeros(3)}, Kind(lambda v: None))}
@@ -1037,11 +1086,32 @@ CALLS: Mapping[str, Call] = {
     "write_npz_atomic": Call(
         runs.write_npz_atomic, {"path": (FOLDER / "d", PATH), "arrays": ({}, only(dict))}
     ),
+    # qnn_jax.stats
+    "holm": Call(stats.holm, {"p_values": (np.array([0.25, 0.5]), PROBABILITIES)}),
+    "mcnemar": Call(stats.mcnemar, {"ahead": (3, integer(0)), "behind": (2, integer(0))}),
+    "mean_interval": Call(stats.mean_interval, {"values": (np.array([0.5, 1.5]), ROW)}),
+    "p_value": Call(stats.p_value, {"p": (0.5, real(0, 1))}),
+    "paired_t_test": Call(
+        stats.paired_t_test,
+        {
+            "first": (np.array([0.5, 1.5]), ROW_OF_TWO),
+            "second": (np.array([0.25, 0.5]), ROW_OF_TWO),
+        },
+    ),
+    "sign_flip_test": Call(
+        stats.sign_flip_test, {"differences": (np.array([0.5, 1.5]), ROW_OF_TWO)}
+    ),
+    "wilson_interval": Call(
+        stats.wilson_interval,
+        {"successes": (2, integer(0, 3)), "count": (3, k.called(integer(2), "count", "successes"))},
+    ),
 }
 
 #: Calls that compile anew each time, or long: quick runs try only what must be refused.
 COSTLY = (
     "HybridClassifier",
+    "HybridRegressor",
+    "MLPRegressor",
     "amplitude_angles",
     "an executor with shots",
     "ansatz_bound",
@@ -1094,7 +1164,6 @@ NO_CALLS: Mapping[str, str] = {
         "part of an epoch's program, whose arguments are checked: tests/training",
     ),
     **dict.fromkeys(("Calculator", "Fashion"), "a task, whose `check` is tried: tests/tasks"),
-    **dict.fromkeys(("HybridRegressor", "MLPRegressor"), "a task's network: tests/models"),
     **dict.fromkeys(
         ("Trained", "load", "newest", "splits_of", "train"), "reads data or a run: tests/tasks"
     ),

@@ -28,6 +28,7 @@ MODULES = (
     "qnn_jax.training",
     "qnn_jax.data",
     "qnn_jax.runs",
+    "qnn_jax.stats",
     "qnn_jax.bridge",
     "qnn_jax.hardware",
     "qnn_jax.tasks",

@@ -3,9 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from qnn_jax import expectations
 from qnn_jax.configs import CalculatorModelConfig
+from qnn_jax.errors import InputError
 from qnn_jax.models import HybridRegressor, MLPRegressor
 
 KEY = jax.random.key(0)
@@ -66,3 +68,41 @@ def test_the_mlp_is_the_obvious_one() -> None:
         wanted = hidden @ layers["head"]["kernel"] + layers["head"]["bias"]
         assert layers["head"]["bias"] == 0.5
         np.testing.assert_allclose(network.apply({"params": params}, POINTS), wanted, rtol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (HybridRegressor("ry", ("ZZ",)), "`circuit` must be"),
+        (HybridRegressor(CIRCUIT, ("ZZZ",)), "`observables` must have labels of 2 letters"),
+        (HybridRegressor(CIRCUIT, ()), "`observables` must"),
+        (HybridRegressor(CIRCUIT, ("ZZ",), bias="1"), "`bias` must be a real number, but is '1'"),
+        (
+            HybridRegressor(CIRCUIT, ("ZZ",), weight_bound=-1.0),
+            "`weight_bound` must be at least 0, but is -1.0",
+        ),
+        (
+            HybridRegressor(CIRCUIT, ("ZZ",), max_gain=-4.0),
+            "`max_gain` must be at least 0, but is -4.0",
+        ),
+        (HybridRegressor(CIRCUIT, ("ZZ",), executor="aer"), "`executor` must be"),
+        (MLPRegressor(-1), "`width` must be an integer of at least 0, but is -1"),
+        (MLPRegressor(10**6), "`width` must be at most 16384, but is 1000000"),
+        (MLPRegressor(2, float("nan")), "`bias` must be finite, but is nan"),
+        (MLPRegressor(2, hidden_bias="no"), "`hidden_bias` must be True or False, but is 'no'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_makes_no_regressor_is_refused(network, message: str) -> None:
+    with pytest.raises(InputError, match=rf"^Argument {message}"):
+        network.init(KEY, POINTS)
+
+
+def test_inputs_of_a_wrong_shape_are_refused() -> None:
+    with pytest.raises(InputError, match=r"`inputs` must have shape \(batch, inputs\), .* \(2,\)"):
+        MLPRegressor(2).init(KEY, jnp.zeros(2))
+
+
+def test_a_single_label_is_one_observable() -> None:
+    params = jax.jit(HybridRegressor(CIRCUIT, "ZZ").init)(KEY, POINTS)["params"]
+    np.testing.assert_array_equal(params["head"]["kernel"], 1.0)
