@@ -108,7 +108,8 @@ class TrainingConfig:
         weight_decay: AdamW's; 0 is plain Adam.
         loss: "cross-entropy" of the logits, or "mse", the seed's squared error of the sigmoid.
         label_smoothing: share of the target that is spread over all classes.
-        shift: images are moved at random by up to this many pixels each way.
+        shift: images are moved at random by up to this many pixels each way, at most half an
+            image.
         flip: images are mirrored left to right at random.
         passes: how often an epoch goes through the training examples.
     """
@@ -146,7 +147,7 @@ def check_training(config: TrainingConfig, train_count: int) -> None:
             f"{config.label_smoothing}."
         )
     checks.at_least("passes", config.passes, 1)
-    checks.at_least("shift", config.shift, 0, 14)
+    checks.at_least("shift", config.shift, 0)
     checks.flag("flip", config.flip)
 
 

@@ -76,6 +76,7 @@ class Fashion(TaskDefaults):
         checks.of_type("model", self.model, ModelConfig, "a ModelConfig")
         check_model(self.model, FASHION_MNIST.image_shape)
         checks.of_type("training", self.training, TrainingConfig, "a TrainingConfig")
+        checks.at_least("shift", self.training.shift, 0, min(FASHION_MNIST.image_shape) // 2)
         if self.training.loss == "mse" and count > 2:
             raise InputError(
                 "Argument `loss` must be cross-entropy for more than two classes, but is mse and "

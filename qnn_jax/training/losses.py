@@ -55,11 +55,12 @@ def augment(
     """Move each image by up to `shift` pixels each way, and mirror it or not.
 
     Raises:
-        InputError: where either is asked for, and what is given are no images.
+        InputError: where either is asked for, and what is given are no images; for a shift by more
+            than half an image.
     """
     key, flip = checked_key("key", key), checked_flag("flip", flip)
     check_inputs(images, "images")
-    shift = at_least("shift", shift, 0, max(images.shape))
+    shift = at_least("shift", shift, 0)
     if not shift and not flip:
         return images
     if images.ndim != 3:
@@ -69,6 +70,7 @@ def augment(
             f"of shape {images.shape}."
         )
     batch, height, width = images.shape
+    at_least("shift", shift, 0, min(height, width) // 2)
     if shift:
         padded = jnp.pad(images, ((0, 0), (shift, shift), (shift, shift)))
         corners = jax.random.randint(jax.random.fold_in(key, _SHIFT), (batch, 2), 0, 2 * shift + 1)

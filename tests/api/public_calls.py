@@ -868,7 +868,7 @@ CALLS: Mapping[str, Call] = {
             "weight_decay": (0.5, real(0, math.inf)),
             "loss": ("cross-entropy", choice("cross-entropy", "mse")),
             "label_smoothing": (0.5, real(0, 1, "[)")),
-            "shift": (1, integer(0, 14)),
+            "shift": (1, integer(0)),
             "flip": (True, FLAG),
             "passes": (1, integer(1)),
         },
@@ -887,7 +887,7 @@ CALLS: Mapping[str, Call] = {
         {
             "key": (KEY_0, KEY),
             "images": (IMAGES, ARRAYS),
-            "shift": (1, integer(0)),
+            "shift": (1, integer(0, 14)),
             "flip": (True, FLAG),
         },
     ),

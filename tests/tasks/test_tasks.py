@@ -33,6 +33,7 @@ from qnn_jax.training import HYBRID, AdamW, Examples, Folders, LeastSquares, Tas
             Fashion(classes=("all",), training=TrainingConfig(loss="mse")),
             "`loss` must be cross-entropy for more than two classes, but is mse and there are 10",
         ),
+        (Fashion(training=TrainingConfig(shift=15)), "`shift` must be at most 14, but is 15"),
         (Fashion(training=TrainingConfig(batch_size=0)), "`batch_size` must be between 1 and"),
         (Fashion(model=ModelConfig(num_qubits=500)), "`num_qubits` must be at most"),
         (

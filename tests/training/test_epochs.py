@@ -205,6 +205,8 @@ def test_augmentation_moves_and_mirrors_and_nothing_else() -> None:
     assert places == {(r, c) for r in (9, 10, 11) for c in (4, 5, 6, 21, 22, 23)}
     assert (moved.sum(axis=(1, 2)) == 200).all()
     assert np.array_equal(augment(KEY, images, shift=0, flip=False), images)
+    with pytest.raises(InputError, match="`shift` must be at most 9, but is 10"):
+        augment(KEY, images[:, :18], shift=10, flip=False)
 
 
 def test_a_table_is_not_moved_nor_mirrored(train) -> None:
