@@ -1,4 +1,4 @@
-"""A task of one's own: train, save, load in another process, run on noisy Aer, scan two values."""
+"""Your own task: train, save, load in another process, run on noisy Aer, scan two values."""
 
 import sys
 from concurrent.futures import ProcessPoolExecutor

@@ -1,4 +1,4 @@
-"""What was the quantum part worth? The model beside its twins, over seeds and training sizes.
+"""The circuit's effect on the score: the model and its twins over random seeds and training sizes.
 
     make ablate
     make ablate ARGS="--quick"
@@ -6,7 +6,7 @@
     make ablate ARGS="--task calculator"
 
 The model and all its twins train on the same data, batches and seeds with the same optimiser. All
-seeds of a twin are one program. On Fashion-MNIST 20 seeds, seven networks and four sizes take
+seeds of a twin run in one program. On Fashion-MNIST 20 seeds, seven networks and four sizes take
 about 20 minutes on two idle cores.
 """
 
@@ -31,22 +31,22 @@ _DEFAULT = next(iter(TASKS))
 
 @dataclasses.dataclass(frozen=True)
 class AblateFlags(DataFlags, ResultsFlags):
-    """What this command asks beside the task's own fields."""
+    """Flags of this command in addition to the task's own fields."""
 
     task: str = _DEFAULT
-    """What is learned; the other flags are those of this task."""
+    """The task; the other flags are those of this task."""
     run: str = "ablate"
     """Name of the run; its files go to RESULTS_DIR/RUN."""
     quick: bool = False
-    """A look in minutes: fewer seeds, sizes and epochs, and the result says so."""
+    """A quick look in minutes: fewer seeds, sizes and epochs; the result is marked as such."""
     seed: int = 0
     """The first seed; the others follow it."""
     seeds: int = 20
-    """How many; each draws initial parameters, the order of examples, and which of them train."""
+    """Number of seeds; each determines initial parameters, order and selection of examples."""
     sizes: tuple[str, ...] = ("all",)
     """Numbers of training examples; "all" takes all."""
     resume: bool = True
-    """Go on with an interrupted run of this name; --no-resume starts over."""
+    """Resume an interrupted run of this name; --no-resume starts over."""
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -61,7 +61,7 @@ class AblateFlags(DataFlags, ResultsFlags):
 
 
 class _Line(TypedDict):
-    # Null is what JSON has for a mean over a seed that diverged.
+    # JSON has null for the mean if a seed diverged.
     size: int
     twin: str
     mean: float | None
@@ -78,7 +78,7 @@ class _Seconds(TypedDict):
 
 
 class _Told(TypedDict):
-    """What of summary.json is told again when a finished ablation is asked for."""
+    """The fields of summary.json that are printed for a finished ablation."""
 
     quick: bool
     headline: str
@@ -88,7 +88,7 @@ class _Told(TypedDict):
 
 
 def parse(argv: list[str] | None) -> tuple[Any, AblateFlags]:
-    """Read a command line; where flags start follows the task, and whether the look is quick."""
+    """Read a command line; the defaults depend on the task, and on whether the look is quick."""
     arguments = sys.argv[1:] if argv is None else argv
     name = command.chosen(arguments, "--task", _DEFAULT)
     if name not in TASKS:
@@ -145,21 +145,21 @@ def main(argv: list[str] | None = None) -> int:
                 )
             except StoppedError as saved:
                 again = command.again()
-                print(f"{saved} programs; the same command goes on from there:\n  {again}")
+                print(f"{saved} programs; the same command continues from there:\n  {again}")
                 return stop.exit_code
         conclude(task, flags, found.summary)
     return 0
 
 
 def conclude(task: Any, flags: AblateFlags, summary: Mapping[str, Any]) -> None:
-    """Print the table, what it says, and what may come next."""
+    """Print the table, its conclusions, and the next command."""
     print(f"\n{text_of(summary, task.metric)}")
     page = flags.results_dir / flags.run / "report.html"
     print(f"{sum(summary['seconds'].values()):.1f} s in all; open {page}")
     named = [] if flags.task == _DEFAULT else ["--task", flags.task]
     again = command.make("ablate", [*named, *command.same_folders(flags)])
     print(
-        f"Next: {again}, for the whole answer"
+        f"Next: {again}, for the full ablation"
         if summary["quick"]
         else 'Next: make ablate ARGS="--help", for all flags'
     )
@@ -167,5 +167,5 @@ def conclude(task: Any, flags: AblateFlags, summary: Mapping[str, Any]) -> None:
 
 if __name__ == "__main__":
     command.run(
-        main, "Stopped. Every finished program is saved; this goes on from there:\n  {again}"
+        main, "Stopped. Every finished program is saved; this continues from there:\n  {again}"
     )

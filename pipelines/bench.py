@@ -1,11 +1,11 @@
-"""Measure speed: ratios from one run, compile and steady state apart.
+"""Measure speed: ratios within one run, with compilation and steady state separate.
 
     make bench
     make bench ARGS="--only simulator --full"
 
-Everything that is compared runs in turn within the same minutes, round after round, and what is
-reported is the median over the rounds: seconds depend on the machine and on who else uses it,
-ratios much less.
+Everything that is compared runs in turn within the same minutes, round after round, and the
+result is the median over the rounds: seconds depend on the machine and its load, ratios much
+less.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class BenchConfig:
-    """Measure speed against peers, in one run."""
+    """Measure speed in comparison with other simulators, in one run."""
 
     only: Literal["training", "scan", "calculator", "evaluation", "simulator"] | None = None
     """One of the tables; default: all."""
     full: bool = False
-    """Every cell of the simulator's table (hours), not the part that takes ten minutes."""
+    """Every cell of the simulator's table (hours), not only the part that takes ten minutes."""
     num_qubits: tuple[int, ...] = ()
-    """Only circuits of these sizes, of all that --full has; each until it is done."""
+    """Only circuits with these numbers of qubits, of all cells of --full; without a time limit."""
     depths: tuple[int, ...] = ()
-    """Likewise, only circuits of these depths."""
+    """Only circuits of these depths, likewise."""
     peers: bool = True
-    """Build .bench with other simulators and measure them too; else ours alone."""
+    """Build .bench with other simulators and measure them too; else only qnn_jax."""
     rounds: int = 7
-    """Rounds of which the median is taken."""
+    """Number of rounds; the median is reported."""
     cap_seconds: float | None = None
-    """What an engine may take for one cell of the simulator's table, compilation included;
+    """Time limit of an engine for one cell of the simulator's table, compilation included;
     default: 60 with --full, else 30, for the table to take less than ten minutes."""
     minutes: float = 9.0
-    """When the simulator's table ends, unless --full: later cells are marked as not run."""
+    """When the simulator's table ends, except with --full: later cells are marked as not run."""
     results_dir: Path = Path("results")
-    """Where bench/training.json and those of the other tables go."""
+    """Folder for bench/training.json and the files of the other tables."""
     data_dir: Path | None = None
-    """Where prepared data are kept; default: TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    """Folder of prepared data; default: TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     manual_dir: Path | None = None
     """A folder with the four official archives, used instead of a download."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the benchmarks and write what they found."""
+    """Run the benchmarks and write their results."""
     config = command.parse(BenchConfig, {"default": BenchConfig()}, argv)
     if config.rounds < 1:
         raise InputError(f"Argument `--rounds` must be at least 1, but is {config.rounds}.")
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _cells(config: BenchConfig) -> list[Cell]:
-    """The cells of the simulator's table that are asked for."""
+    """The requested cells of the simulator's table."""
     from pipelines.benchmarks import cases
 
     if not (config.full or config.num_qubits or config.depths):

@@ -1,4 +1,4 @@
-"""What all commands share: presets, one-sentence errors, exit codes, whatever the environment."""
+"""The common parts of all commands: presets, one-sentence errors, exit codes, output streams."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from qnn_jax.errors import InputError, TrainingFailedError
 from qnn_jax.hardware.redaction import clean
 
 Config = TypeVar("Config")
-#: What Ctrl-C answers; `again` is the whole command.
-_STOPPED = "Stopped. Every finished epoch is saved; this goes on from there:\n  {again}"
+#: The message after Ctrl-C; `again` is the whole command.
+_STOPPED = "Stopped. Every finished epoch is saved; this continues from there:\n  {again}"
 _LEAST_COLUMNS = 40
-# XLA says the first where it allocates at once, the second where it finds out later.
+# XLA's messages for a failed allocation, at once and at run time.
 _OUT_OF_MEMORY = re.compile("RESOURCE_EXHAUSTED|Out of memory")
-_BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE has ended
-# What a console of ASCII or Latin-1 shows in place of our characters.
+_BROKEN_PIPE = 141  # a shell's exit status of a program that was ended by SIGPIPE
+# Replacements of characters that an ASCII or Latin-1 console cannot show.
 _LOOK_ALIKES = {
     "→": "->", "…": "...", "×": "x", "±": "+-", "µ": "u", "⟨": "<", "⟩": ">", "π": "pi",
     "θ": "theta", "²": "^2", "·": ".", "−": "-", "─": "-", "│": "|",
@@ -42,30 +42,30 @@ _LOOK_ALIKES = {
 def parse(
     config_type: type[Config], presets: Mapping[Any, Config], argv: list[str] | None
 ) -> Config:
-    """Read a command line into a config; the other defaults follow `--preset`."""
+    """Read a command line into a config; `--preset` determines the other defaults."""
     arguments = sys.argv[1:] if argv is None else argv
-    # An unknown preset is left to tyro, which names the choices.
+    # tyro reports an unknown preset, with the choices.
     default = presets.get(chosen(arguments, "--preset", "default"), presets["default"])
     return read(config_type, arguments, default)
 
 
-#: What the command line of this process was read into: its errors name the flags of that.
+#: The config of this process's command line: errors name its flags.
 _flags: list[type[Any]] = []
 
 
 def read(
     config_type: type[Config], arguments: Sequence[str], default: Any = tyro.MISSING_NONPROP
 ) -> Config:
-    """Words of a command line as a config; every command's are read here."""
+    """Parse a command line into a config; all commands use this function."""
     _flags[:] = [config_type]
     return tyro.cli(config_type, default=default, args=arguments, prog=program())
 
 
 def with_flags(sentence: str, config_type: type[Any]) -> str:
-    """A sentence of the library with this command's flags in place of the arguments it names.
+    """A message of the library with this command's flags in place of the argument names.
 
-    `batch_size` becomes `--batch-size`, `num_qubits` `--model.num-qubits` where that is the flag,
-    and `resume=False` `--no-resume`. What is no flag of the command stays.
+    `batch_size` becomes `--batch-size`, `num_qubits` `--model.num-qubits` if that is the flag,
+    and `resume=False` `--no-resume`. Other names are not changed.
     """
     whole = _flags_of(config_type)
     # `model.num_qubits` is also called `num_qubits`, unless that is a flag of its own.
@@ -86,7 +86,7 @@ def _in_flags(error: Exception) -> str:
 
 
 def _flags_of(config_type: type[Any], prefix: str = "") -> dict[str, str]:
-    """Flags without their dashes by the names of fields, as tyro makes them of a dataclass."""
+    """Flags without dashes by the names of fields, as tyro derives them from a dataclass."""
     flags: dict[str, str] = {}
     hints = get_type_hints(config_type, include_extras=True)
     for name in (field.name for field in dataclasses.fields(config_type)):
@@ -94,7 +94,7 @@ def _flags_of(config_type: type[Any], prefix: str = "") -> dict[str, str]:
         if get_origin(kind) is Annotated:
             kind, *notes = get_args(kind)
             if any(getattr(note, "name", None) == "" for note in notes):
-                inner = prefix  # its fields stand without a prefix
+                inner = prefix  # its fields have no prefix
         if dataclasses.is_dataclass(kind):
             flags |= _flags_of(kind, inner)  # type: ignore[arg-type]
         else:
@@ -103,7 +103,7 @@ def _flags_of(config_type: type[Any], prefix: str = "") -> dict[str, str]:
 
 
 def chosen(arguments: Sequence[str], flag: str, usual: str) -> str:
-    """The word after a flag that decides where other flags start."""
+    """The word after a flag that determines the defaults of other flags."""
     found = usual
     for position, word in enumerate(arguments):
         if word.startswith(f"{flag}="):
@@ -119,33 +119,33 @@ def say(line: str) -> None:
 
 
 def tell_finished(path: Path) -> None:
-    """Say that a run is not done again."""
-    print(f"The run {path} is finished: this is its result; --no-resume does it anew.")
+    """Print that a finished run is not repeated."""
+    print(f"The run {path} is finished: this is its result; --no-resume runs it again.")
 
 
 def tell_stopping() -> None:
-    """Answer the first Ctrl-C."""
+    """Print the message for the first Ctrl-C."""
     print(
-        "\nStopping once what is being done is saved; Ctrl-C again stops at once.",
+        "\nStopping after the current step is saved; press Ctrl-C again to stop at once.",
         file=sys.stderr,
         flush=True,
     )
 
 
 def program() -> str:
-    """How this command is called: `python -m pipelines.train_fashion`."""
+    """The name of this command: `python -m pipelines.train_fashion`."""
     return f"python -m pipelines.{Path(sys.argv[0]).stem}"
 
 
 def again() -> str:
-    """This command with all its flags, to be pasted into a shell in this folder."""
+    """This command with all its flags, for a shell in this folder."""
     python = os.path.relpath(sys.executable)
     python = sys.executable if python.startswith("..") else python
     return shlex.join([python, "-m", f"pipelines.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
 
 
 def same_folders(config: Any) -> list[str]:
-    """The flags of a command's folders that are not the usual ones, for the command after it."""
+    """The flags of a command's folders that differ from the defaults, for the next command."""
     flags = []
     for name, usual in (("results_dir", Path("results")), ("data_dir", None), ("manual_dir", None)):
         value = getattr(config, name, usual)
@@ -155,9 +155,9 @@ def same_folders(config: Any) -> list[str]:
 
 
 def countdown(what: str, every: float = 5.0) -> Callable[[int, int], None]:
-    """A report (done, total) in lines on standard error, one in so many seconds.
+    """A report (done, total) in lines on standard error, at most one in so many seconds.
 
-    Nothing is said of what is done sooner. It begins anew where nothing is done.
+    Shorter activities print nothing. It starts again when nothing is done.
     """
     began = said = time.monotonic()
 
@@ -176,7 +176,7 @@ def countdown(what: str, every: float = 5.0) -> Callable[[int, int], None]:
 
 
 def make(target: str, flags: Sequence[str]) -> str:
-    """`make train-fashion ARGS="--seed 1"`, to be pasted into a shell."""
+    """`make train-fashion ARGS="--seed 1"`, for a shell."""
     return f"make {target} ARGS={shlex.quote(shlex.join(flags))}" if flags else f"make {target}"
 
 
@@ -186,7 +186,7 @@ def seconds() -> float:
 
 
 def check_seed(flag: str, value: int, count: int = 1) -> None:
-    """Refuse what is no seed, or has not `count` - 1 seeds above it."""
+    """Check that a value is a seed with `count` - 1 seeds above it."""
     checked_seed(flag, value)
     try:
         checked_seed(flag, value + count - 1)
@@ -198,13 +198,13 @@ def check_seed(flag: str, value: int, count: int = 1) -> None:
 
 
 def start_jax(find_devices: bool = True) -> None:
-    """Load JAX and find its devices, before anything else needs them.
+    """Load JAX and initialise its devices, before other code needs them.
 
     Args:
-        find_devices: whether to; afterwards nothing can be said about their number any more.
+        find_devices: whether to initialise them; their number cannot be changed afterwards.
 
     Raises:
-        InputError: where the environment asks for what JAX cannot give, such as JAX_PLATFORMS=cuda
+        InputError: if the environment requires what JAX does not have, such as JAX_PLATFORMS=cuda
             without CUDA.
     """
     try:
@@ -212,34 +212,38 @@ def start_jax(find_devices: bool = True) -> None:
 
         if find_devices:
             jax.devices()
-    except Exception as error:  # RuntimeError, ValueError, AssertionError: JAX has no class for it
+    except Exception as error:  # RuntimeError, ValueError or AssertionError, without a common class
         asked = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("JAX_")]
         reason = str(error).split("\n", 1)[0].strip().rstrip(".") or "no such device is here"
         raise InputError(
             f"JAX must be able to start, but cannot ({reason}): "
-            + (f"unset or mend {', '.join(sorted(asked))}." if asked else "make setup installs it.")
+            + (
+                f"unset or correct {', '.join(sorted(asked))}."
+                if asked
+                else "make setup installs it."
+            )
         ) from error
 
 
 def run(main: Callable[[], int], stopped: str = _STOPPED) -> None:
-    """Run a command as a program, in any environment; the one place where commands begin and end.
+    """Run a command as a program, in any environment; all commands start and end here.
 
-    Status 0, or 2 for bad input, 1 for what failed, 130 after Ctrl-C, 75 after SIGTERM, 141 where
-    nobody reads the output any more. Each but 0 and 141 comes with a sentence; anything else is a
-    fault of ours and keeps its traceback.
+    Status 0, or 2 for bad input, 1 for a failure, 130 after Ctrl-C, 75 after SIGTERM, 141 if
+    the output is no longer read. Each but 0 and 141 comes with a sentence; other exceptions are
+    bugs and keep their traceback.
 
     Args:
         main: parses, works and returns the status.
-        stopped: what Ctrl-C answers outside of training loops, which save first; "{again}" in it
-            becomes the command.
+        stopped: the message after Ctrl-C outside of training loops, which save first; "{again}" in
+            it is replaced by the command.
     """
     from qnn_jax.runs import ImmediateStop
 
     _prepare_streams()
-    # tyro's help never ends on a console of a few columns.
+    # tyro's help does not terminate on a console of a few columns.
     if shutil.get_terminal_size().columns < _LEAST_COLUMNS:
         os.environ["COLUMNS"] = str(_LEAST_COLUMNS)
-    # Jupyter's cells pass their own on, without which matplotlib refuses to be imported.
+    # A variable of Jupyter's cells that is inherited, with which matplotlib cannot be imported.
     os.environ["MPLBACKEND"] = "agg"
     with ImmediateStop(stopped.format(again=again())):
         status = _status_of(main)
@@ -247,24 +251,24 @@ def run(main: Callable[[], int], stopped: str = _STOPPED) -> None:
 
 
 def _status_of(main: Callable[[], int]) -> int | str | None:
-    """Run it, answer what it raises, and see that all output has arrived."""
+    """Run it, report its exceptions, and check that all output was written."""
     try:
         try:
             status: int | str | None = main()
-        except SystemExit as end:  # tyro's, after --help and after wrong flags
+        except SystemExit as end:  # from tyro, after --help and after wrong flags
             status = end.code
         except InputError as error:
             status = _answer(f"Error: {_in_flags(error)}", 2)
         except (TrainingFailedError, CertificationError) as error:
             status = _answer(f"Stopped: {_in_flags(error)}", 1)
         except (MemoryError, RuntimeError) as error:
-            # XLA's own class is a RuntimeError, and JAX need not be loaded to be asked for it.
+            # XLA's own class is a RuntimeError, and JAX may not be loaded here.
             if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
                 raise
             reason = str(error).split("\n", 1)[0].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
             status = _answer(
-                f"Stopped: the memory does not suffice ({reason or 'out of memory'}); take fewer "
-                "qubits or smaller batches, or a machine with more.",
+                f"Stopped: the memory does not suffice ({reason or 'out of memory'}); use fewer "
+                "qubits or smaller batches, or a machine with more memory.",
                 1,
             )
         sys.stdout.flush()
@@ -279,13 +283,13 @@ def _status_of(main: Callable[[], int]) -> int | str | None:
 
 
 def _answer(sentence: str, status: int) -> int:
-    # A sentence may quote files and services, and a terminal obeys escape sequences.
+    # A message may quote files and services, and a terminal executes escape sequences.
     print("\n".join(map(clean, sentence.split("\n"))), file=sys.stderr)
     return status
 
 
 class _OutputLostError(Exception):
-    """Standard output or standard error takes nothing any more."""
+    """Standard output or standard error cannot be written any more."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))
@@ -293,20 +297,20 @@ class _OutputLostError(Exception):
 
 
 class _Output(io.FileIO):
-    """A standard stream whose errors are told from those of files, once; then it takes all."""
+    """A standard stream whose first error is distinct from those of files; then it discards all."""
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except OSError as error:
-            # Else Python would try once more when it ends, and complain.
+            # Otherwise Python would write again at exit, and print an error.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
             raise _OutputLostError(error) from None
 
 
 def _prepare_streams() -> None:
-    """Have something to write to, in whatever encoding, line by line."""
-    # Without this, the next file to be opened would be the standard output of C code.
+    """Ensure that standard output and error exist, in any encoding, with line buffering."""
+    # Without this, the next opened file would become the standard output of C code.
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
@@ -324,7 +328,7 @@ def _prepare_streams() -> None:
 
 
 def _look_alike(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Replace what the encoding lacks by plain characters."""
+    """Replace characters that the encoding lacks by plain ones."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     piece = error.object[error.start : error.end]

@@ -1,4 +1,4 @@
-"""Diagnose a trained run's circuit: what it can represent, what it uses, how it trains.
+"""Diagnose a trained run's circuit: what it can represent, what it uses of that, how it trains.
 
     make diagnose                                   # the newest run
     make diagnose ARGS="--run calculator"
@@ -24,11 +24,11 @@ class DiagnoseFlags(DataFlags, ResultsFlags):
     """Diagnose a trained run's circuit."""
 
     run: str | None = None
-    """Name of the run; default: the newest that is finished."""
+    """Name of the run; default: the newest finished run."""
     seed: int = 0
-    """Of everything that is sampled."""
+    """Random seed of all samples."""
     samples: int = 5000
-    """Pairs of random states for the expressibility; what costs more takes fewer in proportion."""
+    """Pairs of random states for the expressibility; more expensive diagnostics take fewer."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,13 +42,13 @@ def main(argv: list[str] | None = None) -> int:
     command.start_jax()
     with RunDirectory.existing(flags.results_dir, name) as run:
         write(run.path, flags)
-    print(f"\n{command.seconds():.1f} s. To read: {run.path / 'diagnose.html'}")
+    print(f"\n{command.seconds():.1f} s. Open {run.path / 'diagnose.html'}")
     print(f"All numbers: {run.path / 'diagnose.json'}")
     return 0
 
 
 def newest_of_all(results_dir: Path) -> str:
-    """The name of the newest finished run, whatever its task."""
+    """The name of the newest finished run of any task."""
     names = newest(results_dir).values()
     return max(names, key=lambda name: (results_dir / name / "summary.json").lstat().st_mtime)
 

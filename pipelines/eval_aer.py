@@ -4,8 +4,8 @@
     make eval-aer ARGS="--run fashion --shots 100 1000"
     make eval-aer ARGS="--backend FakeTorino --backend FakeBrisbane"
 
-All of it is simulated on this machine. Nothing is evaluated before a certificate says that Qiskit
-runs the circuit that was trained.
+All of it is simulated on this machine. Before the evaluation, a certificate confirms that Qiskit
+runs the trained circuit.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from qnn_jax.studies.evaluation import Row
     from qnn_jax.tasks.trained import Trained
 
-#: Heron devices that IBM's open plan offers, or offered last.
+#: Heron devices that IBM's open plan offers or has offered.
 BACKENDS = ("FakeFez", "FakeMarrakesh", "FakeKingston")
 
 
@@ -47,7 +47,7 @@ class AerConfig(DataFlags, ResultsFlags):
     run: str | None = None
     """Name of the run; default: the newest finished one of each task."""
     seed: int = 0
-    """Of the shots, and of the choice of test examples."""
+    """Random seed of the shots, and of the choice of test examples."""
     shots: tuple[int, ...] = (256, 1024, 4096)
     """Shots without noise, one evaluation for each number."""
     noisy_shots: int = 1024
@@ -58,14 +58,14 @@ class AerConfig(DataFlags, ResultsFlags):
     """A fake backend of Qiskit's; repeat it for several. Default: FakeFez, FakeMarrakesh and
     FakeKingston."""
     data_dir: Path | None = None
-    """Where prepared data are kept; default: that of the run, TFDS_DATA_DIR, else
+    """Folder of prepared data; default: that of the run, TFDS_DATA_DIR, else
     ~/tensorflow_datasets."""
     manual_dir: Path | None = None
     """A folder with the official archives; default: that of the run, QNN_JAX_MANUAL_DIR."""
 
 
 def check(config: AerConfig) -> AerConfig:
-    """Everything that can be refused before JAX and Qiskit load; the config with its backends."""
+    """Check everything that needs neither JAX nor Qiskit; return the config with its backends."""
     if config.run is not None:
         check_name(config.run)
     for shots in config.shots:
@@ -76,7 +76,7 @@ def check(config: AerConfig) -> AerConfig:
     for name in backends:
         check_fake_backend(name, "backend")
     shots_once = dict.fromkeys(config.shots)
-    # Every evaluation has a seed of its own.
+    # Every evaluation has its own seed.
     command.check_seed("--seed", config.seed, len(shots_once) + len(backends))
     return dataclasses.replace(config, backend=tuple(backends), shots=tuple(shots_once))
 
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
             evaluate_run(config, run)
     chosen = ["--run", names[0]] if len(names) > 1 or config.run else []
     after = command.make("eval-hardware", chosen + command.same_folders(config))
-    print(f"\nNext: {after}, on a quantum computer or as if on one")
+    print(f"\nNext: {after}, on a quantum computer or a simulated one")
     return 0
 
 
@@ -139,16 +139,16 @@ def evaluate_run(config: AerConfig, run: RunDirectory) -> None:
     picture = run.figures / "eval-aer.png"
     count = f"{len(test.targets):,} test {splits.examples}"
     save(scores(f"{run.path.name}: {count}, simulated by Aer", rows, metric), picture)
-    # Last of all, because the file says that the evaluation is complete.
+    # Last, because the file marks the evaluation as complete.
     write_json_atomic(run.path / "eval-aer.json", as_json(config, rows, metric))
     print(f"Written to {run.path / 'eval-aer.json'}; look at {picture}")
 
 
 def certified(run: RunDirectory, trained: Trained, record: Any) -> None:
-    """Prove that Qiskit runs the trained circuit there, unless a certificate says so already.
+    """Verify that Qiskit runs the trained circuit there, unless a certificate exists already.
 
     Raises:
-        CertificationError: where it does not; nothing is evaluated then.
+        CertificationError: if it does not; nothing is evaluated then.
     """
     from qnn_jax.bridge import Certificate, certify
     from qnn_jax.bridge.noise import fake_backend
@@ -161,14 +161,14 @@ def certified(run: RunDirectory, trained: Trained, record: Any) -> None:
         if earlier and Certificate.from_json(earlier.decode("utf-8", "replace")).covers(*about):
             return
     except InputError:
-        pass  # a damaged one is made anew
+        pass  # a damaged one is made again
     certificate = certify(trained.circuit, trained.observables, record.backend)
     certificate.check(*about)
     write_bytes_atomic(path, certificate.to_json().encode())
 
 
 def as_json(config: AerConfig, rows: list[Row], metric: Metric) -> dict[str, Any]:
-    """What eval-aer.json holds."""
+    """The content of eval-aer.json."""
     from qnn_jax.studies.evaluation import table
 
     found = table(rows, metric)
@@ -192,4 +192,4 @@ def as_json(config: AerConfig, rows: list[Row], metric: Metric) -> dict[str, Any
 
 
 if __name__ == "__main__":
-    command.run(main, "Stopped; the results of the run in work are as they were.")
+    command.run(main, "Stopped; the results of the current run are unchanged.")

@@ -1,11 +1,11 @@
-"""Evaluate a trained run on a quantum computer of IBM's, in one visit of the queue.
+"""Evaluate a trained run on an IBM quantum computer, in one job.
 
     make eval-hardware                                    # simulated, if you have no account
     make eval-hardware ARGS="--dry-run"                   # what it would cost
     make eval-hardware ARGS="--backend ibm_fez"           # needs QISKIT_IBM_TOKEN
     make eval-hardware ARGS="--action status"             # also: collect, cancel
 
-The same command again finds its jobs and goes on; nothing is sent, or paid, twice.
+The same command finds its jobs again and continues; nothing is sent, or paid, twice.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class HardwareConfig(DataFlags, ResultsFlags):
     """Evaluate a trained run on a quantum computer, or on a simulated one."""
 
     action: Action = "evaluate"
-    """"status" says how the run's jobs stand, "collect" fetches what is ready and sends nothing,
-    "cancel" cancels what has not delivered."""
+    """"status" prints the state of the run's jobs, "collect" fetches finished results and sends
+    nothing, "cancel" cancels jobs that have not delivered."""
     run: str | None = None
-    """Name of the run; default: the newest that is finished."""
+    """Name of the run; default: the newest finished run."""
     seed: int = 0
-    """Of the choice of images and anchors, of the transpiler, and of a simulated device."""
+    """Random seed for the choice of images and anchors, the transpiler, and a simulated device."""
     backend: str = "auto"
-    """A backend of IBM's, "least-busy", or "auto": least-busy where there is an account, else a
-    simulated FakeFez. "Fake..." simulates that one."""
+    """An IBM backend, "least-busy", or "auto": least-busy if there is an account, else a
+    simulated FakeFez. "Fake..." simulates that machine."""
     instance: str | None = None
     """Name or CRN of the IBM Quantum instance; default: QISKIT_IBM_INSTANCE."""
     url: str | None = None
@@ -52,51 +52,51 @@ class HardwareConfig(DataFlags, ResultsFlags):
     shots: int | None = None
     """Of each example; default: up to 1024, as many as fit the budget."""
     rep_delay: float | None = None
-    """Pause between shots in seconds; default: the backend's, or as short as the budget asks."""
+    """Pause between shots in seconds; default: the backend's, or chosen to fit the budget."""
     copies: int | None = None
-    """Copies of the circuit side by side on the device; default: 1, or as the budget asks."""
+    """Copies of the circuit side by side on the device; default: 1, or chosen to fit the budget."""
     budget_seconds: float | None = None
-    """Seconds of quantum computer to spend; default: a tenth of what the plan has left."""
+    """Seconds of quantum computer time to spend; default: a tenth of what the plan has left."""
     dry_run: bool = False
-    """Say what it would cost and stop."""
+    """Print the cost and stop."""
     anchors: int = 100
-    """Training examples that run in the same job to recalibrate scale and shift; 0: without."""
+    """Training examples in the same job, to correct scale and shift; 0: none."""
     readout: bool = True
     """Measure the readout errors in the same job and invert them."""
     recompile: bool = False
     """Recompile each bound 2-qubit circuit into one template of 3 CZ."""
     fractional_gates: bool = False
-    """Let the backend use its RX and RZZ gates, where it has them."""
+    """Let the backend use its RX and RZZ gates, if it has them."""
     two_stage: bool = False
     """A quarter of the shots first, the rest only on examples whose sign is not settled."""
 
     @property
     def where(self) -> Where:
-        """The device that is asked for."""
+        """The requested device."""
         return Where(self.backend, self.instance, self.url)
 
     @property
     def settings(self) -> Settings:
-        """How it is measured."""
+        """Settings of the measurement."""
         given = dataclasses.asdict(self)
         names = [field.name for field in dataclasses.fields(Settings)]
         return Settings(**{name: given[name] for name in names if name in given})
 
 
 class _Earlier(TypedDict):
-    """What of an earlier eval-hardware.json decides whether it is replaced."""
+    """The fields of an earlier eval-hardware.json that decide whether it is replaced."""
 
     device: str
 
 
 def check(config: HardwareConfig) -> None:
-    """Everything that can be refused before JAX and Qiskit load."""
+    """Check everything that needs neither JAX nor Qiskit."""
     if config.run is not None:
         check_name(config.run)
     config.where.check()
     if config.images is not None:
         at_least("images", config.images, 2)
-    _ = config.settings  # which refuses what is out of range
+    _ = config.settings  # checks the ranges
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def evaluate(config: HardwareConfig, clock: Any = None) -> int:
-    """Do what `config.action` says; the exit status. Tests give a `clock` that need not wait."""
+    """Run `config.action`; return the exit status. Tests pass a `clock` that does not wait."""
     from qnn_jax.hardware.jobs import DeviceStoppedError, ServiceError
     from qnn_jax.hardware.submission import Clock
 
@@ -129,7 +129,7 @@ def evaluate(config: HardwareConfig, clock: Any = None) -> int:
         raise TrainingFailedError(str(error)) from None
     except ServiceError as error:
         raise TrainingFailedError(
-            f"The service did not answer as it should ({error}); nothing is lost, run the same "
+            f"The service gave an unexpected answer ({error}); nothing is lost, run the same "
             "command again."
         ) from None
     return 0
@@ -176,12 +176,12 @@ def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Any) -> None:
 
 
 def _write(run: RunDirectory, found: Any) -> str:
-    """Arrays, picture, and last the JSON; a simulation never replaces a machine's result."""
+    """Write arrays, picture, and last the JSON; a simulation never replaces a machine's result."""
     earlier = read_as(run.path / "eval-hardware.json", _Earlier, "move it away")
     name = "eval-hardware"
     if found.result["device"] == "simulated" and earlier and earlier["device"] != "simulated":
         name = "eval-hardware-simulated"
-        print(f"The result of {earlier['device']} stays; this one is {name}.json beside it.")
+        print(f"The result of {earlier['device']} is kept; this one is {name}.json.")
     write_npz_atomic(run.path / f"{name}.npz", found.arrays())
     from qnn_jax.report.figures import save  # late: matplotlib
     from qnn_jax.report.hardware import scores_and_values
@@ -192,14 +192,14 @@ def _write(run: RunDirectory, found: Any) -> str:
 
 
 def _manage(config: HardwareConfig, ledger: Ledger, clock: Any) -> None:
-    """Status, collect or cancel, on every device that the ledger names, whatever the flags say."""
+    """Status, collect or cancel, on every device in the ledger, whatever the flags say."""
     from qnn_jax.hardware.measurement import Visit
     from qnn_jax.hardware.submission import cancel, collect, status
 
     intents = [entry.intent for entry in ledger.entries.values() if entry.intent]
     names = {intent["device"]: bool(intent["simulated"]) for intent in intents}
     if not names:
-        print(f"Nothing was sent yet, by {ledger.path}.")
+        print(f"Nothing was sent yet, according to {ledger.path}.")
     for name, is_simulated in names.items():
         device = simulated(name, config.seed) if is_simulated else config.where.machine(name)
         command.say(introduction(device))
@@ -209,13 +209,11 @@ def _manage(config: HardwareConfig, ledger: Ledger, clock: Any) -> None:
         elif config.action == "collect":
             visit = Visit(device, ledger, clock, command.say)
             fetched = collect(device, ledger, clock=clock, tell=visit.progress)
-            print(f"Fetched {len(fetched)} results; make eval-hardware shows what they mean.")
+            print(f"Fetched {len(fetched)} results; make eval-hardware evaluates them.")
         else:
             for digest, state in status(device, ledger).items():
                 print(f"{digest[:12]}  {state}")
 
 
 if __name__ == "__main__":
-    command.run(
-        main, "Stopped. Jobs that are sent go on without us; this finds them again:\n  {again}"
-    )
+    command.run(main, "Stopped. Jobs that are sent keep running; this finds them again:\n  {again}")

@@ -11,7 +11,7 @@ import tyro
 
 @dataclasses.dataclass(frozen=True)
 class ResultsFlags:
-    """Where results are."""
+    """The folder of results."""
 
     results_dir: Path = Path("results")
     """Folder of all runs."""
@@ -19,10 +19,10 @@ class ResultsFlags:
 
 @dataclasses.dataclass(frozen=True)
 class DataFlags:
-    """Where data are."""
+    """The folders of data."""
 
     data_dir: Path | None = None
-    """Where prepared data are kept; default: TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    """Folder of prepared data; default: TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     manual_dir: Path | None = None
     """A folder with the official archives, used instead of a download; default:
     QNN_JAX_MANUAL_DIR."""
@@ -30,22 +30,22 @@ class DataFlags:
 
 @dataclasses.dataclass(frozen=True)
 class RunFlags(DataFlags, ResultsFlags):
-    """What every training command asks."""
+    """Flags of every training command."""
 
     run: str = "run"
     """Name of the run; its files go to RESULTS_DIR/RUN."""
     seed: int = 0
-    """Of the initial parameters, the order of the examples and the validation split."""
+    """Random seed of the initial parameters, the order of the examples and the validation split."""
     order_seed: int | None = None
-    """Of the order of the examples, their augmentation and dropout alone; default: --seed."""
+    """Random seed of the order of the examples, augmentation and dropout; default: --seed."""
     split_seed: int | None = None
-    """Of the validation split alone; default: --seed."""
+    """Random seed of the validation split; default: --seed."""
     resume: bool = True
-    """Go on with an interrupted run of this name; --no-resume starts over."""
+    """Resume an interrupted run of this name; --no-resume starts over."""
 
 
 def task_flags(task_type: type[Any]) -> type[Any]:
-    """A task's fields as a dataclass for tyro: those of `training` stand without a prefix."""
+    """A task's fields as a dataclass for tyro: those of `training` have no prefix."""
     hints = get_type_hints(task_type, include_extras=True)
     fields = []
     for field in dataclasses.fields(task_type):
@@ -62,11 +62,11 @@ def task_flags(task_type: type[Any]) -> type[Any]:
 
 
 def words_of(value: Any, default: Any, prefix: str = "") -> list[str]:
-    """The flags under which `task_flags` reads a task, those that say what its default says aside.
+    """The flags with which `task_flags` reads a task, without those that equal its default.
 
     Args:
         value: the task, or a dataclass within it.
-        default: what the flags start from.
+        default: the flags' defaults.
         prefix: of the flags.
     """
     words: list[str] = []

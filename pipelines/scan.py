@@ -1,4 +1,4 @@
-"""Train many configurations in one program, and say which is best and whether it beats the default.
+"""Train many configurations in one program, and report whether the best one beats the default.
 
     make scan
     make scan ARGS="--axis learning_rate=1e-3,3e-3,1e-2 --axis model.ansatz_reps=1,2,3"
@@ -6,8 +6,8 @@
     make scan ARGS="--task calculator --axis model.layers=2,3,4 --axis seed=0,1"
 
 A task's numbers (learning rate, weight decay, feature scale, weight bound, seeds …) differ within
-one compiled program; structure (depth, width, entanglement, qubits, batch size …) takes one
-program each. Every other flag is one of the task's training and holds for all members.
+one compiled program; each structure (depth, width, entanglement, qubits, batch size …) needs a
+program of its own. All other flags are those of the task's training and apply to all members.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from qnn_jax.tasks import TASKS, Seeds
 from qnn_jax.tasks.stored import NOT_OF_THE_RUN, RESTORE
 from qnn_jax.training.task import Folders, Task
 
-#: What varies by default: of these the numbers of the task whose default is within the range.
+#: The default axes, of those numbers of the task whose default is within the range.
 USUAL_AXES = (
     "training.learning_rate=log:1e-3:3e-2",
     "training.weight_decay=log:1e-2:1",
@@ -48,43 +48,43 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclasses.dataclass(frozen=True)
 class ScanFlags(RunFlags):
-    """What this command asks beside the task's own fields."""
+    """Flags of this command in addition to the task's own fields."""
 
     run: str = "scan"
     """Name of the scan; its files go to RESULTS_DIR/RUN, its best member's to RESULTS_DIR/RUN-best,
     an ordinary run."""
     task: str = "fashion"
-    """What is trained: fashion or calculator; all flags of its training are flags here."""
+    """The task, fashion or calculator; all flags of its training are flags here."""
     preset: str = "default"
-    """Where all other values start; names are those of the task's training."""
+    """The defaults of all other values; names are those of the task's training."""
     axis: Annotated[
         tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME=VALUES")
     ] = ()
-    """What varies, once for each axis: name=a,b,c or name=log:low:high or name=lin:low:high, with
+    """One axis for each use: name=a,b,c or name=log:low:high or name=lin:low:high, with
     :points for a grid. Names are those of the training's flags; every candidate trains with all
     values of seed and order_seed. Default: the task's numbers."""
     search: Literal["grid", "random", "optuna"] | None = None
-    """Default: random where an axis is a range without points, else grid."""
+    """Default: random if an axis is a range without points, else grid."""
     samples: int = 15
-    """Candidates of random and optuna, beside the default configuration, which always trains."""
+    """Number of candidates of random and optuna, in addition to the default configuration."""
     batch: int = 5
-    """Candidates that optuna is asked for at once."""
+    """Number of candidates that optuna proposes at once."""
     halving: bool = False
     """Drop the worse half of the candidates after 1/8, 1/4 and 1/2 of the epochs."""
     confirm: int = 4
-    """Fresh seeds over which the winner and the default train again at the end; 0 to leave that
-    out."""
+    """Number of fresh seeds with which the winner and the default train again at the end; 0 for
+    none."""
     devices: int = 0
-    """CPU devices to spread the members over; 0 takes one for each core."""
+    """Number of CPU devices over which the members are distributed; 0 uses one for each core."""
     at_once: int = 0
-    """Members that a device steps side by side; 0 lets memory and caches decide."""
+    """How many members a device trains in parallel; 0 chooses by memory and caches."""
     coordinator: str | None = None
-    """HOST:PORT of process 0 of several, the same for all; "auto" finds everything in the
+    """HOST:PORT of process 0 of several, the same for all; "auto" reads everything from the
     environment of Slurm or Open MPI."""
     num_processes: int = 1
     """How many processes share the scan, started with the same flags."""
     process_id: int = 0
-    """The number of this one, from 0."""
+    """Index of this process, from 0."""
 
 
 def parse(argv: list[str] | None) -> tuple[Task, ScanFlags]:
@@ -97,7 +97,7 @@ def parse(argv: list[str] | None) -> tuple[Task, ScanFlags]:
 
 
 def presets_of(name: str) -> dict[str, Any]:
-    """The presets of a task's training, without the twin, which --twin trains alongside."""
+    """The presets of a task's training, without the twin, which --twin trains in addition."""
     presets = _PRESETS.get(name, {"default": TASKS[name]()})
     return {
         preset: changed(task, {"twin": False} if hasattr(task, "twin") else {})
@@ -106,7 +106,7 @@ def presets_of(name: str) -> dict[str, Any]:
 
 
 def axes_of(task: Task, flags: ScanFlags) -> tuple[str, ...]:
-    """The axes as text: what is asked for, or what usually varies."""
+    """The axes as text: the requested ones, or the default ones."""
     if flags.axis:
         return flags.axis
     usual = [text for text in USUAL_AXES if text.partition("=")[0] in task.numbers]
@@ -119,7 +119,7 @@ def axes_of(task: Task, flags: ScanFlags) -> tuple[str, ...]:
 
 
 def check(task: Task, flags: ScanFlags) -> None:
-    """Refuse before JAX loads what can be refused then."""
+    """Check before JAX loads what can be checked then."""
     for name in Seeds._fields:
         command.check_seed(f"--{name.replace('_', '-')}", getattr(flags, name) or 0)
     check_name(flags.run)
@@ -131,7 +131,7 @@ def check(task: Task, flags: ScanFlags) -> None:
 
 
 def _searching(flags: ScanFlags) -> dict[str, Any]:
-    """The flags that say how candidates are found and chosen."""
+    """The flags of the search for candidates."""
     names = ("search", "samples", "batch", "halving", "confirm")
     return {name: getattr(flags, name) for name in names}
 
@@ -152,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, check, scan, report; the exit status."""
     task, flags = parse(argv)
     check(task, flags)
-    command.start_jax(find_devices=False)  # how many there are is said first
+    command.start_jax(find_devices=False)  # their number is set first
     from qnn_jax.studies.cluster import join
 
     meeting = (flags.devices, flags.coordinator, flags.num_processes, flags.process_id)
@@ -186,7 +186,7 @@ def _scan(task: Task, flags: ScanFlags, cluster: Any) -> int:
         if cluster.told_by_first(open_run):
             if cluster.first:
                 summary = read_as(path / "summary.json", summary_kind(task.metric), RESTORE)
-                print(f"The scan {path} is finished; --no-resume scans anew.")
+                print(f"The scan {path} is finished; --no-resume runs it again.")
                 print(conclusion(task.metric, summary or {}))
             return 0
         with GracefulStop(notify=command.tell_stopping) as stop, progress_bar() as progress:
@@ -209,7 +209,7 @@ def _scan(task: Task, flags: ScanFlags, cluster: Any) -> int:
                 )
             except StoppedError as stopped:
                 if cluster.first:
-                    print(f"{stopped}; the same command goes on from there:\n  {command.again()}")
+                    print(f"{stopped}; the same command continues from there:\n  {command.again()}")
                 return stop.exit_code or 75
     if cluster.first:
         best = f"{flags.run}-best"

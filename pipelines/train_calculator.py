@@ -1,10 +1,10 @@
-"""Train a two-qubit circuit to calculate with two numbers, beside the model of the 2022 project.
+"""Train a two-qubit circuit to calculate with two numbers, and compare it with the 2022 model.
 
     make train-calculator
     make train-calculator ARGS="--operation 'a*b + sin(a)' --run product"
     python -m pipelines.train_calculator --ask 0.8586 0.4095
 
-The default adds, takes well under a minute on two cores and errs by about 3e-4.
+The default learns addition, in well under a minute on two cores, with an error of about 3e-4.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from qnn_jax.tasks import Calculator
 
 @dataclasses.dataclass(frozen=True)
 class CalculatorFlags(RunFlags):
-    """What this command asks beside the task's own fields."""
+    """Flags of this command in addition to the task's own fields."""
 
     run: str = "calculator"
     """Name of the run; its files go to RESULTS_DIR/RUN."""
     ask: tuple[float, float] | None = None
-    """Do not train: let the finished run answer for these a and b."""
+    """Do not train: evaluate the finished run for these a and b."""
     shots: int = 4096
-    """Shots of an answer."""
+    """Number of shots of this evaluation."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def answer(task: Calculator, flags: CalculatorFlags) -> int:
     """Print truth, exact prediction and a prediction from shots; the exit status.
 
     Raises:
-        InputError: where the run is not there, not finished, or no calculator.
+        InputError: if the run does not exist, is not finished, or is not a calculator.
     """
     from qnn_jax.tasks.stored import stored
 
@@ -52,8 +52,8 @@ def answer(task: Calculator, flags: CalculatorFlags) -> int:
         raise InputError(f"Argument `--ask` must be two finite numbers, but is {flags.ask}.")
     if task != Calculator():
         raise InputError(
-            "Flags of training must be left out with --ask, which asks a run for what it was "
-            "trained on; name that run with --run."
+            "Flags of training must be left out with --ask, which evaluates a finished run; "
+            "name that run with --run."
         )
     path = flags.results_dir / flags.run
     stored(path, {Calculator.name: Calculator})
@@ -66,18 +66,18 @@ def answer(task: Calculator, flags: CalculatorFlags) -> int:
 
     trained = load(path)
     calculates, point = trained.task.calculates, np.array([flags.ask], np.float32)
-    # As on a device, every call measures anew.
+    # As on a device, every call measures again.
     key = jax.random.key(int.from_bytes(os.urandom(4), "big"))
     truth = float(calculates(point.astype(float))[0])
     prediction = float(trained.predict(point, exact)[0])
     measured = trained.expectations(point, sampled(flags.shots), key)
     drawn = float(trained.decide(measured.values)[0, 0])
-    # The head is linear: its gain turns the error of <O> into that of the result.
+    # The head is linear: the error of the result is that of <O> times the gain.
     error = abs(trained.summary["head_gain"]) * float(measured.stderr[0, 0])
     if not all(0 <= value <= 1 for value in flags.ask):
         print(
-            f"Warning: {path} was trained on a and b between 0 and 1; outside of that its answer "
-            "is a guess."
+            f"Warning: {path} was trained on a and b between 0 and 1; outside of that its result "
+            "is not reliable."
         )
     a, b = flags.ask
     print(f"{calculates.text} at a = {a:g}, b = {b:g}")

@@ -1,4 +1,4 @@
-"""Train a hybrid classifier on Fashion-MNIST, beside its classical twin.
+"""Train a hybrid classifier on Fashion-MNIST, and compare it with its classical twin.
 
     make train-fashion
     make train-fashion ARGS="--preset slides --run slides"
@@ -24,12 +24,12 @@ Preset = Literal["default", "slides", "notebook"]
 
 @dataclasses.dataclass(frozen=True)
 class FashionFlags(RunFlags):
-    """What this command asks beside the task's own fields."""
+    """Flags of this command in addition to the task's own fields."""
 
     run: str = "fashion"
     """Name of the run; its files go to RESULTS_DIR/RUN."""
     preset: Preset = "default"
-    """Where all other values start: "slides" and "notebook" are the 2022 project's networks and
+    """The defaults of all other values: "slides" and "notebook" are the 2022 project's networks and
     training, as its slides show them and as its notebook ran them."""
 
 

@@ -1,4 +1,4 @@
-"""One training run as a command: what `train_fashion` and `train_calculator` share."""
+"""One training run as a command: the common part of `train_fashion` and `train_calculator`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def parse(
     """Read a command line into a task and the flags of its run.
 
     Args:
-        presets: tasks by name, "default" among them; `--preset` chooses where flags start.
+        presets: tasks by name, including "default"; `--preset` selects the flags' defaults.
         flags: the defaults of the run's own flags; its class may have further ones.
-        argv: words of the command line; None takes those of the process.
-        what: the command does; by default what the task is.
+        argv: words of the command line; None uses those of the process.
+        what: description of the command; by default that of the task.
     """
     task_type = type(presets["default"])
     arguments = sys.argv[1:] if argv is None else argv
-    # An unknown preset is left to tyro, which names the choices.
+    # tyro reports an unknown preset, with the choices.
     task = presets.get(command.chosen(arguments, "--preset", "default"), presets["default"])
     fields = task_flags(task_type)
     default = fields(**{f.name: getattr(task, f.name) for f in dataclasses.fields(task_type)})
@@ -50,7 +50,7 @@ def parse(
 
 
 def train(task: Any, flags: RunFlags) -> int:
-    """Check, train or show what is trained, write the page; the exit status."""
+    """Check, train or print the plan, write the page; return the exit status."""
     for name in Seeds._fields:
         command.check_seed(f"--{name.replace('_', '-')}", getattr(flags, name) or 0)
     check_name(flags.run)
@@ -84,18 +84,20 @@ def train(task: Any, flags: RunFlags) -> int:
                     publish=lambda finished: write_run(run.path, finished),
                 )
             except StoppedError as saved:
-                print(f"{saved} epochs; the same command goes on from there:\n  {command.again()}")
+                print(
+                    f"{saved} epochs; the same command continues from there:\n  {command.again()}"
+                )
                 return stop.exit_code
         conclude(run.path, trained.summary, task.metric, flags)
     return 0
 
 
 def conclude(path: Path, summary: Mapping[str, Any], metric: Metric, flags: RunFlags) -> None:
-    """Print the result beside its baselines, and what may come next."""
+    """Print the result and its baselines, and the next command."""
     value, interval = summary[f"test_{metric.name}"], summary["test_interval"]
     print(
         f"\n{metric.heading} {metric.score(value, interval)} on "
-        f"{summary['test_count']:,} {summary['examples']} that nothing was chosen by (95 % "
+        f"{summary['test_count']:,} {summary['examples']} that were not used for any choice (95 % "
         "interval in brackets)"
     )
     if "test_mean_l1_shots_4096" in summary:

@@ -2,14 +2,14 @@
 
 Names load on first use, so that `import qnn_jax` imports neither JAX nor Qiskit.
 
-Every different circuit is compiled, and JAX keeps what was compiled: a process that tries thousands
-of circuits calls `qnn_jax.clear_caches()` now and then, or its memory grows by about 5 MB for each.
+Every different circuit is compiled, and JAX keeps compiled programs: a process that uses thousands
+of circuits should call `qnn_jax.clear_caches()`, or its memory grows by about 5 MB for each.
 """
 
 import importlib
 from typing import Any
 
-#: Where every public name lives.
+#: The module of each public name.
 _ROOMS = {
     "qnn_jax.circuits": (
         "Circuit",
@@ -74,7 +74,7 @@ _MODULES = (
     "training",
 )
 
-#: What is looked for here, and where it is. These modules need Flax or Qiskit, or there are two.
+#: Names that are elsewhere, because their modules need Flax or Qiskit, or because there are two.
 _ELSEWHERE = {
     "QuantumLayer": "qnn_jax.linen or qnn_jax.nnx",
     "Executor": "qnn_jax.executors",

@@ -1,6 +1,6 @@
-"""The configurations of models and training: frozen values that are JSON and command line alike.
+"""The configurations of models and training: frozen values for JSON and for the command line.
 
-No JAX here: a command line is read, checked and explained before JAX loads.
+Imports no JAX: a command line is read and checked before JAX loads.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from qnn_jax.circuits import (
 from qnn_jax.errors import InputError
 from qnn_jax.memory import MAX_SIMULATED_QUBITS, machine_bytes
 
-#: The most repetitions of a part of the circuit.
+#: Maximum number of repetitions of a part of the circuit.
 _MAX_REPS = 1000
-#: No network of this size fits into memory, or is wanted.
+#: Limits of the network's size; larger ones do not fit into memory.
 _MAX_WIDTH, _MAX_LAYERS = 16_384, 100
 #: Height and width of the convolutions' kernels.
 KERNEL_SIDE = 5
@@ -39,26 +39,26 @@ class ModelConfig:
     Attributes:
         channels: output channels of the 5×5 convolutions, each followed by ReLU and 2×2 pooling.
         hidden: widths of the Dense layers between convolutions and features, ReLU after each.
-        activation_before_features: ReLU after the last hidden layer (the seed's notebook had none
+        activation_before_features: ReLU after the last hidden layer (the notebook of 2022 had none
             between 64 and 2).
-        dropout: share of the convolution's channels dropped in training.
+        dropout: fraction of the convolution's channels dropped in training.
         bound: "tanh" keeps features within feature_scale of feature_center; "none" leaves them
-            unbounded, as the seed did, although the circuit's angles are quadratic in them.
-        feature_center: where bounded features lie around, in radians. At π the ZZ map's products
-            (π - x_i)(π - x_j) vanish, so that it starts out gentle; around 0 they are near π² and
-            turn so fast that some seeds never train.
-        feature_scale: how far bounded features reach from there, in radians.
+            unbounded, as in the 2022 model, although the circuit's angles are quadratic in them.
+        feature_center: centre of bounded features, in radians. At π the ZZ map's products
+            (π - x_i)(π - x_j) vanish, so that it varies slowly at first; around 0 they are near π²
+            and vary so fast that some random seeds never train.
+        feature_scale: maximum distance of bounded features from there, in radians.
         feature_gain: the initial size of the features, relative to Flax's default initialiser.
         num_qubits: of the circuit; also its number of features.
-        feature_map: "zz" reads features one by one and in pairs, "z" one by one only.
+        feature_map: "zz" encodes features individually and in pairs, "z" individually only.
         feature_map_reps: repetitions of the feature map.
         ansatz_reps: repetitions of the real-amplitudes ansatz.
         entanglement: of the ansatz, one of Qiskit's patterns.
-        observables: "parity" is Z on all qubits; "pairs" are all Z and ZZ. "auto" takes parity for
-            two classes and pairs for more.
-        weight_bound: circuit weights start uniform in ± this, in radians.
-        head_gain: the initial weight of the head of a two-class hybrid; 0 draws it as Flax does.
-            An expectation value is at most 1, so a logit that is sure needs a gain above it.
+        observables: "parity" is Z on all qubits; "pairs" are all Z and ZZ. "auto" selects parity
+            for two classes and pairs for more.
+        weight_bound: initial circuit weights are uniform in ± this, in radians.
+        head_gain: the initial weight of the head of a two-class hybrid; 0 uses Flax's default.
+            An expectation value is at most 1, so a confident logit needs a gain above it.
     """
 
     channels: tuple[int, ...] = (2, 16)
@@ -79,7 +79,7 @@ class ModelConfig:
     head_gain: float = 4.0
 
     def circuit(self) -> Circuit:
-        """The circuit in the middle: feature map, then real amplitudes."""
+        """The circuit between encoder and head: feature map, then real amplitudes."""
         feature_map = zz_feature_map if self.feature_map == "zz" else z_feature_map
         return feature_map(self.num_qubits, self.feature_map_reps) + real_amplitudes(
             self.num_qubits, self.ansatz_reps, self.entanglement
@@ -97,21 +97,21 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How to train.
+    """Settings of the training.
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images a step; the last, incomplete batch of an epoch is left out, and since
-            the order changes every epoch no image is left out for good.
+        batch_size: images per step; the last, incomplete batch of an epoch is left out, and since
+            the order changes every epoch no image is always left out.
         learning_rate: Adam's, at its highest.
-        schedule: "cosine" warms up over the first epoch and falls to zero, "constant" stays.
+        schedule: "cosine" warms up over the first epoch and decreases to zero, "constant" stays.
         weight_decay: AdamW's; 0 is plain Adam.
         loss: "cross-entropy" of the logits, or "mse", the seed's squared error of the sigmoid.
         label_smoothing: share of the target that is spread over all classes.
         shift: images are moved at random by up to this many pixels each way, at most half an
             image.
         flip: images are mirrored left to right at random.
-        passes: how often an epoch goes through the training examples.
+        passes: how many times an epoch uses each training example.
     """
 
     epochs: int = 40
@@ -127,7 +127,7 @@ class TrainingConfig:
 
 
 def check_training(config: TrainingConfig, train_count: int) -> None:
-    """Refuse what cannot be trained, in one sentence."""
+    """Check a training configuration."""
     checks.of_type("config", config, TrainingConfig, "a TrainingConfig")
     train_count = checks.at_least("train_count", train_count, 0)
     if not checks.is_integer(config.batch_size) or not 1 <= config.batch_size <= train_count:
@@ -165,7 +165,7 @@ def check_model(config: ModelConfig, image_shape: tuple[int, ...] | None = None)
     checks.at_least("feature_map_reps", config.feature_map_reps, 1, _MAX_REPS)
     checks.at_least("ansatz_reps", config.ansatz_reps, 0, _MAX_REPS)
     checks.integer("num_qubits", config.num_qubits)
-    # Of each amplitude real and imaginary part in float32.
+    # Each amplitude has a real and an imaginary part in float32.
     fits = (machine_bytes() // 8).bit_length() - 1
     if config.num_qubits > min(fits, MAX_SIMULATED_QUBITS):
         because = (
@@ -219,11 +219,11 @@ def check_image_shape(config: ModelConfig, image_shape: tuple[int, ...]) -> None
 
 @dataclass(frozen=True)
 class CalculatorModelConfig:
-    """The circuit that learns a function of a and b, with <ZZ> and a Dense(1) behind it.
+    """The circuit that learns a function of a and b, followed by <ZZ> and a Dense(1).
 
     Attributes:
-        layers: how often each qubit reads both inputs; CX entangle between them. Four reach 1e-4.
-        weight_bound: weights start uniform in ± this, in radians (of a shift, or of a whole input).
+        layers: how often each qubit encodes both inputs; CX entangle between them. Four reach 1e-4.
+        weight_bound: initial weights are uniform in ± this, in radians (shifts and factors).
     """
 
     layers: int = 4
@@ -232,7 +232,7 @@ class CalculatorModelConfig:
     def circuit(self) -> Circuit:
         """Data re-uploading with trained scales (Pérez-Salinas et al., arXiv:1907.02085).
 
-        Rotations about one axis add their angles: each qubit turns by w·a, then by w'·b + w''.
+        Rotations about one axis add their angles: each qubit rotates by w·a, then by w'·b + w''.
         Only RY and CX, so that the state stays real.
         """
         ops: list[Op] = []
@@ -248,13 +248,13 @@ class CalculatorModelConfig:
 
 @dataclass(frozen=True)
 class LeastSquaresConfig:
-    """How to train by Levenberg-Marquardt: epochs of 8 steps, each on the next examples.
+    """Settings of Levenberg-Marquardt: epochs of 8 steps, each epoch on the next examples.
 
     Attributes:
         epochs: each of as many examples and 8 steps.
-        batch_size: examples of an epoch, of which every step takes all; 0 takes all there are.
+        batch_size: examples of an epoch, all of which each step uses; 0 uses all there are.
         learning_rate: length of a step in units of the full Gauss-Newton step.
-        restarts: initial weights that are trained side by side; validation chooses one of them.
+        restarts: number of initial weights that are trained in parallel; validation selects one.
     """
 
     epochs: int = 40
@@ -264,7 +264,7 @@ class LeastSquaresConfig:
 
 
 def check_least_squares(config: LeastSquaresConfig, train_count: int) -> None:
-    """Refuse what cannot be trained, in one sentence."""
+    """Check a least-squares configuration."""
     checks.of_type("config", config, LeastSquaresConfig, "a LeastSquaresConfig")
     for name, value, least, most in (
         ("restarts", config.restarts, 1, 1000),
@@ -284,11 +284,11 @@ def check_least_squares(config: LeastSquaresConfig, train_count: int) -> None:
     checks.real("learning_rate", config.learning_rate, above=0)
 
 
-#: Fewer random states leave no spread to see.
+#: Minimum number of random states for a distribution.
 LEAST_SAMPLES = 200
 
 
 def check_diagnosis(seed: int, samples: int) -> None:
-    """Refuse what no diagnosis can take, in one sentence."""
+    """Check the arguments of a diagnosis."""
     checks.seed("seed", seed)
     checks.at_least("samples", samples, LEAST_SAMPLES)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 
-#: A message has so many characters at most; what is in the middle, a long value, is left out.
+#: Maximum number of characters of a message; the middle of a longer one is left out.
 _LONGEST = 800
 
 
 class InputError(ValueError):
-    """Something that the user gave cannot be used.
+    """An argument cannot be used.
 
     The message is one sentence that names the argument, the rule, the value and the way out:
     ``Argument `shots` must be at least 1, but is 0.`` Pipelines print it without a traceback and
-    exit with status 2; any other exception is a fault of ours and keeps its traceback.
+    exit with status 2; any other exception is a fault of this library and keeps its traceback.
 
-    Values of several lines, such as arrays, are put on one, and long ones are cut.
+    Values of several lines, such as arrays, are put on one line, and long ones are shortened.
 
     >>> InputError("Argument `shots` must be at least 1, but is 0.").argument
     'shots'
@@ -29,18 +29,18 @@ class InputError(ValueError):
 
     @property
     def argument(self) -> str | None:
-        """The argument that the message is about; None where it is about no argument."""
+        """The argument that the message names; None if it names none."""
         found = re.match(r"Arguments? `([^`]+)`", str(self))
         return found and found[1]
 
 
 class LargeAngleWarning(UserWarning):
-    """Angles are so large that their floating-point numbers have few decimals left.
+    """Angles are so large that float32 represents them with few decimals.
 
     Results may be wrong in the second or third decimal. Given where values are known: outside
-    `jax.jit` and JAX's other transformations, once a circuit.
+    `jax.jit` and JAX's other transformations, once for each circuit.
     """
 
 
 class TrainingFailedError(Exception):
-    """Training cannot go on, through no fault of the input: one sentence, exit status 1."""
+    """Training cannot continue, and the input is not the reason: one sentence, exit status 1."""

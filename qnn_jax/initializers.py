@@ -20,8 +20,8 @@ from qnn_jax.simulate.angle_table import checked_numbers
 
 __all__ = ["recommended", "uniform"]
 
-#: Weights that multiply an input start within ± this: a feature in radians then turns a gate by at
-#: most itself, and the first model is smooth.
+#: Initial weights that multiply an input are within ± this: a feature in radians then rotates a
+#: gate by at most itself, and the initial model is smooth.
 SCALE_BOUND = 1.0
 
 
@@ -43,11 +43,11 @@ def checked_bound(name: str, bound: float) -> float:
 
 
 def initial_weights(weight_init: Callable[..., Any], key: Array, shape: tuple[int, ...]) -> Array:
-    """What an initialiser gives, checked.
+    """Check the result of an initialiser.
 
     Raises:
-        InputError: for another shape, and for what is not real or not finite: integers would stay
-            integers, which cannot be trained.
+        InputError: for another shape, and for values that are not real or not finite: integers
+            would stay integers, which cannot be trained.
     """
     weights = function("weight_init", weight_init)(key, shape)
     dtype = getattr(weights, "dtype", None)
@@ -60,9 +60,9 @@ def initial_weights(weight_init: Callable[..., Any], key: Array, shape: tuple[in
 
 
 def recommended(circuit: Circuit) -> Callable[..., Array]:
-    """What `QuantumLayer` uses by default: scales uniform in [-1, 1], angles in [-π, π].
+    """The default of `QuantumLayer`: scales uniform in [-1, 1], angles in [-π, π].
 
-    A weight is a scale where it multiplies an input (or divides one, or is an exponent of one), as
+    A weight is a scale if it multiplies an input (or divides one, or is an exponent of one), as
     in `data_reuploading`: there w[0]*x[0] + w[1] has the scale w[0] and the angle w[1]. Scales of
     up to π make the first model oscillate several times over the range of a feature, and training
     often stops in a poor minimum. A circuit without scales starts as with `uniform(math.pi)`.
@@ -74,7 +74,7 @@ def recommended(circuit: Circuit) -> Callable[..., Array]:
     (True, True)
 
     Raises:
-        InputError: from the initialiser, where `shape` is not that of the circuit's weights.
+        InputError: from the initialiser, if `shape` is not that of the circuit's weights.
     """
     scales, num_weights = _scales(checked_circuit(circuit)), circuit.num_weights
     if not scales:

@@ -21,18 +21,18 @@ __all__ = ["QuantumLayer"]
 
 
 class QuantumLayer(nn.Module):
-    """Features in, expectation values out; the circuit's weights are the parameter "weights".
+    """Maps features to expectation values; the circuit's weights are the parameter "weights".
 
     Attributes:
         circuit: the circuit; its inputs are the features.
-        observables: what is measured: Pauli labels in Qiskit's order ("ZI") or by qubit ("Z1"),
+        observables: to measure: Pauli labels in Qiskit's order ("ZI") or by qubit ("Z1"),
             mappings from them to coefficients, PauliSums, or Qiskit's SparsePauliOps.
-        executor: where it runs; `qnn_jax.executors.exact` by default.
+        executor: runs the circuit; `qnn_jax.executors.exact` by default.
         weight_init: Flax initialiser of the weights; by default
             `qnn_jax.initializers.recommended`: weights that multiply an input are uniform in
             [-1, 1], all others in [-π, π].
 
-    A "shots" key is drawn from Flax where one is given (`rngs={"shots": key}`).
+    Executors with shots use Flax's "shots" key, if it is given (`rngs={"shots": key}`).
 
     >>> import jax
     >>> from qnn_jax import real_amplitudes, zz_feature_map

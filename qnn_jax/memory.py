@@ -1,4 +1,4 @@
-"""How much memory this machine has for us. No JAX here: commands ask before it loads."""
+"""The memory available on this machine. Imports no JAX: commands call it before JAX loads."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import os
 import resource
 from pathlib import Path
 
-#: The most qubits that are simulated: amplitudes are numbered by 32-bit integers.
+#: Maximum number of simulated qubits: amplitudes have 32-bit indices.
 MAX_SIMULATED_QUBITS = 30
-#: Where Linux says how much memory a container may use, in its second and its first version.
+#: The memory limit of a Linux container (cgroups v2 and v1).
 _CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
-#: Where Linux says how many pages this process has reserved.
+#: The number of pages that Linux has reserved for this process.
 _OWN_PAGES = Path("/proc/self/statm")
 
 
 def machine_bytes() -> int:
-    """The memory of this machine in bytes; of a container what it may use.
+    """The memory of this machine in bytes, or a container's limit.
 
-    Under a limit of the shell (`ulimit -v`) what is left of it, as Python and JAX reserve some.
+    Under a limit of the shell (`ulimit -v`) the rest of it, as Python and JAX already use some.
     """
     page = os.sysconf("SC_PAGE_SIZE")
     there = os.sysconf("SC_PHYS_PAGES") * page

@@ -21,18 +21,18 @@ __all__ = ["QuantumLayer"]
 
 
 class QuantumLayer(nnx.Module):
-    """Features in, expectation values out; the circuit's weights are `nnx.Param` `weights`.
+    """Maps features to expectation values; the circuit's weights are `nnx.Param` `weights`.
 
     Args:
         circuit: the circuit; its inputs are the features.
-        observables: what is measured: Pauli labels in Qiskit's order ("ZI") or by qubit ("Z1"),
+        observables: to measure: Pauli labels in Qiskit's order ("ZI") or by qubit ("Z1"),
             mappings from them to coefficients, PauliSums, or Qiskit's SparsePauliOps.
-        executor: where it runs; `qnn_jax.executors.exact` by default.
+        executor: runs the circuit; `qnn_jax.executors.exact` by default.
         weight_init: initialiser of the weights; by default `qnn_jax.initializers.recommended`:
             weights that multiply an input are uniform in [-1, 1], all others in [-π, π].
-        rngs: Flax's generators; "params" is drawn from.
+        rngs: Flax's generators; "params" is used.
 
-    The layer holds float parameters only, so plain `jax.jit`, `jax.grad` and `jax.vmap` take it.
+    The layer has float parameters only, so it works with plain `jax.jit`, `jax.grad`, `jax.vmap`.
 
     >>> import jax
     >>> from qnn_jax import real_amplitudes, zz_feature_map
@@ -66,7 +66,7 @@ class QuantumLayer(nnx.Module):
 
         Args:
             inputs: the features.
-            rngs: where an executor with shots takes its randomness from: `rngs.shots()` of an
+            rngs: source of randomness for an executor with shots: `rngs.shots()` of an
                 `nnx.Rngs`, a stream, or a key.
         """
         weights = self.weights[...]

@@ -1,8 +1,8 @@
-"""What a calculator learns: a function of a and b on the unit square, by name or as an expression.
+"""The function of a calculator: a function of a and b on the unit square, by name or expression.
 
-An expression is read by Python's own parser and then rebuilt from a short list of nodes, so nothing
-of it is ever executed. It becomes one of the expressions that angles are made of
-(`qnn_jax.circuits.angles`), with a as x[0] and b as x[1]. No JAX here.
+An expression is parsed by Python's own parser and then rebuilt from a short list of nodes, so
+nothing of it is ever executed. It becomes an angle expression (`qnn_jax.circuits.angles`), with
+a as x[0] and b as x[1]. Imports no JAX.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ NAMED: Mapping[str, str] = MappingProxyType(
         "sin-sum": "sin(a + b)",
     }
 )
-#: <O> is at most 1, so a head of gain g reaches bias ± g. The gain is bounded because 4,096 shots
-#: blur a result by up to g/80: this one keeps the mean error at 0.017.
+#: <O> is at most 1, so a head of gain g reaches bias ± g. The gain is limited because 4,096 shots
+#: give a standard error of up to g/80: this one keeps the mean error at 0.017.
 MAX_GAIN = 1.4
-#: The share of a head's reach that targets may fill: <O> is flat in the angles where it is ±1.
+#: The fraction of a head's range that targets may fill: <O> is flat in the angles where it is ±1.
 MAX_SPAN = 2 * 0.95 * MAX_GAIN
-#: Numbers in single precision have seven digits: a larger result has none left behind the third.
+#: Single precision has seven digits: a larger result has none left after the third decimal.
 LARGEST = 100.0
 _OPERATORS = {
     ast.Add: "add",
@@ -45,7 +45,7 @@ _OPERATORS = {
     ast.USub: "neg",
 }
 _CALLS = tuple(name for name, row in FUNCTIONS.items() if not row.infix and name != "neg")
-_LONGEST = 200  # characters: nothing that a person writes, and no recursion that could hurt
+_LONGEST = 200  # characters: more than a person writes, and few enough for the parser's recursion
 _GRID = 101
 
 
@@ -54,10 +54,10 @@ class Operation:
     """A function of a and b.
 
     Attributes:
-        text: as the user wrote it, names written out.
+        text: as the user wrote it, names replaced by their expressions.
         expression: the same, a as x[0] and b as x[1].
-        low: its least value on a grid over the unit square.
-        high: its largest.
+        low: its minimum on a grid over the unit square.
+        high: its maximum.
     """
 
     text: str
@@ -71,7 +71,7 @@ class Operation:
 
     @property
     def middle(self) -> float:
-        """Half way between its least and its largest value."""
+        """The middle between its minimum and its maximum."""
         return (self.low + self.high) / 2
 
 
@@ -79,8 +79,8 @@ def operation(text: str) -> Operation:
     """Read an operation: one of `NAMED`, or an expression of a and b.
 
     Raises:
-        InputError: where it is none, is not finite all over the unit square, or spans more than a
-            head can reach.
+        InputError: if it is not valid, is not finite all over the unit square, or has a larger
+            range than a head can reach.
 
     >>> adding = operation("add")
     >>> adding.text, adding.low, adding.high
@@ -115,7 +115,7 @@ def operation(text: str) -> Operation:
     if high - low > MAX_SPAN:
         raise InputError(
             f"Argument `operation` must span at most {MAX_SPAN:g} on the unit square, what a "
-            f"head of gain {MAX_GAIN:g} reaches well, but {text!r} goes from {low:.3g} to "
+            f"head of gain {MAX_GAIN:g} can reach, but {text!r} goes from {low:.3g} to "
             f"{high:.3g}; "
             f"divide it by {math.ceil((high - low) / MAX_SPAN * 10) / 10:g}."
         )
@@ -138,7 +138,7 @@ def _refused(text: str, why: str) -> InputError:
 
 
 def _expression(node: ast.expr, text: str) -> Expression:
-    """A syntax tree as an expression: what is not listed here is refused."""
+    """Convert a syntax tree into an expression; unlisted nodes are refused."""
     match node:
         case ast.Constant(value=bool() | complex() | str() | bytes() | None):
             pass
@@ -166,7 +166,7 @@ def _expression(node: ast.expr, text: str) -> Expression:
             return call(name, _expression(args[0], text))
         case _:
             pass
-    raise _refused(text, f"has {ast.unparse(node)!r}, which is none of these")
+    raise _refused(text, f"has {ast.unparse(node)!r}, which is not one of these")
 
 
 _NUMPY: Mapping[str, Any] = MappingProxyType(
@@ -188,7 +188,7 @@ _NUMPY: Mapping[str, Any] = MappingProxyType(
 def _evaluate(expression: Expression, inputs: np.ndarray) -> np.ndarray:
     if isinstance(expression, Call):
         parts = (_evaluate(part, inputs) for part in expression.arguments)
-        with np.errstate(all="ignore"):  # what is not finite is refused by name
+        with np.errstate(all="ignore"):  # values that are not finite are refused below
             return np.asarray(_NUMPY[expression.function](*parts))
     if isinstance(expression, Number):
         return np.full(len(inputs), expression.value)

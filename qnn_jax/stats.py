@@ -1,4 +1,4 @@
-"""Intervals and paired tests of SciPy's, in the form that results have: no number stands alone."""
+"""Intervals and paired tests of SciPy, in the form of the results' intervals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SIGN_CHOICES = 2**17
 
 
 def wilson_interval(successes: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion (Wilson 1927), right also near 0 and 1.
+    """The 95 % interval of a proportion (Wilson 1927), valid also near 0 and 1.
 
     Raises:
         InputError: unless 0 ≤ successes ≤ count.
@@ -49,7 +49,7 @@ def wilson_interval(successes: int, count: int) -> tuple[float, float]:
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval of a mean of independent values, shape (count,), by their spread.
+    """The 95 % interval of a mean of independent values, shape (count,), from their spread.
 
     Student's, so that it is as wide as it must be for few values: all numbers for one, and for
     values of which one is not finite.
@@ -69,7 +69,7 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def sign_flip_test(differences: np.ndarray) -> float:
-    """Two-sided p-value of paired differences, shape (count,), without a distribution's help.
+    """Two-sided p-value of paired differences, shape (count,), without assuming a distribution.
 
     Were both sides alike, each difference could as well have the other sign (Fisher 1935): the
     share of all 2^count choices of signs whose mean is at least as far from zero. All are counted
@@ -135,7 +135,7 @@ def paired_t_test(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def mcnemar(ahead: int, behind: int) -> float:
-    """Two-sided exact McNemar test: how likely so uneven a split is, were both equally good.
+    """Two-sided exact McNemar test: the probability of a split at least as uneven by chance.
 
     Args:
         ahead: of the paired examples, how many only the first got right.
@@ -154,7 +154,7 @@ def mcnemar(ahead: int, behind: int) -> float:
 
 
 def p_value(p: float) -> str:
-    """A p-value in words; one too small for floating-point numbers is no 0.
+    """A p-value as text; one that underflows is not shown as 0.
 
     >>> p_value(0.0123), p_value(0.0)
     ('p = 0.012', 'p < 1e-16')

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Compilation makes the first example slow; a test must not fail by chance.
+# Compilation makes the first example slow; a test must not fail for that reason.
 settings.register_profile("ours", deadline=None, derandomize=True)
 settings.load_profile("ours")
 

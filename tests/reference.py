@@ -1,4 +1,4 @@
-"""The reference for everything quantum: our circuits rebuilt gate by gate in Qiskit."""
+"""The quantum reference: our circuits rebuilt gate by gate in Qiskit."""
 
 import numpy as np
 from qiskit import QuantumCircuit

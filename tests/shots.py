@@ -1,4 +1,4 @@
-"""What every executor with shots must do, whatever it runs on. Qiskit is the reference."""
+"""The contract of every executor with shots. Qiskit is the reference."""
 
 import functools
 
@@ -36,7 +36,7 @@ def expected(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_shots(make, key=None) -> None:
-    """`make(shots)` is an executor: right values, right spread, right errors, fresh shots."""
+    """`make(shots)` is an executor: right values, spread and errors, and fresh shots."""
     executor: Executor = make(SHOTS)
     inputs = rows(300)
     run = executor(CIRCUIT, OBSERVABLES, inputs, WEIGHTS, key)
@@ -44,7 +44,7 @@ def check_shots(make, key=None) -> None:
     assert run.values.shape == run.stderr.shape == (300, 4), "shape"
     wanted = np.sqrt(variances / SHOTS)
     z = (np.asarray(run.values) - values) / wanted
-    # 300 rows: the mean of z scatters by 0.06, its spread by 0.04.
+    # 300 rows: the standard error of the mean of z is 0.06, that of its spread 0.04.
     assert np.abs(z.mean(0)).max() < 0.25, f"values: {z.mean(0)}"
     assert np.abs(z.std(0) - 1).max() < 0.18, f"spread: {z.std(0)}"
     ratio = np.median(np.asarray(run.stderr) / wanted, 0)
@@ -54,7 +54,7 @@ def check_shots(make, key=None) -> None:
 
 
 def check_one_shot(make, key=None) -> None:
-    """`make(1)` measures once: strings that commute are read off one outcome."""
+    """`make(1)` measures once: strings that commute are read from one outcome."""
     strings = observables_on(2, ("ZZ", "IZ", "ZI"))
     zz, iz, zi = np.asarray(make(1)(CIRCUIT, strings, rows(50), WEIGHTS, key).values).T
     assert np.array_equal(zz, iz * zi), "one shot for all that commutes"

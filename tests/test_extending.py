@@ -1,4 +1,4 @@
-"""Adding a gate, an ansatz, an executor, a task and a dataset as CONTRIBUTING.md says."""
+"""Adding a gate, an ansatz, an executor, a task and a dataset as described in CONTRIBUTING.md."""
 
 import os
 import shutil
@@ -23,13 +23,13 @@ PACKAGE = REPOSITORY / "qnn_jax"
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The library, to be changed."""
+    """A copy of the library, to be changed."""
     ignored = shutil.ignore_patterns("__pycache__")
     return Path(shutil.copytree(PACKAGE, tmp_path / "qnn_jax", ignore=ignored))
 
 
 def edit(path: Path, after: str, row: str) -> None:
-    """Add a line after another, which is there once."""
+    """Add a line after another, which occurs once."""
     text = path.read_text("utf-8")
     assert text.count(after) == 1, (path, after)
     path.write_text(text.replace(after, after + row), "utf-8")
@@ -105,7 +105,7 @@ np.testing.assert_allclose(found, np.cos([0.3, 0.7]), atol=1e-6)
 
 @dataclass(frozen=True)
 class Faded:
-    """An executor of one's own: whatever another one says, times a factor."""
+    """An executor of the tests: another one's values times a factor."""
 
     factor: float
 

@@ -1,4 +1,4 @@
-"""What a calculator may be asked to learn: read, checked, and never executed."""
+"""Operations of the calculator: read, checked, and never executed."""
 
 import math
 
@@ -31,7 +31,7 @@ def test_operations_mean_what_python_means(text: str) -> None:
     found = operation(text)
     wanted = [MEANING[text](a, b) for a, b in POINTS]
     np.testing.assert_allclose(found(POINTS), wanted, atol=1e-12)
-    # The expression is one of the circuits' own, so JAX reads it too.
+    # The expression is a circuit's expression, so JAX evaluates it too.
     slow = [evaluate(found.expression, list(point), []) for point in POINTS]
     np.testing.assert_allclose(slow, wanted, atol=1e-12)
     assert found.low <= min(wanted)
@@ -56,15 +56,15 @@ BAD = [
     ("a + 1" + "0" * 190, "must stay within"),
     ("sqrt(a)", "calls the unknown function 'sqrt'"),
     ("sin(a, b)", "gives sin 2 arguments, not 1"),
-    ("a.real", "has 'a.real', which is none of these"),
-    ("[a, b][0]", "which is none of these"),
-    ("a if b else 0", "which is none of these"),
-    ("lambda: a", "which is none of these"),
-    ("(lambda x: x)(a)", "which is none of these"),
-    ("a == b", "which is none of these"),
+    ("a.real", "has 'a.real', which is not one of these"),
+    ("[a, b][0]", "which is not one of these"),
+    ("a if b else 0", "which is not one of these"),
+    ("lambda: a", "which is not one of these"),
+    ("(lambda x: x)(a)", "which is not one of these"),
+    ("a == b", "which is not one of these"),
     ("True + a", "has 'True'"),
-    ("'a'", "which is none of these"),
-    ("a + 1j", "which is none of these"),
+    ("'a'", "which is not one of these"),
+    ("a + 1j", "which is not one of these"),
     ("a" + " + a" * 60, "has 241 characters, more than 200"),
     ("3*a", f"must span at most {MAX_SPAN:g} .* goes from 0 to 3; divide it by 1.2"),
     ("a + 1000", f"must stay within ±{LARGEST:g} .* reaches 1e\\+03"),

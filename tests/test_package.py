@@ -1,4 +1,4 @@
-"""What `import qnn_jax` promises."""
+"""The effects of `import qnn_jax`."""
 
 import importlib
 import subprocess

@@ -1,4 +1,4 @@
-"""A smoke run under another Python, where one is installed: it gets another JAX from the lock."""
+"""A smoke run under another Python, if one is installed, with its JAX version from the lock."""
 
 import glob
 import json
@@ -14,7 +14,7 @@ ARCHIVES = Path(os.environ.get("QNN_JAX_MANUAL_DIR", REPOSITORY.parent / "shared
 
 
 def interpreter(version: str) -> str | None:
-    """A Python of this version that runs; a version manager's shim may be there and fail."""
+    """A working Python of this version; a version manager's shim may exist and fail."""
     pattern = f"~/.pyenv/versions/{version}*/bin/python{version}"
     for path in (shutil.which(f"python{version}"), *glob.glob(os.path.expanduser(pattern))):
         if path and subprocess.run([path, "-c", ""], capture_output=True).returncode == 0:

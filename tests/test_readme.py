@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands there, and its commands and files exist."""
+"""The README's Python code runs, and its commands and files exist."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Intervals and tests against printed tables and counting, and what they promise on drawn data."""
+"""Intervals and tests against printed tables, counting, and simulated data."""
 
 import itertools
 import math
@@ -57,21 +57,21 @@ def counted(differences: np.ndarray) -> float:
 
 @pytest.mark.parametrize("count", [2, 5, 8, 12])
 def test_sign_flips_are_counted(count: int) -> None:
-    # Whole numbers, so that many choices of signs tie.
+    # Integers, so that many choices of signs tie.
     for differences in RNG.integers(-4, 6, (4, count)) / 2000:
         assert sign_flip_test(differences) == pytest.approx(counted(differences), abs=1e-12)
 
 
 def test_sign_flips_of_many_differences_are_drawn() -> None:
     differences = RNG.normal(0.4, 1.0, 12)
-    many = np.concatenate([differences, np.zeros(10)])  # zeros change nothing but the way there
+    many = np.concatenate([differences, np.zeros(10)])  # zeros do not change the result
     assert sign_flip_test(many) == pytest.approx(counted(differences), abs=0.004)
     assert sign_flip_test(many) == sign_flip_test(many)
     assert 0 < sign_flip_test(np.ones(40)) < 1e-4
 
 
 @pytest.mark.parametrize("count", [2, 8, 25])
-def test_what_is_no_number_proves_nothing(count: int) -> None:
+def test_nan_has_the_p_value_1(count: int) -> None:
     differences = np.ones(count)
     assert sign_flip_test(differences) <= 0.5
     differences[-1] = math.nan
@@ -83,7 +83,7 @@ def test_sign_flips_seldom_raise_a_false_alarm() -> None:
     alarms = [sign_flip_test(row) < 0.05 for row in RNG.standard_t(3, size=(400, 8))]
     assert 0.02 < np.mean(alarms) < 0.08
     found = [sign_flip_test(row + 3) < 0.05 for row in RNG.standard_t(3, size=(60, 8))]
-    assert np.mean(found) > 0.8  # and they do find what is there
+    assert np.mean(found) > 0.8  # the test has power
 
 
 def test_students_paired_test_is_the_textbooks() -> None:

@@ -1,4 +1,4 @@
-"""Tasks of the tests' own: small, and none of qnn_jax's."""
+"""Small tasks of the tests, outside the library."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from qnn_jax.training import ACCURACY, HYBRID, MEAN_L1, Member
 
 @dataclass(frozen=True)
 class Dots(TaskDefaults):
-    """Points in space by the side that they are on, or by the third that their angle is in."""
+    """Points in space, classified by their side, or by the third of their angle."""
 
     classes: int = 2
     train_count: int = 0

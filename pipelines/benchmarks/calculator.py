@@ -1,4 +1,4 @@
-"""Ten thousand complete trainings of the 2022 calculator: what one of them costs in a crowd."""
+"""The time of ten thousand complete trainings of the 2022 calculator in parallel."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-#: What is asked for: this many complete trainings in so many seconds on two cores.
+#: The goal: this many complete trainings in so many seconds on two cores.
 TRAININGS, SECONDS = 10_000, 20.0
-#: Members of one program: their states and points stay in a core's cache.
+#: Members of one program: their states and points fit into a core's cache.
 _TOGETHER = 500
-#: Test points, whose errors are part of a training's function but hardly of its time.
+#: Test points; their evaluation is a small part of the time.
 _POINTS = 10
 
 
@@ -42,7 +42,7 @@ def calculator(rounds: int) -> dict[str, Any]:
         compile_seconds += (between - began) - (time.monotonic() - between)
 
     def everyone() -> np.ndarray:
-        # Steps of a few microseconds are no work for two cores; two programs are.
+        # Steps of a few microseconds do not use two cores; two programs in parallel do.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             parts = pool.map(
                 lambda k: train(keys[k : k + _TOGETHER]),
@@ -63,7 +63,7 @@ def calculator(rounds: int) -> dict[str, Any]:
     print(
         f"\nThe 2022 calculator on {os.cpu_count()} cores, jax {jax.__version__}: "
         f"{TRAININGS:,} complete trainings (10 epochs × 200 samples, batch 1) in "
-        f"{all_of_them:.1f} s (asked: {SECONDS:g} s), {1e3 * all_of_them / TRAININGS:.2f} ms each; "
+        f"{all_of_them:.1f} s (goal: {SECONDS:g} s), {1e3 * all_of_them / TRAININGS:.2f} ms each; "
         f"one alone {1e3 * one:.0f} ms; compiled in {compile_seconds:.1f} s.\n"
         f"Their mean L1: median {median:.3f}, 95 % between {low:.3f} and {high:.3f}."
     )

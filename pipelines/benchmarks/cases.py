@@ -1,4 +1,4 @@
-"""What is compared: four families of circuits, the cells of the table, and their problems."""
+"""The benchmark's problems: four families of circuits and the cells of the table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def efficient_su2(num_qubits: int, depth: int) -> Circuit:
 
 
 def reuploading(num_qubits: int, depth: int) -> Circuit:
-    """Inputs anew in each layer, scaled (one scale is trained), then rotations and a ring of CX.
+    """Scaled inputs in each layer (with one trained scale), then rotations and a ring of CX.
 
     Reference: Pérez-Salinas et al., arXiv:1907.02085.
     """
@@ -53,7 +53,7 @@ def reuploading(num_qubits: int, depth: int) -> Circuit:
     return Circuit(num_qubits, tuple(ops))
 
 
-#: The gates that all peers have, by how many qubits they act on; True: it has an angle.
+#: The gates that all simulators have, by their number of qubits; True: it has an angle.
 GATES: Mapping[int, Mapping[str, bool]] = {
     1: {
         **dict.fromkeys(("h", "x", "y", "z", "s", "t"), False),
@@ -68,11 +68,11 @@ GATES: Mapping[int, Mapping[str, bool]] = {
 
 
 def random_circuit(num_qubits: int, depth: int) -> Circuit:
-    """Layers of random gates on random qubits, as Qiskit's random_circuit; every angle a weight.
+    """Layers of random gates on random qubits, as Qiskit's random_circuit; every angle is a weight.
 
     Each layer uses every qubit once, by gates on one to three qubits, all sizes and all gates of
-    a size being equally likely. An RY on every qubit comes first and last, so that ⟨Z…Z⟩ has no
-    reason to vanish. The seed is the circuit's shape, so that every run has the same circuit.
+    a size being equally likely. An RY on every qubit comes first and last, so that ⟨Z…Z⟩ does
+    not vanish. The random seed depends on the shape, so that every run has the same circuit.
     """
     generator = random.Random(1000 * num_qubits + depth)
     ops: list[Op] = []
@@ -97,7 +97,7 @@ def random_circuit(num_qubits: int, depth: int) -> Circuit:
     return Circuit(num_qubits, tuple(ops))
 
 
-#: Layered ones first; the last is not.
+#: Layered families first; the last is not layered.
 FAMILIES: Mapping[str, Callable[[int, int], Circuit]] = {
     "zz + real_amplitudes": feature_map_and_ansatz,
     "efficient_su2": efficient_su2,
@@ -122,13 +122,13 @@ class Cell:
 
     @property
     def batched(self) -> str:
-        """What differs within the batch: inputs, or weights where there are no inputs."""
+        """The batched argument: inputs, or weights if there are no inputs."""
         if self.batch == 1:
             return ""
         return "inputs" if self.circuit.num_inputs else "weights"
 
     def at_least(self, other: Cell) -> bool:
-        """Is this the same family, and no smaller in anything?"""
+        """Whether this is the same family, and at least as large in everything."""
         return self.family == other.family and all(
             getattr(self, name) >= getattr(other, name) for name in ("batch", "num_qubits", "depth")
         )
@@ -144,8 +144,8 @@ def every_cell() -> Iterator[Cell]:
 
 
 _ZZ, _SU2, _DATA, _RANDOM = FAMILIES
-#: The default table: a part of `every_cell` that takes less than ten minutes. What matters most
-#: comes first, since a slow machine does not reach the last.
+#: The default table: a part of `every_cell` that takes less than ten minutes. The most important
+#: cells come first, since a slow machine does not reach the last.
 DEFAULT_CELLS = (
     *(Cell(_ZZ, batch, n, depth) for batch, n, depth in ((1, 2, 1), (BATCH, 2, 1), (1, 4, 10))),
     *(Cell(_ZZ, 1, n, 10) for n in (16, 20)),
@@ -160,7 +160,7 @@ DEFAULT_CELLS = (
 
 
 def problem(circuit: Circuit, batched: str = "", batch: int = 1) -> dict[str, Any]:
-    """A circuit with numbers: inputs in [0, 1], weights in [-π, π], the same in every run."""
+    """A circuit with values: inputs in [0, 1], weights in [-π, π], the same in every run."""
     generator = random.Random(7)
 
     def draw(count: int, low: float, high: float, is_batch: bool) -> list[Any]:

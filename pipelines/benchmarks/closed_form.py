@@ -1,16 +1,16 @@
-r"""The seed's circuit by hand: ⟨ZZ⟩ of zz_feature_map(2, reps=2) + real_amplitudes(2, reps=2).
+r"""The 2022 circuit in closed form: ⟨ZZ⟩ of zz_feature_map(2, reps=2) + real_amplitudes(2, reps=2).
 
-The yardstick for two qubits: the fastest that we could write for this circuit and no other, value
+The reference for two qubits: the fastest program that we could write for this circuit alone, value
 and gradient, in real arithmetic, over a batch of inputs, shape (batch, 2), and shared weights,
 shape (6,).
 
 The feature map is $D H^{⊗2} D H^{⊗2}$ with $D = diag(1, e^{ip_1}, e^{ip_2}, e^{ip_3})$: four
-amplitudes from six sines and cosines. The ansatz is real: in the Heisenberg picture it turns ZZ
-into a sum of the nine real Pauli strings, whose coefficients depend on the weights alone and are
-found once for the whole batch; each is linear in the cosine and sine of each weight, so a
+amplitudes from six sines and cosines. The ansatz is real: in the Heisenberg picture it maps ZZ
+to a sum of the nine real Pauli strings, whose coefficients depend on the weights alone and are
+computed once for the whole batch; each is linear in the cosine and sine of each weight, so a
 derivative is the same sum with (cos, sin) of that weight replaced by (-sin, cos).
 
-The barriers keep XLA from computing sines again wherever they are used: without them this takes
+The barriers prevent XLA from recomputing sines wherever they are used: without them this takes
 ten times longer. Matrix products of this size would take three times longer.
 """
 
@@ -94,7 +94,7 @@ def value_and_gradient(inputs: Any, weights: Any) -> tuple[Any, Any, Any]:
 
 
 def _coefficients(weights: Any) -> list[Any]:
-    """Of each of `NAMES`, and their derivatives: arrays of shape (7,).
+    """Coefficients of each of `NAMES`, and their derivatives: arrays of shape (7,).
 
     RY† Z RY = cos θ Z - sin θ X and RY† X RY = cos θ X + sin θ Z.
     """

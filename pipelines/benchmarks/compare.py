@@ -1,4 +1,4 @@
-"""Do two engines find the same? Asked before anything is timed."""
+"""Compare the results of two engines before anything is timed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-#: What two engines in single precision may differ by, in a value or an entry of a gradient …
+#: Allowed difference of two engines in single precision, in a value or an entry of a gradient …
 ABSOLUTE = 2e-5
-#: … and beside that, as a part of the largest entry (deep circuits add up many roundings).
+#: … plus this fraction of the largest entry (deep circuits accumulate rounding errors).
 RELATIVE = 2e-3
 COMPARED = ("values", "inputs_gradient", "weights_gradient")
 
 
 def difference(found: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
-    """The largest difference in units of what is allowed: up to 1 they agree; inf if malformed."""
+    """The largest difference in units of the allowed one; inf for malformed results."""
     worst = 0.0
     for name in COMPARED:
         ours, theirs = (np.asarray(side[name], float) for side in (found, reference))

@@ -1,14 +1,14 @@
-"""The engines that are compared: each turns a problem into a program.
+"""The engines: each converts a problem into a program.
 
-A problem is what `cases.problem` makes: a circuit in neutral form, inputs, weights, and which of
-them is a batch. All compute in single precision, ⟨Z…Z⟩, value and gradient, as their makers
+A problem is made by `cases.problem`: a circuit in neutral form, inputs, weights, and which of
+them is a batch. All compute in single precision, ⟨Z…Z⟩, value and gradient, as their authors
 recommend for speed:
 
 - qnn_jax: `expectations`, gradient "auto".
 - tensorcircuit: backend "jax", `expectation_ps`, jit, vmap.
 - pennylane: `default.qubit`, interface "jax", backprop, jit, vmap.
-- lightning: `lightning.qubit` (C++), adjoint. Called at the device, below the QNode, which costs
-  it least; inputs and weights are reached by JAX's chain rule through the table of angles.
+- lightning: `lightning.qubit` (C++), adjoint. Called at the device, below the QNode, which is
+  fastest; JAX's chain rule through the table of angles gives gradients by inputs and weights.
 - qujax: jit, vmap. Its own ⟨Z…Z⟩ builds a matrix of 4**n entries, so probabilities are summed
   with their signs instead.
 """
@@ -37,7 +37,7 @@ Ops = list[tuple[str, tuple[int, ...], Any]]  # gate, qubits, its angle or None
 
 
 def jax_engine(value_of: Callable[[str], Callable[..., Any]]) -> Callable[[Problem], Program]:
-    """An engine from `value_of(circuit's text)(inputs, weights)`, a value of one sample."""
+    """An engine from `value_of(circuit's text)(inputs, weights)`, the value of one sample."""
 
     def make(problem: Problem) -> Program:
         import jax.numpy as jnp
@@ -54,7 +54,7 @@ def jax_engine(value_of: Callable[[str], Callable[..., Any]]) -> Callable[[Probl
 
 
 def ours(text: str) -> Callable[..., Any]:
-    """The project itself."""
+    """This library."""
     from qnn_jax import Circuit, expectations
 
     circuit = Circuit.from_json(text)
@@ -63,7 +63,7 @@ def ours(text: str) -> Callable[..., Any]:
 
 
 def closed_form(problem: Problem) -> Program:
-    """The seed's circuit, and no other, written out by hand."""
+    """The 2022 circuit alone, in closed form."""
     import jax.numpy as jnp
 
     from pipelines.benchmarks.closed_form import value_and_gradient as step
@@ -73,7 +73,7 @@ def closed_form(problem: Problem) -> Program:
 
 
 def from_angles(run: Callable[[int, Ops], Any]) -> Callable[[str], Callable[..., Any]]:
-    """A value from `run(num_qubits, ops)`, where each op holds its angle as a traced number."""
+    """A value from `run(num_qubits, ops)`, where each op has its angle as a traced number."""
 
     def value_of(text: str) -> Callable[..., Any]:
         import jax.numpy as jnp
@@ -155,7 +155,7 @@ def pennylane(num_qubits: int, ops: Ops) -> Any:
     qml = importlib.import_module("pennylane")
 
     def circuit() -> Any:
-        pennylane_ops(qml, ops)  # they enter the circuit by being made
+        pennylane_ops(qml, ops)  # constructing them adds them to the circuit
         return qml.expval(qml.prod(*map(qml.Z, range(num_qubits))))
 
     device = qml.device("default.qubit", wires=num_qubits)
@@ -219,7 +219,7 @@ class LightningProgram:
         )
 
     def results(self) -> Mapping[str, Any]:
-        """What the last run found."""
+        """The results of the last run."""
         return named(*self.found)
 
 
@@ -232,7 +232,7 @@ QUJAX_NAMES = {
 
 
 def qujax(text: str) -> Callable[..., Any]:
-    """Quantinuum's qujax; its angles are in units of π and it takes them by number."""
+    """Quantinuum's qujax; its angles are in units of π and are passed by index."""
     import jax.numpy as jnp
     import numpy as np
 

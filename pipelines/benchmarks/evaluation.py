@@ -1,7 +1,7 @@
-"""2,000 images with 1,024 shots each: our ways beside those that Qiskit's users know.
+"""2,000 images with 1,024 shots each: the executors compared with the usual ways in Qiskit.
 
-Slow ways run once, and what takes minutes with a part of the images, its seconds scaled up: the
-table says so. What a way gives is compared with exact values before its time counts.
+Slow ways run once, and the slowest with a part of the images and scaled seconds, which the table
+notes. The results of a way are compared with exact values before its time counts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 IMAGES, SHOTS = 2000, 1024
 NOISY = "FakeFez"
-ROUNDS = 3  # at most: a round takes the better part of a minute
+ROUNDS = 3  # at most: a round takes most of a minute
 
 
 class Way(NamedTuple):
@@ -27,10 +27,10 @@ class Way(NamedTuple):
 
     Attributes:
         run: from inputs (count, 2) to <ZZ>, shape (count,).
-        images: how many it is given.
-        noisy: whether errors of a device are in it.
-        once: its first and only call is measured, with what it builds.
-        remark: what it does not do.
+        images: how many it gets.
+        noisy: whether it includes a device's errors.
+        once: its first and only call is measured, including compilation.
+        remark: its limitations.
     """
 
     run: Callable[[np.ndarray], np.ndarray]
@@ -53,11 +53,11 @@ def evaluation(rounds: int) -> dict[str, Any]:
             wall, cpu = time.monotonic(), time.process_time()
             found = way.run(inputs[: way.images])
             wall, cpu = time.monotonic() - wall, time.process_time() - cpu
-            if number or way.once:  # else it compiles, transpiles, builds
+            if number or way.once:  # otherwise the first round compiles, transpiles and builds
                 scale = IMAGES / way.images
                 seconds[name].append((wall * scale, cpu * scale))
             deviations[name] = float(np.sqrt(np.mean((found - truth[: way.images]) ** 2)))
-            # 1,024 shots scatter by at most 1/32; the errors of a device are about as large.
+            # 1,024 shots deviate by at most 1/32; the errors of a device are about as large.
             if not deviations[name] < (0.12 if way.noisy else 0.04):
                 raise RuntimeError(f"{name} is {deviations[name]:.3f} away from the exact values.")
     print(
@@ -113,7 +113,7 @@ def every_way(inputs: np.ndarray) -> tuple[dict[str, Way], np.ndarray]:
     measured.measure_all()
     columns = list(angle_columns(circuit).values())
     zz = SparsePauliOp("ZZ")
-    # All get our thread settings: Aer's own wait more than they work, on a machine that is shared.
+    # All use our thread settings: Aer's own are slow on a shared machine.
     ideal, device = AerSimulator(**THREADS), fake_backend(NOISY)
     precision = 1 / math.sqrt(SHOTS)
     isa = transpile(bare, device, optimization_level=3, seed_transpiler=0)

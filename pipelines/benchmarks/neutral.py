@@ -1,4 +1,4 @@
-"""Circuits in the form that every engine reads: `Circuit.to_json`, and its angles evaluated.
+"""Circuits in a form that every engine reads: `Circuit.to_json`, and the values of its angles.
 
     {"num_qubits": 2, "num_inputs": 1, "num_weights": 1, "ops": [
         {"gate": "h", "qubits": [0]},
@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-#: What angles of the benchmark's circuits are made of.
+#: The functions in angles of the benchmark's circuits.
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
@@ -28,19 +28,19 @@ def angles_of(circuit: Mapping[str, Any]) -> list[Any]:
 
 
 def depends(angle: Any) -> bool:
-    """Does an angle depend on inputs or weights?"""
+    """Whether an angle depends on inputs or weights."""
     return isinstance(angle, list)
 
 
 def angle_table(m: Any, circuit: Mapping[str, Any], inputs: Any, weights: Any) -> Any:
     """All angles as one array, shape (num_angles,).
 
-    Angles of one shape are evaluated together, so that a peer's program does not grow by their
-    number: what is compared is how circuits are simulated, not how expressions are read.
+    Angles of one form are evaluated together, so that the size of a simulator's program does not
+    depend on their number: the simulation is compared, not the evaluation of expressions.
 
     Args:
         m: numpy or jax.numpy.
-        circuit: what `json.loads` makes of the neutral form.
+        circuit: the neutral form, parsed by `json.loads`.
         inputs: shape (num_inputs,).
         weights: shape (num_weights,).
     """
@@ -66,7 +66,7 @@ def _shape(angle: Any) -> Any:
 
 
 def _evaluate(m: Any, angles: list[Any], inputs: Any, weights: Any) -> Any:
-    """Angles of one shape; the result has one entry for each."""
+    """Angles of one form; the result has one entry for each."""
     first = angles[0]
     if not depends(first):
         return m.array(angles, weights.dtype)

@@ -1,7 +1,6 @@
-r"""The environment that peers live in: `.bench/`, from requirements-peers.lock.
+r"""The environment of the other simulators: `.bench/`, from requirements-peers.lock.
 
-They have requirements of their own and stay out of the project's environment. To resolve the
-lock anew:
+Their requirements are separate from the project's environment. To resolve the lock anew:
 
     python -m pipelines.benchmarks.peers | uv pip compile - --universal --python-version 3.11 \
         --generate-hashes --no-annotate --no-header --output-file requirements-peers.lock
@@ -19,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements-peers.lock"
 FOLDER = ROOT / ".bench"
-#: Their versions, and the JAX that all of them are known to run on.
+#: Their versions, and a JAX version that all of them support.
 REQUIREMENTS = (
     "tensorcircuit-ng==1.10.0",
     "pennylane==0.45.1",
@@ -36,15 +35,15 @@ class NoPeersError(Exception):
 
 
 def python_of_peers(lock: Path = LOCK, folder: Path = FOLDER) -> Path:
-    """The peers' interpreter; builds its environment first if need be, from the package index.
+    """The interpreter of the other simulators; builds its environment first if necessary.
 
     Raises:
-        NoPeersError: where that fails.
+        NoPeersError: if that fails.
     """
     python = folder / "bin" / "python"
     if not lock.is_file():
         raise NoPeersError(f"Peers are left out, because {lock} is not there.")
-    # Another lock or another interpreter makes another environment.
+    # Another lock or another interpreter needs another environment.
     seal = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()
     stamp = folder / ".stamp"
     if python.exists() and stamp.is_file() and stamp.read_text() == seal:

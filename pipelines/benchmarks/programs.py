@@ -1,7 +1,7 @@
-"""Programs that are timed: value and gradient of one problem, run a number of times.
+"""The programs that are timed: value and gradient of one problem, run a number of times.
 
-The value is the sum over the batch, so that a gradient with respect to what the batch shares is
-summed and one with respect to what it does not share is each sample's own.
+The value is the sum over the batch. So the gradient with respect to shared arguments is summed,
+and the gradient with respect to batched ones is each sample's own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-#: Up to this size steps run in a loop inside the compiled program: dispatch would else be timed.
+#: Up to this size steps run in a loop inside the compiled program, to exclude dispatch time.
 LOOP_UP_TO_QUBITS = 12
 
 
@@ -18,21 +18,21 @@ class Program(Protocol):
     """Value and gradient, ready to run."""
 
     temp_bytes: int | None
-    """What the compiled program needs beside arguments and results, where that is known."""
+    """Temporary memory of the compiled program, if known."""
 
     def run(self, steps: int) -> None:
         """Evaluate that many times and wait for the end."""
 
     def results(self) -> Mapping[str, Any]:
-        """What the last run found: `values`, `inputs_gradient`, `weights_gradient`."""
+        """The results of the last run: `values`, `inputs_gradient`, `weights_gradient`."""
 
 
 class OutOfMemoryError(Exception):
-    """The program would need more memory than the machine has."""
+    """The program needs more memory than the machine has."""
 
 
 def over_batch(value: Callable[..., Any], batched: str) -> Callable[..., Any]:
-    """A value of one sample as values of a batch over "inputs" or "weights" (or "" for none)."""
+    """Vectorise the value of one sample over "inputs" or "weights" (or "" for none)."""
     import jax
 
     axes = {"": (None, None), "inputs": (0, None), "weights": (None, 0)}[batched]
@@ -40,7 +40,7 @@ def over_batch(value: Callable[..., Any], batched: str) -> Callable[..., Any]:
 
 
 def value_and_gradient(values: Callable[..., Any]) -> Callable[..., Any]:
-    """From values of a batch: the values, and the gradients of their sum, by JAX."""
+    """From the values of a batch: the values, and the gradients of their sum, by JAX."""
     import jax
 
     def total(x: Any, w: Any) -> Any:
@@ -55,11 +55,11 @@ def value_and_gradient(values: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class JaxProgram:
-    """A step `(inputs, weights) -> (values, their gradients)`, compiled ahead.
+    """A step `(inputs, weights) -> (values, their gradients)`, compiled ahead of time.
 
-    In a loop the number of steps is an argument, so one compilation serves any. Each step moves
-    inputs and weights by `rate` times the gradient, as training does; the rate is 0, which the
-    compiler does not know, so no step can be left out and all find the same.
+    In a loop the number of steps is an argument, so one compilation serves any number. Each step
+    moves inputs and weights by `rate` times the gradient, as in training; the rate is 0, which the
+    compiler does not know, so no step can be removed and all results are equal.
     """
 
     def __init__(self, step: Callable[..., Any], inputs: Any, weights: Any, loop: bool) -> None:
@@ -75,7 +75,7 @@ class JaxProgram:
                 found, of_x, of_w = step(x, w)
                 return (x - rate * of_x, w - rate * of_w), (found, of_x, of_w)
 
-            # Its shapes are known, and asking `step` for them would trace it twice.
+            # Its shapes are known, and querying `step` for them would trace it twice.
             batch = next((a.shape[:1] for a in (x, w) if a.ndim == 2), (1,))
             empty = (jnp.zeros(batch, jnp.float32), jnp.zeros_like(x), jnp.zeros_like(w))
             return jax.lax.fori_loop(0, steps, body, ((x, w), empty))[1]
@@ -100,7 +100,7 @@ class JaxProgram:
         jax.block_until_ready(self.found)
 
     def results(self) -> Mapping[str, Any]:
-        """What the last run found."""
+        """The results of the last run."""
         return named(*self.found)
 
 
@@ -114,10 +114,10 @@ def named(values: Any, of_inputs: Any, of_weights: Any) -> Mapping[str, Any]:
 
 
 def first_call(make: Callable[[], Program], memory_limit: float) -> tuple[Program, dict[str, Any]]:
-    """Make a program and run it once; what that took and found, and how many steps a round has.
+    """Make a program and run it once; return its time and results, and the steps of a round.
 
     Raises:
-        OutOfMemoryError: before running, where the compiled program does not fit.
+        OutOfMemoryError: before running, if the compiled program does not fit.
     """
     began = time.monotonic()
     program = make()

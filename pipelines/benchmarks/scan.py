@@ -1,7 +1,7 @@
-"""An epoch of a scan's member, beside the epoch of a single run and a scan on stock layers.
+"""An epoch of a scan's member, compared with an epoch of a single run and a scan on stock layers.
 
-A process of its own, since a scan on a CPU has one device for each core, and the number of devices
-is settled once in a process.
+It runs in its own process, since a scan on a CPU has one device for each core, and the number of
+devices of a process cannot be changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.training.task import HYBRID
 
 _MEMBERS = 16
-#: Members that a device steps side by side: their activations stay in a core's caches.
+#: Members that a device trains in parallel: their activations fit into a core's caches.
 _AT_ONCE = 4
 _IMAGES = 1920  # 30 steps: a scan on stock layers needs minutes for a whole epoch
 
@@ -37,7 +37,7 @@ def scan(rounds: int, data_dir: Path | None, manual_dir: Path | None) -> dict[st
         words = [str(rounds), str(data_dir or ""), str(manual_dir or ""), str(out)]
         command = [sys.executable, "-m", "pipelines.benchmarks.scan", *words]
         if status := subprocess.run(command, check=False).returncode:
-            sys.exit(status)  # it has said why
+            sys.exit(status)  # the error was printed
         found: dict[str, Any] = json.loads(out.read_text())
     return found
 
@@ -45,7 +45,7 @@ def scan(rounds: int, data_dir: Path | None, manual_dir: Path | None) -> dict[st
 def _measure(rounds: int, data_dir: Path | None, manual_dir: Path | None) -> dict[str, Any]:
     import jax
 
-    # Only of a CPU; it must be said before JAX finds its devices.
+    # For a CPU only; this must be set before JAX initialises its devices.
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     import jax.numpy as jnp
     from jax.sharding import Mesh, NamedSharding, PartitionSpec

@@ -1,9 +1,9 @@
-"""Value and gradient of circuits: ours beside the peers, each in a process of its own.
+"""Value and gradient of circuits: qnn_jax and other simulators, each in its own process.
 
 For each cell of the table: every engine makes its program and runs it once (its first call), all
 results are compared with ours, then those that agree are timed in turn, round after round. An
-engine has `cap_seconds` for all of that; one that takes longer is stopped and starts anew for the
-next cell. Only one engine works at a time.
+engine has `cap_seconds` for all of that; a slower one is stopped and restarted for the
+next cell. Only one engine runs at a time.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ NOT_RUN = "not run"
 
 
 class Asked(Protocol):
-    """What answers requests: a `Worker`, or a test's stand-in."""
+    """A `Worker`, or a test's substitute for it."""
 
     versions: dict[str, str]
 
     def start(self) -> None:
-        """Be ready."""
+        """Start if necessary."""
 
     def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Answer within that time."""
@@ -46,15 +46,15 @@ class Asked(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How long to measure, and on what."""
+    """Settings of the measurement."""
 
     rounds: int = 7
     cap_seconds: float = 60.0
     deadline: float = float("inf")
-    """On `time.monotonic`: what is not measured by then is left out."""
+    """On `time.monotonic`: later measurements are left out."""
     memory_bytes: float = float("inf")
     infer: bool = True
-    """An engine that was stopped is not asked again for more of the same family."""
+    """Skip larger circuits of the same family for an engine that was stopped."""
 
 
 def simulator(
@@ -65,19 +65,19 @@ def simulator(
     infer: bool,
     peers: bool,
 ) -> dict[str, Any]:
-    """Run a table and print it; all numbers as one JSON object.
+    """Run a table and print it; return all numbers as a JSON object.
 
     Args:
         cells: its lines.
-        rounds: of which the median is taken.
-        cap_seconds: what an engine may take for one cell.
+        rounds: number of rounds for the median.
+        cap_seconds: time limit of an engine for one cell.
         minutes: when to end; later cells are marked as not run.
-        infer: do not ask an engine again for more of a family where it was stopped.
+        infer: skip larger circuits of a family for an engine that was stopped.
         peers: measure other simulators too.
     """
     began = time.monotonic()
     workers = {OURS: Worker(_command(sys.executable, OURS))}
-    why_alone = "" if peers else "Peers are left out, as --no-peers says."
+    why_alone = "" if peers else "Peers are left out, because of --no-peers."
     if peers:
         try:
             python = python_of_peers()
@@ -129,7 +129,7 @@ def _command(python: str | Path, engine: str) -> list[str | Path]:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were taken on."""
+    """The machine and the versions."""
     return {
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -170,15 +170,15 @@ def measure(
 def measure_problem(
     problem: dict[str, Any], workers: Mapping[str, Asked], limits: Limits
 ) -> dict[str, dict[str, Any]]:
-    """What each engine took for one problem; `outcome` is "measured" or says why not."""
+    """The time of each engine for one problem; `outcome` is "measured" or the reason."""
     entries: dict[str, dict[str, Any]] = {}
     spent = dict.fromkeys(workers, 0.0)
 
     def ask(name: str, request: dict[str, Any]) -> dict[str, Any] | None:
-        """The reply, or None with the outcome noted."""
+        """The reply, or None after recording the outcome."""
         began = float("inf")
         try:
-            workers[name].start()  # again, where it was stopped; not counted
+            workers[name].start()  # again, if it was stopped; not counted
             began = time.monotonic()
             seconds = limits.cap_seconds - spent[name]
             return workers[name].ask(request, min(seconds, limits.deadline - began))
@@ -213,13 +213,13 @@ def measure_problem(
     for entry in entries.values():
         taken = entry.pop("seconds")
         if taken and entry["outcome"] != "differs":
-            # Stopped in a later round: the rounds before count.
+            # Stopped in a later round: the earlier rounds count.
             entry |= {"outcome": "measured", "seconds": statistics.median(taken), "all": taken}
     return entries
 
 
 def ratios(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The best peer, and how many times longer it takes than ours; likewise the first calls."""
+    """The fastest other simulator and the ratio of its time to ours; likewise for first calls."""
     ours = entries.get(OURS, {})
     found: dict[str, Any] = {}
     for quantity in ("seconds", "first_call_seconds"):
@@ -229,7 +229,7 @@ def ratios(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             if name != OURS
             and quantity in entry
             and entry["outcome"] == "measured"
-            # Nothing is compiled there, so there is no first call to compare with.
+            # Nothing is compiled there, so there is no first call to compare.
             and not (quantity == "first_call_seconds" and name == "lightning")
         }
         if theirs and quantity in ours:
@@ -240,7 +240,7 @@ def ratios(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def seed_circuit(limits: Limits) -> dict[str, dict[str, Any]]:
-    """The seed's two-qubit circuit, batch 64, beside the same written by hand."""
+    """The 2022 two-qubit circuit, batch 64, compared with its closed form."""
     from qnn_jax.models import ModelConfig
 
     workers = {name: Worker(_command(sys.executable, name)) for name in (OURS, "closed form")}

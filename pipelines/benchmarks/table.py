@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 STATE_BYTES = 8
-"""Of one amplitude in single precision."""
+"""Size of one amplitude in single precision."""
 _WIDTH = 19
 
 
@@ -20,7 +20,7 @@ def duration(seconds: float) -> str:
 
 
 def heading(versions: Mapping[str, Mapping[str, str]], rounds: int) -> str:
-    """Who is compared, and the names of the columns."""
+    """The engines, and the names of the columns."""
     who = [
         f"  {name:<14}{', '.join(f'{package} {number}' for package, number in packages.items())}"
         for name, packages in versions.items()
@@ -66,7 +66,7 @@ def _entry(entry: Mapping[str, Any]) -> str:
 
 
 def footer(rows: Sequence[Mapping[str, Any]], seed: Mapping[str, Any], alone: bool) -> str:
-    """What the table comes to: lost cells, memory at 20 qubits, the seed's circuit."""
+    """Summary of the table: slow cells, memory at 20 qubits, the 2022 circuit."""
     lines = [""]
     if alone:
         lines.append("OURS ALONE: no peer was measured, so this table compares nothing.")
@@ -96,11 +96,11 @@ def footer(rows: Sequence[Mapping[str, Any]], seed: Mapping[str, Any], alone: bo
     ours, hand = (seed.get(name, {}) for name in ("qnn_jax", "closed form"))
     if "seconds" in ours and "seconds" in hand:
         lines.append(
-            f"The seed's 2 qubits, batch 64: {duration(ours['seconds'])}; written by hand "
-            f"{duration(hand['seconds'])}; ours / by hand {ours['seconds'] / hand['seconds']:.2f}"
+            f"The 2022 circuit, batch 64: {duration(ours['seconds'])}; in closed form "
+            f"{duration(hand['seconds'])}; ratio {ours['seconds'] / hand['seconds']:.2f}"
         )
     else:
-        lines.append(f"The seed's 2 qubits, batch 64: {ours} {hand}")
+        lines.append(f"The 2022 circuit, batch 64: {ours} {hand}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""An epoch of training: the hybrid network beside networks without a circuit."""
+"""An epoch of training: the hybrid network compared with networks without a circuit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def stock_network() -> nn.Module:
-    """The same network without a circuit, as one writes it with Flax's stock layers."""
+    """The same network without a circuit, with Flax's stock layers."""
     import flax.linen as nn
     import jax.numpy as jnp
 
@@ -60,9 +60,9 @@ class Measured(Fashion):
 def epoch_data(
     images: int, data_dir: Path | None, manual_dir: Path | None
 ) -> tuple[Examples, Examples]:
-    """So many training images, all where that is 0, and a single one to validate on.
+    """The first `count` training images, all if it is 0, and a single one for validation.
 
-    The epoch alone is to be measured.
+    Only the epoch is measured.
     """
     import jax
     import jax.numpy as jnp
@@ -77,7 +77,7 @@ def epoch_data(
 
 
 def training(rounds: int, data_dir: Path | None, manual_dir: Path | None) -> dict[str, Any]:
-    """An epoch of the hybrid network beside the same network without its circuit."""
+    """An epoch of the hybrid network compared with the same network without its circuit."""
     import jax
     import jax.numpy as jnp
 
@@ -100,7 +100,7 @@ def training(rounds: int, data_dir: Path | None, manual_dir: Path | None) -> dic
         compile_seconds[name] = time.monotonic() - began
 
         def run(compiled: Any = compiled, state: Any = state) -> Any:
-            # The state's buffers are given away at each call, so each gets its own copy.
+            # Each call reuses the state's buffers, so each gets its own copy.
             copied = jax.tree.map(jnp.copy, state)
             return compiled(copied, key, epoch, train, one)
 
@@ -124,7 +124,7 @@ def training(rounds: int, data_dir: Path | None, manual_dir: Path | None) -> dic
 
 
 def interleaved(programs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each program; all take their turns in every round."""
+    """Median seconds of each program; all run in turn in every round."""
     import statistics
 
     import jax

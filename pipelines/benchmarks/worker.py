@@ -1,4 +1,4 @@
-"""The process of one engine: requests come as lines of JSON, and so do replies go.
+"""The process of one engine: requests and replies are lines of JSON.
 
     python -m pipelines.benchmarks.worker qujax
 
@@ -6,7 +6,7 @@
 {"ask": "prepare", …a problem…}  -> {"first_call_seconds": …, "steps": …, "values": …, …}
 {"ask": "time", "steps": 1000}   -> {"seconds": …}, of one step
 
-What cannot be done is answered by {"error": "…"}.
+Failures are answered by {"error": "…"}.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from pipelines.benchmarks.engines import ENGINES, versions
 from pipelines.benchmarks.programs import OutOfMemoryError, Program, first_call, timed
 
-#: A problem that every engine takes, the closed form (which reads no circuit) too.
+#: A problem for every engine, including the closed form (which reads no circuit).
 WARM_UP = {
     "circuit": json.dumps(
         {
@@ -42,9 +42,9 @@ WARM_UP = {
 
 
 def main(engine: str) -> None:
-    """Answer until there are no more requests."""
+    """Answer requests until there are no more."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    # Replies keep the standard output for themselves; what libraries print goes to the errors.
+    # Only replies go to standard output; output of libraries goes to standard error.
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     state: dict[str, Program] = {}
@@ -60,16 +60,16 @@ def main(engine: str) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End when the parent is gone: who is compiling would not notice for minutes."""
+    """Exit when the parent has ended: during a compilation this would go unnoticed for minutes."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
 
 
 def answer(engine: str, request: dict[str, Any], state: dict[str, Program]) -> dict[str, Any]:
-    """The reply to one request; `state` holds the program that was prepared last."""
+    """The reply to one request; `state` has the last prepared program."""
     if request["ask"] == "versions":
-        # What is imported or started only once is no part of any circuit's first call.
+        # One-time imports and start-up are not part of any circuit's first call.
         ENGINES[engine][0](WARM_UP).run(1)
         return versions(engine)
     if request["ask"] == "time":

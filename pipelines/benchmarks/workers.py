@@ -1,4 +1,4 @@
-"""A process that answers lines of JSON by lines of JSON, within a time limit."""
+"""A process that answers lines of JSON with lines of JSON, within a time limit."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-#: Importing a peer takes seconds; this long means that it hangs.
+#: Importing another simulator takes seconds; after this time it counts as hanging.
 START_SECONDS = 180.0
 ROOT = Path(__file__).parents[2]
 
 
 class WorkerError(Exception):
-    """The engine said that it cannot, or its process ended."""
+    """The engine reported an error, or its process ended."""
 
 
 class WorkerTimeoutError(Exception):
@@ -25,7 +25,7 @@ class WorkerTimeoutError(Exception):
 
 
 class Worker:
-    """One engine's process, started when it is first asked and again after it was stopped."""
+    """One engine's process, started on first use and again after it was stopped."""
 
     def __init__(self, command: Sequence[str | Path]) -> None:
         self.command = [str(word) for word in command]
@@ -38,7 +38,7 @@ class Worker:
 
         Raises:
             WorkerTimeoutError: after `seconds`; the process is stopped then.
-            WorkerError: where the engine reports an error, or its process has ended.
+            WorkerError: if the engine reports an error, or its process has ended.
         """
         if self._process is None:
             self.start()
@@ -49,11 +49,11 @@ class Worker:
         if self._process is not None:
             return
         environment = {
-            # The peers' wheels compute on the CPU, so ours does too.
+            # The other simulators' wheels compute on the CPU, so ours does too.
             "JAX_PLATFORMS": "cpu",
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            # A first call is to be one.
+            # First calls must compile.
             "JAX_ENABLE_COMPILATION_CACHE": "false",
         }
         lines: queue.Queue[str] = queue.Queue()
@@ -72,7 +72,7 @@ class Worker:
         self.versions = self._ask({"ask": "versions"}, START_SECONDS)
 
     def stop(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process in any state."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -104,7 +104,7 @@ class Worker:
 
 
 def _read(stream: Any, lines: queue.Queue[str]) -> None:
-    """Hand every line on, and an empty one at the end."""
+    """Pass every line on, and an empty one at the end."""
     try:
         for line in stream:
             lines.put(line)

@@ -1,4 +1,4 @@
-"""The four archives as verified bytes, out of a folder."""
+"""Read the four archives from a folder and verify them."""
 
 import hashlib
 from pathlib import Path
@@ -10,8 +10,8 @@ from qnn_jax.errors import InputError
 def read_folder(source: Source, folder: Path, argument: str) -> tuple[bytes, ...]:
     """Read the archives in the order of `source.archives` and verify them; nothing is written.
 
-    `argument` is what errors call the folder. Raises InputError for a folder or an archive that
-    is missing, cannot be read, or is not the official one to the last byte.
+    `argument` is the name of the folder in errors. Raises InputError for a folder or an archive
+    that is missing, cannot be read, or differs from the official one.
     """
     rule = f"{argument} must be a folder with the four archives {source.archive_names}"
     try:
@@ -42,14 +42,14 @@ def read_folder(source: Source, folder: Path, argument: str) -> tuple[bytes, ...
 
 
 def read_archive(path: Path, archive: Archive) -> tuple[bytes, str | None]:
-    """Read a file; return its bytes, no more than needed, and a clause if they are not right."""
+    """Read a file; return at most the bytes needed, and a clause if they are wrong."""
     with path.open("rb") as file:
         data = file.read(archive.size + 1)
     return data, fault_of(archive, data, path.stat().st_size)
 
 
 def fault_of(archive: Archive, data: bytes, size: int) -> str | None:
-    """Say in a clause what keeps `data`, of a file of `size` bytes, from being the archive."""
+    """Return why `data`, of a file of `size` bytes, is not the archive; empty if it is."""
     if data[:64].lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return "is an HTML page"
     if size == 0:

@@ -1,4 +1,4 @@
-"""Images with labels, split into training and test, and the choice of classes among them."""
+"""Images with labels, split into training and test, and the selection of classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -34,7 +34,7 @@ class ImageDataset:
         Classes are named as `class_numbers` takes them. Raises InputError as it does.
         """
         numbers = class_numbers(classes, self.class_names)
-        new_label = np.full(256, 255, np.uint8)  # 255: not chosen
+        new_label = np.full(256, 255, np.uint8)  # 255: not selected
         new_label[list(numbers)] = np.arange(len(numbers), dtype=np.uint8)
 
         def choose(images: Uint8Array, labels: Uint8Array) -> tuple[Uint8Array, Uint8Array]:

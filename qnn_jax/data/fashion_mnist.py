@@ -28,15 +28,15 @@ from qnn_jax.runs.files import remove_torn, replace_file
 def load_fashion_mnist(
     data_dir: Path | None = None, manual_dir: Path | None = None, report: Report = silent
 ) -> ImageDataset:
-    """Load all ten classes of Fashion-MNIST; prepare them first if that was not yet done.
+    """Load all ten classes of Fashion-MNIST; prepare them first if necessary.
 
-    `data_dir` is where prepared data are kept: else the variable TFDS_DATA_DIR, else
+    `data_dir` is the folder of prepared data: else the variable TFDS_DATA_DIR, else
     `~/tensorflow_datasets`. `manual_dir` is a folder with the four official archives, used
     instead of a download: else the variable QNN_JAX_MANUAL_DIR. An argument is always checked,
-    the variable only when something has to be prepared. `report` hears of progress.
+    the variable only if data must be prepared. `report` is called with progress.
 
-    Raises InputError when there is no data and no way to it, when an archive is not the official
-    one, and when `data_dir` cannot be written.
+    Raises InputError if there are no data and no way to get them, if an archive is not the official
+    one, and if `data_dir` cannot be written.
     """
     return load_images(FASHION_MNIST, data_dir, manual_dir, report)
 
@@ -47,7 +47,7 @@ def load_images(
     manual_dir: Path | None = None,
     report: Report = silent,
 ) -> ImageDataset:
-    """Do what `load_fashion_mnist` does, for any source of that form."""
+    """`load_fashion_mnist` for any source of that form."""
     for name, folder in (("data_dir", data_dir), ("manual_dir", manual_dir)):
         if folder is not None:
             of_type(name, folder, Path, "a pathlib.Path")
@@ -94,12 +94,12 @@ def _data_dir(argument: Path | None) -> Path:
 
 
 def _expand(path: str | Path) -> Path:
-    """Replace `~`, which make and env files leave as it is; without a home folder it stays."""
+    """Expand `~`, which make and env files do not; without a home folder it stays."""
     return Path(os.path.expanduser(path))
 
 
 def _manual_folder(argument: Path | None) -> tuple[Path, str] | None:
-    """Return the folder with archives, and what errors call it."""
+    """Return the folder with archives, and its name in errors."""
     if argument is not None:
         return _expand(argument), "Argument `manual_dir`"
     variable = os.environ.get("QNN_JAX_MANUAL_DIR")

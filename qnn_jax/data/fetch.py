@@ -1,4 +1,4 @@
-"""Downloading the four archives into a folder."""
+"""Download the four archives into a folder."""
 
 import contextlib
 import http.client
@@ -28,12 +28,12 @@ def download(
     patience: float = 12.0,
     tries: int = 3,
 ) -> tuple[bytes, ...]:
-    """Download into `folder` the archives that it lacks; return all, verified, in order.
+    """Download the archives that are missing in `folder`; return all, verified, in order.
 
-    Each address gets `tries` tries. A try ends after `timeout` seconds of silence, and the whole
-    download once `patience` seconds have passed without a byte from anyone. A file appears in
-    `folder` only whole and verified, so a second call goes on where the first one stopped.
-    Raises InputError, in one sentence with the way out, when an archive cannot be had.
+    Each address is tried `tries` times. A try ends after `timeout` seconds without data, and the
+    whole download after `patience` seconds without a byte from any address. A file appears in
+    `folder` only complete and verified, so a second call continues where the first one stopped.
+    Raises InputError, in one sentence with the way out, if an archive cannot be downloaded.
     """
     contents = []
     for archive in source.archives:
@@ -55,11 +55,11 @@ def download(
 
 
 class _DownloadError(Exception):
-    """An archive cannot be had; the message is a clause that says why."""
+    """An archive cannot be downloaded; the message is a clause with the reason."""
 
 
 class _WrongContentError(_DownloadError):
-    """The address answers, but not with the archive: asking it again will not help."""
+    """The address answers, but not with the archive: retrying does not help."""
 
 
 def _fetch(
@@ -108,7 +108,7 @@ def _open(url: str, timeout: float) -> HTTPResponse:
     """Open `url`, with a limit that also covers looking up the name and trying its addresses.
 
     The timeout of a socket covers neither, and behind some firewalls they take minutes; so a
-    thread asks, and is left to itself when the time is over.
+    thread sends the request, and is abandoned after the limit.
     """
     answers: queue.SimpleQueue[HTTPResponse | Exception] = queue.SimpleQueue()
     late = threading.Event()
@@ -140,7 +140,7 @@ def _receive(
     response: HTTPResponse, url: str, archive: Archive, hear: Callable[[int], None]
 ) -> bytes:
     data = bytearray()
-    # One byte more than wanted is enough to know that it is another file, however long.
+    # One byte more than expected is enough to detect another file of any length.
     while chunk := response.read1(min(_CHUNK, archive.size + 1 - len(data))):
         data += chunk
         hear(len(data))

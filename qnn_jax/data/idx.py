@@ -1,4 +1,4 @@
-"""Reading IDX: a big-endian header (magic, one length per axis), then the bytes of the array."""
+"""Read IDX: a big-endian header (magic, one length per axis), then the bytes of the array."""
 
 import gzip
 import math
@@ -14,8 +14,8 @@ Uint8Array = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 def read_idx(archive: bytes, name: str, dimensions: int) -> Uint8Array:
     """Read the uint8 array with that many `dimensions` out of a gzip archive.
 
-    `name` is what errors call the archive. Raises InputError when the bytes are no gzip archive,
-    or when magic number, header and length do not agree exactly. The array is read-only.
+    `name` is the archive's name in errors. Raises InputError if the bytes are not a gzip archive,
+    or if magic number, header and length do not agree exactly. The array is read-only.
     """
     try:
         data = gzip.decompress(archive)
@@ -30,7 +30,7 @@ def read_idx(archive: bytes, name: str, dimensions: int) -> Uint8Array:
             f"with 0x{data[:4].hex()}."
         )
     header = 4 + 4 * dimensions
-    # A header that is cut short gives no whole shape; it cannot match the length either.
+    # An incomplete header gives an incomplete shape, which cannot match the length either.
     shape = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(4, header, 4))
     if len(data) - header != math.prod(shape):
         raise InputError(
@@ -45,8 +45,8 @@ def read_split(
 ) -> tuple[Uint8Array, Uint8Array]:
     """Read images (count, *shape) and their labels (count,), both uint8, from two archives.
 
-    Raises InputError when an archive is not sound IDX, when the images have another shape, when
-    the counts differ, and when a label is not below `classes`.
+    Raises InputError if an archive is not valid IDX, if the images have another shape, if
+    the counts differ, and if a label is not below `classes`.
     """
     pixels = read_idx(images, names[0], 3)
     targets = read_idx(labels, names[1], 1)

@@ -1,4 +1,4 @@
-"""A progress bar on standard error, for whoever loads data in a program that may speak."""
+"""A progress bar on standard error."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Report]:
-    """Give a report for `load_fashion_mnist` that draws on standard error.
+    """Return a `report` for `load_fashion_mnist` that draws on standard error.
 
-    A terminal gets bars; anything else gets one line for each thing that begins. Nothing is drawn
-    and nothing imported unless there is something to wait for.
+    A terminal gets bars; otherwise each activity gets one line when it begins. Nothing is drawn
+    and nothing imported if there is nothing to wait for.
     """
     progress: Progress | None = None
     tasks: dict[str, TaskID] = {}

@@ -1,20 +1,20 @@
-"""What a dataset of IDX archives is, where it comes from, and what its bytes must be."""
+"""A dataset of IDX archives: its addresses and the checksums of its bytes."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 Report = Callable[[str, int, int], None]
-"""Hears of progress: what is being done, how much of it is done, how much there is (0: unknown)."""
+"""Called with progress: the activity, how much of it is done, the total (0: unknown)."""
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Hear of progress and say nothing."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """One gzip file as its publisher offers it: name, length in bytes, sha256 in hex."""
+    """One published gzip file: name, length in bytes, sha256 in hexadecimal."""
 
     name: str
     size: int
@@ -50,7 +50,7 @@ class Source:
 
     @property
     def archive_names(self) -> str:
-        """The four file names as words of a sentence."""
+        """The four file names as part of a sentence."""
         *first, last = (archive.name for archive in self.archives)
         return f"{', '.join(first)} and {last}"
 
@@ -70,7 +70,7 @@ FASHION_MNIST = Source(
     title="Fashion-MNIST",
     addresses=(
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        # The repository of its authors holds the same four files.
+        # The authors' repository has the same four files.
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     ),
     train_images=Archive(

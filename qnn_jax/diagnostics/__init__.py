@@ -1,4 +1,4 @@
-"""What a circuit can do and what it does: diagnostics for designers, each with its paper.
+"""Diagnostics of a circuit's properties and training, each with its paper.
 
 They run jitted programs and return NumPy values: call them, do not jit them.
 """

@@ -1,4 +1,4 @@
-"""Angles that are affine in the inputs, read off their expressions: no number is tried.
+"""Angles that are affine in the inputs, determined from their expressions, not numerically.
 
 An input may be scaled by weights: in w[0]*x[0] + w[1] the rescaled variable is w[0]*x[0].
 """
@@ -29,11 +29,11 @@ from qnn_jax.errors import InputError
 
 @dataclass(frozen=True)
 class Variable:
-    """An input times what scales it: x[index], or for instance w[0]*x[index].
+    """An input times its scales: x[index], or for instance w[0]*x[index].
 
     Attributes:
         index: of the input.
-        scales: expressions of weights that multiply it; none where it stands alone.
+        scales: expressions of weights that multiply it; empty if there are none.
     """
 
     index: int
@@ -46,14 +46,14 @@ class Variable:
         return str(product)
 
     def scale(self, weights: list[float]) -> float:
-        """What the input is multiplied by at these weights."""
+        """The factor of the input at these weights."""
         product = 1.0
         for one in self.scales:
             product *= evaluate(one, [], weights)
         return product
 
 
-#: Coefficients of variables: what an angle depends on the inputs through.
+#: Coefficients of the variables in an angle.
 Slopes = Mapping[Variable, float]
 
 
@@ -61,7 +61,7 @@ def slopes_of(circuit: Circuit) -> list[tuple[Slopes, ...]]:
     """For every gate, for each of its angles, the coefficients of the rescaled variables.
 
     Raises:
-        InputError: where an angle is not affine in the inputs.
+        InputError: if an angle is not affine in the inputs.
     """
     every: list[tuple[Slopes, ...]] = []
     for number, op in enumerate(circuit.ops):
@@ -72,8 +72,8 @@ def slopes_of(circuit: Circuit) -> list[tuple[Slopes, ...]]:
                 raise InputError(
                     "Argument `circuit` must have angles that are affine in the inputs for an "
                     f"exact Fourier spectrum, but gate {number}, {op.gate} on {op.qubits}, has the "
-                    f"angle {angle}, so that its function is no Fourier series; take a feature map "
-                    "without such products, for instance z_feature_map, or look at its values."
+                    f"angle {angle}, so that its function is no Fourier series; use a feature map "
+                    "without such products, for instance z_feature_map."
                 )
             slopes.append(found)
         every.append(tuple(slopes))
@@ -81,7 +81,7 @@ def slopes_of(circuit: Circuit) -> list[tuple[Slopes, ...]]:
 
 
 def hold(circuit: Circuit, fixed: Mapping[int, float]) -> Circuit:
-    """The same circuit with some inputs, by index, at a value; as many inputs as before."""
+    """The same circuit with some inputs, by index, fixed to a value; as many inputs as before."""
     of_type("fixed", fixed, Mapping, "a mapping from numbers of inputs to values")
     values = {
         at_least("fixed", index, 0, circuit.num_inputs - 1): real("fixed", value)
@@ -113,11 +113,11 @@ def in_variables(circuit: Circuit, variables: tuple[Variable, ...]) -> Circuit:
 
 
 def _slopes(angle: Expression) -> dict[Variable, float] | None:
-    """The coefficients of an affine expression, without zeros; None where it is not affine."""
+    """The coefficients of an affine expression, without zeros; None if it is not affine."""
     return fold(angle, _of_leaf, _of_call)[1]
 
 
-#: Does a part read inputs, and its coefficients where it is affine.
+#: Whether a part reads inputs, and its coefficients if it is affine.
 _Found: TypeAlias = tuple[bool, "dict[Variable, float] | None"]
 
 

@@ -1,4 +1,4 @@
-"""Checks that several diagnostics share; each refuses in one sentence."""
+"""Argument checks that several diagnostics share."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from qnn_jax.circuits.checks import at_least, function, shown
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
 
-#: What diagnostics take: JAX's arrays or NumPy's.
+#: Arrays that diagnostics accept: JAX's or NumPy's.
 AnyArray: TypeAlias = Array | np.ndarray
-#: As many samples are drawn, or bins counted, at most.
+#: Maximum number of samples or bins.
 _MOST_SAMPLES = 2**24
 
 
@@ -25,7 +25,7 @@ def checked_samples(circuit: Circuit, inputs: Any) -> np.ndarray:
     """Inputs of at least one sample, shape (samples, circuit.num_inputs), float64.
 
     Raises:
-        InputError: for another shape, what is no real number, NaN and infinities.
+        InputError: for another shape, values that are not real numbers, NaN and infinities.
     """
     return finite_array("inputs", inputs, ("samples", circuit.num_inputs))
 
@@ -41,19 +41,19 @@ def checked_weights(circuit: Circuit, weights: Any) -> np.ndarray:
 
 
 def checked_count(name: str, value: int, least: int) -> int:
-    """How often something is drawn."""
+    """The number of draws."""
     return at_least(name, value, least, _MOST_SAMPLES)
 
 
 def circuit_with_weights(circuit: Circuit) -> Circuit:
-    """Refuse a circuit without a weight to differentiate by."""
+    """Refuse a circuit without a weight."""
     if not checked_circuit(circuit).num_weights:
         raise InputError("Argument `circuit` must have a weight to differentiate by, but has none.")
     return circuit
 
 
 def checked_outputs(model: Callable[[Array, Array], Array], weights: Any, row: Any) -> None:
-    """Refuse a function of weights and a sample that gives no real numbers of at most one axis."""
+    """Refuse a function that does not return real numbers with at most one axis."""
     found = jax.eval_shape(function("function", model), jnp.asarray(weights), jnp.asarray(row))
     fits = isinstance(found, jax.ShapeDtypeStruct) and len(found.shape) < 2
     if not fits or not jnp.issubdtype(found.dtype, jnp.floating):

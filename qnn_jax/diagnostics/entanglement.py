@@ -1,4 +1,4 @@
-"""How a circuit's states spread over the sphere of states, and how entangled they are."""
+"""Expressibility: the distribution of a circuit's states; and their entanglement."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Expressibility(NamedTuple):
     """How far the fidelities of random pairs of states are from those of Haar-random states.
 
     Attributes:
-        kl: the Kullback-Leibler divergence in nats: 0 for Haar-random states. Freed from what a
-            histogram of so many pairs adds, which `plain` keeps.
+        kl: the Kullback-Leibler divergence in nats: 0 for Haar-random states. The bias of a
+            histogram of so many pairs is subtracted; `plain` includes it.
         interval: of 95 %.
-        plain: the histogram's divergence itself, as published values are.
+        plain: the divergence of the histogram, as in published values.
         fidelities: of the pairs, shape (pairs,).
-        histogram: the share of pairs in each bin of [0, 1], shape (bins,).
-        haar: the share of Haar-random pairs, shape (bins,).
+        histogram: the fraction of pairs in each bin of [0, 1], shape (bins,).
+        haar: the fraction of Haar-random pairs, shape (bins,).
     """
 
     kl: float
@@ -43,7 +43,7 @@ class Entanglement(NamedTuple):
     """The Meyer-Wallach measure of a circuit's states.
 
     Attributes:
-        mean: 0 for product states, 1 where every qubit is maximally entangled with the rest.
+        mean: 0 for product states, 1 if every qubit is maximally entangled with the rest.
         interval: of 95 %, of the mean.
         values: of every state, shape (states,).
         haar: the mean over Haar-random states, (2ⁿ - 2)/(2ⁿ + 1).
@@ -73,9 +73,9 @@ def expressibility(
         key: a JAX random key.
         pairs: of states, independent of each other; at least 2.
         bins: of the histogram; published values have 75.
-        inputs: data to draw from, shape (samples, circuit.num_inputs), where the circuit reads any.
+        inputs: data to draw from, shape (samples, circuit.num_inputs), if the circuit has inputs.
         weights: shape (circuit.num_weights,), to vary the data alone; by default weights are random
-            over a full turn.
+            over a full period.
 
     Returns:
         An `Expressibility`; its interval is ±1.96 bootstrap deviations.
@@ -87,7 +87,7 @@ def expressibility(
     states = random_states(circuit, for_states, 2 * pairs, inputs, weights)
     edges = np.linspace(0, 1, bins + 1)
     power = 2**circuit.num_qubits - 1
-    # As logarithms: of many qubits hardly any pair is close, and the shares leave float's range.
+    # In logarithms: with many qubits high fidelities are so rare that probabilities underflow.
     log_haar = power * np.log(1 - edges[:-1])
     log_haar += np.log1p(-(((1 - edges[1:]) / (1 - edges[:-1])) ** power))
     haar = np.exp(log_haar)
@@ -129,7 +129,7 @@ def _divergence(states: Array, log_haar: Array, key: Array) -> tuple[Array, Arra
 
 
 def meyer_wallach(state: Complex[Array, " amplitudes"]) -> Float[Array, ""]:
-    """Q = 2 (1 - mean over qubits of Tr ρ_k²), ρ_k being the state of qubit k alone.
+    """Q = 2 (1 - mean over qubits of Tr ρ_k²), where ρ_k is the reduced state of qubit k.
 
     Args:
         state: shape (2**n,), normalised, n at least 1.
@@ -167,9 +167,9 @@ def entangling_capability(
         circuit: of at least 2 qubits.
         key: a JAX random key.
         states: how many, at least 2.
-        inputs: data to draw from, shape (samples, circuit.num_inputs), where the circuit reads any.
+        inputs: data to draw from, shape (samples, circuit.num_inputs), if the circuit has inputs.
         weights: shape (circuit.num_weights,), for the data's states under trained weights; by
-            default weights are random over a full turn.
+            default weights are random over a full period.
 
     Returns:
         An `Entanglement`.

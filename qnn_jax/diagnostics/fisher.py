@@ -1,4 +1,4 @@
-"""Fisher information: which directions of the weights change anything, and how many that makes."""
+"""Fisher information: directions of the weights that change the output, and their number."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from qnn_jax.simulate import fisher_information
 from qnn_jax.simulate.angle_table import checked_numbers, floating
 from qnn_jax.simulate.measurement import checked_key
 
-#: Eigenvalues below this share of the largest, and below this, are rounding.
+#: Eigenvalues below this fraction of the largest, and below this value, are rounding errors.
 _ZERO = 1e-9
-#: What 1 - f² may be off by.
+#: Rounding error of 1 - f².
 _ROUNDING = 1e-12
 
 
 class FisherSpectrum(NamedTuple):
-    """The quantum Fisher information of the weights, in the mean over data.
+    """The quantum Fisher information of the weights, averaged over data.
 
     Attributes:
-        eigenvalues: descending, shape (weights,); a rotation that acts on its own has 1.
-        rank: how many of them are not 0: directions that move some state.
+        eigenvalues: descending, shape (weights,); an independent rotation has 1.
+        rank: how many of them are not 0: directions that change some state.
         sample_ranks: the rank on each sample alone, shape (samples,).
-        most: no state on so many qubits has a higher rank, 2ⁿ⁺¹ - 2.
+        most: the maximum rank for this number of qubits, 2ⁿ⁺¹ - 2.
     """
 
     eigenvalues: Float[np.ndarray, " weights"]
@@ -50,13 +50,13 @@ class FisherSpectrum(NamedTuple):
 
 
 class EffectiveDimension(NamedTuple):
-    """How many parameters a model seems to have, told from so many samples.
+    """The effective number of parameters of a model, for given numbers of samples.
 
     Attributes:
         counts: of samples, shape (counts,).
         values: the effective dimension at each count.
         intervals: of 95 %, of each, over the random weights (bootstrap), shape (counts, 2).
-        parameters: how many there are.
+        parameters: the number of parameters.
         eigenvalues: of the normalised Fisher information, descending, shape (draws, parameters).
     """
 
@@ -77,7 +77,7 @@ def fisher_spectrum(
     Args:
         circuit: the circuit, with at least one weight.
         weights: shape (circuit.num_weights,).
-        inputs: data, shape (samples, circuit.num_inputs), where the circuit reads any.
+        inputs: data, shape (samples, circuit.num_inputs), if the circuit has inputs.
 
     Returns:
         A `FisherSpectrum`, computed in double precision.
@@ -110,16 +110,16 @@ def signed_fisher_information(
     weights: Float[AnyArray, " weights"],
     inputs: Float[AnyArray, "samples inputs"],
 ) -> Float[Array, "weights weights"]:
-    """The Fisher information of a measured sign, in the mean over data.
+    """The Fisher information of a measured sign, averaged over data.
 
-    A model whose output f(w, x) is an expectation value in [-1, 1] says y = ±1 with probability
+    A model whose output f(w, x) is an expectation value in [-1, 1] gives y = ±1 with probability
     p(y | x, w) = (1 ± f)/2, whose Fisher information is
 
         F(w) = mean over x of ∇f ∇fᵀ / (1 - f²).
 
     Args:
         function: from weights (w,) and one sample (inputs,) to f, shape (); shape (outputs,) counts
-            as several signs, each measured by itself.
+            as several independently measured signs.
         weights: shape (weights,).
         inputs: shape (samples, inputs).
 
@@ -143,8 +143,8 @@ def signed_fisher_information(
             return jnp.atleast_1d(function(w, x))
 
         values, slopes = outputs(at), jax.jacrev(outputs)(at)
-        # Where f is ±1 its gradient vanishes, too; the limit of the quotient depends on the way
-        # there, and is counted as 0: such samples are a set of measure zero.
+        # Where f is ±1 its gradient is 0 too; the limit of the quotient depends on the direction,
+        # and is counted as 0: such samples are a set of measure zero.
         certainty = jnp.maximum(1 - values**2, _ROUNDING)
         return (slopes / certainty[:, None]).T @ slopes
 
@@ -161,8 +161,8 @@ def effective_dimension(
 ) -> EffectiveDimension:
     """The effective dimension of a model whose outputs are signed expectations.
 
-    With κ = γ n / (2π ln n) for n samples, and F̂ the Fisher information scaled so that its trace
-    is the number of weights in the mean over weights,
+    With κ = γ n / (2π ln n) for n samples, and F̂ the Fisher information scaled so that the mean
+    of its trace over the weights is the number of weights,
 
         d(n) = 2 ln( mean over weights of √det(1 + κ F̂) ) / ln κ.
 
@@ -172,14 +172,14 @@ def effective_dimension(
         weights: draws from the volume of the weights, shape (draws, weights), at least 2.
         inputs: data, shape (samples, inputs).
         counts: the n; κ must be above 1.
-        key: a JAX random key, of the bootstrap.
+        key: a JAX random key, for the bootstrap.
         gamma: γ, in (0, 1].
 
     Returns:
         An `EffectiveDimension`, computed in double precision.
 
-    Reference: Abbas et al., "The power of quantum neural networks", arXiv:2011.00027, whose
-    likelihood is of measured bit strings; that of a signed expectation is given above.
+    Reference: Abbas et al., "The power of quantum neural networks", arXiv:2011.00027, where the
+    likelihood is that of measured bit strings; for a signed expectation it is given above.
     """
     drawn = finite_array("weights", weights, ("draws", "weights"))
     rows = finite_array("inputs", inputs, ("samples", "inputs?"))
@@ -195,7 +195,7 @@ def effective_dimension(
         if gamma * count <= 2 * math.pi * math.log(count):
             raise InputError(
                 f"Argument `counts` must hold n with gamma·n above 2π ln n, but holds {count}; "
-                "with gamma 1 take 20 or more."
+                "with gamma 1 use 20 or more."
             )
     if not counts:
         raise InputError("Argument `counts` must hold at least one number, but is empty.")
@@ -228,7 +228,7 @@ def effective_dimension(
 
 @jax.jit
 def _dimensions(eigenvalues: Array, kappas: Array, key: Array) -> tuple[Array, Array, Array]:
-    """At each κ, the same resampled, and the normalised eigenvalues."""
+    """The values at each κ, the same resampled, and the normalised eigenvalues."""
     again = bootstrap(lambda some: _dimension(some, kappas), eigenvalues, key)
     return _dimension(eigenvalues, kappas), again, _normalised(eigenvalues)
 

@@ -1,4 +1,4 @@
-"""The Fourier spectrum of a circuit's function: the frequencies in reach and those in use."""
+"""The Fourier spectrum of a circuit's function: the possible and the used frequencies."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from qnn_jax.diagnostics.checks import AnyArray, checked_weights
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import expectations
 
-#: As many points of the rescaled inputs are simulated at most.
+#: Maximum number of points of the rescaled inputs that are simulated.
 MAX_POINTS = 2**20
 #: Ratios of frequencies count as rational up to this denominator.
 _MAX_DENOMINATOR = 64
-#: Every standard gate repeats itself, up to a global phase, after 4π; its harmonics are below 8.
+#: Every standard gate has the period 4π, up to a global phase; its harmonics are below 8.
 _GATE_PERIOD, _GATE_POINTS = 4 * math.pi, 16
 
 
 class Spectrum(NamedTuple):
     """f(x) = Σ coefficients[k] · exp(i frequencies[k] · x), exactly.
 
-    The rows are all frequencies in reach: with other weights, an other observable or other gates
-    that read no input, f has no others.
+    The rows are all possible frequencies: with other weights, another observable or other gates
+    without inputs, f has no others.
 
     Attributes:
         frequencies: in x, radians for each unit of an input, shape (rows, num_inputs).
         coefficients: at the given weights, shape (rows,); those of -frequency are conjugate.
-        variables: the inputs as the circuit scales them, for instance "w[0]*x[1]".
+        variables: the inputs as scaled by the circuit, for instance "w[0]*x[1]".
         harmonics: the frequencies as multiples of `units` in the variables, shape (rows,
-            variables). A trained scale moves the frequencies, never the harmonics.
-        units: the base frequency of each variable, in radians for each of its units.
+            variables). A trained scale changes the frequencies, never the harmonics.
+        units: the base frequency of each variable, in radians per unit of the variable.
     """
 
     frequencies: Float[np.ndarray, "rows inputs"]
@@ -54,7 +54,7 @@ class Spectrum(NamedTuple):
 
     @property
     def used(self) -> Bool[np.ndarray, " rows"]:
-        """Which rows have a coefficient that is no rounding."""
+        """The rows whose coefficient is not a rounding error."""
         return np.abs(self.coefficients) > 1e-9
 
 
@@ -66,23 +66,23 @@ def fourier_spectrum(
 ) -> Spectrum:
     """The spectrum of x ↦ <observable>, by one FFT over a period of every rescaled input.
 
-    That this is exact is decided from the angles' expressions: each must be affine in the inputs,
-    whose coefficients are commensurate. Where weights scale an input, the variable is the product:
-    F(w[0]*x[0], w[1]*x[0], …) has one period in each, whatever the weights are.
+    The angles' expressions are checked to ensure that this is exact: each must be affine in the
+    inputs, with commensurate coefficients. If weights scale an input, the variable is the product:
+    F(w[0]*x[0], w[1]*x[0], …) is periodic in each, with a period independent of the weights.
 
     Args:
         circuit: the circuit.
         observable: one observable, as in `qnn_jax.expectations`.
         weights: shape (circuit.num_weights,).
-        fixed: inputs by index that are held at a value, for the spectrum in the others: a cut
-            through a function whose every scale is a variable of its own, which would need too
+        fixed: inputs by index that are fixed to a value, for the spectrum in the others: a cut
+            through a function in which every scale is a variable of its own, which would need too
             many points.
 
     Returns:
         A `Spectrum`, computed in double precision.
 
     Raises:
-        InputError: where an angle is not affine in the inputs, coefficients are not commensurate,
+        InputError: if an angle is not affine in the inputs, coefficients are not commensurate,
             or more than MAX_POINTS points would have to be simulated.
 
     Reference: Schuld, Sweke, Meyer, "The effect of data encoding on the expressive power of
@@ -137,9 +137,9 @@ def fourier_spectrum(
 
 
 def _half_harmonics(op: Op, number: int) -> tuple[int, ...]:
-    """Which k occur in U ⊗ U* ~ Σ exp(i k θ/2), θ being one of the gate's angles.
+    """The k that occur in U ⊗ U* ~ Σ exp(i k θ/2), where θ is one of the gate's angles.
 
-    Found from the gate's matrix, as every property of a gate is.
+    Computed from the gate's matrix.
     """
     return _half_harmonics_of(op.gate, number)
 
@@ -163,7 +163,7 @@ def _unit(variable: Variable, steps: Sequence[Slopes]) -> float:
     """The largest frequency of which all of a variable's frequencies are multiples."""
     sizes = sorted({abs(step[variable]) for step in steps if variable in step})
     if not sizes:
-        return 1.0  # no gate's harmonics see it
+        return 1.0  # no harmonics
     ratios = [Fraction(size / sizes[0]).limit_denominator(_MAX_DENOMINATOR) for size in sizes]
     for size, ratio in zip(sizes, ratios, strict=True):
         if abs(size / sizes[0] - float(ratio)) > 1e-9 * float(ratio):
@@ -178,7 +178,7 @@ def _unit(variable: Variable, steps: Sequence[Slopes]) -> float:
 def _multiples(
     op: Op, gate: Sequence[Slopes], variables: Sequence[Variable], units: np.ndarray
 ) -> list[list[tuple[int, ...]]]:
-    """For each angle that reads inputs, by how much it can move the harmonics."""
+    """For each angle with inputs, by how much it can shift the harmonics."""
     return [
         [
             tuple(
@@ -195,11 +195,11 @@ def _multiples(
 def _reachable(
     moves: Sequence[Sequence[Sequence[tuple[int, ...]]]], sizes: tuple[int, ...]
 ) -> np.ndarray:
-    """The sums of one move an angle, as a box of booleans with the zero in the middle."""
+    """The possible sums of one shift per angle, as a boolean array with the zero in the middle."""
     box = np.zeros(sizes, bool)
     box[tuple(size // 2 for size in sizes)] = True
     for angle in itertools.chain(*moves):
-        # No sum leaves the box, so nothing is rolled around its edge.
+        # No sum leaves the array, so `roll` never wraps around.
         axes = tuple(range(len(sizes)))
         box = np.logical_or.reduce([np.roll(box, move, axes) for move in angle])
     return box

@@ -1,4 +1,4 @@
-"""How large gradients are at random parameters: barren plateaus, seen before training."""
+"""The size of gradients at random parameters, which shows barren plateaus before training."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def gradient_variance(
 ) -> Any:
     """Var ∂f/∂p over random parameters p, of any differentiable function of a tree of parameters.
 
-    With a hybrid model's loss as the function and its initialisation as `draw`, this looks through
-    the classical part: a plateau in the circuit flattens whatever comes before it.
+    With a hybrid model's loss as the function and its initialisation as `draw`, this includes
+    the classical part: a plateau in the circuit also affects the layers before it.
 
     Args:
         function: from parameters to a scalar.
@@ -63,7 +63,7 @@ def gradient_variance(
         The tree of parameters with a `GradientVariance` in place of every array.
 
     Raises:
-        InputError: where the function's value is no scalar.
+        InputError: if the function's value is not a scalar.
 
     Reference: McClean et al., "Barren plateaus", arXiv:1803.11173.
 
@@ -102,14 +102,14 @@ def circuit_gradient_variances(
     draws: int = 200,
     inputs: Float[AnyArray, "samples inputs"] | None = None,
 ) -> list[GradientVariance]:
-    """Var ∂<observable>/∂w over weights uniform over a full turn, and over data.
+    """Var ∂<observable>/∂w over weights uniform over a full period, and over data.
 
     Args:
         circuit: the circuit, with at least one weight.
         observables: as in `qnn_jax.expectations`.
         key: a JAX random key.
         draws: how many random weights, at least 2.
-        inputs: data to draw from, shape (samples, circuit.num_inputs), where the circuit reads any.
+        inputs: data to draw from, shape (samples, circuit.num_inputs), if the circuit has inputs.
 
     Returns:
         For each observable a `GradientVariance`, with variances of shape (num_weights,).
@@ -136,16 +136,16 @@ def _variances(gradient: Callable[[Array], Any], key: Array, draws: int) -> Any:
     """A `GradientVariance` for each leaf of the gradients at `draws` keys."""
     for_draws, for_bootstrap = jax.random.split(key)
     gradients = jax.jit(functools.partial(in_batches, gradient))(jax.random.split(for_draws, draws))
-    # How often each draw is taken in each resample: the same for all leaves.
+    # How often each draw occurs in each resample: the same for all leaves.
     chosen = np.asarray(jax.random.randint(for_bootstrap, (RESAMPLES, draws), 0, draws))
     taken = np.stack([np.bincount(row, minlength=draws) for row in chosen])
     return jax.tree.map(lambda leaf: _variance(np.asarray(leaf, float), taken), gradients)
 
 
 def _variance(gradients: np.ndarray, taken: np.ndarray) -> GradientVariance:
-    """Of gradients (draws, …), with the resamples' multiplicities (resamples, draws)."""
+    """Variance of gradients (draws, …), with the resamples' multiplicities (resamples, draws)."""
     flat = gradients.reshape(len(gradients), -1)
-    flat = flat - flat.mean(axis=0)  # so that no large numbers are subtracted below
+    flat = flat - flat.mean(axis=0)  # avoids cancellation below
     first, second = taken @ flat / len(flat), taken @ flat**2 / len(flat)
     again = (second - first**2).mean(axis=1) * len(flat) / (len(flat) - 1)
     variances = flat.var(axis=0, ddof=1).reshape(gradients.shape[1:])

@@ -1,4 +1,4 @@
-"""Does a circuit's kernel see the targets?"""
+"""The alignment of a circuit's kernel with the targets."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from qnn_jax.errors import InputError
 
 
 class Alignment(NamedTuple):
-    """How parallel a kernel matrix is to the one that knows the targets.
+    """The similarity of a kernel matrix and the ideal kernel of the targets.
 
     Attributes:
-        value: cos of the angle between K and y yᵀ; 1 where K(x, x') = y(x) y(x').
+        value: cosine of the angle between K and y yᵀ; 1 if K(x, x') = y(x) y(x').
         interval: of 95 %.
-        centred: the same once what all samples share is taken out of K and y: 0 where the kernel
-            says nothing about the targets.
+        centred: the same after centring K and y: 0 if the kernel has no information on the
+            targets.
         centred_interval: of 95 %.
     """
 
@@ -81,7 +81,7 @@ def kernel_alignment(
 
 @jax.jit
 def _alignments(kernel: Array, targets: Array) -> tuple[Array, Array]:
-    """Plain and centred, of all samples (2,) and with each left out (samples, 2)."""
+    """The alignment, plain and centred, of all samples (2,) and with each left out (samples, 2)."""
 
     def alignment(kept: Array) -> Array:
         both = jnp.outer(kept, kept)

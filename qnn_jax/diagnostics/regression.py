@@ -1,4 +1,4 @@
-"""Least absolute deviations, with a proof of how far from the least the answer can be."""
+"""Least absolute deviations, with a proven bound of the distance to the optimum."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from jaxtyping import Array, Float
 from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.diagnostics.checks import AnyArray, checked_targets
 
-#: Directions with singular values below this share of the largest are rounding, not features.
+#: Singular values below this fraction of the largest are rounding errors.
 _INDEPENDENT = 1e-11
-#: Residuals below this share of the targets' size count as zero: 1/|r| must stay finite.
+#: Residuals below this fraction of the targets' size count as zero: 1/|r| must stay finite.
 _SMALLEST = 1e-9
 
 _State: TypeAlias = tuple[Array, Array, Array, Array, Array]
@@ -25,9 +25,9 @@ class LeastAbsolute(NamedTuple):
     """The best linear combination of features for the mean absolute error.
 
     Attributes:
-        coefficients: shape (features,), the ones of least norm among equals.
-        mean_l1: the mean absolute error that they reach.
-        at_least: no coefficients at all reach less than this.
+        coefficients: shape (features,), with the least norm if several are optimal.
+        mean_l1: their mean absolute error.
+        at_least: a lower bound of the error for all coefficients.
         rank: how many of the features are independent.
     """
 
@@ -43,16 +43,16 @@ def least_absolute(
 ) -> LeastAbsolute:
     """Minimise mean |features · c - targets| over c.
 
-    Iteratively reweighted least squares: a weighted fit with the weights 1 / max(|r|, ε) of the
-    residuals r before, where ε falls. It ends when the gap to the dual problem,
+    Iteratively reweighted least squares: a fit weighted with 1 / max(|r|, ε) for the residuals r
+    of the last fit, with decreasing ε. It ends when the gap to the dual problem,
 
         max mean(u · targets) over |u| ≤ 1 with featuresᵀ u = 0,
 
     is below 1e-7 of the targets' size, or after 500 fits. The weighted residuals, scaled into
-    [-1, 1], solve the dual's constraints, so `at_least` is a proof whatever happened before.
+    [-1, 1], are feasible for the dual problem, so `at_least` is always a valid bound.
 
     Args:
-        features: shape (samples, features); dependent ones are no problem.
+        features: shape (samples, features); they may be dependent.
         targets: shape (samples,).
 
     Returns:
@@ -72,7 +72,7 @@ def _solve(features: Array, targets: Array) -> tuple[Array, Array, Array, Array]
     left, sizes, right = jnp.linalg.svd(features, full_matrices=False)
     kept = sizes > _INDEPENDENT * sizes[0]
     basis = left * kept  # dependent directions become zero columns
-    filled = jnp.diag(jnp.where(kept, 0.0, 1.0))  # and ask for a zero coefficient
+    filled = jnp.diag(jnp.where(kept, 0.0, 1.0))  # and get a zero coefficient
     size = jnp.max(jnp.abs(targets))
     size = jnp.where(size > 0, size, 1.0)
 
@@ -82,7 +82,7 @@ def _solve(features: Array, targets: Array) -> tuple[Array, Array, Array, Array]
         found = jnp.linalg.solve(basis.T @ weighted + filled, weighted.T @ targets)
         residuals = targets - basis @ found
         dual = weights * residuals
-        dual -= basis @ (basis.T @ dual)  # to the last digit
+        dual -= basis @ (basis.T @ dual)  # projected, so that rounding errors vanish
         dual /= jnp.maximum(1, jnp.max(jnp.abs(dual)))
         now = jnp.mean(jnp.abs(residuals))
         smallest = size * jnp.maximum(0.7**count, _SMALLEST)

@@ -1,4 +1,4 @@
-"""What a circuit could represent at best, before any training: the least mean L1 in reach."""
+"""The lowest mean L1 that a circuit can represent, computed before any training."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from qnn_jax.errors import InputError
 from qnn_jax.simulate import expectations, statevector
 from qnn_jax.simulate.measurement import checked_key
 
-#: 4**n features must be fewer than the samples, so this is where laptops end.
+#: 4**n features must be fewer than the samples; more qubits would need too much memory.
 MAX_QUBITS = 6
-#: The most samples of a grid.
+#: Maximum number of samples of a grid.
 _MOST_POINTS = 2**24
-#: A start agrees with the best one when it comes this close, relative to the targets' spread.
+#: A start agrees with the best one if it is this close, relative to the targets' spread.
 _AGREE = 0.01
 
 
 class Bound(NamedTuple):
-    """The best that any observable makes of a feature map.
+    """The lowest error of a feature map with any observable.
 
     Attributes:
-        mean_l1: what the best observable reaches.
-        at_least: no observable reaches less than this on these samples (by duality).
+        mean_l1: of the best observable.
+        at_least: a lower bound for all observables on these samples (by duality).
         rank: how many of the 4**n features are independent on these samples.
         observable: the best one, Hermitian, shape (2**n, 2**n), in Qiskit's order; it includes
-            whatever gain and offset a head after it would have.
+            the gain and offset of any head after it.
         predictions: <ψ(x)|observable|ψ(x)>, shape (samples,).
     """
 
@@ -56,17 +56,17 @@ class Bound(NamedTuple):
 
 
 class AnsatzBound(NamedTuple):
-    """The best that was found for a circuit's own weights and an affine head.
+    """The lowest error found for a circuit's own weights and an affine head.
 
     Attributes:
-        mean_l1: what the best start reached: an upper bound of the least.
+        mean_l1: of the best start: an upper bound of the minimum.
         weights: the circuit's, shape (num_weights,).
-        gains: the head's, one an observable.
+        gains: the head's, one per observable.
         offset: the head's.
         predictions: gains · expectations + offset, shape (samples,).
         starts: the mean L1 of every start before the last exact fit of the head, ascending.
-        agreeing: how many starts came as close to the least as 1 % of the targets' mean deviation.
-            Where many agree, a lower minimum is unlikely, though not excluded.
+        agreeing: how many starts are within 1 % of the targets' mean deviation of the lowest.
+            If many agree, a lower minimum is unlikely, though not excluded.
     """
 
     mean_l1: float
@@ -112,7 +112,7 @@ def representation_bound(
     """The least mean |<O> - target| over all observables O after a circuit.
 
     <ψ(x)|O|ψ(x)> is linear in the 4ⁿ Pauli expectations of ψ(x), so this is a regression on them,
-    for the absolute error, by `least_absolute`: it includes every circuit that could follow, every
+    for the absolute error, by `least_absolute`: it covers every circuit that could follow, every
     observable and every affine head. For a circuit that ends in an ansatz without inputs the bound
     is that of its feature map.
 
@@ -121,7 +121,7 @@ def representation_bound(
         inputs: shape (samples, circuit.num_inputs); more samples than independent features.
             `midpoints` gives a grid.
         targets: shape (samples,).
-        weights: shape (circuit.num_weights,), where the feature map has weights.
+        weights: shape (circuit.num_weights,), if the feature map has weights.
 
     Returns:
         A `Bound`, computed in double precision.
@@ -148,7 +148,7 @@ def representation_bound(
     if found.rank >= len(samples):
         raise InputError(
             f"Argument `inputs` must hold more samples than the {found.rank} independent features, "
-            f"but holds {len(samples)}: with as many, anything fits."
+            f"but holds {len(samples)}: with as many, the fit is always exact."
         )
     return Bound(
         found.mean_l1,
@@ -161,7 +161,7 @@ def representation_bound(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _density_entries(circuit: Circuit, inputs: Array, weights: Array) -> Array:
-    """Real and imaginary parts of |ψ><ψ|, shape (samples, 4**n): they span what Paulis span."""
+    """Real and imaginary parts of |ψ><ψ|, shape (samples, 4**n): they span the Paulis' space."""
     rows, columns = np.triu_indices(2**circuit.num_qubits)
     upper, right = np.triu_indices(2**circuit.num_qubits, 1)
 
@@ -179,7 +179,7 @@ def _hermitian(coefficients: np.ndarray, dim: int) -> np.ndarray:
     real, imaginary = np.triu_indices(dim), np.triu_indices(dim, 1)
     matrix = np.zeros((dim, dim), complex)
     matrix[real] = coefficients[: len(real[0])]
-    # Im(ψᵢψⱼ*) = (ψᵢψⱼ* - ψᵢ*ψⱼ) / 2i, of which Oᵢⱼ multiplies ψᵢ*ψⱼ; the mean makes it Hermitian.
+    # Im(ψᵢψⱼ*) = (ψᵢψⱼ* - ψᵢ*ψⱼ) / 2i, where Oᵢⱼ multiplies ψᵢ*ψⱼ; the mean makes it Hermitian.
     matrix[imaginary] += 1j * coefficients[len(real[0]) :]
     return (matrix + matrix.conj().T) / 2
 
@@ -195,16 +195,16 @@ def ansatz_bound(
 ) -> AnsatzBound:
     """The least mean |gains · <observables> + offset - target| over a circuit's weights and a head.
 
-    Adam from `starts` random weights at once, on an absolute error that is rounded off at zero ever
-    less, then the head of the best one is fitted exactly. There is no proof that nothing is better;
-    `agreeing` says how many starts ended at the same value.
+    Adam from `starts` random weights in parallel, on an absolute error that is smoothed at zero
+    less and less; then the head of the best one is fitted exactly. The result is not proven to be
+    optimal; `agreeing` is the number of starts that ended at the same value.
 
     Args:
         circuit: the feature map and the ansatz.
         observables: as in `qnn_jax.expectations`.
         inputs: shape (samples, circuit.num_inputs).
         targets: shape (samples,).
-        key: a JAX random key, of the starts: weights uniform in [-π, π].
+        key: a JAX random key, for the starts: weights uniform in [-π, π].
         starts: how many, at least 1.
         steps: of Adam, at least 1.
 

@@ -1,4 +1,4 @@
-"""Random states of a circuit, and how far a sampled number can be off."""
+"""Random states of a circuit, and bootstrap intervals of sampled numbers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from qnn_jax.errors import InputError
 from qnn_jax.simulate import statevector
 from qnn_jax.simulate.measurement import checked_key
 
-#: A full turn of every standard gate; those without controls turn twice.
+#: A full period of every standard gate; gates without controls have half of it.
 FULL_TURN = 4 * math.pi
-#: Resamples of a bootstrap; its 95 % interval is then right to a few percent of its width.
+#: Number of bootstrap resamples; the error of a 95 % interval is then a few percent of its width.
 RESAMPLES = 400
 
 
@@ -39,9 +39,9 @@ def random_states(
         key: a JAX random key.
         count: how many states, at least 1.
         inputs: rows to draw from with replacement, shape (samples, circuit.num_inputs); may be
-            left out where the circuit reads none.
+            left out if the circuit has none.
         weights: shape (circuit.num_weights,): the same for all states. By default each state has
-            its own, uniform over a full turn of 4π.
+            its own, uniform over a full period of 4π.
 
     Returns:
         Shape (count, 2**n), in Qiskit's order.
@@ -64,7 +64,7 @@ def _states(circuit: Circuit, count: int, rows: Array, weights: Array | None, ke
 
 
 def random_weights(circuit: Circuit, key: Array, count: int) -> Float[Array, "count weights"]:
-    """Weights uniform over a full turn of 4π, shape (count, circuit.num_weights)."""
+    """Weights uniform over a full period of 4π, shape (count, circuit.num_weights)."""
     shape = checked_count("count", count, 1), checked_circuit(circuit).num_weights
     key = checked_key("key", key)
     return jax.random.uniform(key, shape, maxval=FULL_TURN)
@@ -73,7 +73,7 @@ def random_weights(circuit: Circuit, key: Array, count: int) -> Float[Array, "co
 def data_rows(
     circuit: Circuit, inputs: Float[AnyArray, "samples inputs"] | None
 ) -> Float[np.ndarray, "samples inputs"]:
-    """The inputs, checked; one empty row where the circuit reads none."""
+    """The inputs, checked; one empty row if the circuit has no inputs."""
     if inputs is not None:
         return checked_samples(circuit, inputs)
     if circuit.num_inputs:
@@ -108,9 +108,9 @@ def bootstrap(
 
 
 def in_batches(function: Callable[[Array], Any], rows: Array, most: int = 64) -> Any:
-    """`function` of every row, about `most` of them at once.
+    """Apply `function` to every row, to about `most` of them at once.
 
-    In batches of equal size where there are any, since what is left over would be compiled again.
+    Uses batches of equal size if possible, since a remainder would be compiled separately.
     """
     count = len(rows)
     size = next(size for size in range(min(most, count), 0, -1) if count % size == 0)
@@ -122,6 +122,6 @@ def in_batches(function: Callable[[Array], Any], rows: Array, most: int = 64) ->
 
 
 def percentiles(values: Array) -> tuple[float, float]:
-    """The middle 95 % of resampled values."""
+    """The range of the middle 95 % of resampled values."""
     low, high = np.percentile(np.asarray(values), [2.5, 97.5])
     return float(low), float(high)

@@ -1,4 +1,4 @@
-"""Which device is meant: a machine of IBM's, or a simulated one. Never one in place of the other.
+"""Select a device: an IBM machine or a simulated one. One never replaces the other silently.
 
 The checks load neither JAX nor Qiskit.
 """
@@ -14,7 +14,7 @@ from qnn_jax.bridge.backend_names import check_fake_backend
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.redaction import environment_token
 
-#: Simulated where nothing is named and there is no account.
+#: The simulated backend that is used if nothing is named and there is no account.
 DEFAULT = "FakeFez"
 
 
@@ -22,8 +22,8 @@ class Where(NamedTuple):
     """A device by name.
 
     Attributes:
-        backend: a machine of IBM's, "least-busy", or "auto": least-busy where there is an account,
-            else a simulated FakeFez. "Fake..." simulates that one.
+        backend: an IBM machine, "least-busy", or "auto": least-busy if there is an account,
+            else a simulated FakeFez. "Fake..." simulates that machine.
         instance: name or CRN of the IBM Quantum instance; by default QISKIT_IBM_INSTANCE.
         url: of the service; by default QISKIT_IBM_URL, else IBM's.
     """
@@ -34,7 +34,7 @@ class Where(NamedTuple):
 
     @property
     def simulated(self) -> bool:
-        """Whether no machine is asked for: a fake backend named, or "auto" and no account."""
+        """Whether the device is simulated: a fake backend, or "auto" without an account."""
         if self.backend != "auto":
             return self.backend.startswith("Fake")
         asked = (
@@ -46,7 +46,7 @@ class Where(NamedTuple):
         return not asked and not _has_account()
 
     def check(self) -> None:
-        """Refuse what cannot be meant.
+        """Check the arguments.
 
         Raises:
             InputError: for an unknown fake backend, or a machine without an account.
@@ -55,7 +55,7 @@ class Where(NamedTuple):
             check_fake_backend(self.backend, "backend")
             if self.instance or self.url:
                 raise InputError(
-                    "Argument `backend` must name a machine of IBM's beside an instance or a URL, "
+                    "Argument `backend` must name an IBM machine if an instance or a URL is given, "
                     f"but is {self.backend!r}, which is simulated here."
                 )
         elif not self.simulated and not _has_account():
@@ -69,15 +69,15 @@ class Where(NamedTuple):
     def open(
         self, seed: int = 0, fractional_gates: bool = False, planned: str | None = None
     ) -> Any:
-        """The device; a machine is logged in to.
+        """Return the device; logs in if it is an IBM machine.
 
         Args:
-            seed: of a simulated device.
-            fractional_gates: let a machine use its RX and RZZ gates, where it has them.
-            planned: the device of an earlier plan, which is taken again.
+            seed: random seed of a simulated device.
+            fractional_gates: let a machine use its RX and RZZ gates, if it has them.
+            planned: the device of an earlier plan, which is used again.
 
         Raises:
-            InputError: as of `check`, or where the machine cannot be reached.
+            InputError: as in `check`, or if the machine cannot be reached.
         """
         self.check()
         if self.simulated:
@@ -86,21 +86,21 @@ class Where(NamedTuple):
         return self.machine(planned or named, fractional_gates)
 
     def machine(self, name: str | None, fractional_gates: bool = False) -> Any:
-        """A machine of IBM's; None is the least busy one."""
+        """Connect to an IBM machine; None is the least busy one."""
         from qnn_jax.hardware.ibm import connect
 
         return connect(name, self.instance, self.url, fractional_gates)
 
 
 def simulated(name: str, seed: int = 0) -> Any:
-    """A simulated device."""
+    """Return a simulated device."""
     from qnn_jax.hardware.fake_device import FakeDevice
 
     return FakeDevice(name, seed)
 
 
 def introduction(device: Any) -> str:
-    """What the device is, in a line: nobody may take a simulation for a machine."""
+    """One line on the device, which distinguishes a simulation from a real machine."""
     if not device.simulated:
         return f"QUANTUM COMPUTER: {device.name}, calibrated {device.calibration_date}."
     return (
@@ -110,10 +110,10 @@ def introduction(device: Any) -> str:
 
 
 def _has_account() -> bool:
-    """Whether there is a token, or a saved account (IBM's client leaves files without any).
+    """Whether there is a token or a saved account (IBM's client leaves files without any).
 
     Raises:
-        InputError: where the file of saved accounts is damaged.
+        InputError: if the file of saved accounts is damaged.
     """
     if environment_token():
         return True
@@ -128,7 +128,7 @@ def _has_account() -> bool:
 
 
 def _simulated(backend: str) -> str:
-    """The fake backend that stands for a machine of IBM's, `ibm_fez`'s being `FakeFez`."""
+    """The fake backend for an IBM machine: `FakeFez` for `ibm_fez`."""
     name = "Fake" + "".join(part.capitalize() for part in backend.split("_")[1:])
     try:
         return check_fake_backend(name, "backend")

@@ -1,4 +1,4 @@
-"""From a circuit and its inputs to a device's jobs, and from counts back to rows."""
+"""Convert a circuit and its inputs into jobs for a device, and counts back into rows."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from qnn_jax.simulate import angles, probabilities
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Question:
-    """What is asked of a device: a circuit's expectation values for rows of inputs.
+    """What is measured: a circuit's expectation values for rows of inputs.
 
     Attributes:
         circuit: the circuit.
-        observables: of letters I and Z only.
-        weights: the circuit's, in radians, shape (num_weights,).
+        observables: with letters I and Z only.
+        weights: of the circuit, in radians, shape (num_weights,).
         inputs: of the examples, in radians, shape (rows, num_inputs).
-        anchors: inputs whose exact values undo scale and shift, shape (anchors, num_inputs).
+        anchors: inputs whose exact values correct scale and shift, shape (anchors, num_inputs).
     """
 
     circuit: Circuit
@@ -53,12 +53,12 @@ class Question:
         return np.concatenate([self.inputs, self.anchors])
 
     def first(self, count: int) -> Question:
-        """The same of the first examples only."""
+        """The same problem with the first examples only."""
         return dataclasses.replace(self, inputs=self.inputs[:count])
 
 
 class Exact:
-    """A circuit's exact outcomes and values, compiled once."""
+    """A circuit's exact probabilities and expectation values, compiled once."""
 
     def __init__(
         self, circuit: Circuit, observables: Sequence[PauliSum], weights: np.ndarray
@@ -87,7 +87,7 @@ class Prepared(NamedTuple):
         circuit: copies of the transpiled circuit, measured into registers copy_0, copy_1, ….
         parameters: names of one copy's Parameters in their order.
         calibration: prepares basis states on the same qubits; None without readout calibration.
-        places: where the copies run.
+        places: the device's qubits of each copy.
         two_qubit_depth: layers of two-qubit gates.
     """
 
@@ -99,7 +99,7 @@ class Prepared(NamedTuple):
 
 
 def transpiled(circuit: Circuit, device: Any, settings: Settings) -> QuantumCircuit:
-    """The table form on the device, laid out by its error rates with measurements present."""
+    """Transpile the table form, measurements included, to the qubits with the lowest errors."""
     if settings.fractional_gates and not {"rx", "rzz"} <= set(device.backend.operation_names):
         raise InputError(
             "Argument `fractional_gates` must be False where the backend has no RX and RZZ gates, "
@@ -126,18 +126,18 @@ def transpiled(circuit: Circuit, device: Any, settings: Settings) -> QuantumCirc
 def find_places(
     isa: QuantumCircuit, target: Any, copies: int | None, most: int = 10
 ) -> list[Place]:
-    """As many places as are asked for, or up to `most`."""
+    """Find as many places as requested, or up to `most`."""
     found = places(isa, target, copies or most)
     if copies is not None and len(found) < copies:
         raise InputError(
-            f"Argument `copies` must be at most {len(found)}, for which the device has room with "
+            f"Argument `copies` must be at most {len(found)}, which fit on the device with "
             f"an idle qubit between, but is {copies}."
         )
     return found
 
 
 def prepare(isa: QuantumCircuit, chosen: list[Place], target: Any, calibrate: bool) -> Prepared:
-    """Copies of the circuit at the chosen places, and what calibrates the readout there."""
+    """Copies of the circuit at the chosen places, and their readout calibration circuit."""
     packed, names = pack(isa, chosen), [parameter.name for parameter in isa.parameters]
     depth = isa.depth(lambda item: len(item.qubits) == 2 and item.operation.name != "barrier")
     if not calibrate:
@@ -160,7 +160,7 @@ def prepare(isa: QuantumCircuit, chosen: list[Place], target: Any, calibrate: bo
 
 
 def properties(target: Any, chosen: Sequence[Place]) -> dict[str, float]:
-    """Errors of gates and measurements at the chosen places: what a result is to be judged by.
+    """Errors of gates and measurements at the chosen places, needed to judge a result.
 
     >>> from qiskit.providers.fake_provider import GenericBackendV2
     >>> target = GenericBackendV2(2, seed=0).target
@@ -180,7 +180,7 @@ def properties(target: Any, chosen: Sequence[Place]) -> dict[str, float]:
 def make_chunks(
     question: Question, settings: Settings, prepared: Prepared, plan: Plan, shots: int
 ) -> list[Chunk]:
-    """One chunk a job: its rows, and the readout calibration beside them."""
+    """One chunk for each job: its rows and the readout calibration."""
     bound = _bound(question, settings)
     # The transpiler drops angles that no measurement sees, for instance of a last RZ.
     columns = [bound[name] for name in prepared.parameters]
@@ -200,19 +200,19 @@ def make_chunks(
 
 
 def check_bound(chunks: Sequence[Chunk], outcomes: np.ndarray, copies: int, target: Any) -> float:
-    """The worst deviation of the bound circuits' probabilities from the exact ones.
+    """Return the largest deviation of the bound circuits' probabilities from the exact ones.
 
-    The last proof before anything is sent: it sees the circuit as it is sent, with its packing,
-    its order of parameters and registers, and the first, middle and last rows of every job.
+    This is the last check before submission. It covers the circuit as it is sent: its packing,
+    the order of its parameters and registers, and the first, middle and last rows of every job.
 
     Args:
         chunks: whose first PUBs hold the packed rows.
         outcomes: exact probabilities of all examples in order, shape (rows, 2**num_qubits).
-        copies: how many run side by side.
+        copies: number of copies that run side by side.
         target: of the device.
 
     Raises:
-        CertificationError: where one is off by more than rounding.
+        CertificationError: if the deviation exceeds rounding errors.
     """
     worst, start = 0.0, 0
     for pub in (chunk.pubs[0] for chunk in chunks):
@@ -271,7 +271,7 @@ def counted(
         number = len(calibration_states(details["num_qubits"]))
         for copy in range(copies):
             parts = [by_copy(job[1], copies)[:, copy] for job in counts]
-            # Repetitions of a state stand together.
+            # Repetitions of a state are adjacent.
             states.append(sum(p.reshape(number, -1, p.shape[-1]).sum(axis=1) for p in parts))
     return unpacked(packed, total), states
 
@@ -282,7 +282,7 @@ def by_copy(counts: RegisterCounts, copies: int) -> np.ndarray:
 
 
 def again(chunks: Sequence[Chunk], rows: np.ndarray, shots: int) -> list[Chunk]:
-    """The same circuit for some of the examples, each at its place; gaps repeat other examples."""
+    """The same circuit for some of the examples, each at its place; other examples fill gaps."""
     circuit = chunks[0].pubs[0].circuit
     copies = len(circuit.cregs)
     packed = np.concatenate([chunk.pubs[0].values for chunk in chunks])

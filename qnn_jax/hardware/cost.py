@@ -1,7 +1,7 @@
-"""What a job costs on IBM's machines, by IBM's own formula, and what fits into one job.
+"""Cost of a job on IBM's machines by IBM's own formula, and the limits on the size of a job.
 
-Everything here is arithmetic on documented numbers (quantum.cloud.ibm.com/docs: "Estimate job run
-time", "Job limits"; the threads are named beside each). No quantum computer has confirmed it yet.
+All numbers come from documentation (quantum.cloud.ibm.com/docs: "Estimate job run time", "Job
+limits"; the issue threads are cited at each). They are not yet confirmed on a quantum computer.
 """
 
 import itertools
@@ -23,7 +23,7 @@ OPEN_PLAN_SECONDS = 600.0
 #: Overhead of a job (Qiskit/documentation#2783).
 JOB_OVERHEAD_SECONDS = 2.0
 
-# What one gate counts for in `MAX_INSTRUCTIONS`.
+# How many instructions of `MAX_INSTRUCTIONS` one gate counts for.
 _INSTRUCTIONS = {"rz": 1, "sx": 2, "x": 2, "measure": 10, "reset": 17, "barrier": 0, "delay": 1}
 _TWO_QUBIT = 5
 _INIT = 50
@@ -31,7 +31,7 @@ _INIT = 50
 
 @dataclass(frozen=True)
 class Split:
-    """Rows `slices` that fit into one job each, and why there is more than one."""
+    """The slices of rows that fit into one job each, and why there is more than one."""
 
     slices: tuple[slice, ...]
     reason: str
@@ -47,10 +47,10 @@ def qpu_seconds(executions: int, rep_delay: float, shot_seconds: float, jobs: in
 
 
 def shot_seconds(circuit: Any, target: Any, init_qubits: bool = True) -> float:
-    """Duration of one shot of a device's own circuit in seconds, its reset included.
+    """Duration of one shot of a transpiled circuit in seconds, its reset included.
 
-    `target` is the qiskit Target that the circuit was transpiled for. Gates whose duration it
-    does not tell count as 0.
+    `target` is the qiskit Target that the circuit was transpiled for. Gates without a duration in
+    it count as 0.
     """
     duration = 0.0
     busy: dict[Any, float] = {}
@@ -67,7 +67,7 @@ def shot_seconds(circuit: Any, target: Any, init_qubits: bool = True) -> float:
 
 
 def instructions(circuit: Any, init_qubits: bool = True) -> int:
-    """Low-level instructions that one row of `circuit` puts on its busiest qubit."""
+    """Low-level instructions that one row of `circuit` executes on its busiest qubit."""
     busy: dict[Any, int] = {}
     for step in circuit.data:
         name = step.operation.name
@@ -86,7 +86,7 @@ def split_rows(
 ) -> Split:
     """Split `rows` evenly over as few jobs as the limits allow.
 
-    `extra_rows` go into every job beside them (calibration); `seconds_per_shot` counts pause and
+    `extra_rows` are added to every job (calibration); `seconds_per_shot` includes pause and
     circuit. Raises InputError if not even one row fits.
     """
     limits = {f"{MAX_EXECUTIONS:,} executions a job": MAX_EXECUTIONS // shots}

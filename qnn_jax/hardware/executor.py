@@ -1,4 +1,4 @@
-"""A device as an executor: one call, one job, which is found again and never paid for twice."""
+"""A device as an executor: each call is one job, which is found again and never paid for twice."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ from qnn_jax.hardware.plan import DETAILS, Rules, Settings, check_details
 from qnn_jax.hardware.submission import Clock
 from qnn_jax.runs.files import explained
 
-#: Whose ledger an executor writes: what it was asked is told apart by the digests of its chunks.
+#: Identifies an executor's ledger; its measurements are distinguished by the digests of the chunks.
 MODEL = hashlib.sha256(b"qnn_jax.hardware.device").hexdigest()
 
 
 class DeviceRecord(NamedTuple):
-    """What a measurement on a device leaves.
+    """The record of a measurement on a device.
 
     Attributes:
         device: its name.
-        simulated: whether no quantum computer ran.
-        job_ids: of the jobs that delivered.
+        simulated: true if no quantum computer ran.
+        job_ids: of the completed jobs.
         counts: of the inputs; there is one basis.
         measured: expectation values as counted, with the readout errors inverted, and with scale
-            and shift undone; the executor's values are the last of them that there is.
-        layouts: for each copy of the circuit the device's qubits.
-        calibration_date: when the device had last been calibrated as the last job began.
+            and shift corrected; the executor returns the last one that is available.
+        layouts: the device's qubits of each copy of the circuit.
+        calibration_date: the device's last calibration before the last job began.
         shots: of each row.
-        seconds_predicted: of quantum computer, by IBM's formula.
-        seconds_used: charged for each job; None where that is not told yet.
+        seconds_predicted: quantum computer time by IBM's formula.
+        seconds_used: charged for each job; None if not reported yet.
         details: of the plan.
     """
 
@@ -93,41 +93,41 @@ def device(
     clock: Clock = Clock(),  # noqa: B008
     tell: Callable[[str], None] = lambda line: None,
 ) -> Executor:
-    """A quantum computer of IBM's, or a simulated one, as an executor.
+    """An IBM quantum computer, or a simulated one, as an executor.
 
-    A call transpiles the circuit once, proves that what is sent is the circuit, sends all inputs
-    as one job (more where IBM's limits ask for it), waits, and returns. The same call, also in
-    another process and after a crash, finds its job and its counts in `folder` and sends nothing:
-    a `key` changes nothing, another `repetition` measures anew.
+    A call transpiles the circuit once, verifies that the transpiled circuit is equivalent, sends
+    all inputs as one job (more if IBM's limits require it), waits, and returns. The same call, also
+    in another process and after a crash, finds its job and its counts in `folder` and sends
+    nothing: `key` has no effect, another `repetition` measures again.
 
     Args:
         backend: "ibm_fez", "least-busy", "auto" or "FakeFez" (see `Where`); or a device, as
-            `Where.open` gives it.
-        folder: keeps the ledger, requests, counts and the certificate; it is made if need be.
+            `Where.open` returns it.
+        folder: for the ledger, requests, counts and the certificate; created if necessary.
         shots: of each input.
         readout: measure the readout errors in the same job and invert them.
         anchors: inputs in radians, shape (anchors, num_inputs), which run in the same job; their
-            exact values undo the scale and shift that noise leaves. At least 3.
-        rep_delay: pause between shots in seconds; None: as the budget asks.
-        copies: of the circuit, side by side on the device; None: as the budget asks.
-        budget_seconds: of quantum computer, for a call; None: a tenth of what the plan has left.
+            exact values correct the scale and shift caused by noise. At least 3.
+        rep_delay: pause between shots in seconds; None: chosen to fit the budget.
+        copies: of the circuit, side by side on the device; None: chosen to fit the budget.
+        budget_seconds: quantum computer time for a call; None: a tenth of what the plan has left.
         recompile: each bound 2-qubit circuit into one template of 3 CZ.
         fractional_gates: let the device use its RX and RZZ gates.
-        seed: of the transpiler and of a simulated device.
-        repetition: another number measures once more.
-        clock: where time comes from.
-        tell: hears lines of progress.
+        seed: random seed of the transpiler and of a simulated device.
+        repetition: another number measures again.
+        clock: source of the time.
+        tell: called with lines of progress.
 
     Returns:
-        An executor for arrays with values and observables of letters I and Z: under `jax.jit`,
-        `jax.vmap` or `jax.grad` it refuses. Its `record` is a `DeviceRecord`.
+        An executor for concrete arrays and observables with letters I and Z; it raises an error
+        under `jax.jit`, `jax.vmap` and `jax.grad`. Its `record` is a `DeviceRecord`.
 
     Raises:
-        InputError: for a bad number or an unknown backend; from the executor for what the device
-            cannot run or the budget does not cover.
-        DeviceStoppedError: from the executor, where the device does not deliver; the same call
-            goes on.
-        CertificationError: from the executor, where what would be sent is another circuit.
+        InputError: for a bad number or an unknown backend; from the executor if the device cannot
+            run the circuit or the budget does not suffice.
+        DeviceStoppedError: from the executor, if the device does not deliver; repeating the call
+            continues.
+        CertificationError: from the executor, if the circuit to be sent is not equivalent.
     """
     at_least("shots", shots, 1)
     known = None if anchors is None else np.asarray(anchors)
@@ -175,7 +175,7 @@ class _Device:
             raise InputError(
                 "Executor `hardware.device` must be given arrays with values, but is called under "
                 "jax.jit, jax.vmap or jax.grad; call it outside of them, or use `sampled`, which "
-                "runs inside."
+                "works under them."
             )
         question = self._question(circuit, observables, inputs, weights)
         with explained(f"make the folder {self.folder}", "give a folder that can be written"):
@@ -195,7 +195,7 @@ class _Device:
         return Expectations(jnp.asarray(best.values), jnp.asarray(best.stderr), record)
 
     def _open(self, name: str | None) -> Any:
-        """The device: that of an earlier plan, else the one that was asked for."""
+        """The device of an earlier plan, else the requested one."""
         if not isinstance(self.backend, str):
             return self.backend
         if name not in self.opened:
@@ -211,8 +211,8 @@ class _Device:
             for label, _ in one.terms:
                 if set(label) - set("IZ"):
                     raise InputError(
-                        "Argument `observables` must be of letters I and Z to be read from counts, "
-                        f"but one has the term {label!r}; rotate it onto Z in the circuit first."
+                        "Argument `observables` must have letters I and Z only to be read from "
+                        f"counts, but one has the term {label!r}; rotate it onto Z in the circuit."
                     )
         rows, angles = (np.asarray(part) for part in checked_batch(circuit, inputs, weights))
         if not len(rows):
@@ -228,10 +228,10 @@ class _Device:
         return Question(circuit, sums, angles, rows, anchors)
 
     def _key(self, question: Question) -> str:
-        """What is asked: the same question finds the same jobs."""
+        """Identifies the measurement: the same key finds the same jobs."""
         named = isinstance(self.backend, str)
         told = [
-            # The least busy machine is another one every day.
+            # The least busy machine changes from day to day.
             [self.backend, Where(self.backend).simulated] if named else self.backend.name,
             dataclasses.asdict(self.settings),
             circuit_hash(question.circuit),
@@ -245,12 +245,12 @@ class _Device:
 
 
 def _numbered(question: Question) -> dict[str, list[int]]:
-    """Which rows run: all of them."""
+    """Row selection: all rows run."""
     return {"test": [*range(len(question.inputs))], "anchors": [*range(len(question.anchors))]}
 
 
 def _rules(question: Question) -> Rules:
-    """What must hold for a plan of this question."""
+    """The conditions that a stored plan for this measurement must satisfy."""
     numbered = {
         field: (f"the numbers of {len(rows)} rows", functools.partial(operator.eq, rows))
         for field, rows in _numbered(question).items()

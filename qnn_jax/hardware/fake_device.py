@@ -1,8 +1,8 @@
-"""A fake backend that is asked like a quantum computer: a machine's snapshot, simulated here.
+"""A fake backend with the interface of a quantum computer: a machine's snapshot, simulated here.
 
-A job is cut into its parts that share no gate (packed copies, for instance), and each part runs
-with the device's errors on the few qubits that it uses. The counts are distributed as if all had
-run together, since Aer's noise knows no crosstalk.
+A circuit is split into parts that share no gate (packed copies, for instance), and each part runs
+with the device's errors on the few qubits that it uses. The counts have the distribution of a joint
+run, since Aer's noise has no crosstalk.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from qnn_jax.hardware.local_device import SimulatedDevice
 class FakeDevice(SimulatedDevice):
     """One of Qiskit's fake backends as a `Device`.
 
-    The same `seed` gives the same chunk the same counts. Pauses between shots, in seconds, are
-    those of IBM's Heron machines; a simulator does not pause.
-    Raises InputError where there is no fake backend of that name.
+    The same `seed` gives the same counts for the same chunk. The allowed pauses between shots, in
+    seconds, are those of IBM's Heron machines; a simulator does not pause.
+    Raises InputError if there is no fake backend of that name.
     """
 
     default_rep_delay = 250e-6
@@ -39,7 +39,7 @@ class FakeDevice(SimulatedDevice):
         )
 
     def check(self, chunk: Chunk) -> None:
-        """Raise InputError as the machine would: for gates it has not, and pauses out of range."""
+        """Raise InputError as the machine would: for unsupported gates and pauses out of range."""
         for pub in chunk.pubs:
             check_gates(pub.circuit, self.backend.target, self.name)
         delay = chunk.options.rep_delay
@@ -54,7 +54,7 @@ class FakeDevice(SimulatedDevice):
         counts: RegisterCounts = {}
         for number, part in enumerate(parts(pub.circuit)):
             sublattice = cut([part], self.backend.target)
-            # The threads go to whole rows: within one they would spend their time waiting.
+            # Threads run whole rows: within a small circuit they would mostly wait.
             simulator = AerSimulator(
                 noise_model=noise_model(sublattice.target),
                 max_parallel_experiments=0,
@@ -101,7 +101,7 @@ def parts(circuit: QuantumCircuit) -> Iterator[QuantumCircuit]:
 def _run(
     simulator: AerSimulator, circuit: QuantumCircuit, pub: Pub, shots: int, seed: int
 ) -> np.ndarray:
-    """Counts (rows, 2**clbits) of a part of the PUB's circuit for all of its rows."""
+    """Counts (rows, 2**clbits) of a part of the PUB's circuit for all its rows."""
     columns = {parameter.name: k for k, parameter in enumerate(pub.circuit.parameters)}
     binds = {p: pub.values[:, columns[p.name]] for p in circuit.parameters}
     rows = [circuit] if binds else [circuit] * pub.rows

@@ -1,8 +1,8 @@
-"""IBM's machines as a `Device`. The only file that knows qiskit-ibm-runtime (0.51).
+"""IBM's machines as a `Device`. The only file that uses qiskit-ibm-runtime (0.51).
 
-The client says "check your token" whatever has failed, waits for answers without end, repeats
-submissions on its own, follows redirects, and swallows errors while it looks for machines. So
-every call of it runs in `transport.carry`, and its failure is told apart by what the server said.
+The client reports "check your token" for every failure, waits for answers without a limit, repeats
+submissions by itself, follows redirects, and ignores errors while it lists machines. So
+every call of it runs in `transport.carry`, and its failure is classified by the server's answer.
 """
 
 import difflib
@@ -52,27 +52,27 @@ from qnn_jax.hardware.transport import NestedError, Outcome, carry
 
 T = TypeVar("T")
 
-# The client logs to stderr what it then raises, or what is said here in a sentence.
+# The client logs to stderr what it then raises, or what is reported here in a sentence.
 if "QISKIT_IBM_RUNTIME_LOG_LEVEL" not in os.environ:
     logging.getLogger("qiskit_ibm_runtime").setLevel(logging.CRITICAL)
 
 _SECONDS = 120.0  # for any request
-_SUBMISSION = 5  # times as long, for it sends megabytes
-_LOGIN_REQUESTS = 6  # which one login makes, each with its own deadline
+_SUBMISSION = 5  # times as long, because it uploads megabytes
+_LOGIN_REQUESTS = 6  # of one login, each with its own deadline
 _LOGIN_WAITS = (1.0, 4.0)  # between attempts of the first login
 _SITE = "https://quantum.cloud.ibm.com"
 
-# Codes of IBM's error registry that are about the login: 1200 not authorized, 1201 invalid
+# Codes of IBM's error registry for login errors: 1200 not authorized, 1201 invalid
 # credentials.
 _LOGIN_CODES = {1200, 1201}
-# What no new login mends, whatever the status beside it.
+# Errors that a new login does not solve, whatever the status code.
 _USED_UP = re.compile("usage limit|no more time|allowance|quota", re.IGNORECASE)
 _STATUS = {
     "DONE": "completed",
     "ERROR": "failed",
     "CANCELLED": "cancelled",
     "RUNNING": "running",
-}  # all others are ways to wait
+}  # in all other states the job is still waiting
 
 
 def connect(
@@ -82,13 +82,13 @@ def connect(
     fractional_gates: bool = False,
     seconds: float = _SECONDS,
 ) -> "IbmDevice":
-    """Log in to IBM Quantum and look a backend up; None takes the one with the shortest queue.
+    """Log in to IBM Quantum and look up a backend; None selects the one with the shortest queue.
 
-    Token, and instance and url where they are None, come from QISKIT_IBM_TOKEN,
-    QISKIT_IBM_INSTANCE and QISKIT_IBM_URL, or from the account that
-    `QiskitRuntimeService.save_account` has saved. `seconds` is the deadline of every request.
-    Raises InputError if there is no token or IBM does not take it, if there is no such instance
-    or backend, or if IBM cannot be reached; DeviceStoppedError if it points to another host.
+    Token, and instance and url if they are None, come from QISKIT_IBM_TOKEN,
+    QISKIT_IBM_INSTANCE and QISKIT_IBM_URL, or from the account saved by
+    `QiskitRuntimeService.save_account`. `seconds` is the deadline of every request.
+    Raises InputError if there is no token or IBM rejects it, if there is no such instance
+    or backend, or if IBM cannot be reached; DeviceStoppedError if it redirects to another host.
     """
     device = IbmDevice(backend_name, instance, url, fractional_gates, seconds)
     for wait in (*_LOGIN_WAITS, None):
@@ -117,10 +117,10 @@ def connect(
 
 
 class IbmDevice:
-    """One backend of IBM's, see `Device` and `connect`. It logs in when first needed."""
+    """One IBM backend, see `Device` and `connect`. It logs in when first needed."""
 
     simulated = False
-    lag = 30.0  # a guess, for the service does not say
+    lag = 30.0  # a guess: the service does not document it
 
     def __init__(
         self,
@@ -140,11 +140,11 @@ class IbmDevice:
         self._described: TargetBackend | None = None
         self._account = ""
 
-    # What it is
+    # Properties
 
     @property
     def backend(self) -> BackendV2:
-        """What to transpile for: a description, which asks the service nothing."""
+        """The target for transpilation: a description, without requests to the service."""
         self.log_in()
         assert self._described is not None
         return self._described
@@ -167,7 +167,7 @@ class IbmDevice:
 
     @property
     def rep_delay_range(self) -> tuple[float, float]:
-        """The shortest and longest pause between shots that it takes, in seconds."""
+        """The shortest and longest allowed pause between shots, in seconds."""
 
         def look() -> tuple[float, float]:
             low, high = self._backend.configuration().rep_delay_range
@@ -176,20 +176,20 @@ class IbmDevice:
         return self._ask(look)
 
     def allowance(self) -> Allowance:
-        """What the plan grants and has used."""
+        """The plan's allowance and its use so far."""
 
         def look() -> Allowance:
             usage = self._service.usage()
             limit = usage.get("usage_limit_seconds") or usage.get("usage_allocation_seconds")
             limit = None if limit is None else _seconds(limit)
             consumed = _seconds(usage.get("usage_consumed_seconds") or 0.0)
-            if usage.get("usage_limit_reached"):  # the account's, maybe, not this instance's
+            if usage.get("usage_limit_reached"):  # possibly the account's, not this instance's
                 limit = min(consumed, limit or consumed)
             return Allowance(consumed, limit)
 
         return self._ask(look)
 
-    # What it refuses
+    # Checks
 
     def ready(self) -> None:
         """Raise InputError if the backend is down or the plan's allowance is used up."""
@@ -209,9 +209,9 @@ class IbmDevice:
             )
 
     def check(self, chunk: Chunk) -> None:
-        """Raise InputError unless every PUB is of the backend's gates, on sound qubits, in range.
+        """Raise InputError unless every PUB uses the backend's gates, working qubits and pauses.
 
-        The client leaves these checks to the queue, which takes hours to refuse.
+        The client does not check this, and the job would fail only after hours in the queue.
         """
 
         def check_all() -> None:
@@ -223,7 +223,7 @@ class IbmDevice:
                 except (IBMInputValueError, ValueError) as error:
                     raise InputError(
                         f"PUB {number} cannot run on {self.name} ({_first(error)}): transpile it "
-                        "anew for this backend."
+                        "again for this backend."
                     ) from None
 
         self._ask(check_all)
@@ -248,7 +248,7 @@ class IbmDevice:
         return self._ask(send, _SUBMISSION * self._seconds, of_job=True)
 
     def find(self, tag: str) -> list[Job]:
-        """All jobs of this account with that tag, the oldest first."""
+        """All jobs of this account with that tag, oldest first."""
 
         def look() -> list[Job]:
             found = self._service.jobs(limit=20, job_tags=[tag], descending=False)
@@ -257,11 +257,11 @@ class IbmDevice:
         return self._ask(look)
 
     def job(self, job_id: str) -> Job:
-        """The job as it is now."""
+        """The current state of the job."""
         return self._ask(lambda: _job(self._service.job(job_id)), of_job=True)
 
     def counts(self, job_id: str, chunk: Chunk) -> list[RegisterCounts]:
-        """What a completed job has measured."""
+        """The counts of a completed job."""
 
         def fetch() -> list[RegisterCounts]:
             try:
@@ -277,13 +277,13 @@ class IbmDevice:
             except Exception as error:
                 if _failed_request(error) is not None:
                     raise
-                # The client raises whatever comes first where a result is torn or not there yet.
+                # The client raises arbitrary errors if a result is incomplete or not there yet.
                 raise DamagedResultError(type(error).__name__) from error
 
         return self._ask(fetch, of_job=True)
 
     def usage(self, job_id: str) -> float | None:
-        """Seconds that IBM has charged; None while it is still counting."""
+        """Seconds that IBM has charged; None if not known yet."""
 
         def look() -> float | None:
             usage = self._service.job(job_id).metrics().get("usage") or {}
@@ -297,11 +297,11 @@ class IbmDevice:
             return None
 
     def calibrated(self, job_id: str) -> str | None:
-        """When IBM had last updated the backend's properties as it began the job."""
+        """When IBM had last updated the backend's properties before the job began."""
         return self._ask(lambda: _date(self._service.job(job_id).properties()), of_job=True)
 
     def cancel(self, job_id: str) -> None:
-        """Cancel a job; one that is over stays as it is."""
+        """Cancel a job; a finished one is not changed."""
         try:
             self._ask(lambda: self._service.job(job_id).cancel())
         except RefusedError:
@@ -309,22 +309,22 @@ class IbmDevice:
                 raise
 
     def open_batch(self) -> str | None:
-        """Begin a batch: it bills the jobs' time only, unlike a session."""
+        """Open a batch: unlike a session it bills the jobs' time only."""
         self.log_in()
         return self._ask(lambda: _id(Batch(self._backend).session_id))
 
     def close_batch(self, batch: str) -> None:
-        """Let no more jobs into the batch; those inside run."""
+        """Close the batch to new jobs; those inside still run."""
         self._ask(lambda: Batch.from_id(batch, self._service).close(), of_job=True)
 
     def renew(self) -> None:
-        """Log in anew before the next request, with what the environment says by then."""
+        """Log in again before the next request, with the current environment variables."""
         self._service = self._backend = self._described = None
 
-    # Within
+    # Implementation
 
     def log_in(self) -> None:
-        """Log in and look the backend up, unless that is done."""
+        """Log in and look up the backend, unless this is done already."""
         if self._service is None:
             found = self._guarded(self._login, self._seconds, times=_LOGIN_REQUESTS)
             self._service, self._backend, self._described, self._account = found
@@ -339,14 +339,14 @@ class IbmDevice:
     def _guarded(
         self, request: Callable[[], T], seconds: float, of_job: bool = False, times: int = 1
     ) -> T:
-        """Carry `request` out under a deadline; raise what went wrong as one of our errors.
+        """Run `request` under a deadline; convert failures to this package's errors.
 
-        All that comes from the service passes here, and none of its text is unclean.
+        Everything from the service passes here, and all of its text is cleaned.
         """
         with warnings.catch_warnings():
-            # Otherwise the client goes on with the API key itself in place of a login.
+            # Otherwise the client continues with the API key itself in place of a login.
             warnings.filterwarnings("error", message="Unable to retrieve IBM Cloud access")
-            # What it warns of besides, `ready` says in a sentence.
+            # `ready` reports these warnings in a sentence.
             warnings.filterwarnings("ignore", message="This instance has met its usage limit")
             warnings.filterwarnings("ignore", message="There is currently no more time")
             warnings.filterwarnings("ignore", message="The backend .* currently has a status")
@@ -356,21 +356,21 @@ class IbmDevice:
             return outcome.value  # type: ignore[return-value]
         failed_login = any(isinstance(e, ApiException | UserWarning) for e in _chain(outcome.error))
         if (
-            failed_login  # a token manager that has failed once blocks the next minute
+            failed_login  # a token manager that has failed once refuses for the next minute
             or outcome.carrier.redirect is not None
             or isinstance(error, LoginError)
             or isinstance(outcome.error, TimeoutError)
         ):
             self.renew()
         if isinstance(error, JobMissingError) and not of_job:
-            # What a login has found, or a list has named, is there.
+            # A backend that a login has found, or that is in the list, exists.
             error = UnreachableError(str(error))
         # Outside of any `except`: the client's error may hold what ours does not.
         raise error
 
     def _login(self) -> tuple[Any, Any, TargetBackend, str]:
         try:
-            # "auto" keeps quiet about its choice.
+            # "auto" does not report its choice.
             service = QiskitRuntimeService(instance=self._asked_instance or "auto", **self._token())
         except AccountNotFoundError:
             raise InputError(
@@ -405,14 +405,12 @@ class IbmDevice:
         return service, backend, described, account
 
     def _token(self) -> dict[str, Any]:
-        """The token of the environment and what belongs to it; none for a saved account."""
+        """The environment's token and its settings; empty for a saved account."""
         token = environment_token()
         if token is not None:
             return {"token": token, "url": self._url or os.environ.get("QISKIT_IBM_URL")}
         if self._url is not None:
-            raise InputError(
-                "Argument `url` needs a token beside it: put one into QISKIT_IBM_TOKEN."
-            )
+            raise InputError("Argument `url` needs a token: put one into QISKIT_IBM_TOKEN.")
         return {}
 
     @property
@@ -423,8 +421,8 @@ class IbmDevice:
         return self._asked_instance or "of this account"
 
     def _no_backend(self, service: Any) -> Exception:
-        """Why there is no such backend, which the client hides."""
-        service.usage()  # raises if it is the login, or the network
+        """Return why there is no such backend, which the client hides."""
+        service.usage()  # raises if login or network is the reason
         listed = service._backends_info_per_instance
         names = [info["name"] for infos in listed.values() for info in infos]
         names = [name for name in dict.fromkeys(names) if not name.startswith("mock_")]
@@ -443,8 +441,8 @@ class IbmDevice:
 
     def _no_instance(self) -> InputError:
         return InputError(
-            f"Instance {self._named_instance()!r} is none of this account's: name one that "
-            f"{_SITE}/instances lists in QISKIT_IBM_INSTANCE, or none."
+            f"Instance {self._named_instance()!r} does not belong to this account: name one from "
+            f"{_SITE}/instances in QISKIT_IBM_INSTANCE, or none."
         )
 
     def _others(self) -> list[str]:
@@ -453,36 +451,36 @@ class IbmDevice:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and all that it came from; the client hides causes by `from None`."""
+    """The error and all its causes; the client hides causes by `from None`."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def _failed_request(error: BaseException | None) -> BaseException | None:
-    """The failed request that `error` came from, if it came from one."""
+    """The failed request that caused `error`, if there is one."""
     failed = (e for e in _chain(error) if isinstance(e, ApiException | requests.RequestException))
     return next(failed, None)
 
 
 def _explained(outcome: Outcome[Any], seconds: float) -> BaseException | None:
-    """What is to be raised: what the server meant, or what went wrong here; None for a success."""
+    """The error to raise, from the server's answer or from a local failure; None for a success."""
     error = outcome.error
     if outcome.carrier.redirect is not None:  # whatever the client has made of it
         return DeviceStoppedError(
             f"IBM's service points to the host {outcome.carrier.redirect}, which is not followed, "
             "since the token or the circuits would go there: look at QISKIT_IBM_URL and at the "
-            "network, and run the same command again, which goes on with the jobs that are sent."
+            "network, and run the same command again, which continues with the jobs that are sent."
         )
     if error is None:
         return None
     if isinstance(error, InputError | ServiceError):
-        error.__cause__ = error.__context__ = None  # the client's, whose text may be anything
+        error.__cause__ = error.__context__ = None  # the client's, which may contain secrets
         return error
     if isinstance(error, TimeoutError):
         return UnreachableError(f"no answer within {seconds:.0f} s")
     failed = _failed_request(error)
-    # A response that tells of an error is false.
+    # bool() of an error response is False.
     name = "http_response" if isinstance(failed, ApiException) else "response"
     if (response := getattr(failed, name, None)) is not None:
         return _meaning(response)
@@ -492,12 +490,12 @@ def _explained(outcome: Outcome[Any], seconds: float) -> BaseException | None:
     if isinstance(failed, requests.exceptions.InvalidJSONError | NestedError):
         return UnreachableError("its answer cannot be read")
     if failed is not None:
-        # A connection that was never made has carried nothing.
+        # A connection that was never opened has sent nothing.
         unsent = "NewConnectionError" in str(failed)
         return UnreachableError(type(failed).__name__, maybe_done=not unsent)
     if isinstance(error, InvalidAccountError) and error.__cause__ is None:
         return InputError(
-            f"The account cannot be used ({_short(error)}): save it anew by "
+            f"The account cannot be used ({_short(error)}): save it again by "
             "QiskitRuntimeService.save_account, or put a token into QISKIT_IBM_TOKEN."
         )
     if isinstance(error, Exception) and outcome.carrier.answered:
@@ -506,7 +504,7 @@ def _explained(outcome: Outcome[Any], seconds: float) -> BaseException | None:
 
 
 def _meaning(response: Any) -> Exception:
-    """What an answer means that is no success, or cannot be read."""
+    """The error for an answer that is not a success, or cannot be read."""
     status, (said, code) = response.status_code, _said(response)
     words = f"status {status}{f': {said}' if said else ''}"
     if status < 400:
@@ -526,7 +524,7 @@ def _meaning(response: Any) -> Exception:
 
 
 def _said(response: Any) -> tuple[str, int | None]:
-    """The message in an answer and its code; nothing where there is none, as in HTML."""
+    """The message in an answer and its code; empty if there is none, as in HTML."""
     try:
         body = response.json()
         told = body.get("error") or (body.get("errors") or [body])[0]
@@ -542,18 +540,18 @@ def _said(response: Any) -> tuple[str, int | None]:
 def _retry_after(response: Any) -> float | None:
     try:
         seconds = float(response.headers["Retry-After"])
-    except (KeyError, ValueError):  # none, or a date, which is as good as none
+    except (KeyError, ValueError):  # none, or a date, which is treated as none
         return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _short(text: object) -> str:
-    """One line of what a server or client said."""
+    """One line of a message from server or client."""
     return " ".join(clean(str(text)).split()).rstrip(".")[:200]
 
 
 def _seconds(value: Any) -> float:
-    """A number of seconds. Raises ValueError for anything else that a service may tell."""
+    """A number of seconds. Raises ValueError for anything else that a service may send."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("no number")
     if not math.isfinite(value) or value < 0:
@@ -562,33 +560,33 @@ def _seconds(value: Any) -> float:
 
 
 def _date(properties: Any) -> str | None:
-    """When the properties were last updated, in UTC, so that equal moments are equal texts."""
+    """When the properties were last updated, in UTC, so that equal times are equal strings."""
     if properties is None:
         return None
     return str(properties.last_update_date.astimezone(UTC).isoformat())
 
 
 def _id(value: object) -> str:
-    """The id of a job or batch. Raises UnreachableError if it can be none."""
+    """The id of a job or batch. Raises UnreachableError if it is not a valid one."""
     if not is_job_id(value):
-        raise UnreachableError("its answer has no id that could be one")
+        raise UnreachableError("its answer has no valid id")
     return str(value)
 
 
 def _first(text: object) -> str:
-    """The first sentence of what the client said."""
+    """The first sentence of the client's message."""
     return _short(text).strip("'\"").partition(". ")[0]
 
 
 def _job(job: Any) -> Job:
-    job_id = _id(job.job_id())  # first, for it goes into the address of what follows
+    job_id = _id(job.job_id())  # first, because it becomes part of the URL of later requests
     try:
         status = job.status()
     except Exception:
         status = job._status
         if status not in job.JOB_FINAL_STATES:
             raise
-        # Of a failed job the client asks the result as well, which may not be there.
+        # For a failed job the client also requests the result, which may not exist.
     reason = (job.error_message() or job._reason or "") if status == "ERROR" else ""
     told = _STATUS.get(status, "queued") if isinstance(status, str) else "queued"
     return Job(job_id, told, _short(reason))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What a device is asked to run, and what any device answers to: values and one protocol."""
+"""What a device runs, as values, and the protocol that every device implements."""
 
 import hashlib
 import io
@@ -13,24 +13,24 @@ from qiskit import QuantumCircuit, qpy
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.redaction import clean
 
-# By classical register, in Qiskit's order: counts["c"][row, k] shots read the number k.
+# By classical register, in Qiskit's order: counts["c"][row, k] shots measured the number k.
 RegisterCounts = dict[str, np.ndarray[Any, Any]]
 
 _WIDEST_REGISTER = 16  # bits: counts are kept as one number per outcome
 
 
 class ServiceError(Exception):
-    """What a service did, in words that hold no credential and no control character."""
+    """The service's error, as a message without credentials and control characters."""
 
     def __init__(self, message: str) -> None:
         super().__init__(clean(message))
 
 
 class UnreachableError(ServiceError):
-    """No answer, or none that makes sense, or 'not now': 429, 5xx. Asking again may help.
+    """No answer, an answer that cannot be read, or a temporary error (429, 5xx). Retrying may help.
 
-    `maybe_done` is false where the request cannot have been carried out; `retry_after` is what
-    the service asked for, in seconds.
+    `maybe_done` is false if the request cannot have been carried out; `retry_after` is the wait
+    that the service requested, in seconds.
     """
 
     def __init__(
@@ -42,25 +42,25 @@ class UnreachableError(ServiceError):
 
 
 class LoginError(ServiceError):
-    """The service does not know us (any more): `Device.renew`, then ask again."""
+    """The login is not valid (any more): call `Device.renew`, then retry."""
 
 
 class RefusedError(ServiceError):
-    """The service has understood the request and will not do it."""
+    """The service has rejected the request; retrying does not help."""
 
 
 class JobMissingError(ServiceError):
-    """The service knows no job of that id."""
+    """The service has no job with that id."""
 
 
 class DamagedResultError(ServiceError):
-    """The result of a finished job came torn or is none of this chunk."""
+    """The result of a finished job is incomplete or belongs to another chunk."""
 
 
 class DeviceStoppedError(ServiceError):
-    """The device did not deliver, through no fault of the input; what was sent stays on file.
+    """The device did not deliver, and the input is not the reason; submitted jobs stay on file.
 
-    One sentence, which says how to come back. Exit status 1.
+    One sentence, which says how to continue. Exit status 1.
     """
 
 
@@ -79,10 +79,10 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Pub:
-    """One circuit of the device's own gates, measured, and the rows that it is run with.
+    """One circuit of the device's own gates, measured, and the rows to run it with.
 
     `values` has shape (rows, parameters), its columns in the order of `circuit.parameters`.
-    Raises InputError if it has not.
+    Raises InputError otherwise.
     """
 
     circuit: QuantumCircuit
@@ -109,16 +109,16 @@ class Pub:
 
     @property
     def rows(self) -> int:
-        """The number of times that the circuit runs, each with all shots."""
+        """How many times the circuit runs, each with all shots."""
         return len(self.values)
 
     @property
     def registers(self) -> dict[str, int]:
-        """The size in bits of every classical register."""
+        """The size in bits of each classical register."""
         return {register.name: register.size for register in self.circuit.cregs}
 
     def content(self) -> list[Any]:
-        """What the circuit does, as JSON: no names of circuits, no global phase."""
+        """The circuit's operations as JSON, without circuit names and global phase."""
         find = self.circuit.find_bit
         steps = []
         for step in self.circuit.data:
@@ -140,10 +140,10 @@ class Pub:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """What becomes one job: PUBs that share `shots` and `options`.
+    """The content of one job: PUBs that share `shots` and `options`.
 
-    The same chunk is never paid for twice: `digest` is what job and ledger know it by. Who wants
-    the same measurement once more raises `repetition`.
+    The same chunk is never paid for twice: job and ledger identify it by `digest`. To repeat
+    the same measurement, increase `repetition`.
     """
 
     pubs: tuple[Pub, ...]
@@ -159,11 +159,11 @@ class Chunk:
 
     @property
     def executions(self) -> int:
-        """Rows times shots: what IBM counts and charges."""
+        """Rows times shots, which IBM counts and charges."""
         return self.shots * sum(pub.rows for pub in self.pubs)
 
     def digest(self, device: str) -> str:
-        """sha256 of everything that decides the counts but chance: 64 hexadecimal digits."""
+        """sha256 of everything that determines the counts' distribution: 64 hexadecimal digits."""
         options: list[object] = [self.options.init_qubits, self.options.dynamical_decoupling]
         if self.options.rep_delay is not None:
             options.append(float(self.options.rep_delay).hex())
@@ -175,7 +175,7 @@ class Chunk:
         return digest.hexdigest()
 
     def to_arrays(self) -> dict[str, np.ndarray[Any, Any]]:
-        """All of the chunk as numeric arrays, for a ledger."""
+        """The whole chunk as numeric arrays, for a ledger."""
         circuits = io.BytesIO()
         qpy.dump([pub.circuit for pub in self.pubs], circuits)
         head = json.dumps([self.shots, vars(self.options), self.repetition]).encode()
@@ -187,7 +187,7 @@ class Chunk:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray[Any, Any]]) -> "Chunk":
-        """The chunk that `to_arrays` was called of; its digest is the same."""
+        """The chunk of these `to_arrays`, with the same digest."""
         shots, options, repetition = json.loads(arrays["head"].tobytes())
         circuits = qpy.load(io.BytesIO(arrays["circuits"].tobytes()))
         pubs = tuple(Pub(c, arrays[f"values{i}"]) for i, c in enumerate(circuits))
@@ -196,7 +196,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as its device sees it at this moment."""
+    """The current state of a job."""
 
     id: str
     status: Literal["queued", "running", "completed", "failed", "cancelled"]
@@ -204,13 +204,13 @@ class Job:
 
     @property
     def live(self) -> bool:
-        """Whether it may still be carried out, and charged."""
+        """Whether it may still run, and be charged."""
         return self.status in ("queued", "running")
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """Seconds of quantum computer that a plan grants and has used; None: no limit is told."""
+    """Seconds of quantum computer that a plan grants and has used; None: no known limit."""
 
     consumed: float
     limit: float | None
@@ -222,16 +222,16 @@ class Allowance:
 
 
 class Device(Protocol):
-    """Where chunks run. Requests raise the errors above and nothing else that is foreseeable."""
+    """Where chunks run. Requests raise the errors above and no other expected ones."""
 
     name: str
     simulated: bool
-    #: Seconds for which a job that was accepted may be missing from `find`.
+    #: Seconds for which `find` may miss a job that was accepted.
     lag: float
 
     @property
     def account(self) -> str:
-        """A digest of whose jobs these are; another account does not see them."""
+        """A digest of the account; jobs are not visible to another account."""
         ...
 
     @property
@@ -240,7 +240,7 @@ class Device(Protocol):
         ...
 
     def ready(self) -> None:
-        """Raise InputError if no job should be sent now: device down, allowance used up."""
+        """Raise InputError if the device is down or the allowance is used up."""
         ...
 
     def check(self, chunk: Chunk) -> None:
@@ -252,39 +252,39 @@ class Device(Protocol):
         ...
 
     def find(self, tag: str) -> list[Job]:
-        """All jobs with that tag, the oldest first."""
+        """All jobs with that tag, oldest first."""
         ...
 
     def job(self, job_id: str) -> Job:
-        """The job as it is now."""
+        """The current state of the job."""
         ...
 
     def counts(self, job_id: str, chunk: Chunk) -> list[RegisterCounts]:
-        """What a completed job has measured, one item a PUB."""
+        """The counts of a completed job, one item for each PUB."""
         ...
 
     def usage(self, job_id: str) -> float | None:
-        """Seconds charged; None while they are being counted."""
+        """Seconds charged; None if not known yet."""
         ...
 
     def calibrated(self, job_id: str) -> str | None:
-        """When the device had last been calibrated as it began the job: ISO 8601."""
+        """When the device had last been calibrated before the job began: ISO 8601."""
         ...
 
     def cancel(self, job_id: str) -> None:
-        """Cancel a job; one that is over stays as it is."""
+        """Cancel a job; a finished one is not changed."""
         ...
 
     def open_batch(self) -> str | None:
-        """Begin a batch that several jobs share; None where there is no such thing."""
+        """Open a batch that several jobs share; None if the device has no batches."""
         ...
 
     def close_batch(self, batch: str) -> None:
-        """Let no more jobs into the batch; those inside run."""
+        """Close the batch to new jobs; those inside still run."""
         ...
 
     def renew(self) -> None:
-        """Log in anew before the next request."""
+        """Log in again before the next request."""
         ...
 
 
@@ -297,7 +297,7 @@ def count(bits: Mapping[str, Any], pub: Pub, shots: int) -> RegisterCounts:
     for register, size in pub.registers.items():
         array = bits.get(register)
         if array is None or (array.num_shots, array.num_bits) != (shots, size):
-            raise DamagedResultError(f"register {register} is not there in full")
+            raise DamagedResultError(f"register {register} is missing or incomplete")
         packed = array.array.reshape(-1, shots, array.array.shape[-1])
         if len(packed) != pub.rows:
             raise DamagedResultError(f"register {register} has {len(packed)} of {pub.rows} rows")

@@ -1,7 +1,7 @@
-"""jobs.jsonl: what was asked of a quantum computer, what was sent and what came back.
+"""jobs.jsonl: measurements that were requested, jobs that were sent, and their results.
 
-A line is on the disk before the deed that it announces, so that a process which dies at any
-moment leaves enough to find its jobs and to pay for none of them twice. Imports no Qiskit.
+Each action is written to disk before it is carried out. So after a crash at any moment the jobs
+can be found again, and none of them is paid for twice. Imports no Qiskit.
 """
 
 import errno
@@ -32,12 +32,12 @@ from qnn_jax.runs.files import (
     write_npz_atomic,
 )
 
-#: The longest ledger that is read: some hundred thousand jobs.
+#: The largest ledger that is read: some hundred thousand jobs.
 MOST_BYTES = 256 * 2**20
 
 
 def is_job_id(value: object) -> bool:
-    """Whether `value` can be a job's id: it goes into addresses, the ledger and messages."""
+    """Whether `value` can be a job's id: it is used in URLs, the ledger and messages."""
     return (
         isinstance(value, str)
         and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", value) is not None
@@ -77,7 +77,7 @@ def _is_object(value: object) -> bool:
     return isinstance(value, dict)
 
 
-# By rule, as a message words it, what holds for a field that obeys it.
+# Checks of a field's value, by the rule's wording in messages.
 _RULES: dict[str, Callable[[object], bool]] = {
     "seconds": _is_seconds,
     "seconds or null": _or_null(_is_seconds),
@@ -96,7 +96,7 @@ _SENT = {
     "calibration_date": "a text or null",
     "estimated_seconds": "seconds or null",
 }
-# By event, the fields that its line must have, and those that it may have; `event` and `at` aside.
+# By event, the required and the optional fields of its line, besides `event` and `at`.
 _FIELDS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "model": ({"weights": "64 hexadecimal digits"}, {}),
     "plan": (
@@ -140,7 +140,7 @@ _FIELDS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 
 @dataclass
 class Entry:
-    """What the ledger knows of one chunk, by the latest lines."""
+    """What the ledger has on one chunk, from the latest lines."""
 
     digest: str
     intent: dict[str, Any] | None = None
@@ -150,7 +150,7 @@ class Entry:
 
     @property
     def job(self) -> str | None:
-        """The job that is to deliver, if one has been sent and has not failed."""
+        """The job that may deliver, if one has been sent and has not failed."""
         open_jobs = [job for job in self.jobs if job not in self.failed]
         return open_jobs[-1] if open_jobs else None
 
@@ -167,19 +167,19 @@ class Entry:
 
 
 class Ledger:
-    """`folder/jobs.jsonl` and, beside it, `folder/jobs/`: requests and counts as .npz.
+    """`folder/jobs.jsonl` and `folder/jobs/` with requests and counts as .npz.
 
-    One process at a time writes it; another one's lines are noticed before anything is sent. Lines
-    are appended and synced, never changed. A last line that a crash tore is dropped. `model` is
-    the sha256 that identifies the trained model that the jobs evaluate.
+    One process at a time writes it; lines of another one are detected before anything is sent.
+    Lines are appended and synced, never changed. An incomplete last line, after a crash, is
+    dropped. `model` is the sha256 of the trained model that the jobs evaluate.
     """
 
     def __init__(self, folder: Path, model: str | None = None) -> None:
-        """Read the ledger; write nothing yet.
+        """Read the ledger without writing.
 
-        Raises InputError if a line before the last is damaged, or if the ledger is that of
-        another model than `model`, or `model` is no sha256. Without `model` it is open for
-        reading whatever its model.
+        Raises InputError if a line before the last is damaged, if the ledger belongs to another
+        model than `model`, or if `model` is not a sha256. Without `model` it can be read
+        for any model.
         """
         self.folder = folder
         self.path = folder / "jobs.jsonl"
@@ -196,7 +196,7 @@ class Ledger:
             self._take(line)
         if model is not None and self.model is not None and self.model != model:
             raise InputError(
-                f"Ledger {self.path} is that of another model (weights {self.model[:12]} there, "
+                f"Ledger {self.path} belongs to another model (weights {self.model[:12]} there, "
                 f"{model[:12]} now): move it and {folder / 'jobs'} away to keep its results, or "
                 "give another folder."
             )
@@ -204,9 +204,9 @@ class Ledger:
 
     @classmethod
     def existing(cls, folder: Path) -> Self:
-        """Open a ledger that must be there, whatever its model, for status, collect and cancel.
+        """Open an existing ledger, of any model, for status, collect and cancel.
 
-        Raises InputError if there is none, else as the constructor does.
+        Raises InputError if there is none, otherwise as the constructor does.
         """
         ledger = cls(folder)
         if ledger.model is None:
@@ -217,11 +217,11 @@ class Ledger:
         return ledger
 
     def entry(self, digest: str) -> Entry:
-        """What is known of a chunk; an empty entry if nothing is."""
+        """What the ledger has on a chunk; an empty entry if nothing."""
         return self.entries.get(digest) or Entry(digest)
 
     def append(self, event: str, digest: str = "", /, **fields: object) -> None:
-        """Put one line on the disk. Raises InputError if that fails."""
+        """Write one line to disk. Raises InputError if that fails."""
         if self.model is None and event != "model":
             if self._wanted_model is None:
                 raise ValueError("A ledger that was opened without a model cannot be begun.")
@@ -242,7 +242,7 @@ class Ledger:
                     f"Ledger {self.path} has been written by another process meanwhile: wait for "
                     "its end and run again."
                 )
-            file.truncate(self._size)  # a torn last line goes, lest it tear this one as well
+            file.truncate(self._size)  # remove an incomplete last line, or this one is damaged too
             if file.write(data) < len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file.fileno())
@@ -251,29 +251,29 @@ class Ledger:
         self._size += len(data)
         self._take(line)
 
-    # What a chunk is
+    # Content of a chunk
 
     def keep_request(self, digest: str, arrays: Mapping[str, Any]) -> None:
-        """Keep all that a chunk is, so that it can be sent again without its maker."""
+        """Store all of a chunk, so that it can be sent again."""
         path = self._file(digest, "request")
         if not path.exists():
             write_npz_atomic(path, arrays, private=True)
 
     def request(self, digest: str) -> dict[str, np.ndarray[Any, Any]]:
-        """What `keep_request` was given. Raises InputError if it is gone or damaged."""
+        """The arrays given to `keep_request`. Raises InputError if they are gone or damaged."""
         return read_npz(
-            self._file(digest, "request"), f"move {self.path} away to measure everything anew"
+            self._file(digest, "request"), f"move {self.path} away to measure everything again"
         )
 
-    # What belongs together
+    # Plans
 
     def record_plan(
         self, key: str, chunks: Iterable[str], details: Mapping[str, object]
     ) -> dict[str, Any]:
-        """Note that the chunks with these digests answer the question `key`, and how.
+        """Record that the chunks with these digests belong to the measurement `key`.
 
-        The next run with this key goes on with them, rather than with what it would choose on
-        that day's calibration. The requests are to be kept before.
+        The next run with this key continues with them, instead of a new plan on that day's
+        calibration. The requests must be stored before.
         """
         self.append("plan", key=key, chunks=list(chunks), details=dict(details))
         return self._plans[key]
@@ -282,12 +282,12 @@ class Ledger:
         """The latest plan under `key`: its `chunks` and `details`, and the number of its `line`."""
         return self._plans.get(key)
 
-    # What came back
+    # Results
 
     def keep_counts(
         self, digest: str, counts: list[dict[str, np.ndarray[Any, Any]]], **fields: object
     ) -> None:
-        """Keep the counts of a chunk and close its entry with `fields`."""
+        """Store the counts of a chunk and close its entry with `fields`."""
         arrays = {f"{i}.{name}": a for i, item in enumerate(counts) for name, a in item.items()}
         path = self._file(digest, "counts")
         sha256 = write_npz_atomic(path, arrays, private=True)
@@ -298,7 +298,7 @@ class Ledger:
     def counts(self, digest: str) -> list[dict[str, np.ndarray[Any, Any]]]:
         """The counts of a chunk that is done: by PUB, by classical register.
 
-        Raises InputError if the file is gone, damaged or not the one that the ledger means.
+        Raises InputError if the file is gone, damaged or not the recorded one.
         """
         done = self.entry(digest).done
         if done is None:
@@ -307,7 +307,7 @@ class Ledger:
         way_out = f"delete the line of {path.name} in {self.path} to fetch it from its job again"
         data = read_sealed(path, way_out)
         if hashlib.sha256(data).hexdigest() != done["sha256"]:
-            raise InputError(f"File {path} is not the one that {self.path} means: {way_out}.")
+            raise InputError(f"File {path} is not the one recorded in {self.path}: {way_out}.")
         arrays = arrays_of(data, path, way_out)
         if done["pubs"] > len(arrays):
             raise InputError(
@@ -333,20 +333,20 @@ class Ledger:
     def _file(self, digest: str, kind: str) -> Path:
         folder = self.folder / "jobs"
         with explained(f"make the folder {folder}", "give a folder that can be written"):
-            folder.mkdir(mode=0o700, exist_ok=True)  # what is inside is for its owner alone
+            folder.mkdir(mode=0o700, exist_ok=True)  # readable for its owner alone
             if not stat.S_ISDIR(folder.lstat().st_mode):
                 raise InputError(
                     f"Folder {folder} must be a folder of its own, but is a link: put the folder "
-                    "that it means in its place, or give another folder."
+                    "that it points to in its place, or give another folder."
                 )
         return self.folder / f"jobs/{digest[:32]}.{kind}.npz"
 
     def _lines(self) -> list[dict[str, Any]]:
-        way_out = "make it readable, or move it away, for jobs are found again by their tags"
+        way_out = "make it readable, or move it away, because jobs are found again by their tags"
         data = read_bytes(self.path, way_out, MOST_BYTES) or b""
         whole = data[: data.rfind(b"\n") + 1]
         self._size = len(whole)
-        # Not by `splitlines`, which splits at other characters as well.
+        # Not by `splitlines`, which splits at other characters too.
         texts = whole.split(b"\n")[:-1]
         return [_parse(self.path, number, text) for number, text in enumerate(texts, start=1)]
 
@@ -365,7 +365,7 @@ class Ledger:
                 entry.intent = line
             elif event == "submitted":
                 entry.jobs = [job for job in entry.jobs if job != line["job"]] + [line["job"]]
-                entry.failed.pop(line["job"], None)  # it was given up too early
+                entry.failed.pop(line["job"], None)  # it was wrongly recorded as failed
             elif event == "failed":
                 entry.failed[line["job"]] = line["reason"]
             elif event == "done":
@@ -379,7 +379,7 @@ def _counts(digest: str) -> str:
 
 
 def _parse(path: Path, number: int, text: bytes) -> dict[str, Any]:
-    """A line of the ledger, which holds what its event needs. Raises InputError if it does not."""
+    """A line of the ledger, with the fields of its event. Raises InputError otherwise."""
     line = cleaned(decode_json(text, finite=False))
     wrong = _wrong_field(line)
     if not wrong and (number == 1) != (line["event"] == "model"):
@@ -387,14 +387,14 @@ def _parse(path: Path, number: int, text: bytes) -> dict[str, Any]:
     if wrong:
         way_out = "delete that line" if number > 1 else "move it away"
         raise InputError(
-            f"Ledger {path} is damaged at line {number}, for {wrong}: {way_out}, for jobs are "
+            f"Ledger {path} is damaged at line {number}, because {wrong}: {way_out}; jobs are "
             "found again by their tags."
         )
     return dict(line)
 
 
 def _wrong_field(line: object) -> str:
-    """What is wrong with a line, in words; empty if nothing is."""
+    """What is wrong with a line, as text; empty if it is valid."""
     if not isinstance(line, dict):
         return "it holds no JSON object"
     event = line.get("event")
@@ -419,7 +419,7 @@ def _shown(value: object) -> str:
 
 
 def _sync(folder: Path) -> None:
-    """Make a new file's name outlive a power cut."""
+    """Sync a folder, so that a new file's name survives a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

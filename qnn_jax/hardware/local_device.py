@@ -1,4 +1,4 @@
-"""A simulator on this machine that is asked like a quantum computer."""
+"""A simulator on this machine with the interface of a quantum computer."""
 
 import uuid
 from typing import Any
@@ -13,9 +13,9 @@ from qnn_jax.hardware.jobs import Chunk, Job, JobMissingError, Pub, RegisterCoun
 class SimulatedDevice:
     """A `Device` that runs chunks on `simulator`, in this process, when they are submitted.
 
-    `simulator` is an AerSimulator, with a noise model as the case may be, and `backend` what to
-    transpile for (by default the simulator). Jobs end with the process. The same `seed` gives the
-    same chunk the same counts, whatever ran before.
+    `simulator` is an AerSimulator, with or without a noise model, and `backend` the target of
+    transpilation (by default the simulator). Jobs end with the process. The same `seed` gives the
+    same counts for the same chunk, whatever ran before.
     """
 
     simulated = True
@@ -34,10 +34,10 @@ class SimulatedDevice:
         self._jobs: dict[str, tuple[str, list[RegisterCounts]]] = {}
 
     def ready(self) -> None:
-        """Always."""
+        """Does nothing: it is always ready."""
 
     def check(self, chunk: Chunk) -> None:
-        """The simulator refuses what it cannot run by itself."""
+        """Does nothing: the simulator raises its own errors."""
 
     def submit(self, chunk: Chunk, tag: str, batch: str | None = None) -> str:
         """Run `chunk`; return the job's id."""
@@ -60,31 +60,31 @@ class SimulatedDevice:
         return [Job(i, "completed") for i, (its_tag, _) in self._jobs.items() if its_tag == tag]
 
     def job(self, job_id: str) -> Job:
-        """A job of this process, which is completed."""
+        """A job of this process; it is completed."""
         if job_id not in self._jobs:
             raise JobMissingError("simulated jobs end with their process")
         return Job(job_id, "completed")
 
     def counts(self, job_id: str, chunk: Chunk) -> list[RegisterCounts]:
-        """What the job has measured."""
+        """The job's counts."""
         return self._jobs[job_id][1]
 
     def usage(self, job_id: str) -> float:
-        """No second is charged."""
+        """Nothing is charged."""
         return 0.0
 
     def calibrated(self, job_id: str) -> str | None:
-        """The snapshot's date, which no job changes."""
+        """The snapshot's date."""
         return self.calibration_date
 
     def cancel(self, job_id: str) -> None:
-        """All jobs are over."""
+        """Does nothing: all jobs are finished."""
 
     def open_batch(self) -> None:
-        """There is no batch here."""
+        """There are no batches here."""
 
     def close_batch(self, batch: str) -> None:
-        """There is no batch here."""
+        """There are no batches here."""
 
     def renew(self) -> None:
         """There is no login here."""

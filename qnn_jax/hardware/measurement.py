@@ -1,4 +1,4 @@
-"""One measurement on a device: planned and certified, run, and what its counts mean."""
+"""One measurement on a device: plan and certify it, run it, and evaluate its counts."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ from qnn_jax.hardware.plan import (
 from qnn_jax.hardware.submission import Clock, keep_chunk, kept_chunk, run_chunks
 from qnn_jax.runs import write_bytes_atomic
 
-#: Beside the ledger, the proof that what was sent is the circuit.
+#: The certificate that the circuit that was sent is equivalent, in the ledger's folder.
 CERTIFICATE = "certificate-hardware.json"
 
 
 def _silent(_: str) -> None:
-    """Say nothing."""
+    """Print nothing."""
 
 
 class Visit(NamedTuple):
-    """Where a measurement runs, and where it is kept.
+    """Where a measurement runs and is stored.
 
     Attributes:
         device: a `Device` that also has `backend`, `default_rep_delay` and `rep_delay_range`.
-        ledger: knows what was sent.
-        clock: where time comes from.
-        tell: hears lines of progress.
+        ledger: of the jobs that were sent.
+        clock: source of the time.
+        tell: called with lines of progress.
     """
 
     device: Any
@@ -62,21 +62,21 @@ class Visit(NamedTuple):
     tell: Callable[[str], None] = _silent
 
     def progress(self, line: str) -> None:
-        """Tell a line with the time of day."""
+        """Report a line with the time of day."""
         self.tell(f"  {time.strftime('%H:%M:%S', time.localtime(self.clock.now()))}  {line}")
 
 
 class Preflight(NamedTuple):
-    """What is about to be sent.
+    """What is going to be sent.
 
     Attributes:
         plan: size and cost.
         budget: seconds of quantum computer.
-        whose: what sets the budget, in words.
+        whose: where the budget comes from, as text.
         chunks: one for each job.
         outcomes: exact probabilities of the examples that run, shape (images, 2**num_qubits).
         infidelity: 1 - Π (1 - error) over gates and measurements, the mean over the copies.
-        details: what a ledger keeps of it, as JSON.
+        details: what a ledger stores of it, as JSON.
     """
 
     plan: Plan
@@ -89,14 +89,14 @@ class Preflight(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Expectation values of the same examples from one device, plain and improved.
+    """Expectation values of the same examples from one device, as measured and corrected.
 
     Attributes:
         plain: straight from the counts.
         mitigated: with the readout errors inverted.
-        recalibrated: with scale and shift undone as well.
+        recalibrated: with scale and shift corrected as well.
         affine: that scale and shift.
-        notes: what could not be improved, and why.
+        notes: which corrections were not possible, and why.
     """
 
     plain: Estimate
@@ -107,17 +107,17 @@ class Measured(NamedTuple):
 
     @property
     def best(self) -> Estimate:
-        """The most that was made of the counts."""
+        """The values with the most corrections."""
         return self.recalibrated or self.mitigated or self.plain
 
 
 class Outcome(NamedTuple):
-    """What came of a measurement.
+    """The result of a measurement.
 
     Attributes:
         measured: expectation values of the examples.
         counts: of all rows, examples before anchors, shape (rows, 2**num_qubits).
-        entries: what the ledger knows of each job.
+        entries: the ledger's entry of each job.
     """
 
     measured: Measured
@@ -126,23 +126,23 @@ class Outcome(NamedTuple):
 
     @property
     def job_ids(self) -> list[str]:
-        """The jobs that delivered."""
+        """The completed jobs."""
         return [entry.job or "" for entry in self.entries]
 
     @property
     def calibrations(self) -> list[str]:
-        """When the device had last been calibrated as the jobs began, where it told."""
+        """When the device had last been calibrated before the jobs began, if it reports this."""
         done = [entry.done or {} for entry in self.entries]
         return sorted({line["calibration_date"] for line in done if line.get("calibration_date")})
 
 
-# Before
+# Planning
 
 
 def planned(ledger: Ledger, key: str) -> dict[str, Any] | None:
-    """The plan under `key` whose jobs are sent; None where none of them was.
+    """The plan under `key` whose jobs are sent; None if none of them was.
 
-    A plan of which nothing was ever sent is made anew, on today's calibration.
+    A plan of which nothing was ever sent is remade, on today's calibration.
     """
     plan = ledger.plan(key)
     sent = plan is not None and any(ledger.entry(digest).intent for digest in plan["chunks"])
@@ -150,17 +150,17 @@ def planned(ledger: Ledger, key: str) -> dict[str, Any] | None:
 
 
 def planned_device(ledger: Ledger, key: str, rules: Rules = DETAILS) -> str | None:
-    """The device of that plan, which its jobs are to be looked for on."""
+    """The device of that plan, on which to look for its jobs."""
     plan = planned(ledger, key)
     return None if plan is None else check_details(plan, ledger.path, rules)["device"]
 
 
 def preflight(visit: Visit, question: Question, settings: Settings) -> Preflight:
-    """Transpile, choose what fits the budget, certify, and cut it into jobs; send nothing.
+    """Transpile, choose settings that fit the budget, certify, and split into jobs; send nothing.
 
     Raises:
-        InputError: where the device cannot run it, or the budget does not suffice.
-        CertificationError: where what would be sent is another circuit.
+        InputError: if the device cannot run it, or the budget does not suffice.
+        CertificationError: if the circuit to be sent is not equivalent.
     """
     device, circuit = visit.device, question.circuit
     isa = circuits.transpiled(circuit, device, settings)
@@ -184,8 +184,8 @@ def preflight(visit: Visit, question: Question, settings: Settings) -> Preflight
     deviation = circuits.check_bound(chunks, outcomes, plan.copies, target)
     for chunk in chunks:
         device.check(chunk)
-    # Recompiled and folded circuits have angles of their own: for them the certificate is about
-    # the plain circuit, and `check_bound` about what is sent.
+    # Recompiled and folded circuits have other angles: for them the certificate covers
+    # the plain circuit, and `check_bound` the circuit that is sent.
     plain = not (settings.recompile or settings.fractional_gates)
     certificate = certify(
         circuit,
@@ -232,11 +232,11 @@ def _budget(device: Any, settings: Settings) -> tuple[float, str]:
                 f"Argument `budget_seconds` must be at most {left:.0f}, what the plan has left, "
                 f"but is {asked:g}."
             )
-        return asked, "as is asked"
+        return asked, "as given"
     if left is None:
         raise InputError(
             "Argument `budget_seconds` must be given, since this plan has no limit of its own, but "
-            "is None; 60 is a beginning."
+            "is None; 60 is a good start."
         )
     whose = "the free plan's 600 s, as if unused" if device.simulated else f"the {left:.0f} s left"
     return left / 10, f"a tenth of {whose}"
@@ -245,7 +245,7 @@ def _budget(device: Any, settings: Settings) -> tuple[float, str]:
 def keep_plan(
     visit: Visit, key: str, chunks: Sequence[Chunk], details: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Keep the jobs and what they are for, before anything is sent; the plan."""
+    """Store the jobs and their purpose before anything is sent; return the plan."""
     digests = [keep_chunk(visit.device, chunk, visit.ledger) for chunk in chunks]
     return visit.ledger.record_plan(key, digests, details)
 
@@ -260,18 +260,18 @@ def carry_out(
     exact_anchors: np.ndarray,
     unsettled: Callable[[Estimate, int], np.ndarray] | None = None,
 ) -> Outcome:
-    """Have a plan measured, once, and read its counts.
+    """Run a plan's measurement once, and read its counts.
 
     Args:
-        visit: where.
-        plan: out of the ledger; its `details` are checked.
-        observables: of letters I and Z only.
+        visit: device and ledger.
+        plan: from the ledger; its `details` are checked.
+        observables: with letters I and Z only.
         exact_anchors: exact values of the anchors, shape (anchors, observables).
-        unsettled: which examples deserve the second stage, by their values and shots so far.
+        unsettled: selects the examples for the second stage, by their values and shots so far.
 
     Raises:
-        InputError: where the device refuses a job.
-        DeviceStoppedError: where it does not deliver.
+        InputError: if the device refuses a job.
+        DeviceStoppedError: if it does not deliver.
     """
     details, digests = plan["details"], list(plan["chunks"])
     chunks = _kept(visit, digests)
@@ -286,17 +286,17 @@ def carry_out(
 
 
 def _kept(visit: Visit, digests: list[str]) -> list[Chunk]:
-    """The chunks of a plan, as they were kept.
+    """The chunks of a plan, as they were stored.
 
     Raises:
-        InputError: where one reads back as another, which would be sent as if it were new.
+        InputError: if one is read back as another chunk, which would be sent as a new one.
     """
     chunks = [kept_chunk(digest, visit.ledger) for digest in digests]
     for chunk, digest in zip(chunks, digests, strict=True):
         if chunk.digest(visit.device.name) != digest:
             raise InputError(
-                f"Chunk {digest[:12]} in {visit.ledger.path} reads back as another one, for it "
-                "was written by another version of Qiskit; go back to that version to finish it."
+                f"Chunk {digest[:12]} in {visit.ledger.path} is different when read back, because "
+                "it was written by another version of Qiskit; go back to that version to finish it."
             )
     return chunks
 
@@ -322,13 +322,13 @@ def _second_stage(
     counts: np.ndarray,
     rows: np.ndarray,
 ) -> tuple[np.ndarray, list[str]]:
-    """Spend the shots that are left on the examples `rows`; add the counts."""
+    """Use the remaining shots for the examples `rows`; add the counts."""
     ledger, key, details = visit.ledger, f"{plan['key']}-2", plan["details"]
     second = ledger.plan(key)
     examples = {"rows": len(details["test"])}
     kept = check_details(second, ledger.path, SECOND, examples) if second else {}
     before = [chunk.digest(visit.device.name) for chunk in first]
-    # The first stage may have been measured anew since.
+    # The first stage may have been measured again since.
     if second is None or kept["first"] != before:
         left = details["plan"]["shots"] - details["stage_shots"]
         visit.tell(
@@ -356,20 +356,20 @@ def measure(
     states: Sequence[np.ndarray],
     exact_anchors: np.ndarray,
 ) -> Measured:
-    """Expectation values of the examples: plain, readout inverted, scale and shift undone.
+    """Expectation values of the examples: as measured, readout inverted, scale and shift corrected.
 
     Args:
-        observables: of letters I and Z only.
+        observables: with letters I and Z only.
         details: of the plan in the ledger.
         counts: of all rows, examples before anchors, shape (rows, outcomes).
-        states: by copy, counts of the calibration's states; none without readout calibration.
+        states: for each copy, counts of the calibration's states; empty without calibration.
         exact_anchors: exact values of the anchors, shape (anchors, observables).
     """
     copies, tests = details["plan"]["copies"], len(details["test"])
     notes: list[str] = []
     plain = estimate(counts, observables)
     mitigated = affine = None
-    # What cannot be improved on is still a result: it has been paid for.
+    # Keep a result that cannot be corrected: it has been paid for.
     if states:
         try:
             values, stderr = (np.empty_like(part) for part in plain)
@@ -386,7 +386,7 @@ def measure(
         try:
             affine = fit_affine(_rows(best, anchors), exact_anchors)
         except InputError as error:
-            notes.append(f"Scale and shift are not undone: {error}")
+            notes.append(f"Scale and shift are not corrected: {error}")
     return Measured(
         _rows(plain, first),
         mitigated and _rows(mitigated, first),

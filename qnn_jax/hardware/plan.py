@@ -1,7 +1,7 @@
-"""What an evaluation on a quantum computer will cost, and which levers make it fit the budget.
+"""Cost of an evaluation on a quantum computer, and the choice of settings that fit the budget.
 
-The levers multiply: executions = rows × shots / copies, seconds = executions × (pause + shot).
-Those that are left open are pulled in the order of what they cost in accuracy: fewer shots,
+The settings multiply: executions = rows × shots / copies, seconds = executions × (pause + shot).
+Those that the user leaves open are changed in the order of their effect on accuracy: fewer shots,
 shorter pauses between shots, more copies side by side, and only then fewer images.
 """
 
@@ -18,33 +18,33 @@ from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.cost import qpu_seconds, split_rows
 
-#: Where each lever may stand, the best first; rep_delay in seconds within the device's range.
+#: The values of each setting, best first; rep_delay in seconds within the device's range.
 SHOTS = (1024, 512, 256)
 COPIES = (1, 2, 4, 8, 10)
 IMAGES = (2000, 1000, 500, 200, 100, 50)
 REP_DELAYS = (250e-6, 100e-6, 50e-6, 20e-6)
-#: Shots that each basis state of the readout calibration gets, at least.
+#: Minimum shots of each basis state of the readout calibration.
 CALIBRATION_SHOTS = 8192
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How a trained circuit is measured on a device; what is None is chosen by the budget.
+    """How a trained circuit is measured on a device; settings that are None are chosen to fit.
 
     Attributes:
         images: how many examples; None takes 2,000 at most, or as many as fit the budget.
         shots: of each example; None: up to 1024.
         rep_delay: pause between shots in seconds; None: the device's, or as short as the budget
-            asks.
-        copies: of the circuit, side by side on the device; None: 1, or as the budget asks.
-        budget_seconds: of quantum computer; None: a tenth of what the plan has left.
-        anchors: examples of known exact value in the same job, to undo scale and shift; 0: none.
+            requires.
+        copies: of the circuit, side by side on the device; None: 1, or as the budget requires.
+        budget_seconds: quantum computer time; None: a tenth of what the plan has left.
+        anchors: examples with known exact values in the same job, for scale and shift; 0: none.
         readout: measure the readout errors in the same job and invert them.
         recompile: each bound 2-qubit circuit into one template of 3 CZ.
         fractional_gates: let the device use its RX and RZZ gates.
         two_stage: a quarter of the shots first, the rest where the decision is not settled.
-        seed: of the choice of examples and of the transpiler.
-        repetition: another number measures once more what has been measured.
+        seed: random seed for the choice of examples and the transpiler.
+        repetition: another number repeats a measurement.
 
     Raises:
         InputError: for a number out of range, or settings that exclude each other.
@@ -78,21 +78,21 @@ class Settings:
             )
         if self.recompile and self.fractional_gates:
             raise InputError(
-                "Argument `recompile` must be False with `fractional_gates`, for the template has "
-                "CZ gates, but both are True."
+                "Argument `recompile` must be False with `fractional_gates`, because the template "
+                "has CZ gates, but both are True."
             )
         checked_seed("seed", self.seed)
         at_least("repetition", self.repetition, 0)
 
     @property
     def levers(self) -> Levers:
-        """Those that decide the cost."""
+        """The settings that determine the cost."""
         return Levers(self.images, self.shots, self.rep_delay, self.copies)
 
 
 @dataclasses.dataclass(frozen=True)
 class Levers:
-    """What is set; None leaves the choice to `choose`. `rep_delay` is in seconds."""
+    """Cost settings; None leaves the choice to `choose`. `rep_delay` is in seconds."""
 
     images: int | None = None
     shots: int | None = None
@@ -101,14 +101,14 @@ class Levers:
 
 
 class Machine(NamedTuple):
-    """What of a device decides the cost.
+    """The device properties that determine the cost.
 
     Attributes:
-        rep_delay: its own pause between shots, in seconds.
-        rep_delay_range: the least and the greatest it allows.
+        rep_delay: default pause between shots, in seconds.
+        rep_delay_range: the least and the greatest pause allowed.
         shot_seconds: duration of one shot.
         instructions: low-level instructions of a row on its busiest qubit.
-        most_copies: for how many copies of the circuit there is room.
+        most_copies: how many copies of the circuit fit on the device.
     """
 
     rep_delay: float
@@ -119,7 +119,7 @@ class Machine(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Levers that fit, and what they cost.
+    """Settings that fit, and their cost.
 
     Attributes:
         images: of the test set.
@@ -129,9 +129,9 @@ class Plan(NamedTuple):
         repeats: rows of the readout calibration for each basis state.
         rows: rows of the packed circuit over all jobs, calibration included.
         parts: the packed rows of each job, from and to.
-        reason: why there are so many jobs.
+        reason: why the number of jobs is what it is.
         executions: rows times shots.
-        seconds: of quantum computer, predicted by IBM's formula.
+        seconds: quantum computer time, predicted by IBM's formula.
     """
 
     images: int
@@ -149,18 +149,18 @@ class Plan(NamedTuple):
 def choose(
     levers: Levers, machine: Machine, images: int, anchors: int, states: int, budget: float
 ) -> Plan:
-    """The first plan within the budget, levers that are set as they are.
+    """The first plan within the budget; settings given by the user are kept.
 
     Args:
-        levers: what the user has set.
+        levers: the user's settings.
         machine: the device.
-        images: how many there are.
+        images: how many are available.
         anchors: rows of the recalibration.
         states: basis states of the readout calibration; 0 without one.
-        budget: seconds of quantum computer.
+        budget: quantum computer time in seconds.
 
     Raises:
-        InputError: where nothing within the set levers fits, with the levers that would.
+        InputError: if no plan with the given settings fits; names settings that would fit.
     """
     cheapest: Plan | None = None
     for candidate in _candidates(levers, machine, images):
@@ -184,7 +184,7 @@ def choose(
 
 
 def priced(levers: Levers, machine: Machine, anchors: int, states: int) -> Plan:
-    """What a full set of levers costs."""
+    """The plan for a full set of settings."""
     images, shots, copies = levers.images or 0, levers.shots or 1, levers.copies or 1
     repeats = math.ceil(CALIBRATION_SHOTS / shots) if states else 0
     data = math.ceil((images + anchors) / copies)
@@ -200,7 +200,7 @@ def priced(levers: Levers, machine: Machine, anchors: int, states: int) -> Plan:
 
 
 def _candidates(levers: Levers, machine: Machine, images: int) -> Iterator[Levers]:
-    """Full sets of levers, the dearest first: one lever after the other is pulled to its end."""
+    """Full sets of settings, most expensive first: each is reduced to its end before the next."""
     low, high = machine.rep_delay_range
     pauses = [r for r in REP_DELAYS if low <= r < min(machine.rep_delay, high)]
     stops: dict[str, list[float]] = {
@@ -228,7 +228,7 @@ def _first_fitting(
     states: int,
     budget: float,
 ) -> Levers | None:
-    """Levers that fit if the one named `freed` is left open."""
+    """Settings that fit if the one named `freed` is left open."""
     for candidate in _candidates(dataclasses.replace(levers, **{freed: None}), machine, images):
         if priced(candidate, machine, anchors, states).seconds <= budget:
             return candidate
@@ -236,7 +236,7 @@ def _first_fitting(
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a number of some size, 0 or more."""
+    """Whether `value` is a finite number, 0 or more."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
 
 
@@ -252,9 +252,9 @@ def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
-#: By field what must hold for it, as a message words it, and whether it does.
+#: By field, the rule as a message words it, and its check.
 Rules = Mapping[str, tuple[str, Callable[[object], bool]]]
-#: What is read again of a plan's details; fields of fields after a dot.
+#: The fields of a stored plan's details that are read; nested fields after a dot.
 DETAILS: Rules = {
     "device": ("a text", lambda value: isinstance(value, str)),
     "simulated": ("true or false", _is_flag),
@@ -273,7 +273,7 @@ DETAILS: Rules = {
     "plan.rep_delay": ("a number", is_number),
     "plan.seconds": ("a number", is_number),
 }
-#: The same of the plan of a second stage.
+#: The same for the plan of a second stage.
 SECOND: Rules = {
     "rows": ("a list of row numbers", _are_rows),
     "first": ("a list", lambda value: isinstance(value, list)),
@@ -286,16 +286,16 @@ def check_details(
     rules: Rules = DETAILS,
     sizes: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The details of a plan that a ledger has kept, for they may have been edited by hand.
+    """Check the details of a stored plan, which may have been edited by hand.
 
     Args:
-        plan: what `Ledger.plan` gave.
+        plan: as returned by `Ledger.plan`.
         ledger: its file, for the message.
         rules: for its fields.
         sizes: of the data sets from which rows are taken, by field.
 
     Raises:
-        InputError: where a field is missing or is no such thing.
+        InputError: if a field is missing or invalid.
     """
     details: dict[str, Any] = plan["details"]
     for field, (rule, holds) in rules.items():
@@ -315,7 +315,7 @@ def _wrong(
     plan: Mapping[str, Any], ledger: Path, field: str, rule: str, value: object
 ) -> InputError:
     return InputError(
-        f"Ledger {ledger} is damaged at line {plan['line']}, for the plan's field `{field}` must "
-        f"be {rule}, but is {value!r:.60}: put it right, or delete that line to plan anew, which "
+        f"Ledger {ledger} is damaged at line {plan['line']}: the plan's field `{field}` must "
+        f"be {rule}, but is {value!r:.60}: correct it, or delete that line to plan again, which "
         "may send new jobs."
     )

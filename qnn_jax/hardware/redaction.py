@@ -1,8 +1,8 @@
-"""Text from outside, without this process's credentials and without control characters.
+"""Remove this process's credentials and control characters from external text.
 
-A service may repeat the API key that it was sent, and a terminal obeys escape sequences wherever
-they come from. So text that a service or a foreign file has written passes `clean` once, where it
-comes in, and again where it is stored or raised. Imports neither Qiskit nor requests.
+A service may repeat the API key that it was sent, and a terminal executes escape sequences from
+any source. So text from a service or a foreign file passes `clean` once when it is
+received, and again when it is stored or raised. Imports neither Qiskit nor requests.
 """
 
 import base64
@@ -19,9 +19,9 @@ from typing import Any
 
 from qnn_jax.errors import InputError
 
-#: What stands in the place of a credential.
+#: Replaces a credential.
 MARK = "…"
-#: A shorter credential would take ordinary words out of every sentence; IBM's have 44 characters.
+#: Shorter credentials are not replaced, as they could be ordinary words; IBM's have 44 characters.
 SHORTEST = 8
 
 # Terminal escape sequences: CSI (colours, cursor), strings up to their end (titles, links), others.
@@ -30,18 +30,18 @@ _ESCAPES = re.compile(
     "|(?:\x1b[]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)?"
     "|\x1b[ -/]*[0-~]?"
 )
-# Logins expire within hours; the API key is sent with each of them, and so is never the oldest.
+# Logins expire within hours; the API key is sent with each, so it is never the oldest.
 _MOST = 64
-_kept: dict[str, set[str]] = {}  # by credential its forms, the oldest first
-_forms: list[str] = []  # all of them, the longest first, lest a part of one be left over
+_kept: dict[str, set[str]] = {}  # the forms of each credential, oldest first
+_forms: list[str] = []  # all forms, longest first, so that no part of one remains
 _lock = threading.Lock()
 
 
 def keep_secret(credential: str | None) -> None:
-    """From now on `clean` takes `credential` out, as it is, stripped, and encoded.
+    """Register `credential`, so that `clean` removes it: as it is, stripped, and encoded.
 
-    The encodings are those in which one is sent or repeated: of URLs and forms, JSON, HTML and
-    base64, the latter also inside a longer text.
+    The encodings are those in which a credential is sent or repeated: URLs and forms, JSON, HTML
+    and base64, the latter also inside a longer text.
     """
     global _forms
     with _lock:
@@ -54,7 +54,7 @@ def keep_secret(credential: str | None) -> None:
 
 
 def environment_token() -> str | None:
-    """QISKIT_IBM_TOKEN without blanks and line ends around it, kept secret; None without one.
+    """QISKIT_IBM_TOKEN without surrounding white space, registered as secret; None if not set.
 
     Raises InputError if it cannot be an API key; the message does not show it.
     """
@@ -66,7 +66,7 @@ def environment_token() -> str | None:
     if not re.fullmatch("[!-~]+", token):
         raise InputError(
             "Environment variable `QISKIT_IBM_TOKEN` must hold one API key, of printable ASCII "
-            "characters without blanks between them, but holds others: copy the key anew, or "
+            "characters without blanks between them, but holds others: copy the key again, or "
             "unset the variable."
             if token
             else "Environment variable `QISKIT_IBM_TOKEN` must hold an API key, but is blank: put "
@@ -76,9 +76,9 @@ def environment_token() -> str | None:
 
 
 def clean(text: str) -> str:
-    r"""Take credentials and terminal escape sequences out; other control characters become blanks.
+    r"""Remove credentials and terminal escape sequences; other control characters become blanks.
 
-    Raises nothing, whatever the text. Its length is not bounded.
+    Raises no error for any text. Its length is not limited.
 
     >>> keep_secret("my-key-0123")
     >>> clean("the key my-key-0123 is \x1b[31munknown\x1b[0m\r\n")
@@ -96,7 +96,7 @@ def clean(text: str) -> str:
 
 
 def cleaned(value: Any) -> Any:
-    """`value`, as read from JSON, with all of its texts and keys clean."""
+    """`value`, as read from JSON, with all its strings and keys cleaned."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):
@@ -118,7 +118,7 @@ def _encodings(secret: str) -> Iterator[str]:
     data = secret.encode("utf-8", "replace")
     for before in range(3):  # bytes before it in its group of three
         code = base64.b64encode(bytes(before) + data).decode()
-        # The characters that depend on nothing but the secret.
+        # The characters that depend only on the secret.
         core = code[-(-8 * before // 6) : 8 * (before + len(data)) // 6]
         yield core
         yield core.translate(str.maketrans("+/", "-_"))
@@ -127,5 +127,5 @@ def _encodings(secret: str) -> Iterator[str]:
 def _printable(character: str) -> str:
     if character.isprintable():
         return character
-    # Cf: marks without a width, which turn the direction of writing or hide text.
+    # Cf: characters without width, which change the writing direction or hide text.
     return "" if unicodedata.category(character) == "Cf" else " "

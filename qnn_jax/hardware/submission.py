@@ -1,9 +1,9 @@
-"""One paid job per chunk, whatever fails: the network, the service, or this process.
+"""One paid job per chunk after any failure of the network, the service or this process.
 
-A job carries its chunk's digest as a tag, and the ledger says what was intended before it is
-done. Who is in doubt (after a dropped answer, after a crash) asks the service for the tag, long
-enough for its list to catch up, before anything is sent again. Waiting is ours, not the client's:
-every request is repeated until it is answered, and every wait has an end.
+A job carries its chunk's digest as a tag, and the ledger records each action before it is carried
+out. After an ambiguous failure (a dropped answer, a crash) the service is queried for the tag, long
+enough for its list to be up to date, before anything is sent again. The waiting is implemented
+here, not by the client: every request is repeated until it is answered, and every wait has a limit.
 """
 
 import time
@@ -37,7 +37,7 @@ _CANCELLED = "cancelled by us"
 
 @dataclass(frozen=True)
 class Clock:
-    """Where time comes from, so that tests need not wait."""
+    """The source of time, so that tests need not wait."""
 
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
@@ -45,10 +45,10 @@ class Clock:
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds: `first` to `most` between questions, doubling; the rest are ends of waits.
+    """Seconds: `first` to `most` between queries, doubling; the others are limits of waits.
 
-    `outage` is how long the service may be silent, `queue` how long a job may wait and run.
-    `attempts` bounds what more time does not mend: logins in a row, results that come damaged.
+    `outage` is how long the service may not answer, `queue` how long a job may wait and run.
+    `attempts` limits retries that time does not solve: logins in a row, damaged results.
     """
 
     first: float = 1.0
@@ -63,14 +63,14 @@ def _silent(_: str) -> None:
 
 
 def keep_chunk(device: Device, chunk: Chunk, ledger: Ledger) -> str:
-    """Keep all that `chunk` is beside the ledger; return its digest."""
+    """Store all of `chunk` in the ledger's folder; return its digest."""
     digest = chunk.digest(device.name)
     ledger.keep_request(digest, chunk.to_arrays())
     return digest
 
 
 def kept_chunk(digest: str, ledger: Ledger) -> Chunk:
-    """The chunk that `keep_chunk` kept. Raises InputError if its file is gone or damaged."""
+    """The chunk stored by `keep_chunk`. Raises InputError if its file is gone or damaged."""
     return Chunk.from_arrays(ledger.request(digest))
 
 
@@ -84,14 +84,14 @@ def run_chunks(
     clock: Clock = Clock(),
     tell: Callable[[str], None] = _silent,
 ) -> list[list[RegisterCounts]]:
-    """Have every chunk measured exactly once; return counts by chunk, PUB and register.
+    """Measure every chunk exactly once; return counts by chunk, PUB and register.
 
-    What the ledger has is not asked for again; a job that is under way, sent by this run or an
-    earlier one, is waited for; only what has none is sent, several chunks as one batch.
-    `estimates` are predicted seconds by chunk, for the ledger; `tell` gets a line of progress now
-    and then. KeyboardInterrupt may come at any moment: the same call goes on from there.
+    Results in the ledger are not requested again; jobs in progress, sent by this run or an earlier
+    one, are waited for; only chunks without a job are sent, several as one batch.
+    `estimates` are predicted seconds by chunk, for the ledger; `tell` is called with lines of
+    progress. KeyboardInterrupt may come at any moment: the same call then continues.
     Raises InputError if a chunk cannot be run on the device or sent now, DeviceStoppedError if a
-    job failed, or the service was silent for too long.
+    job failed, or the service did not answer for too long.
     """
     digests = [chunk.digest(device.name) for chunk in chunks]
     work = _Work(device, ledger, patience, clock, tell)
@@ -115,9 +115,9 @@ def collect(
     clock: Clock = Clock(),
     tell: Callable[[str], None] = _silent,
 ) -> list[str]:
-    """Wait for all jobs that were sent, fetch their counts and what was charged; send nothing.
+    """Wait for all jobs that were sent, fetch their counts and charges; send nothing.
 
-    Returns the digests that were fetched. Raises as `run_chunks` does.
+    Returns the digests of the fetched chunks. Raises as `run_chunks` does.
     """
     work = _Work(device, ledger, patience, clock, tell)
     pending = {}
@@ -132,7 +132,7 @@ def collect(
 
 
 def status(device: Device, ledger: Ledger, patience: Patience = Patience()) -> dict[str, str]:
-    """By digest, how each chunk sent to this device stands: done, or what its job says just now."""
+    """The status of each chunk sent to this device, by digest: done, or that of its job now."""
     work = _Work(device, ledger, patience, Clock(), _silent)
     found = {}
     for digest, entry in work.sent_to_device():
@@ -144,7 +144,7 @@ def status(device: Device, ledger: Ledger, patience: Patience = Patience()) -> d
 def cancel(device: Device, ledger: Ledger, patience: Patience = Patience()) -> list[str]:
     """Cancel every job of this device that has not delivered; return the ids of the live ones.
 
-    Jobs are looked up by tag as well, so one that the ledger missed goes too.
+    Jobs are also looked up by tag, so those missing in the ledger are cancelled too.
     """
     work = _Work(device, ledger, patience, Clock(), _silent)
     cancelled = []
@@ -153,7 +153,7 @@ def cancel(device: Device, ledger: Ledger, patience: Patience = Patience()) -> l
             for job in filter(lambda job: job.live, work.jobs(digest)):
                 work.cancel(job.id)
                 now = work.look(job.id)
-                if now is None or now.status != "completed":  # else it was quicker: collect it
+                if now is None or now.status != "completed":  # a completed one can be collected
                     ledger.append("failed", digest, job=job.id, reason=_CANCELLED)
                     cancelled.append(job.id)
     return cancelled
@@ -182,7 +182,7 @@ class _Work:
     def sent_to_device(self) -> list[tuple[str, Entry]]:
         """The chunks that were sent, or may have been, to this device.
 
-        Raises InputError where they went through another account, which would not show them.
+        Raises InputError if they went through another account, whose jobs are not visible.
         """
         found = []
         for digest, entry in self.ledger.entries.items():
@@ -194,20 +194,20 @@ class _Work:
     def _check_account(self, digest: str, intent: dict[str, Any]) -> None:
         if intent["account"] != self._account():
             raise InputError(
-                f"Chunk {digest[:12]} was sent through another instance of IBM's: name that one "
+                f"Chunk {digest[:12]} was sent through another IBM instance: name that one "
                 "in QISKIT_IBM_INSTANCE, since this one cannot see its job."
             )
 
     # Sending
 
     def send_all(self, chunks: dict[str, Chunk], predicted: dict[str, float | None]) -> None:
-        """See to it that every chunk has one job."""
+        """Ensure that every chunk has one job."""
         unsent = {digest: chunk for digest, chunk in chunks.items() if not self.attach(digest)}
         for digest, chunk in unsent.items():
             self.insist(partial(self.device.check, chunk), "check the circuits")
             self.ledger.keep_request(digest, chunk.to_arrays())
         if unsent:
-            self.insist(self.device.ready, "ask whether the device is in operation")
+            self.insist(self.device.ready, "query the device's status")
         batch = self.insist(self.device.open_batch, "open a batch") if len(unsent) > 1 else None
         for digest, chunk in unsent.items():
             self._intend(
@@ -224,25 +224,25 @@ class _Work:
                 self.tell(f"the batch stays open until it expires, which costs nothing ({error})")
 
     def attach(self, digest: str) -> bool:
-        """Whether the chunk has a job that may deliver; the ledger knows it then."""
+        """Whether the chunk has a job that may deliver, which is then in the ledger."""
         entry = self.ledger.entry(digest)
         if entry.intent is None:
-            # A run in another folder may have asked the same: one look costs nothing.
+            # A run in another folder may have sent the same chunk: one query costs nothing.
             return self._adopt(digest) is not None
         self._check_account(digest, entry.intent)
         if entry.job is not None:
             job = self.look(entry.job)
             if job is not None and (job.live or job.status == "completed"):
-                self.tell(f"job {job.id} is {job.status}: going on with it")
+                self.tell(f"job {job.id} is {job.status}: continuing with it")
                 return True
             reason = "unknown to the device" if job is None else job.reason or job.status
             self.ledger.append("failed", digest, job=entry.job, reason=reason)
-        # No longer than the lag, though the clock was set back since.
+        # At most the lag, even if the clock was set back since.
         sent = min(entry.intent["at"], self.clock.now())
         return self._settle(digest, sent + self.device.lag)
 
     def _settle(self, digest: str, until: float) -> bool:
-        """Look for the chunk's job until the service's list must have it."""
+        """Query for the chunk's job until the service's list must contain it."""
         wait = self.patience.first / 2
         while True:
             if self._adopt(digest) is not None:
@@ -250,7 +250,7 @@ class _Work:
             left = until - self.clock.now()
             if left <= 0:
                 return False
-            self.tell("the last submission may have got through: waiting for the list of jobs")
+            self.tell("the last submission may have succeeded: waiting for the list of jobs")
             self.clock.sleep(min(wait, left))
             wait *= 2
 
@@ -265,7 +265,7 @@ class _Work:
                     raise InputError(
                         f"{self.device.name} refuses the job ({error}): nothing was sent."
                     ) from None
-                self.tell(f"the batch takes no more jobs ({error}): sending this one alone")
+                self.tell(f"the batch accepts no more jobs ({error}): sending this one alone")
                 batch = None
             except LoginError as error:
                 logins += 1
@@ -292,9 +292,9 @@ class _Work:
         )
 
     def _adopt(self, digest: str) -> Job | None:
-        """Note the first job that delivers, or may, as the chunk's; cancel the others."""
+        """Record the first job that has delivered, or may, as the chunk's; cancel the others."""
         entry = self.ledger.entry(digest)
-        # A live job counts although it was written off: to send another would be to pay twice.
+        # A live job counts even if it was recorded as failed: sending another would pay twice.
         jobs = [
             job
             for job in self.jobs(digest)
@@ -309,7 +309,7 @@ class _Work:
             self._intend(digest)
         if self.ledger.entry(digest).job != kept.id:
             self.ledger.append("submitted", digest, job=kept.id, attached=True)
-            self.tell(f"job {kept.id} is {kept.status}: going on with it")
+            self.tell(f"job {kept.id} is {kept.status}: continuing with it")
         for job in jobs:
             if job.live and job.id != kept.id:
                 self.cancel(job.id)
@@ -340,17 +340,17 @@ class _Work:
             if self.clock.now() + wait - start > self.patience.queue:
                 raise DeviceStoppedError(
                     f"Jobs have not ended within {_words(self.patience.queue)}: run the same "
-                    "command again to go on waiting."
+                    "command again to continue waiting."
                 )
             self.clock.sleep(wait)
             wait = min(wait * 2, self.patience.most)
         if lost:
             raise DeviceStoppedError(
-                f"{'; '.join(lost)}: run the same command again to send what is missing anew."
+                f"{'; '.join(lost)}: run the same command again to send what is missing."
             )
 
     def _look_at(self, digest: str) -> Job | None:
-        """The chunk's job as it is now; every look is one for duplicates, too."""
+        """The current state of the chunk's job; each query also looks for duplicates."""
         kept = self._adopt(digest)
         job_id = self.ledger.entry(digest).job
         return kept if kept is not None or job_id is None else self.look(job_id)
@@ -369,10 +369,10 @@ class _Work:
                 counts = self.insist(lambda: self.device.counts(job.id, chunk), "fetch the result")
                 break
             except (DamagedResultError, JobMissingError) as error:
-                self.tell(f"the result of job {job.id} came damaged ({error}): fetching it again")
+                self.tell(f"the result of job {job.id} is damaged ({error}): fetching it again")
                 if attempt + 1 == self.patience.attempts:
                     raise DeviceStoppedError(
-                        f"The result of job {job.id} came damaged {attempt + 1} times ({error}): "
+                        f"The result of job {job.id} was damaged {attempt + 1} times ({error}): "
                         "run the same command again to fetch it, which costs nothing."
                     ) from None
                 self.clock.sleep(wait)
@@ -391,12 +391,12 @@ class _Work:
         self.note_usage(digest, job.id)
 
     def note_usage(self, digest: str, job_id: str) -> None:
-        """Note what was charged, if that can be had now; the counts are safe already."""
-        for _ in range(3):  # IBM counts for a while after the job's end
+        """Record the charge, if it is available now; the counts are stored already."""
+        for _ in range(3):  # IBM's accounting lags behind the job's end
             try:
                 seconds = self.device.usage(job_id)
             except ServiceError as error:
-                self.tell(f"what job {job_id} has cost cannot be had now ({error})")
+                self.tell(f"the cost of job {job_id} is not available now ({error})")
                 return
             if seconds is not None:
                 self.ledger.append("usage", digest, job=job_id, seconds=seconds)
@@ -404,22 +404,22 @@ class _Work:
             self.clock.sleep(self.patience.first)
 
     def _calibrated(self, job_id: str) -> str | None:
-        """The calibration that the job ran on, if that can be had now; counts must not wait."""
+        """The calibration that the job ran on, if available now; the counts do not wait for it."""
         try:
             return self.device.calibrated(job_id)
         except ServiceError as error:
-            self.tell(f"the calibration that job {job_id} ran on cannot be had now ({error})")
+            self.tell(f"the calibration of job {job_id} is not available now ({error})")
             return None
 
     def _waited(self, digest: str) -> float | None:
         intent = self.ledger.entry(digest).intent
-        # A clock that was set back meanwhile must not cost a result that has been paid for.
+        # A clock that was set back must not lose a result that has been paid for.
         return None if intent is None else max(0.0, self.clock.now() - intent["at"])
 
-    # Asking
+    # Queries
 
     def jobs(self, digest: str) -> list[Job]:
-        """All jobs of the chunk, the oldest first: what is listed, and what the ledger knows of."""
+        """All jobs of the chunk, oldest first, from the service's list and the ledger."""
         jobs = self.insist(lambda: self.device.find(tag(digest)), "look up jobs")
         known = self.ledger.entry(digest).job
         if known is not None and known not in [job.id for job in jobs]:
@@ -428,28 +428,28 @@ class _Work:
         return jobs
 
     def cancel(self, job_id: str) -> None:
-        """Cancel a job unless it is over."""
+        """Cancel a job unless it is finished."""
         self.insist(lambda: self.device.cancel(job_id), f"cancel job {job_id}")
 
     def _account(self) -> str:
         return self.insist(lambda: self.device.account, "log in")
 
     def _calibration_date(self) -> str | None:
-        return self.insist(lambda: self.device.calibration_date, "ask for the calibration")
+        return self.insist(lambda: self.device.calibration_date, "query the calibration")
 
     def look(self, job_id: str) -> Job | None:
-        """The job as it is now; None if the service goes on not knowing it."""
+        """The current state of the job; None if the service repeatedly does not find it."""
         end = self.clock.now() + self.device.lag
         while True:
             try:
-                return self.insist(lambda: self.device.job(job_id), "ask how the job stands")
+                return self.insist(lambda: self.device.job(job_id), "query the job's status")
             except JobMissingError:
                 if self.clock.now() >= end:
                     return None
                 self.clock.sleep(self.patience.first)
 
     def insist(self, request: Callable[[], T], about: str) -> T:
-        """Repeat a request that does no harm when repeated until it is answered."""
+        """Repeat an idempotent request until it is answered."""
         start, wait, logins = self.clock.now(), self.patience.first, 0
         while True:
             try:
@@ -461,15 +461,15 @@ class _Work:
                 wait = self._pause(start, wait, error, about)
             except RefusedError as error:
                 raise DeviceStoppedError(
-                    f"{self.device.name} refuses to {about} ({error}): run the same command again "
-                    "later."
+                    f"{self.device.name} refuses the request to {about} ({error}): run the same "
+                    "command again later."
                 ) from None
 
     def _login_again(self, logins: int, error: LoginError) -> None:
         if logins >= self.patience.attempts:
             raise InputError(
                 f"{self.device.name} does not accept the login any more ({error}): put a new token "
-                "into QISKIT_IBM_TOKEN and run the same command again, which goes on with the "
+                "into QISKIT_IBM_TOKEN and run the same command again, which continues with the "
                 "jobs that are sent."
             ) from None
         self.tell("the login has expired: logging in again")
@@ -482,9 +482,9 @@ class _Work:
         if self.clock.now() + pause - start > self.patience.outage:
             raise DeviceStoppedError(
                 f"{self.device.name} has not answered for {_words(self.patience.outage)} "
-                f"({error}): run the same command again to go on with the jobs that are sent."
+                f"({error}): run the same command again to continue with the jobs that are sent."
             ) from None
-        self.tell(f"no answer ({error}) when trying to {about}: again in {pause:.0f} s")
+        self.tell(f"no answer to the attempt to {about} ({error}): again in {pause:.0f} s")
         self.clock.sleep(pause)
         return min(wait * 2, self.patience.most)
 

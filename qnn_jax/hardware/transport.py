@@ -1,10 +1,10 @@
-"""How every request of IBM's client travels: once, by a deadline, to the host that was asked.
+"""Send every request of IBM's client once, with a deadline, to the intended host only.
 
 The client sends from several places: sessions with retries for the service, plain ones for the
-list of instances, and a new session for every login, which nothing can configure. All of them
-ask `requests.Session.get_adapter` for what carries their requests. While `carry` runs, that is
-`Carrier` in the thread of `carry`, and in all other threads what it always was. So the user's own
-sessions are left alone, and no request of the client's goes another way.
+list of instances, and a new session for every login, which cannot be configured. All of them
+call `requests.Session.get_adapter` for the adapter that sends their requests. While `carry` runs,
+this returns `Carrier` in the thread of `carry`, and the original adapter in all other threads. So
+the user's own sessions are not affected, and no request of the client bypasses `Carrier`.
 """
 
 import base64
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _CONNECT_SECONDS = 10.0
 _LOGIN_PATH = "/identity/token"
-# What is secret in the form of a login and in its answer.
+# Secret fields of a login's form and of its answer.
 _SENT = ("apikey", "password", "passcode", "client_secret", "refresh_token")
 _GIVEN = ("access_token", "refresh_token", "delegated_refresh_token", "ims_token")
 
@@ -39,21 +39,21 @@ _usual: Callable[..., Any] = requests.Session.get_adapter
 
 
 class RedirectError(requests.RequestException):
-    """The service points to another address, which is not followed."""
+    """The service redirects to another address, which is not followed."""
 
 
 class NestedError(requests.RequestException):
-    """An answer is nested so deeply that reading it would end the program."""
+    """An answer is nested so deeply that parsing it would crash the interpreter."""
 
 
 class Carrier(HTTPAdapter):
     """Sends every request once, waits `seconds` for it, and follows no redirect.
 
-    After `deadline` (of time.monotonic) it sends nothing any more.
+    After `deadline` (of time.monotonic) it sends nothing.
 
-    Every credential that is sent or given is kept secret, and the answers are clean: whatever the
-    client makes of them can be shown and stored. `answered` says whether any answer has come,
-    `redirect` which host one has pointed to.
+    Every credential that is sent or received is registered as secret, and the answers are cleaned,
+    so that whatever the client makes of them can be printed and stored. `answered` is true after
+    any answer, `redirect` is the host of a redirect.
     """
 
     def __init__(self, seconds: float, deadline: float) -> None:
@@ -64,13 +64,13 @@ class Carrier(HTTPAdapter):
         self.redirect: str | None = None
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Send `request`; raise RequestException unless an answer comes that is no redirect."""
+        """Send `request`; raise RequestException unless an answer arrives that is no redirect."""
         left = self.deadline - time.monotonic()
-        if left <= 0:  # the client asks for page after page of a list that never ends
+        if left <= 0:  # the client requests page after page of a list that never ends
             raise requests.ReadTimeout("the deadline has passed")
         _learn(request, kwargs.get("proxies") or {})
         if _header(request, "Authorization").startswith("apikey "):
-            # What the client falls back on where the login fails.
+            # The client's fallback after a failed login.
             raise requests.RequestException("the key itself is not sent in place of a login")
         left = min(left, self.seconds)
         kwargs["timeout"] = (min(_CONNECT_SECONDS, left), left)
@@ -107,7 +107,7 @@ class Carrier(HTTPAdapter):
 
 
 class Outcome(NamedTuple, Generic[T]):
-    """What `carry` brought: a value or an error, and the carrier of its requests."""
+    """The result of `carry`: a value or an error, and the carrier of its requests."""
 
     value: T | None
     error: BaseException | None
@@ -115,11 +115,11 @@ class Outcome(NamedTuple, Generic[T]):
 
 
 def carry(request: Callable[[], T], seconds: float, times: int = 1) -> Outcome[T]:
-    """Call `request` in a thread of its own, where a `Carrier` sends all that `requests` sends.
+    """Call `request` in its own thread, where a `Carrier` sends all requests of `requests`.
 
-    Each answer may take `seconds`, the whole `times` as long. The error is TimeoutError where it
-    has not ended by then. A thread that hangs is left behind; what it still sends is carried in
-    the same way.
+    Each answer may take `seconds`, the whole call `times` as long. The error is TimeoutError if it
+    has not ended by then. A thread that hangs is abandoned; its later requests also go through the
+    `Carrier`.
     """
     carrier = Carrier(seconds, time.monotonic() + times * seconds)
     outcome: list[Outcome[T]] = []
@@ -163,7 +163,7 @@ def _get_adapter(session: requests.Session, url: str) -> Any:
 
 
 def _learn(request: Any, proxies: Mapping[str, str]) -> None:
-    """Keep the credentials of a request secret, in every form in which they are sent."""
+    """Register the credentials of a request as secret, in every form in which they are sent."""
     for name in ("Authorization", "Proxy-Authorization"):
         scheme, _, credential = _header(request, name).partition(" ")
         keep_secret(credential)
@@ -190,7 +190,7 @@ def _cleaned_body(request: Any, response: requests.Response) -> bytes:
     data: bytes = response.content or b""
     try:
         told = json.loads(data)
-    except ValueError:  # no JSON, or not even text
+    except ValueError:  # not JSON, or not even text
         text = data.decode("utf-8", "replace")
         shown = clean(text)
         return data if shown == text else shown.encode()
@@ -206,7 +206,7 @@ def _cleaned_body(request: Any, response: requests.Response) -> bytes:
 
 
 def _host(asked: str | None, location: str) -> str:
-    """The host that a redirect names, and nothing else of its address, for that may be secret."""
+    """The host of a redirect, without the rest of its address, which may be secret."""
     try:
         host = urllib.parse.urlsplit(urllib.parse.urljoin(asked or "", location)).hostname
     except ValueError:

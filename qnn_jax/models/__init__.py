@@ -1,4 +1,4 @@
-"""Models: encode, a circuit or its classical twin in the middle, a head."""
+"""Models: an encoder, a circuit or its classical twin, a head."""
 
 from qnn_jax.configs import ModelConfig
 from qnn_jax.models.hybrid import (

@@ -1,16 +1,16 @@
 """Convolution, ReLU and 2×2 max-pooling as one matrix product, many times faster on a CPU.
 
 XLA's CPU convolution and the gradient of its pooling are slow, and under `jax.vmap` over parameters
-they turn into grouped convolutions, which are slower still. Here one matrix product yields all four
-convolutions of a pooling window: a window's 2×2 outputs see (kh + 1) × (kw + 1) pixels, so 2×2
-blocks of pixels become channels, as do the four outputs, and the pool is a maximum over four rows.
+they become grouped convolutions, which are slower still. Here one matrix product computes all four
+convolutions of a pooling window: a window's 2×2 outputs depend on (kh + 1) × (kw + 1) pixels, so
+2×2 blocks of pixels become channels, as do the four outputs, and pooling is a maximum of four rows.
 
     y[(p, q, d), (i, j, b)] = Σ_{u, v, c} kernel[u, v, c, d] x[b, 2i + p + u, 2j + q + v, c]
     out[b, i, j, d] = relu(max_{p, q} y[(p, q, d), (i, j, b)] + bias[d])
 
 The batch is the last axis throughout, so that every slice and every maximum runs over contiguous
-numbers, and two such layers in a row cancel their transposes. Batch with leading axes of `x`;
-`jax.vmap` over single images works, but takes this layout away.
+memory, and two such layers in a row cancel their transposes. Use leading axes of `x` for the batch;
+`jax.vmap` over single images works, but loses this layout.
 
 Measured on 2 busy CPU cores (jax 0.10.2; an epoch of 12,000 images of 28 × 28 in batches of 64,
 two such layers, two Dense and Adam; medians of three interleaved runs): 0.06 to 0.16 of the time
@@ -35,12 +35,12 @@ def conv_relu_pool(
 ) -> Float[Array, "*batch pooled_height pooled_width out"]:
     """`nn.max_pool(nn.relu(conv(x) + bias), (2, 2), strides=(2, 2))`, both without padding.
 
-    Values and gradients are the stock layers' up to rounding. Where a window has several equal
-    positive maxima, they share its gradient equally (`nn.max_pool` gives it to the first).
+    Values and gradients equal those of the stock layers up to rounding. If a window has several
+    equal positive maxima, they share its gradient equally (`nn.max_pool` gives it to the first).
 
     Args:
         x: images, channels last.
-        kernel: laid out as that of `nn.Conv`.
+        kernel: in the layout of `nn.Conv`.
         bias: one for each output channel.
 
     Returns:
@@ -48,7 +48,7 @@ def conv_relu_pool(
         last row or column is dropped.
 
     Raises:
-        InputError: where the shapes do not fit, or no window is left.
+        InputError: if the shapes do not fit, or no window is left.
     """
     _check(x, kernel, bias)
     *batch, height, width, channels = x.shape
@@ -58,7 +58,7 @@ def conv_relu_pool(
     pooled_height, pooled_width = (height - kernel_height + 1) // 2, (width - kernel_width + 1) // 2
     block_rows, block_columns = pooled_height + rows - 1, pooled_width + columns - 1
 
-    # Crop the pixels that no window sees; an even kernel may see blocks that end past the image.
+    # Crop the pixels outside all windows; an even kernel may need blocks beyond the image's edge.
     ends = ((0, 0, 0), (0, 2 * block_rows - height, 0), (0, 2 * block_columns - width, 0))
     x = x.reshape(-1, height, width, channels)
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), (*ends, (0, 0, 0)))
@@ -122,7 +122,7 @@ def _block_kernel(
 
 
 def _check(x: Array, kernel: Array, bias: Array) -> None:
-    """Refuse shapes that do not fit."""
+    """Check the shapes."""
     if kernel.ndim != 4:
         raise InputError(
             f"Argument `kernel` must have shape (kh, kw, in, out), but has {kernel.shape}."

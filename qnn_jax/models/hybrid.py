@@ -3,11 +3,11 @@
     images ─ convolutions ─ Dense … Dense ─ features ─ circuit ─ expectations ─ Dense ─ logits
 
 Images are of uint8, and the encoder divides them by 255. A table of floating-point features is
-taken as it is, by a network without convolutions (`channels=()`).
+not scaled; it needs a network without convolutions (`channels=()`).
 
-The encoder ends in one feature for each input of the circuit. What stands in the middle is a
-circuit or, in the twins that every result is compared with, a circuit without entanglement, a
-classical layer, or nothing. Two more twins leave out more: the features, or the whole encoder.
+The encoder ends in one feature for each input of the circuit. The middle is a circuit or, in the
+twins for comparison, a circuit without entanglement, a classical layer, or nothing. Two more twins
+leave out more: the features, or the whole encoder.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from qnn_jax.linen import QuantumLayer
 from qnn_jax.models.convolution import ConvPool
 from qnn_jax.simulate.angle_table import checked_numbers
 
-#: What may stand between encoder and head: the circuit, the circuit without its gates on several
+#: The layers between encoder and head: the circuit, the circuit without its gates on several
 #: qubits, a classical layer of its size, nothing; "network" is the encoder without its features,
 #: so that the head reads the last hidden layer.
 Middle = Literal["quantum", "separable", "classical", "bypass", "network"]
 
 
-#: The most outputs of a head.
+#: Maximum number of outputs of a head.
 _MOST_CLASSES = 100_000
 
 
 def normalized(images: Shaped[Array, "batch ..."]) -> Float[Array, "batch ..."]:
-    """Images of uint8 as numbers from -1 to 1; floating-point features as they are.
+    """Images of uint8 as numbers from -1 to 1; floating-point features unchanged.
 
     Raises:
-        InputError: for integers that are not clearly pixels, since nobody knows their range.
+        InputError: for other integers, whose range is unknown.
     """
     images = checked_numbers("images", images)
     if images.ndim < 2:
@@ -70,7 +70,7 @@ class Encoder(nn.Module):
 
     Attributes:
         config: the shape of the network.
-        bottleneck: end in those features; else in the last hidden layer, whatever its width.
+        bottleneck: end in those features; else in the last hidden layer of any width.
     """
 
     config: ModelConfig
@@ -115,9 +115,9 @@ class Encoder(nn.Module):
 def centered(
     config: ModelConfig, features: Float[Array, "batch features"]
 ) -> Float[Array, "batch features"]:
-    """Bounded features around 0, from -1 to 1: their centre suits the circuit, and it alone.
+    """Bounded features around 0, from -1 to 1; only the circuit needs another centre.
 
-    A tanh without bias would be saturated there, and a head would start as a constant.
+    There a tanh without bias would be saturated, and a head would start as a constant.
     """
     if config.bound == "none":
         return features
@@ -132,7 +132,7 @@ class ClassicalMiddle(nn.Module):
 
     @nn.compact
     def __call__(self, features: Float[Array, "batch features"]) -> Float[Array, "batch outputs"]:
-        """Outputs in the place of the circuit's expectation values."""
+        """Outputs in place of the circuit's expectation values."""
         config = self.config
         features = centered(config, features)
         width = twin_width(features.shape[-1], self.num_outputs, config.circuit().num_weights)
@@ -141,9 +141,9 @@ class ClassicalMiddle(nn.Module):
 
 
 def twin_width(num_features: int, num_outputs: int, num_weights: int) -> int:
-    """The hidden width whose weights come nearest to `num_weights`: 2 for the seed's 6 weights.
+    """The hidden width with the number of weights nearest to `num_weights`: 2 for 6 weights.
 
-    Never narrower than both sides, since a bottleneck would cripple the twin: where a circuit has
+    Never narrower than both sides, since a bottleneck would weaken the twin: if a circuit has
     few weights for its size, the twin is the larger of the two.
     """
     num_features = at_least("num_features", num_features, 1)
@@ -159,8 +159,8 @@ class HybridClassifier(nn.Module):
     Attributes:
         config: the shape of the network.
         num_classes: at least 2.
-        middle: what stands between encoder and head.
-        executor: where the circuit runs; a trained model is evaluated elsewhere by another one.
+        middle: the layer between encoder and head.
+        executor: runs the circuit; evaluation may use another one.
     """
 
     config: ModelConfig
@@ -191,7 +191,7 @@ class HybridClassifier(nn.Module):
 
     @property
     def has_circuit(self) -> bool:
-        """Whether a circuit stands in the middle."""
+        """Whether the middle is a circuit."""
         return self.middle in ("quantum", "separable")
 
     @property
@@ -202,7 +202,7 @@ class HybridClassifier(nn.Module):
 
     @property
     def observables(self) -> tuple[PauliSum, ...]:
-        """What is measured."""
+        """The observables that are measured."""
         return observables_on(self.config.num_qubits, self.config.labels(self.num_classes))
 
     def __call__(
@@ -212,9 +212,9 @@ class HybridClassifier(nn.Module):
 
         Args:
             images: images of uint8, shape (batch, height, width), which are scaled to [-1, 1], or
-                floating-point numbers, which are taken as they are: images in that shape, or a
+                floating-point numbers, which are not scaled: images in that shape, or a
                 table (batch, features) for a model with `channels=()`.
-            train: whether to drop channels at random.
+            train: whether to apply dropout.
         """
         return self.head(self._middle(self.encoder(images, train)))
 
@@ -226,7 +226,7 @@ class HybridClassifier(nn.Module):
         return centered(self.config, features) if self.middle == "bypass" else features
 
     def encode(self, images: Shaped[Array, "batch ..."]) -> Float[Array, "batch features"]:
-        """The features of images: what the circuit is told."""
+        """The features of images: the circuit's inputs."""
         return self.encoder(images, False)
 
     def decide(
@@ -237,7 +237,7 @@ class HybridClassifier(nn.Module):
 
 
 class PixelRegression(nn.Module):
-    """Logistic regression on pixels: one Dense layer, the least that can be trained.
+    """Logistic regression on pixels: a single Dense layer.
 
     Attributes:
         num_classes: at least 2.
@@ -257,7 +257,7 @@ class PixelRegression(nn.Module):
 
 
 def count_parameters(params: object) -> dict[str, int]:
-    """How many parameters are the circuit's weights, and how many are classical."""
+    """The numbers of circuit weights and of classical parameters."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     for _, leaf in leaves:
         if not hasattr(leaf, "size"):

@@ -13,13 +13,13 @@ class HybridNetwork(Protocol):
     """A Flax module of three parts, one after the other.
 
     `network(inputs)` is `decide(quantum(encode(inputs)))`, where `quantum` is the name of its
-    `QuantumLayer`, so that the circuit's weights are `params["quantum"]["weights"]`. Whoever runs
-    the circuit elsewhere calls `encode` and `decide` through `apply`:
+    `QuantumLayer`, so that the circuit's weights are `params["quantum"]["weights"]`. To run
+    the circuit on another executor, call `encode` and `decide` through `apply`:
     `network.apply({"params": params}, inputs, method="encode")`.
 
     Attributes:
-        circuit: in the middle.
-        observables: what is measured of it.
+        circuit: between encoder and head.
+        observables: that are measured.
     """
 
     @property
@@ -29,7 +29,7 @@ class HybridNetwork(Protocol):
 
     @property
     def observables(self) -> tuple[PauliSum, ...]:
-        """What is measured."""
+        """The observables that are measured."""
         ...
 
     def __call__(self, inputs: Any, train: bool = False) -> Float[Array, "batch outputs"]:

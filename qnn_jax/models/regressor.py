@@ -22,16 +22,16 @@ _MOST_WIDTH = 16_384
 
 
 class HybridRegressor(nn.Module):
-    """gain · <O> + bias: inputs go into the circuit as they are.
+    """gain · <O> + bias: the inputs are the circuit's inputs, unchanged.
 
     Attributes:
-        circuit: reads the inputs.
+        circuit: with the inputs.
         labels: of one observable or several.
-        bias: where the head starts: the middle of the targets.
-        weight_bound: circuit weights start uniform in ± this, in radians.
-        max_gain: the head's weights are kept within ± this, since shots blur a result by the gain;
-            0 sets no bound.
-        executor: where the circuit runs.
+        bias: initial bias of the head: the middle of the targets.
+        weight_bound: initial circuit weights are uniform in ± this, in radians.
+        max_gain: the head's weights are limited to ± this, since the gain multiplies the standard
+            error of shots; 0 sets no limit.
+        executor: runs the circuit.
     """
 
     circuit: Circuit
@@ -57,7 +57,7 @@ class HybridRegressor(nn.Module):
 
     @property
     def observables(self) -> tuple[PauliSum, ...]:
-        """What is measured."""
+        """The observables that are measured."""
         return observables_on(self.circuit.num_qubits, self.labels)
 
     def __call__(
@@ -76,7 +76,7 @@ class HybridRegressor(nn.Module):
         return self.head(expectations)
 
     def constrain(self, params: dict) -> dict:  # type: ignore[type-arg]
-        """The nearest parameters whose gain is allowed."""
+        """The nearest parameters with an allowed gain."""
         if not self.max_gain:
             return params
         kernel = jnp.clip(params["head"]["kernel"], -self.max_gain, self.max_gain)
@@ -88,7 +88,7 @@ class MLPRegressor(nn.Module):
 
     Attributes:
         width: of the layer; 0 for linear regression.
-        bias: where the head starts.
+        bias: initial bias of the head.
         hidden_bias: whether the layer has biases.
     """
 

@@ -1,4 +1,4 @@
-"""report.html and the pictures of an ablation, whatever its task."""
+"""report.html and the pictures of an ablation of any task."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from qnn_jax.report.page import Picture, Section, Table, write_page
 from qnn_jax.studies.ablation_table import Ablation, Row, gains
 from qnn_jax.training.task import HYBRID, Metric
 
-# The hybrid and what is closest to it in strong colours, what is far from it in quiet ones.
+# Strong colours for the hybrid and similar twins, pale colours for the others.
 _COLORS = ("#5b3fd6", "#c2388f", "#8f7fe0", "#e08a1e", "#3a9e6e", "#2b6cb0", "#8a8a8a")
 _TICKS = (0.2, 0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.993, 0.995,
           0.996, 0.997, 0.998, 0.999)  # fmt: skip
-_ROUNDING = 1e-7  # of errors in single precision
-_SPREAD = 0.022  # of a decade between two twins' marks at one size
-_QUICK = "This was a quick look: fewer seeds, sizes and steps than an answer takes."
+_ROUNDING = 1e-7  # relative rounding error of single precision
+_SPREAD = 0.022  # of a decade between the marks of two twins at one size
+_QUICK = "This was a quick look: fewer seeds, sizes and steps than a full ablation has."
 
 
 def write_ablation(folder: Path, found: Ablation) -> None:
     """Draw the pictures of an ablation into its folder `figures` and write report.html.
 
     Raises:
-        InputError: where it cannot be written.
+        InputError: if it cannot be written.
     """
     (folder / "figures").mkdir(exist_ok=True)
     examples, metric = found.examples, found.metric
@@ -44,9 +44,9 @@ def write_ablation(folder: Path, found: Ablation) -> None:
         (
             "differences",
             differences(found),
-            "By how much the hybrid is ahead of each twin: every seed (dots), their mean and its "
-            "95 % interval. Right of the line the hybrid is better; filled where the difference "
-            "passes the test corrected for the number of twins.",
+            "Difference between the hybrid and each twin: every seed (dots), their mean and its "
+            "95 % interval. Right of the line the hybrid is better; a mark is filled if the "
+            "difference passes the test corrected for the number of twins.",
         ),
     ):
         save(figure, folder / "figures" / f"{name}.png")
@@ -54,24 +54,24 @@ def write_ablation(folder: Path, found: Ablation) -> None:
     twins = Table((), [(member.name, member.what) for member in found.members])
     write_page(
         folder / "report.html",
-        f"What was the quantum part worth? {found.about}",
+        f"What did the quantum part contribute? {found.about}",
         found.headline,
         [
             Section("", [*([_QUICK] if found.quick else []), *found.verdicts], (), pictures),
-            Section("The twins, and what each got", tables=[twins]),
+            Section("The hybrid and its twins", tables=[twins]),
             *(_numbers(found, size) for size in reversed(found.sizes)),
             Section(
-                "How it was done",
+                "Method",
                 [
-                    "Intervals hold 95 % (Student, over seeds). The lead is the hybrid's, paired "
+                    "Intervals are of 95 % (Student, over seeds). The lead is the hybrid's, paired "
                     f"by seed, in {metric.unit}; its test flips the signs of the differences "
                     "(two-sided), and is corrected for the number of twins of a size (Holm). "
-                    "Seconds are of all seeds together, compiling included.",
+                    "Seconds are of all seeds together, including compilation.",
                     *found.notes,
                 ],
             ),
         ],
-        "Every seed's score: ablate.json in this folder; beside it config.json and manifest.json.",
+        "Every seed's score is in ablate.json in this folder, with config.json and manifest.json.",
     )
 
 
@@ -106,7 +106,7 @@ def _cells(line: Mapping[str, Any], metric: Metric) -> tuple[str, ...]:
 
 
 def against_size(found: Ablation) -> Figure:
-    """Scores against the number of training examples, one line a twin."""
+    """Scores against the number of training examples, one line per twin."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     middle = (len(found.members) - 1) / 2
@@ -144,12 +144,12 @@ def _color(number: int) -> str:
 
 
 def _drawn(found: Ablation, values: np.ndarray) -> np.ndarray:
-    """Errors that are rounding are all drawn at the edge of it."""
+    """Errors below the rounding error are all drawn at it."""
     return np.maximum(values, _ROUNDING) if found.metric.sign < 0 else values
 
 
 def _stretch(axes: Axes, found: Ablation) -> None:
-    """Accuracies near 1, and errors near 0, apart; intervals may leave the picture, means not."""
+    """Separate accuracies near 1, and errors near 0; means always fit, intervals may not."""
     means = _drawn(found, np.array([row.mean for row in found.rows if np.isfinite(row.mean)]))
     if not len(means):
         return
@@ -187,10 +187,10 @@ def differences(found: Ablation) -> Figure:
 
 
 def _spare_outliers(axes: Axes, found: Ablation, size: int) -> None:
-    """Nine tenths of every twin's seeds fill a panel; those beyond are counted at its edge."""
+    """Fit the axis to nine tenths of every twin's seeds; the others are counted at its edge."""
     twins = found.members[1:]
     leads = [gains(found.scores[size], twin.name, found.metric) for twin in twins]
-    # A score of a seed that diverged may be no number.
+    # The score of a seed that diverged may be nan.
     finite = [lead[np.isfinite(lead)] for lead in leads]
     reach = 1.15 * max(
         (float(np.quantile(np.abs(lead), 0.9, method="lower")) for lead in finite if len(lead)),

@@ -1,4 +1,4 @@
-"""The page and the pictures of a diagnosis, whatever the task."""
+"""The page and the pictures of a diagnosis of any task."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _MOST_STEMS = 200
 def write_diagnosis(folder: Path, title: str, diagnosis: Diagnosis) -> None:
     """Draw the pictures into `folder`/figures and write diagnose.html.
 
-    What could not be computed comes last, with the reason.
+    Diagnostics that could not be computed come last, with the reason.
 
     Raises:
-        InputError: where it cannot be written.
+        InputError: if it cannot be written.
     """
     (folder / "figures").mkdir(exist_ok=True)
     subject, found = diagnosis.subject, diagnosis.values
@@ -54,13 +54,13 @@ def write_diagnosis(folder: Path, title: str, diagnosis: Diagnosis) -> None:
     write_page(
         folder / "diagnose.html",
         title,
-        "What its circuit can represent, what it uses of that, and how well it can be trained",
+        "What its circuit can represent, how much of that it uses, and how well it can be trained",
         [
             Section(
                 "",
                 [
                     f"The circuit has {circuit.num_qubits} qubits, {circuit.num_inputs} inputs and "
-                    f"{circuit.num_weights} weights. Brackets hold 95 % intervals."
+                    f"{circuit.num_weights} weights. Brackets are 95 % intervals."
                 ],
             ),
             *sections,
@@ -78,30 +78,30 @@ def _representation_in_words(subject: Subject, found: Mapping[str, Any]) -> str:
         return f"{reached[name]:.3g} ({low:.3g} to {high:.3g})"
 
     if reached["run"] < reached["ansatz"]:
-        limit = "This run was trained better than all of those, so they are no limit."
+        limit = "This run is better than all of those trainings, so they are not a limit."
     elif reached["any_observable"] > 0.5 * reached["run"]:
         limit = (
-            "The feature map itself is the limit: no training, and no further gate that reads no "
-            "input, gets below the first number."
+            "The feature map itself is the limit: no training, and no further gate without an "
+            "input, gives an error below the first number."
             if _encodes_without_weights(subject.circuit)
-            else "No further gate that reads no input gets below the first number, unless the "
-            "weights that scale the inputs change."
+            else "No further gate without an input gives an error below the first number, unless "
+            "the weights that scale the inputs change."
         )
     elif reached["ansatz"] > 0.5 * reached["run"]:
-        limit = "The feature map holds the target better than the gates after it bring it out."
+        limit = "The feature map can represent the target better than the gates after it do."
     else:
-        limit = "These gates could do better than they were trained to."
+        limit = "These gates can reach a lower error than this training did."
     return (
-        f"On {len(subject.targets):,} points, the best that any observable after this circuit "
-        f"could do is a mean L1 of {told('any_observable')}, using {best.rank} independent "
-        f"features; by duality, none gets below {best.at_least:.3g} on these points. "
-        f"The best that {len(ansatz.starts)} fresh trainings of these very gates found is "
+        f"On {len(subject.targets):,} points, the lowest mean L1 with any observable after this "
+        f"circuit is {told('any_observable')}, using {best.rank} independent "
+        f"features; by duality, none is below {best.at_least:.3g} on these points. "
+        f"The lowest of {len(ansatz.starts)} fresh trainings of the same gates is "
         f"{told('ansatz')}; {ansatz.agreeing} of them agree. This run has {told('run')}. {limit}"
     )
 
 
 def _encodes_without_weights(circuit: Circuit) -> bool:
-    """Do no weights act before the last gate that reads an input?"""
+    """Whether no weights act before the last gate that reads an input."""
     reads = [{s.vector for angle in op.angles for s in symbols(angle)} for op in circuit.ops]
     last = max((k for k, vectors in enumerate(reads) if "x" in vectors), default=-1)
     return not any("w" in vectors for vectors in reads[: last + 1])
@@ -127,9 +127,9 @@ def _expressibility_in_words(subject: Subject, found: Any) -> str:
     idle = (2**subject.circuit.num_qubits - 1) * math.log(75)
     return (
         f"Random weights on random data give states that are {in_a_line('expressibility', found)} "
-        f"(with the histogram's bias, as published values have it: {found.plain:.3f}). A circuit "
+        f"(with the bias of the histogram, as in published values: {found.plain:.3f}). A circuit "
         f"whose state never changes scores {idle:.1f}. Small numbers mean that the circuit reaches "
-        "nearly all states. That is no merit by itself: such circuits have flat gradients."
+        "nearly all states. This is not an advantage by itself: such circuits have small gradients."
     )
 
 
@@ -144,15 +144,15 @@ def _entanglement_in_words(subject: Subject, found: Mapping[str, Any]) -> str:
     )
     return (
         f"On the data, the mean Meyer-Wallach measure is {in_a_line('entanglement', found)}. "
-        f"{change} Whether entanglement helps is tested by a twin without entangling gates: make "
+        f"{change} A twin without entangling gates tests whether entanglement helps: make "
         "ablate."
     )
 
 
 def _gradients_in_words(subject: Subject, found: Mapping[int, Any]) -> str:
     return (
-        "The circuit is made longer by repeating it. At random weights the "
-        f"{in_a_line('gradients', found)}. Where it falls with the number of repetitions, more "
+        "The circuit is repeated several times. At random weights the "
+        f"{in_a_line('gradients', found)}. If it decreases with the number of repetitions, more "
         "layers would train more slowly."
     )
 
@@ -160,11 +160,11 @@ def _gradients_in_words(subject: Subject, found: Mapping[int, Any]) -> str:
 def _gradients_by_size_in_words(subject: Subject, found: Mapping[int, Any]) -> str:
     rates = {kind: _per_qubit(found, kind) for kind in ("global", "local")}
     return (
-        "This is no property of the trained circuit, but of a ZZ feature map with real amplitudes. "
-        "At random weights, each further qubit multiplies the variance of a gradient by "
-        f"{rates['global']:.2f} where all qubits are measured together and by "
-        f"{rates['local']:.2f} where one is. Circuits that are deep enough to be random have a "
-        "factor of a half: a barren plateau."
+        "This is not a property of the trained circuit, but of a ZZ feature map with real "
+        "amplitudes. At random weights, each further qubit multiplies the variance of a gradient "
+        f"by {rates['global']:.2f} if all qubits are measured together and by "
+        f"{rates['local']:.2f} if one is. Circuits that are deep enough to be random have a "
+        "factor of 0.5: a barren plateau."
     )
 
 
@@ -185,7 +185,7 @@ def _fisher_in_words(subject: Subject, found: Any) -> str:
     return (
         f"At the trained weights {in_a_line('fisher', found)}. No state of "
         f"{subject.circuit.num_qubits} qubits has more than {found.most}. Each direction that "
-        "changes no state is one weight too many."
+        "changes no state corresponds to one redundant weight."
     )
 
 
@@ -202,15 +202,15 @@ def _kernel_in_words(subject: Subject, found: Mapping[str, Any]) -> str:
     names = subject.class_names
     what = "targets" if names is None else f"two classes ({names[0]}, {names[1]})"
     return (
-        f"The fidelity of two samples' states says how similar the circuit makes them. Fidelities "
-        f"follow the {what} with a centred alignment of {one.centred:.3f} ({low:.3f} to "
-        f"{high:.3f}), where 0 is none and 1 is complete. Centred means that what all samples have "
-        f"in common is subtracted; without that it is {one.value:.3f}."
+        f"The fidelity of two samples' states measures how similar the circuit makes them. The "
+        f"fidelities have a centred alignment with the {what} of {one.centred:.3f} ({low:.3f} to "
+        f"{high:.3f}), where 0 is none and 1 is complete. Centred means that the part common to "
+        f"all samples is subtracted; without that it is {one.value:.3f}."
     )
 
 
 def representation(subject: Subject, found: Mapping[str, Any]) -> Figure:
-    """Predictions against targets: any observable, the best of these gates, the run itself."""
+    """Predictions against targets: any observable, the best of these gates, this run."""
     titles = {
         "any_observable": "any observable",
         "ansatz": "best of fresh trainings of these gates",
@@ -230,7 +230,7 @@ def representation(subject: Subject, found: Mapping[str, Any]) -> Figure:
 
 
 def fourier(found: Mapping[str, Spectrum]) -> Figure:
-    """Coefficients by frequency: stems for one input or a cut, places in the plane for two."""
+    """Coefficients by frequency: stems for one input or a cut, points in the plane for two."""
     figure = Figure(figsize=(max(6.4, 5 * len(found)), 4), layout="constrained")
     panels = figure.subplots(1, len(found), squeeze=False)[0]
     for axes, (cut, spectrum) in zip(panels, found.items(), strict=True):
@@ -251,7 +251,7 @@ def _stems(axes: Axes, spectrum: Spectrum, index: int) -> None:
     size, used = np.abs(spectrum.coefficients), spectrum.used
     places = spectrum.frequencies[:, index]
     axes.scatter(places[~used], size[~used], s=6, color="0.8", linewidths=0)
-    if used.sum() <= _MOST_STEMS:  # the stems of more would hide each other
+    if used.sum() <= _MOST_STEMS:  # more stems would overlap
         axes.vlines(places[used], 0, size[used], color=_PURPLE, linewidth=1)
     axes.scatter(places[used], size[used], s=8, color=_PURPLE, linewidths=0)
     axes.set(
@@ -355,7 +355,7 @@ def classical_gradients(found: Mapping[str, Any]) -> Figure:
     for place, (path, one) in enumerate(found.items()):
         low, high = one.interval
         color = _ORANGE if path.startswith("quantum") else _PURPLE
-        if not one.mean > 0:  # no place on a logarithmic axis
+        if not one.mean > 0:  # cannot be drawn on a logarithmic axis
             axes.annotate(
                 "0: the same at every initialisation",
                 (0.02, place),
@@ -438,7 +438,7 @@ def kernel(names: tuple[str, str] | None, found: Mapping[str, Any]) -> Figure:
 
 
 class _Shown(NamedTuple):
-    """How a diagnostic is shown: under which title, in which words, with which picture."""
+    """The section of a diagnostic: its title, text and picture."""
 
     title: str
     words: Callable[[Subject, Any], str]
@@ -449,7 +449,7 @@ class _Shown(NamedTuple):
 #: In the order of the page.
 _SHOWN = {
     "representation": _Shown(
-        "Can it represent the target at all?",
+        "Can it represent the target?",
         _representation_in_words,
         representation,
         "Prediction against target: the closer to the line, the better.",
@@ -461,7 +461,7 @@ _SHOWN = {
         "The size of each frequency's coefficient. Grey: frequencies in reach that are not used.",
     ),
     "expressibility": _Shown(
-        "How many of all states does it reach?",
+        "How much of the state space does it reach?",
         _expressibility_in_words,
         lambda subject, found: expressibility(found),
         "How similar two random states of the circuit are (bars), and two Haar-random states "
@@ -471,16 +471,16 @@ _SHOWN = {
         "Does it use entanglement?",
         _entanglement_in_words,
         lambda subject, found: entanglement(found),
-        "Meyer-Wallach entanglement of the circuit's states: 0 is none, 1 is the most there is.",
+        "Meyer-Wallach entanglement of the circuit's states: 0 is none, 1 is the maximum.",
     ),
     "gradients": _Shown(
-        "Would more layers still train?",
+        "Would more layers be trainable?",
         _gradients_in_words,
         lambda subject, found: gradients(found),
         "Variance of a gradient of this circuit at random weights, with 95 % intervals.",
     ),
     "gradients_by_size": _Shown(
-        "Would more qubits still train?",
+        "Would more qubits be trainable?",
         _gradients_by_size_in_words,
         lambda subject, found: gradients_by_size(found),
         "Variance of a gradient of ZZ feature map and real amplitudes by the number of qubits: all "
@@ -493,7 +493,7 @@ _SHOWN = {
         "Variance of the output's gradient at the initialisation, by layer.",
     ),
     "fisher": _Shown(
-        "Do all weights do something?",
+        "Do all weights have an effect?",
         _fisher_in_words,
         lambda subject, found: fisher(found),
         "Directions of the weights, by how strongly they change the states. Grey: not at all.",
@@ -502,10 +502,10 @@ _SHOWN = {
         "How many parameters does it effectively have?",
         _effective_dimension_in_words,
         lambda subject, found: effective_dimension(found),
-        "The effective dimension by the number of samples that the model is judged by.",
+        "The effective dimension by the number of samples.",
     ),
     "kernel": _Shown(
-        "Does it bring similar samples together?",
+        "Does it map similar samples to similar states?",
         _kernel_in_words,
         lambda subject, found: kernel(subject.class_names, found),
         "How similar the circuit makes two samples; they are sorted by their target.",

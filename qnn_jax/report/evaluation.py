@@ -11,11 +11,11 @@ from qnn_jax.studies.evaluation import EXACT, Row
 from qnn_jax.training.task import Metric
 
 _EXACT, _SHOTS, _NOISY = "#222222", "#5b3fd6", "#e08a1e"
-_POINTS = 600  # in the right panel; more would hide one another
+_POINTS = 600  # in the right panel; more would overlap
 
 
 def scores(title: str, rows: Sequence[Row], metric: Metric) -> Figure:
-    """Every way's score with its interval, and how far its expectation values lie from exact."""
+    """The score of each executor with its interval, and its deviation from the exact values."""
     figure = Figure(figsize=(10, 1.9 + 0.36 * len(rows)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     first = rows[0]
@@ -58,6 +58,6 @@ def color(row: Row) -> str:
 
 
 def label(row: Row) -> str:
-    """Its name; of a device the shots too."""
+    """Its name; with noise the number of shots too."""
     noisy = getattr(row.record, "backend", None) is not None
     return f"{row.name}, {row.record.shots:,} shots" if noisy else row.name

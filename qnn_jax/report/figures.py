@@ -1,4 +1,4 @@
-"""Pictures that any task can use, drawn without a display."""
+"""Pictures for any task, drawn without a display."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from qnn_jax.runs import write_bytes_atomic
 from qnn_jax.tasks.trained import Trained
 from qnn_jax.training.task import Examples, Metric
 
-#: The hybrid's colour, and those of its twins in their order.
+#: The colours of the hybrid and of its twins, in order.
 COLORS = ("#5b3fd6", "#e08a1e", "#2a9d8f", "#8c564b")
 _CLASSES = ("#2166ac", "#b2182b", *(f"C{k}" for k in range(10)))
 _MOST_MISTAKES = 24
 _MOST_CIRCLES = 200
-#: Of more than two inputs the plane is a slice: so many test images are shown, the nearest to it.
+#: With more than two inputs the plane is a slice; this many test images, the nearest, are drawn.
 _NEAR_SLICE = 500
-#: A picture of a circuit is so many inches wide at most, and goes on below.
+#: Maximum width of a circuit picture in inches; longer circuits are wrapped.
 _PAGE = 15.0
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _GRID = 101  # points along each side of the plane
 
 
 def save(figure: Figure, path: Path, dpi: int = 110) -> None:
-    """Write a picture as PNG, whole or not at all."""
+    """Write a picture as PNG, atomically."""
     png = BytesIO()
     figure.savefig(png, format="png", dpi=dpi, bbox_inches="tight")
     write_bytes_atomic(path, png.getvalue())
 
 
 def label(name: str) -> str:
-    """A member's or a reference's name in words."""
+    """A member's or a reference's name as text."""
     return name.replace("_", " ").replace("mlp", "MLP")
 
 
 def curves(rows: Sequence[Mapping[str, Any]], names: Sequence[str], metric: Metric) -> Figure:
-    """Loss and validation metric by epoch, the twins' beside the hybrid's."""
+    """Loss and validation metric by epoch, of the hybrid and its twins."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in rows]
@@ -80,9 +80,9 @@ def curves(rows: Sequence[Mapping[str, Any]], names: Sequence[str], metric: Metr
 def plane(
     trained: Trained, test: Examples, predicted: np.ndarray, class_names: Sequence[str]
 ) -> Figure:
-    """The learned function over the circuit's first two inputs, and where test images fall.
+    """The learned function over the circuit's first two inputs, with the test images' features.
 
-    The plane reaches as far as the images that are shown on it.
+    The plane covers the images that are drawn.
     """
     features = trained.encode(test.inputs)
     middle = np.median(features, axis=0)
@@ -135,7 +135,7 @@ def plane(
             linewidths=0.4,
             label=f"{name} ({len(chosen)})",
         )
-    # Rings around many would hide the picture.
+    # Circles around many points would hide the picture.
     many = wrong.sum() > _MOST_CIRCLES
     axes.plot(
         shown[wrong, 0],
@@ -179,7 +179,7 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[s
 def mistakes(
     images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]
 ) -> Figure:
-    """The images that were got wrong, with what they are and what they were taken for."""
+    """The misclassified images, with their true and predicted classes."""
     wrong = np.flatnonzero(labels != predicted)
     shown = wrong[:_MOST_MISTAKES]
     rows = max(1, -(-len(shown) // 6))
@@ -265,7 +265,7 @@ def _draw_column(axes: Axes, ops: Sequence[Any], x: float, top: float) -> None:
 
 
 def _box_text(op: Op, position: int) -> str:
-    """What stands in a gate's box: its name, and its angles on a line below, as on paper."""
+    """The text in a gate's box: its name, and its angles on a line below."""
     text = symbol(op, position)
     name, bracket, angles = text.partition("(")
     if not bracket:

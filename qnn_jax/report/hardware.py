@@ -12,10 +12,10 @@ _NAMES = {
     "noisy_simulation": "error rates\n(expected)",
     "plain": "measured",
     "mitigated": "readout\ninverted",
-    "recalibrated": "scale, shift\nundone",
+    "recalibrated": "scale, shift\ncorrected",
 }
 _COLORS = {"plain": "0.25", "mitigated": "tab:orange", "recalibrated": "tab:blue"}
-#: Size of the dots: where values agree, what is drawn first shows as a rim around the others.
+#: Size of the dots: the first ones are larger, so that they remain visible behind equal values.
 _DOTS = {"plain": 6.0, "mitigated": 3.6, "recalibrated": 1.6}
 
 

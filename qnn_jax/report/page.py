@@ -1,4 +1,4 @@
-"""One HTML page that opens anywhere: a headline, tables, pictures, a circuit as text."""
+"""One self-contained HTML page: a headline, tables, pictures, a circuit as text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Table(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture in the page's folder `figures`, and what it shows in a sentence."""
+    """A picture in the page's folder `figures`, with a caption of one sentence."""
 
     name: str
     caption: str
@@ -46,14 +46,14 @@ class Section(NamedTuple):
 def write_page(
     path: Path, title: str, headline: str, sections: Sequence[Section], note: str
 ) -> None:
-    """Write a page; pictures are referred to, not copied.
+    """Write a page; pictures are linked, not embedded.
 
     Args:
         path: of the page.
         title: its title.
         headline: the result in one line.
-        sections: what stands below.
-        note: where the numbers are.
+        sections: below the headline.
+        note: where to find the numbers.
     """
     page = _TEMPLATES.get_template("page.html.j2").render(
         title=title, headline=headline, sections=sections, note=note

@@ -1,4 +1,4 @@
-"""Pictures of regressions: surfaces over two inputs, residuals, what shots cost."""
+"""Pictures of regressions: surfaces over two inputs, residuals, error by shots."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def residuals(test: Examples, predicted: np.ndarray) -> Figure:
 
 
 def baseline_2022(summary: Mapping[str, Any]) -> Figure:
-    """The distribution of the 2022 model's mean L1 by epoch, with what it could reach at best."""
+    """The distribution of the 2022 model's mean L1 by epoch, with the lowest it could reach."""
     found = summary["baseline_2022"]
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.subplots()
@@ -86,7 +86,7 @@ def baseline_2022(summary: Mapping[str, Any]) -> Figure:
         axes.plot(epochs, found["reported_by_epoch"], "k.--", linewidth=0.8, label="as reported")
     for name, style in (("its_ansatz", "-"), ("any_observable", ":")):
         axes.axhline(summary["bounds"][name], color=_BOUND, linestyle=style, label=_LEAST[name])
-    # Where it is close to 0 the axis must not hide it.
+    # Draw it over the axis if it is close to 0.
     ours: Any = {"color": _OURS, "clip_on": False, "zorder": 5, "label": "this circuit"}
     axes.axhline(summary["test_mean_l1"], **ours)
     axes.set(xlabel="epoch", ylabel="mean L1", ylim=(0, None))

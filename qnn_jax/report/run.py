@@ -1,4 +1,4 @@
-"""report.html and the pictures of a training run, whatever its task."""
+"""report.html and the pictures of a training run of any task."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class _Drawn(NamedTuple):
 def write_run(folder: Path, finished: Finished) -> None:
     """Draw every picture of a run into its folder `figures` and write report.html.
 
-    A picture stands in the section of the task's explanation that names it, else above them.
+    A picture is placed in the section of the task's explanation that names it, else above them.
 
     Raises:
-        InputError: where it cannot be written.
+        InputError: if it cannot be written.
     """
     (folder / "figures").mkdir(exist_ok=True)
     trained = finished.trained
@@ -85,7 +85,7 @@ def _title(finished: Finished) -> str:
 
 
 def _pictures(finished: Finished) -> list[_Drawn]:
-    """Pictures by what the data are: classes or values, images or numbers."""
+    """The pictures for the type of data: classes or values, images or numbers."""
     trained, test, summary = finished.trained, finished.splits.test, finished.trained.summary
     metric, classes = trained.task.metric, finished.splits.class_names
     predicted = np.asarray(metric.predictions(finished.outcomes[HYBRID].outputs))
@@ -123,7 +123,7 @@ def _pictures(finished: Finished) -> list[_Drawn]:
                 "baseline_2022",
                 regression.baseline_2022(summary),
                 "The model of 2022 over many seeds: mean L1 on 50 samples after each epoch, its "
-                "median and where 95 % of the seeds are.",
+                "median and the range of 95 % of the seeds.",
             )
         )
     if "shots" in summary:
@@ -142,18 +142,18 @@ def _of_classes(finished: Finished, predicted: np.ndarray) -> list[_Drawn]:
     targets, examples = np.asarray(test.targets), finished.splits.examples
     drawn = []
     if trained.circuit.num_inputs > 1:
-        caption = f"What circuit and head make of the circuit's inputs, with test {examples} on it."
+        caption = f"How circuit and head classify the circuit's inputs, with test {examples} on it."
         drawn.append(_Drawn("plane", plane(trained, test, predicted, classes), caption))
     caption = f"Test {examples} by true and predicted class."
     drawn.append(_Drawn("confusion", confusion(targets, predicted, classes), caption))
     if np.ndim(test.inputs) == 3:
         figure = mistakes(np.asarray(test.inputs), targets, predicted, classes)
-        drawn.append(_Drawn("mistakes", figure, "Test images that the hybrid got wrong."))
+        drawn.append(_Drawn("mistakes", figure, "Test images that the hybrid misclassified."))
     return drawn
 
 
 def _results(finished: Finished) -> Table:
-    """The hybrid, its twins and the references: score, parameters, what they are."""
+    """The hybrid, its twins and the references: score, parameters, description."""
     summary, metric = finished.trained.summary, finished.trained.task.metric
     what = {one.name: one.what for one in finished.trained.task.members()}
     what |= {name: one.what for name, one in finished.references.items()}
@@ -174,7 +174,7 @@ def _results(finished: Finished) -> Table:
         )
         for name, value in summary["baselines"].items()
     ]
-    return Table(("model", metric.title, "parameters", "what it is"), rows)
+    return Table(("model", metric.title, "parameters", "description"), rows)
 
 
 def _facts(summary: Mapping[str, Any]) -> Sequence[Sequence[str]]:

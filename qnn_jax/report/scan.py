@@ -28,7 +28,7 @@ def draw_scan(folder: Path, result: ScanResult) -> list[Path]:
     """Draw every picture of a scan into its folder `figures`.
 
     Raises:
-        InputError: where one cannot be written.
+        InputError: if one cannot be written.
     """
     course, axes = result.course, result.axes
     (folder / "figures").mkdir(exist_ok=True)
@@ -49,7 +49,7 @@ def _title(course: Course) -> str:
 
 
 def against_axes(course: Course, axes: Sequence[Axis]) -> Figure:
-    """The validation metric against each axis, a point a member."""
+    """The validation metric against each axis, one point per member."""
     count = len(axes)
     columns = min(_COLUMNS, count)
     rows = -(-count // columns)
@@ -77,9 +77,9 @@ def _scores(course: Course) -> tuple[list[int], np.ndarray]:
 
 
 def _floor(scores: np.ndarray) -> float:
-    """Where a picture ends, for scores of which more is better.
+    """The lower limit of a picture, for scores of which more is better.
 
-    A few hopeless members must not flatten the others.
+    A few very bad members must not compress the others.
     """
     found = scores[np.isfinite(scores)]
     if not len(found):
@@ -129,7 +129,7 @@ def _default_label(course: Course) -> str:
 
 
 def _places(course: Course, axis: Axis, numbers: Sequence[int]) -> np.ndarray:
-    """Where members lie along an axis: its numbers, or the places of its words."""
+    """The positions of members along an axis: its numbers, or the indices of its words."""
     values = [_value(course, number, axis) for number in numbers]
     if _is_number(values):
         return np.array(values, float)
@@ -165,7 +165,7 @@ def _label(
         panel.margins(x=0.2)
     elif _logarithmic(values, axis):
         panel.set_xscale("log")
-        # At most two labels a decade: matplotlib's own overlap within one.
+        # At most two labels per decade: matplotlib's own overlap within one.
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
         panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         panel.xaxis.set_minor_formatter(NullFormatter())
@@ -174,7 +174,7 @@ def _label(
 
 
 def parallel(course: Course, axes: Sequence[Axis]) -> Figure:
-    """A line a member through all axes to its validation metric, the best on top."""
+    """One line per member through all axes to its validation metric, the best on top."""
     numbers, scores = _scores(course)
     sign = course.task.metric.sign
     scores = sign * scores
@@ -199,7 +199,7 @@ def parallel(course: Course, axes: Sequence[Axis]) -> Figure:
     form = course.task.metric.form
     ticks.append((f"{sign * floor:{form}}", f"{sign * top:{form}}"))
     norm = Normalize(floor, top)
-    # Without its pale yellow, which cannot be seen on white.
+    # Without the colour map's pale yellow, which cannot be seen on white.
     shade = ScalarMappable(norm, ListedColormap(colormaps["viridis_r"](np.linspace(0.3, 1, 256))))
     for place in np.argsort(heights):
         number = numbers[place]

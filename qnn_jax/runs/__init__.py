@@ -1,4 +1,4 @@
-"""A run is a directory: atomic, locked, resumable bit for bit after kill -9. Imports no JAX."""
+"""Run directories: atomic, locked, resumable bit for bit after kill -9. Imports no JAX."""
 
 from qnn_jax.runs import checkpoints
 from qnn_jax.runs.directory import (

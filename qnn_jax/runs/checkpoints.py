@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state after an epoch in one sealed `.npz`, its leaves named by path.
+"""Checkpoints: the whole state after an epoch in one `.npz` with a checksum, leaves named by path.
 
 A checkpoint of epoch k is the state after k finished epochs. Nothing is pickled. Random keys are
 not stored: they follow from the seed and the epoch by `fold_in`.
@@ -25,13 +25,13 @@ from qnn_jax.runs.files import (
 )
 from qnn_jax.runs.schema import from_json
 
-_META = "checkpoint.json"  # beside the leaves: epoch, fingerprint and extra, as bytes of JSON
+_META = "checkpoint.json"  # stored with the leaves: epoch, fingerprint and extra, as bytes of JSON
 _OTHER_RUN = "give another `run` name, or `resume=False` to start over"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `load` gives back."""
+    """The result of `load`."""
 
     epoch: int
     tree: Any
@@ -40,7 +40,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class _Meta:
-    """What a checkpoint holds beside the leaves."""
+    """The contents of a checkpoint besides the leaves."""
 
     epoch: int
     fingerprint: str
@@ -54,7 +54,7 @@ def epochs(folder: Path) -> dict[int, Path]:
 
 
 def latest(folder: Path) -> Path | None:
-    """Find the checkpoint of the highest epoch, whatever the clock says; None if there is none."""
+    """Find the checkpoint of the highest epoch, not of the latest date; None if there is none."""
     return next(reversed(epochs(folder).values()), None)
 
 
@@ -67,11 +67,11 @@ def save(
     extra: Mapping[str, object] | None = None,
     keep: int = 3,
 ) -> Path:
-    """Write the checkpoint of `epoch`, then delete earlier ones, so that `keep` are left.
+    """Write the checkpoint of `epoch`, then delete earlier ones until `keep` remain.
 
-    `tree` is a pytree of arrays and Python numbers; `extra` is anything with a form in JSON, nan
-    and inf included; `fingerprint` is that of the run, which `load` wants to see again. Raises
-    InputError if the disk is full, and every earlier checkpoint is then still there; TypeError
+    `tree` is a pytree of arrays and Python numbers; `extra` is any value with a form in JSON, nan
+    and inf included; `fingerprint` identifies the run and is checked by `load`. Raises
+    InputError if the disk is full; every earlier checkpoint is then still there. Raises TypeError
     for leaves of other types (bfloat16, typed PRNG keys).
     """
     if keep < 1:
@@ -82,7 +82,7 @@ def save(
     with explained(f"make {folder}", "give another `results_dir`"):
         folder.mkdir(exist_ok=True)
     write_npz_atomic(path, {_META: np.frombuffer(meta.encode(), np.uint8), **leaves})
-    # Later epochs may lie there after a rollback: they must not push this one out.
+    # Later epochs may exist after a rollback: they must not cause this one to be deleted.
     not_later = [other for number, other in epochs(folder).items() if number <= epoch]
     for other in not_later[:-keep]:
         remove(other)
@@ -94,16 +94,16 @@ def load(
 ) -> Checkpoint:
     """Read the checkpoint at `path` into the structure of `like`.
 
-    `like` is a pytree of arrays, Python numbers or jax.ShapeDtypeStruct; `extra` is what `save`
-    was given, as a kind that `from_json` takes. Arrays come back as NumPy arrays, bit for bit;
+    `like` is a pytree of arrays, Python numbers or jax.ShapeDtypeStruct; `extra` is the value given
+    to `save`, as a kind that `from_json` takes. Arrays are returned as NumPy arrays, bit for bit;
     Python numbers as such. Raises InputError if the file is damaged or larger than `like`, if it
-    belongs to a run with another fingerprint, if a leaf is missing, is left over or has another
-    shape or dtype, or if what is beside them is not of the kind `extra`.
+    belongs to a run with another fingerprint, if a leaf is missing, is unexpected or has another
+    shape or dtype, or if the rest is not of the kind `extra`.
     """
     epoch = _epoch(path)
     before = [number for number in epochs(path.parent) if number < epoch]
     way_out = (
-        f"delete it, and the same command goes on from epoch {before[-1]}"
+        f"delete it, and the same command continues from epoch {before[-1]}"
         if before
         else "no checkpoint is before it, so delete it or give `resume=False` to start over"
     )
@@ -115,8 +115,8 @@ def load(
     meta = from_json(_Meta, decode_json(text, finite=False), what, way_out)
     if meta.epoch != epoch:
         raise InputError(
-            f"File {path} is not the checkpoint that its name says, for it holds epoch "
-            f"{meta.epoch}: put the name right or delete it."
+            f"File {path} is not the checkpoint that its name says, because it holds epoch "
+            f"{meta.epoch}: correct the name or delete it."
         )
     if meta.fingerprint != fingerprint:
         raise InputError(f"Checkpoint {path} was made under another configuration: {_OTHER_RUN}.")
@@ -136,14 +136,14 @@ def load(
 
 
 def _epoch(path: Path) -> int:
-    """Read the epoch off a checkpoint's name; -1 if it is none."""
+    """The epoch in a checkpoint's name; -1 if it is not a checkpoint."""
     match = re.fullmatch(r"epoch-(\d+)\.npz", path.name)
     return int(match[1]) if match else -1
 
 
 def _flatten(tree: Any) -> tuple[dict[str, Any], Any]:
     """Return the leaves of `tree` by path (``params/encoder/kernel``), and its treedef."""
-    import jax  # late: bad input is answered before JAX is loaded
+    import jax  # imported late, so that bad input is reported before JAX is loaded
 
     pairs, treedef = jax.tree_util.tree_flatten_with_path(tree)
     leaves = {jax.tree_util.keystr(at, simple=True, separator="/"): leaf for at, leaf in pairs}
@@ -158,7 +158,7 @@ def _shaped(leaf: Any) -> Any:
 
 
 def _kind(leaf: Any) -> str:
-    """Say a leaf's dtype and shape, for instance ``float32 of shape (2, 3)``."""
+    """A leaf's dtype and shape, for instance ``float32 of shape (2, 3)``."""
     if leaf is None:
         return "nothing"
     leaf = _shaped(leaf)

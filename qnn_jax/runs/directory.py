@@ -1,4 +1,4 @@
-"""`results/<run>/`: one folder holds all that a run is, and one process at a time holds it."""
+"""`results/<run>/`: one folder has all files of a run, and one process at a time locks it."""
 
 import hashlib
 import io
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 _OTHER_RUN = "give another `run` name, or `resume=False` to start over"
-#: The folders within a run's.
+#: The folders inside a run's folder.
 _FOLDERS = ("checkpoints", "figures", "jobs")
 
 
@@ -45,13 +45,13 @@ _FOLDERS = ("checkpoints", "figures", "jobs")
 class RunDirectory:
     """A run's folder, locked for this process until `close` or the end of a `with` block.
 
-    `config` is what config.json holds, `fingerprint` stands for it in checkpoints. `fresh` is
-    true if there was no earlier run or it has been removed, `finished` if summary.json tells the
-    outcome of this very configuration.
+    `config` is the content of config.json, `fingerprint` identifies it in checkpoints. `fresh` is
+    true if there was no earlier run or it has been removed, `finished` if summary.json has the
+    result of this very configuration.
 
-    An epoch ends with `append_metrics`, then `checkpoints.save(run.checkpoints, ...)`. Going on
+    An epoch ends with `append_metrics`, then `checkpoints.save(run.checkpoints, ...)`. Resuming
     begins with `checkpoints.load`, then `truncate_metrics`. So metrics.jsonl has every epoch
-    once, wherever the process was killed.
+    exactly once, wherever the process was killed.
     """
 
     path: Path
@@ -70,13 +70,13 @@ class RunDirectory:
         resume: bool = True,
         resume_may_change: Iterable[str] = (),
     ) -> Self:
-        """Lock `results_dir/name` for training; make both folders if need be.
+        """Lock `results_dir/name` for training; create both folders if necessary.
 
-        A run that is there goes on if `resume` and if its configuration equals `config`, top
-        fields in `resume_may_change` aside; without `resume` its files are removed, only those
-        that this class and `checkpoints` write. No check that fails has changed a file. Raises
-        InputError if `name` is no plain name, the folder cannot be made or written, another
-        process holds it, files in it are not a run's, or the configuration differs.
+        An existing run is resumed if `resume` and if its configuration equals `config`, except
+        the top-level fields in `resume_may_change`; without `resume` its files are removed, only
+        those that this class and `checkpoints` write. A failed check has changed no file. Raises
+        InputError if `name` is not a plain name, the folder cannot be created or written, another
+        process has locked it, files in it do not belong to a run, or the configuration differs.
         """
         wanted, may_change = normalised(config), frozenset(resume_may_change)
         path = _run_path(results_dir, name)
@@ -94,7 +94,7 @@ class RunDirectory:
             earlier = read_json(path / "config.json", _OTHER_RUN) if goes_on else None
             summary = read_json(path / "summary.json") if goes_on else None
             if differing := differences(wanted if earlier is None else earlier, wanted, may_change):
-                # Before its first checkpoint a run has nothing that another one could spoil.
+                # Before its first checkpoint a run has nothing that could be lost.
                 if summary is not None or checkpoints.epochs(path / "checkpoints"):
                     raise InputError(
                         f"Run {path} has another configuration ({'; '.join(differing)}): "
@@ -115,7 +115,7 @@ class RunDirectory:
             wanted,
             fingerprint=fingerprint(wanted, may_change),
             fresh=not goes_on,
-            # A run that is to go on to more epochs has a summary too: that of the fewer epochs.
+            # A run that is extended to more epochs also has a summary: that of fewer epochs.
             finished=summary is not None
             and all(summary[k] == wanted[k] for k in may_change & summary.keys() & wanted.keys()),
             _lock=lock,
@@ -123,10 +123,10 @@ class RunDirectory:
 
     @classmethod
     def existing(cls, results_dir: Path, name: str) -> Self:
-        """Lock the run `results_dir/name`, which must be there, to evaluate it.
+        """Lock the existing run `results_dir/name` to evaluate it.
 
         It has no `fingerprint`, since only training loads checkpoints.
-        Raises InputError, which lists the runs that are there, if it is not; else as `open`.
+        Raises InputError, which lists the existing runs, if it does not exist; else as `open`.
         """
         path = _run_path(results_dir, name)
         config = read_json(path / "config.json", _OTHER_RUN)
@@ -157,17 +157,17 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder for `checkpoints.save`, which makes it."""
+        """The folder for `checkpoints.save`, which creates it."""
         return self.path / "checkpoints"
 
     @property
     def metrics(self) -> Path:
-        """The file of metrics, a line an epoch."""
+        """The file of metrics, one line per epoch."""
         return self.path / "metrics.jsonl"
 
     @property
     def figures(self) -> Path:
-        """The folder for figures, made when asked for."""
+        """The folder for figures, created on first use."""
         folder = self.path / "figures"
         with explained(f"make the folder {folder}", "give another `results_dir`"):
             folder.mkdir(exist_ok=True)
@@ -179,7 +179,7 @@ class RunDirectory:
         path = self.metrics
         with (
             explained(f"write {len(line)} bytes to {path}", "make room there and run again"),
-            # Without a buffer a write could end after a part of the line.
+            # With a buffer, a failed write could leave a part of the line.
             io.BufferedWriter(open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)) as file,
         ):
             file.write(line)
@@ -187,10 +187,10 @@ class RunDirectory:
             os.fsync(file.fileno())
 
     def read_metrics(self, kind: type[Any] = dict[str, Any]) -> list[Any]:
-        """Return the lines of metrics.jsonl but for a last one that a crash tore.
+        """Return the lines of metrics.jsonl except an incomplete last one after a crash.
 
-        Raises InputError if any other line is no object with an `epoch`, or not of the `kind` that
-        `from_json` takes.
+        Raises InputError if any other line is not an object with an `epoch`, or not of the `kind`
+        that `from_json` takes.
         """
         text = read_bytes(self.metrics, "delete it or make it readable", MOST_BYTES) or b""
         rows = []
@@ -206,7 +206,7 @@ class RunDirectory:
         return rows
 
     def truncate_metrics(self, after_epoch: int) -> None:
-        """Drop the lines of later epochs than `after_epoch`, and a torn last one."""
+        """Drop the lines of epochs later than `after_epoch`, and an incomplete last one."""
         kept = [encode_json(row) for row in self.read_metrics() if row["epoch"] <= after_epoch]
         if self.metrics.exists():
             write_bytes_atomic(self.metrics, "".join(f"{row}\n" for row in kept).encode())
@@ -215,9 +215,9 @@ class RunDirectory:
 def differences(
     earlier: Mapping[str, Any], now: Mapping[str, Any], may_change: Iterable[str] = ()
 ) -> list[str]:
-    """Say where two JSON objects differ, for instance ``optimizer.rate: 0.1 there, 0.2 now``.
+    """List the differences of two JSON objects, such as ``optimizer.rate: 0.1 there, 0.2 now``.
 
-    Top fields in `may_change` are left out. Serves configurations and a manifest's versions alike.
+    Top-level fields in `may_change` are left out. Used for configurations and manifest versions.
     """
     of_type("earlier", earlier, Mapping, "a JSON object")
     of_type("now", now, Mapping, "a JSON object")
@@ -241,7 +241,7 @@ def fingerprint(config: Mapping[str, Any], may_change: Collection[str] = ()) -> 
 
 
 def check_name(name: str) -> None:
-    """Refuse what cannot name a run: raises InputError."""
+    """Raise InputError if `name` is not a valid name of a run."""
     of_type("run", name, str, "a name")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise InputError(
@@ -308,21 +308,21 @@ def _remove_torn(path: Path) -> None:
 
 
 def refuse_files_of_others(path: Path) -> None:
-    """Raise InputError where the folder `path` holds outcomes of a run but no config.json."""
+    """Raise InputError if the folder `path` holds results of a run but no config.json."""
     of_type("path", path, Path, "a pathlib.Path")
     if (path / "config.json").exists():
         return
     for file in filter(Path.exists, _outcomes(path)):
         raise InputError(
-            f"Folder {path} has a {file.name} but no config.json, so it may be no run of ours: "
-            "give another `run` name."
+            f"Folder {path} has a {file.name} but no config.json, so it may not be a run of "
+            "qnn_jax: give another `run` name."
         )
 
 
 def _outcomes(path: Path) -> list[Path]:
-    """List what starting over removes, in an order that leaves a run at every moment."""
-    # The summary first, lest a run look finished without its weights; the metrics after the
-    # checkpoints, lest a checkpoint outlive the lines of its epochs; config.json stays.
+    """The files that a restart removes, in an order that leaves a valid run at every moment."""
+    # The summary first, so that a run never looks finished without its weights; the metrics after
+    # the checkpoints, so that a checkpoint always has its epochs' lines; config.json stays.
     return [
         path / "summary.json",
         path / "weights.npz",

@@ -1,7 +1,7 @@
-"""Files that are whole or not there: written under a temporary name, synced, then renamed.
+"""Files that are complete or absent: written under a temporary name, synced, then renamed.
 
-A run's folder may come from someone else. So links in it are not followed, sizes are bounded
-before anything of that size is allocated, and nothing that is read can run code.
+A run's folder may come from someone else. So links in it are not followed, sizes are checked
+before memory of that size is allocated, and reading never runs code from a file.
 """
 
 import hashlib
@@ -24,12 +24,12 @@ import numpy as np
 from qnn_jax.circuits.checks import of_type
 from qnn_jax.errors import InputError
 
-#: No JSON file of a run, and no line of one, comes near this size.
+#: Upper bound of the size of a JSON file of a run, and of one line of it.
 JSON_BYTES = 16 * 2**20
-#: The most that is read where nothing says how large a file should be.
+#: Upper bound for reading files of unknown size.
 MOST_BYTES = 2**30
-_SEAL = 64  # bytes at the end of a sealed .npz: the sha256 of all bytes before them, in hexadecimal
-#: What NumPy writes above an array of numbers in C order.
+_SEAL = 64  # bytes at the end of our .npz: the sha256 of all bytes before them, in hexadecimal
+#: NumPy's header of an array of numbers in C order.
 _HEADER = re.compile(
     rb"\{'descr': '([<>|][biufc]\d{1,2})', 'fortran_order': False, "
     rb"'shape': \(((?:\d{1,18}, ?)*\d{0,18})\), \} *\n"
@@ -54,14 +54,14 @@ def explained(attempt: str, way_out: str) -> Iterator[None]:
 
 
 def open_regular(path: Path, flags: int, private: bool = False) -> FileIO:
-    """Open the regular file `path`, which may be made, for reading or to be written in place.
+    """Open the regular file `path`, possibly creating it, to read or to write in place.
 
-    `flags` are those of os.open. A file that is made is for its owner alone if `private`. Raises
-    InputError for a link, a pipe, a socket or a device, and for a file to be written that has
-    another name elsewhere; OSError for the rest.
+    `flags` are those of os.open. If `private`, a new file is accessible to its owner alone. Raises
+    InputError for a link, a pipe, a socket or a device, and if a file to be written has another
+    hard link; OSError otherwise.
     """
     refuse_special(path)
-    # Without O_NONBLOCK the opening of a pipe that has just been put there waits for ever.
+    # Without O_NONBLOCK opening a pipe that was just put there would block.
     flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600 if private else 0o666)
     try:
@@ -89,16 +89,16 @@ def refuse_special(path: Path) -> None:
     try:
         mode = path.lstat().st_mode
     except OSError:
-        return  # whoever opens it says so
+        return  # opening it raises the error
     if kind := _KINDS.get(stat.S_IFMT(mode)):
         raise InputError(
-            f"File {path} must be the run's own, but is {kind}: put what it stands for in its "
+            f"File {path} must be the run's own, but is {kind}: put the file itself in its "
             "place, or delete it."
         )
 
 
 def read_bytes(path: Path, way_out: str, most: int = JSON_BYTES) -> bytes | None:
-    """Read the file `path`; None where there is none.
+    """Read the file `path`; None if it does not exist.
 
     Raises InputError, which ends in `way_out`, if it cannot be read or has more than `most` bytes,
     and if it is a link or no regular file.
@@ -118,9 +118,9 @@ def read_bytes(path: Path, way_out: str, most: int = JSON_BYTES) -> bytes | None
 
 
 def write_bytes_atomic(path: Path, data: bytes, private: bool = False) -> None:
-    """Replace `path` by `data`: a crash at any moment leaves the old contents or the new ones.
+    """Replace `path` by `data`: after a crash it has the old contents or the new ones.
 
-    A link of that name is replaced, not followed. The file is for its owner alone if `private`.
+    A link of that name is replaced, not followed. If `private`, only its owner can access the file.
     Raises InputError, with the old contents in place and no temporary file left, if the disk is
     full or the folder cannot be written.
     """
@@ -168,13 +168,13 @@ def _private(path: str, flags: int) -> int:
 
 
 def remove(path: Path) -> None:
-    """Delete the file `path`, which may be gone already. Raises InputError if that fails."""
+    """Delete the file `path`, which may not exist. Raises InputError if that fails."""
     with explained(f"delete {path}", "delete it by hand"):
         path.unlink(missing_ok=True)
 
 
 def _plain(value: Any) -> Any:
-    """Convert what `json` does not know: paths, NumPy and JAX arrays."""
+    """Convert types that `json` does not support: paths, NumPy and JAX arrays."""
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):
@@ -183,7 +183,7 @@ def _plain(value: Any) -> Any:
 
 
 def encode_json(value: object) -> str:
-    """One line of JSON. nan and inf keep Python's spelling, which only Python reads back."""
+    """One line of JSON. nan and inf keep Python's spelling, which only Python reads."""
     return json.dumps(value, default=_plain)
 
 
@@ -202,9 +202,9 @@ def write_json_atomic(path: Path, value: object) -> None:
 
 
 def decode_json(text: bytes | str, finite: bool = True) -> Any:
-    """What JSON says; None for what is no JSON, or nested too deeply to be any of ours.
+    """Parse JSON; None for text that is not JSON, or nested too deeply to be one of our files.
 
-    Without `finite`, nan and inf in Python's spelling are read as well.
+    Without `finite`, nan and inf in Python's spelling are accepted as well.
     """
     try:
         return json.loads(text, parse_constant=_refuse_constant if finite else None)
@@ -217,7 +217,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def read_json(path: Path, way_out: str = "delete it or put it right") -> dict[str, Any] | None:
-    """Read the JSON object in `path`; None where there is no such file.
+    """Read the JSON object in `path`; None if the file does not exist.
 
     Raises InputError, which ends in `way_out`, if it cannot be read or holds no JSON object.
     """
@@ -226,25 +226,25 @@ def read_json(path: Path, way_out: str = "delete it or put it right") -> dict[st
         return None
     value = decode_json(text)
     if not isinstance(value, dict):
-        raise InputError(f"File {path} is damaged, for it holds no JSON object: {way_out}.")
+        raise InputError(f"File {path} is damaged, because it holds no JSON object: {way_out}.")
     return value
 
 
 def write_npz_atomic(path: Path, arrays: Mapping[str, Any], private: bool = False) -> str:
     """Write `arrays` (numbers or bools of any shape) as `.npz`; return the file's sha256.
 
-    The same arrays give the same bytes at any time. np.load reads the file; `read_npz` also
-    checks the seal, a sha256 in the archive's comment, since a zip archive alone does not notice
+    The same arrays always give the same bytes. np.load reads the file; `read_npz` also
+    checks a sha256 in the archive's comment, since a zip archive alone does not detect
     every flipped bit. Raises TypeError for other dtypes, else as `write_bytes_atomic` does.
     """
     of_type("path", path, Path, "a pathlib.Path")
     of_type("arrays", arrays, Mapping, "a mapping from names to arrays")
     buffer = io.BytesIO()
-    # np.savez would take an array named `file` for its own argument.
+    # np.savez would take an array named `file` as its own argument.
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, value in arrays.items():
             array = np.asarray(value, order="C")
-            if array.dtype.kind not in "biufc":  # bfloat16 would lose its dtype without a word
+            if array.dtype.kind not in "biufc":  # bfloat16 would lose its dtype silently
                 raise TypeError(f"Array `{name}` has dtype {array.dtype}, which .npz cannot hold.")
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
@@ -256,7 +256,7 @@ def write_npz_atomic(path: Path, arrays: Mapping[str, Any], private: bool = Fals
 
 
 def npz_bytes(arrays: Mapping[str, Any]) -> int:
-    """The most bytes that an .npz of such `arrays` (anything with a shape and a dtype) may have."""
+    """The maximum size of an .npz of such `arrays` (anything with a shape and a dtype)."""
     return 1024 + sum(
         1024 + 4 * len(name) + math.prod(array.shape) * np.dtype(array.dtype).itemsize
         for name, array in arrays.items()
@@ -266,7 +266,7 @@ def npz_bytes(arrays: Mapping[str, Any]) -> int:
 def read_npz(
     path: Path, way_out: str = _RETRAIN, most: int = MOST_BYTES
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Read what `write_npz_atomic` wrote.
+    """Read a file written by `write_npz_atomic`.
 
     Raises InputError, which ends in `way_out`, if it cannot be read, has more than `most` bytes, or
     any bit of it has changed.
@@ -275,28 +275,28 @@ def read_npz(
 
 
 def read_sealed(path: Path, way_out: str = _RETRAIN, most: int = MOST_BYTES) -> bytes:
-    """Read the bytes of an .npz whose seal is right, for `arrays_of`. Raises as `read_npz` does."""
+    """Read an .npz and check its sha256, for `arrays_of`. Raises as `read_npz` does."""
     data = read_bytes(path, way_out, most)
     if data is None:
         raise InputError(f"Cannot read {path} (No such file or directory): {way_out}.")
     if hashlib.sha256(memoryview(data)[:-_SEAL]).hexdigest().encode() != data[-_SEAL:]:
-        raise InputError(f"File {path} is damaged, for it fails its own sha256: {way_out}.")
+        raise InputError(f"File {path} is damaged, because its sha256 does not match: {way_out}.")
     return data
 
 
 def arrays_of(data: bytes, path: Path, way_out: str = _RETRAIN) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays in the bytes of the sealed .npz `path`.
+    """The arrays in the bytes of the checked .npz `path`.
 
-    A seal only says that no bit has changed, and anyone can compute it. So an array takes as many
-    bytes in memory as in the file, since `write_npz_atomic` compresses nothing, and objects, which
-    would be pickled, are refused. Raises InputError, which ends in `way_out`.
+    The checksum only detects changed bits, and anyone can compute it. So an array takes as many
+    bytes in memory as in the file, since `write_npz_atomic` does not compress, and objects, which
+    would be unpickled, are refused. Raises InputError, which ends in `way_out`.
     """
     of_type("data", data, bytes, "the bytes of a file")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
             stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
-            # Members that overlap could still hold more than the file does.
+            # Overlapping members could still hold more than the file does.
             if not stored or sum(member.file_size for member in members) > len(data):
                 raise ValueError("it is compressed")
             # np.load would confuse arrays named `a` and `a.npy`.
@@ -311,24 +311,24 @@ def arrays_of(data: bytes, path: Path, way_out: str = _RETRAIN) -> dict[str, np.
         TypeError,  # of np.dtype
         EOFError,
         OverflowError,
-        RuntimeError,  # NotImplementedError as well: what only other writers use
+        RuntimeError,  # NotImplementedError as well: features that only other writers use
     ) as error:
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise InputError(
-            f"File {path} is none that qnn_jax wrote ({reason}): {way_out}."
+            f"File {path} was not written by qnn_jax ({reason}): {way_out}."
         ) from error
 
 
 def _array(member: bytes) -> np.ndarray[Any, Any]:
-    """Read an array in NumPy's format 1.0; ValueError if it is not as `write_array` writes it.
+    """Read an array in NumPy's format 1.0; ValueError if it is not in the form of `write_array`.
 
-    NumPy's own reader allocates what the header says before it looks whether that is there.
+    NumPy's own reader allocates the size in the header before it checks that the data exist.
     """
     start = 10 + int.from_bytes(member[8:10], "little")
     header = _HEADER.fullmatch(member[10:start])
     if member[:8] != b"\x93NUMPY\x01\x00" or header is None:
-        raise ValueError("it holds something else than arrays of numbers")
+        raise ValueError("it holds something other than arrays of numbers")
     dtype = np.dtype(header[1].decode())
     shape = tuple(int(size) for size in header[2].replace(b" ", b"").split(b",") if size)
-    # Neither of them allocates; a shape of more or fewer bytes than there are is a ValueError.
+    # Neither call allocates; a shape that does not fit the number of bytes is a ValueError.
     return np.frombuffer(member, dtype, offset=start).reshape(shape).copy()

@@ -1,4 +1,4 @@
-"""One resumable loop: whatever is done in steps survives kill -9 after each of them."""
+"""One resumable loop: a computation in steps that can be killed after each of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qnn_jax.runs.directory import RunDirectory
 
 
 class StoppedError(Exception):
-    """A loop was asked to stop, and did after it had saved: the same call goes on from there."""
+    """A loop was stopped on request, after it had saved: the same call continues."""
 
 
 def go_through(
@@ -25,24 +25,25 @@ def go_through(
     stop: Callable[[], bool],
     restore: Callable[[Any], Any] = lambda tree: tree,
 ) -> tuple[Any, list[dict[str, Any]]]:
-    """Go from step to step, from the latest checkpoint on; after each write a line and save.
+    """Run the remaining steps after the latest checkpoint; write a line and save after each.
 
     Args:
-        run: where lines and checkpoints are written; None keeps nothing.
-        total: how many steps there are.
+        run: where lines and checkpoints are written; None stores nothing.
+        total: the number of steps.
         state: before the first step, a pytree of arrays.
-        step: of the number of finished steps and the state: the state after one more, and a row
+        step: maps the number of finished steps and the state to the next state and a row
             for metrics.jsonl, to which "seconds" are added.
-        tell: hears of every step: how many are finished, its row, the seconds that are left.
-        stop: asked after every step.
-        restore: makes a state of what a checkpoint holds, arrays of NumPy.
+        tell: called after every step with the number of finished steps, the row, and the seconds
+            left.
+        stop: called after every step; true stops the loop.
+        restore: converts the NumPy arrays of a checkpoint into a state.
 
     Returns:
-        The state after the last step and the rows of all.
+        The state after the last step and all rows.
 
     Raises:
-        StoppedError: where `stop` said so before the last step; what is finished is saved.
-        InputError: where a file cannot be read or written.
+        StoppedError: if `stop` returned true before the last step; finished steps are saved.
+        InputError: if a file cannot be read or written.
     """
     rows = finished_rows(run)
     state = restore(latest_state(run, rows, state)) if rows else state
@@ -61,19 +62,19 @@ def go_through(
 def finished_rows(
     run: RunDirectory | None, kind: type[Any] = dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """The rows of all steps that the latest checkpoint comes after; none without a run.
+    """The rows of all steps up to the latest checkpoint; empty without a run.
 
     Args:
         run: where they were written.
-        kind: of a row, as `from_json` takes it.
+        kind: of a row, for `from_json`.
 
     Raises:
-        InputError: where the file cannot be read, or is of another form.
+        InputError: if the file cannot be read, or has another form.
     """
     if run is None:
         return []
     finished = max(checkpoints.epochs(run.checkpoints), default=0)
-    # Killed between the two, a step has left its line but no checkpoint: it is done again.
+    # If killed between the two, a step has its line but no checkpoint: it is repeated.
     run.truncate_metrics(finished)
     rows = run.read_metrics(kind) if finished else []
     if [row["epoch"] for row in rows] != list(range(1, finished + 1)):
@@ -85,7 +86,7 @@ def finished_rows(
 
 
 def latest_state(run: RunDirectory | None, rows: Sequence[Any], like: Any) -> Any:
-    """What the checkpoint after these rows holds, in the form of `like`, as arrays of NumPy."""
+    """The checkpoint after these rows, in the form of `like`, as NumPy arrays."""
     if run is None:
         return like
     path = checkpoints.epochs(run.checkpoints)[len(rows)]
@@ -102,23 +103,23 @@ def go_on(
     tell: Callable[[dict[str, Any]], None],
     stop: Callable[[], bool],
 ) -> Any:
-    """Go from step to step until all is done; after each append its row, write it, and save.
+    """Run steps until all are done; after each append its row, write it, and save.
 
     Args:
-        run: where rows and checkpoints are written; None keeps nothing.
-        rows: of the finished steps; grows.
+        run: where rows and checkpoints are written; None stores nothing.
+        rows: of the finished steps; new rows are appended.
         state: after them.
-        step: as of `go_through`; a row may have "seconds" of its own.
-        done: asked before every step and after the last one.
-        tell: hears the row of every step.
-        stop: asked after every step.
+        step: as in `go_through`; a row may have "seconds" of its own.
+        done: called before every step and after the last one.
+        tell: called with the row of every step.
+        stop: called after every step; true stops the loop.
 
     Returns:
         The state after the last step.
 
     Raises:
-        StoppedError: where `stop` said so before all was done; what is finished is saved.
-        InputError: where a file cannot be written.
+        StoppedError: if `stop` returned true before the end; finished steps are saved.
+        InputError: if a file cannot be written.
     """
     while not done():
         number, began = len(rows), time.monotonic()

@@ -1,4 +1,4 @@
-"""What JSON of a run must look like, said by dataclasses and TypedDicts, and checked by them."""
+"""Check the JSON of a run against dataclasses and TypedDicts."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ _WORDS = {
 
 
 class _MismatchError(Exception):
-    """A value that is not of the kind that its place wants: the end of a sentence on its file."""
+    """A value of the wrong kind; its text is the end of a sentence about the file."""
 
 
 def read_as(
@@ -36,7 +36,7 @@ def read_as(
     omitted: Collection[str] = (),
     may_miss: Collection[str] = (),
 ) -> T | None:
-    """Read the JSON object in `path` as `from_json` does; None where there is no such file."""
+    """Read the JSON object in `path` as `from_json` does; None if the file does not exist."""
     value = read_json(path, way_out)
     if value is None:
         return None
@@ -53,20 +53,20 @@ def from_json(
     omitted: Collection[str] = (),
     may_miss: Collection[str] = (),
 ) -> T:
-    """Check decoded JSON against `kind` and make that of it.
+    """Check decoded JSON against `kind` and convert it.
 
     Args:
-        kind: a dataclass, whose fields must all be there and no others; a TypedDict, whose fields
-            must be there, beside any others; bool, int, float, str, None, Path, Any, Literal, a
-            list, a tuple, a mapping with text as keys, or a union. Annotations say the rest.
-        value: what `json` has decoded; lists become tuples, text paths, as annotated.
-        what: which file or argument it is, for the sentence.
-        way_out: what to do where it does not fit.
+        kind: a dataclass, whose fields must be exactly those in the JSON; a TypedDict, whose
+            fields must exist, others being allowed; bool, int, float, str, None, Path, Any,
+            Literal, a list, a tuple, a mapping with str keys, or a union.
+        value: decoded by `json`; lists become tuples, str becomes Path, as annotated.
+        what: the file or argument, for the message.
+        way_out: for the message.
         omitted: fields of the dataclass that are never in the file and keep their defaults.
-        may_miss: fields that may be left out of the file.
+        may_miss: fields that may be missing in the file.
 
     Raises:
-        InputError: which names the field, the rule and the value, and ends in `way_out`.
+        InputError: names the field, the rule and the value, and ends in `way_out`.
     """
     try:
         if dataclasses.is_dataclass(kind):
@@ -110,7 +110,7 @@ def _read(kind: Any, value: Any, at: str) -> Any:
 def _scalar(kind: Any, value: Any, at: str) -> Any:
     fits = type(value) is (str if kind is Path else kind)
     if kind is float:
-        # A whole number is a number, too; one beyond all floats is none.
+        # An integer is a number, too; one above the largest float is not.
         fits = type(value) in (int, float) and abs(value) < 2**1023 and math.isfinite(value)
     if kind is Path:
         fits = fits and "\0" not in value
@@ -122,7 +122,7 @@ def _scalar(kind: Any, value: Any, at: str) -> Any:
 def _union(kinds: tuple[Any, ...], value: Any, at: str) -> Any:
     if value is None and type(None) in kinds:
         return None
-    # The last one has the say on what is wrong.
+    # The last kind's error is raised.
     *others, last = [kind for kind in kinds if kind is not type(None)]
     for kind in others:
         try:

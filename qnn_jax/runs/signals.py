@@ -1,4 +1,4 @@
-"""Stop between epochs when asked, at once when asked twice; or at once in any case."""
+"""Stop between epochs on the first signal, at once on the second; or at once in any case."""
 
 import os
 import signal
@@ -8,14 +8,14 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
 
-# What a shell expects after Ctrl-C; EX_TEMPFAIL, which tells a scheduler to run the job again.
+# The exit codes: a shell's convention for Ctrl-C; EX_TEMPFAIL, so that a scheduler reruns the job.
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75}
 
 
 class _SignalWatch:
-    """Within the `with` block, a thread answers Ctrl-C and SIGTERM as soon as they arrive.
+    """Within the `with` block, a thread handles Ctrl-C and SIGTERM as soon as they arrive.
 
-    To be entered in the main thread, else ValueError; a signal that is ignored stays ignored.
+    Must be entered in the main thread, else ValueError; an ignored signal stays ignored.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class _SignalWatch:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._handlers[number] = signal.signal(number, self._on_signal)
         # Python runs handlers between bytecodes of the main thread, which may be inside one long
-        # XLA call; the bytes in this pipe come at once.
+        # XLA call; the bytes in this pipe arrive immediately.
         read_end, self._write_end = os.pipe()
         os.set_blocking(self._write_end, False)
         self._outer_wakeup = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
@@ -38,7 +38,7 @@ class _SignalWatch:
         signal.set_wakeup_fd(self._outer_wakeup)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        os.close(self._write_end)  # ends the watcher
+        os.close(self._write_end)  # ends the watching thread
         self._watcher.join()
 
     def _watch(self, read_end: int) -> None:
@@ -48,20 +48,20 @@ class _SignalWatch:
         os.close(read_end)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """In the main thread, some time later."""
+        """Runs in the main thread, possibly later."""
 
     def _arrived(self, number: signal.Signals) -> None:
-        """In the watching thread, at once."""
+        """Runs in the watching thread, at once."""
         raise NotImplementedError
 
 
 class GracefulStop(_SignalWatch):
     """Within the `with` block, Ctrl-C and SIGTERM only set `requested`.
 
-    The training loop asks for it between epochs, saves, and leaves with `exit_code` (130 after
+    The training loop checks it between epochs, saves, and exits with `exit_code` (130 after
     Ctrl-C, 75 after SIGTERM, 0 if nothing was requested). A second Ctrl-C ends the process with
-    130 at once. `notify` is called once, from another thread, when the first signal arrives. To
-    be entered in the main thread, else ValueError; a signal that is ignored stays ignored.
+    130 at once. `notify` is called once, from another thread, when the first signal arrives.
+    Must be entered in the main thread, else ValueError; an ignored signal stays ignored.
     """
 
     def __init__(self, notify: Callable[[], None] | None = None) -> None:
@@ -72,7 +72,7 @@ class GracefulStop(_SignalWatch):
 
     @property
     def requested(self) -> bool:
-        """True from the first signal on."""
+        """True after the first signal."""
         return self.exit_code != 0
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -90,11 +90,11 @@ class GracefulStop(_SignalWatch):
 class ImmediateStop(_SignalWatch):
     """Within the `with` block, Ctrl-C and SIGTERM end the process at once, with 130 or 75.
 
-    `words` go to standard error before. No exception is raised: KeyboardInterrupt is lost where
-    it meets a callback of JAX's, and an exit of the interpreter's meets XLA's threads at work,
-    which ends in a segmentation fault. So nothing is unwound, as after SIGKILL: to be used where
-    files are whole at every moment. To be entered in the main thread, else ValueError; a signal
-    that is ignored stays ignored.
+    `words` are written to standard error before. No exception is raised: KeyboardInterrupt is lost
+    inside a callback of JAX, and a normal interpreter exit while XLA's threads are running
+    ends in a segmentation fault. So nothing is unwound, as after SIGKILL: use this only where
+    files are complete at every moment. Must be entered in the main thread, else ValueError; an
+    ignored signal stays ignored.
     """
 
     def __init__(self, words: str) -> None:
@@ -102,8 +102,8 @@ class ImmediateStop(_SignalWatch):
         self._words = words
 
     def _arrived(self, number: signal.Signals) -> None:
-        with suppress(OSError):  # standard error may be closed, and there is no other place
+        with suppress(OSError):  # standard error may be closed
             # Not print: the main thread may hold the lock of a stream. Bytes of a command line
-            # that are no UTF-8 come out as they came in.
+            # that are not UTF-8 are written unchanged.
             os.write(2, f"{self._words}\n".encode("utf-8", "surrogateescape"))
         os._exit(_EXIT_CODES[number])

@@ -1,7 +1,7 @@
-"""What was the circuit worth? A task's network and its twins, over seeds and training sizes.
+"""The circuit's effect on the score: a task's network and its twins over seeds and sizes.
 
-One program is one twin at one training size, all seeds side by side: the single training of
-`qnn_jax.tasks.train`, mapped over keys and, where few examples train, over each seed's own.
+Each twin at each training size is one compiled program for all seeds: the single training of
+`qnn_jax.tasks.train`, mapped over keys and, if examples are subsampled, over each seed's examples.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from qnn_jax.training.batches import in_batches
 from qnn_jax.training.epochs import chosen, init_population
 from qnn_jax.training.task import Examples, Folders, Member, Report, Splits, Task
 
-#: The file with every seed's score.
+#: The file with the score of every seed.
 _WHOLE = "ablate.json"
 _SECONDS_BETWEEN_LINES = 10.0
 _COMPILE_SECONDS = 5.0  # a guess, before the first program is compiled
@@ -51,28 +51,28 @@ def ablate(
     report: Report = lambda what, done, total: None,
     publish: Callable[[Ablation], None] = lambda found: None,
 ) -> Ablation:
-    """Train a task's network and all its twins over many seeds, and compare them in pairs.
+    """Train a task's network and its twins over many random seeds, and compare them in pairs.
 
-    A seed draws initial values, the order of the examples and, at a reduced size, which of them
-    train. The scores are of test examples that nothing is chosen by.
+    A seed determines initial values, the order of the examples and, at a reduced size, the training
+    examples. The scores are on test examples, which are not used for any choice.
 
     Args:
-        task: what is learned.
+        task: the task to learn.
         sizes: numbers of training examples; 0 takes all.
-        seeds: how many.
+        seeds: their number.
         first_seed: the others follow it.
-        folders: where data are kept.
-        run: a folder to keep everything in, so that a killed ablation goes on after its last
-            finished program; None keeps nothing.
-        quick: say that the result is a quick look.
-        tell: hears what happens, line by line; `print` will do.
-        stop: asked after every epoch.
-        report: hears of the preparation of data.
-        publish: makes pages of what was found, before the run is marked as finished.
+        folders: of the data.
+        run: a folder for all results, so that a killed ablation resumes after its last
+            finished program; None stores nothing.
+        quick: mark the result as a quick look.
+        tell: called with lines of progress, for instance `print`.
+        stop: called after every epoch; true stops the ablation.
+        report: called with the progress of the data's preparation.
+        publish: writes pages of the results, before the run is marked as finished.
 
     Raises:
-        InputError: where the task cannot be ablated so.
-        StoppedError: where `stop` said so; finished programs are saved.
+        InputError: if the task cannot be ablated with these arguments.
+        StoppedError: if `stop` returned true; finished programs are saved.
 
     Example::
 
@@ -83,14 +83,14 @@ def ablate(
         raise InputError(
             f"Argument `epochs` must be at least 1 in an ablation, but is {task.trainer.epochs}."
         )
-    # Signed integers would end at half of the seeds.
+    # Signed integers would not hold the upper half of the seeds.
     every = np.arange(first_seed, first_seed + seeds, dtype=np.uint32)
     splits = task.sized(sizes[-1]).load(folders, first_seed, report)
     study = _Study(task, every, folders, report, splits, _counts(sizes, splits))
     for line in study.introduction():
         tell(line)
     if run is not None:
-        if run.fresh:  # what an earlier run of this name has found is not its result
+        if run.fresh:  # results of an earlier run of this name are not its own
             remove(run.path / _WHOLE)
         keep_manifest(run, manifest_of(first_seed, splits), tell)
     plan = study.plan
@@ -128,13 +128,13 @@ def ablate(
         cells = [cell._asdict() for cell in found.cells]
         write_json_atomic(run.path / _WHOLE, {**found.summary, "cells": cells})
         publish(found)
-        # Last of all, because a summary says that the run is finished.
+        # Last, because a summary marks the run as finished.
         write_json_atomic(run.path / "summary.json", found.summary)
     return found
 
 
 class _Program(NamedTuple):
-    """What one program found: scores of every seed, how many diverged, two durations."""
+    """The result of one program: each seed's score, how many diverged, two durations."""
 
     scores: np.ndarray
     diverged: int
@@ -142,11 +142,11 @@ class _Program(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What all programs so far found, which is what a checkpoint holds.
+    """The results of all programs so far; the content of a checkpoint.
 
     Attributes:
         scores: shape (programs, seeds).
-        diverged: seeds that ended with a number that is not finite, shape (programs,).
+        diverged: seeds that ended with a non-finite number, shape (programs,).
         seconds: of compiling and of training, shape (programs, 2).
     """
 
@@ -155,7 +155,7 @@ class _Found(NamedTuple):
     seconds: np.ndarray
 
     def with_program(self, number: int, found: _Program) -> _Found:
-        """With what one more program found."""
+        """Add the result of one more program."""
         after = _Found(*(array.copy() for array in self))
         for array, value in zip(after, found, strict=True):
             array[number] = value
@@ -163,14 +163,14 @@ class _Found(NamedTuple):
 
 
 class _Data(NamedTuple):
-    """The examples of one size; those that differ by seed have a leading axis of seeds.
+    """The examples of one size; those that differ between seeds have a leading axis of seeds.
 
     Attributes:
-        train: to train on.
-        validation: what the trainer chooses by; there may be none.
-        test: what the scores are of.
-        own: whether each seed has its own to train on.
-        own_test: whether each seed has its own to test on.
+        train: for training.
+        validation: for the trainer's choices; may be empty.
+        test: for the scores.
+        own: whether each seed has its own training examples.
+        own_test: whether each seed has its own test examples.
     """
 
     train: Examples
@@ -182,15 +182,15 @@ class _Data(NamedTuple):
 
 @dataclass(eq=False)
 class _Study:
-    """What is trained, on what.
+    """The members to train and their data.
 
     Attributes:
-        task: at no size yet.
-        seeds: all of them.
-        folders: where data are kept.
-        report: hears of their preparation.
+        task: without a size.
+        seeds: all random seeds.
+        folders: of the data.
+        report: called with the progress of their preparation.
         splits: of the largest size and the first seed.
-        counts: training examples by size as `Task.sized` takes it.
+        counts: number of training examples by the size argument of `Task.sized`.
     """
 
     task: Task
@@ -213,12 +213,12 @@ class _Study:
 
     @property
     def width(self) -> int:
-        """Characters of the longest name."""
+        """Length of the longest name."""
         return max(len(member.name) for member in self.members)
 
     @property
     def about(self) -> str:
-        """What is learned, in words."""
+        """Description of the data."""
         names = self.splits.class_names
         if len(names) == 2:
             return f"{self.splits.name}, {' against '.join(names)}"
@@ -231,19 +231,19 @@ class _Study:
         stop: Callable[[], bool],
         tell: Callable[[int, float], None],
     ) -> _Program | None:
-        """Train one member for all seeds in one program, and test it; None where stopped.
+        """Train one member for all seeds in one program, and test it; None if stopped.
 
         Args:
-            size: as `Task.sized` takes it.
-            member: who trains.
-            stop: asked after every epoch.
-            tell: hears how many epochs are finished, and the seconds that they took.
+            size: argument of `Task.sized`.
+            member: to train.
+            stop: called after every epoch; true stops.
+            tell: called with the number of finished epochs and their seconds.
         """
         sized, name, data = self.task.sized(size), member.name, self._data(size)
         began = time.monotonic()
         keys = jax.vmap(jax.random.key)(self.seeds)
         example = data.test.inputs[0, :1] if data.own_test else data.test.inputs[:1]
-        # What is fresh does not depend on the size, so that one program does for all.
+        # The fresh keys do not depend on the size, so one program serves all sizes.
         state = init_population(self.task, (name,), keys, {}, example)
         epoch = jnp.asarray(0)
         program = _epoch.lower(
@@ -264,9 +264,9 @@ class _Study:
         return _Program(scores, diverged, seconds)
 
     def _data(self, size: int) -> _Data:
-        """The examples of a size, loaded once for all twins."""
+        """The examples of a size, loaded once for all members."""
         if self._loaded is None or self._loaded[0] != size:
-            self._loaded = None  # before others need its memory
+            self._loaded = None  # free its memory before loading others
             self._loaded = (size, self._load(size))
         return self._loaded[1]
 
@@ -279,7 +279,7 @@ class _Study:
             if size and len(splits.train.targets) != size:
                 raise InputError(
                     f"Argument `sizes` must hold numbers of examples that the task can give, but "
-                    f"of {size} it gives {len(splits.train.targets)}."
+                    f"for {size} it gives {len(splits.train.targets)}."
                 )
         own_test = not all(_same(splits.test, every[0].test) for splits in every)
 
@@ -297,13 +297,13 @@ class _Study:
         )
 
     def effort(self, size: int) -> tuple[int, int]:
-        """Steps of a program, and the examples of each."""
+        """Number of optimiser steps of a program, and the examples of each."""
         trainer, count = self.task.sized(size).trainer, self.counts[size]
         return trainer.epochs * trainer.steps(count), trainer.batch(count)
 
     @functools.cached_property
     def _parameters(self) -> dict[str, dict[str, int]]:
-        """How many parameters each member has, by kind."""
+        """Parameter counts of each member, by kind."""
         example = jax.eval_shape(lambda: jnp.asarray(self.splits.test.inputs[:1]))
         found = {}
         for member in self.members:
@@ -314,7 +314,7 @@ class _Study:
         return found
 
     def cell(self, number: int, found: _Found) -> Cell:
-        """What one program found, and what it took."""
+        """The result of one program, and its durations."""
         size, member = self.plan[number]
         steps, batch = self.effort(size)
         return Cell(
@@ -330,7 +330,7 @@ class _Study:
         )
 
     def introduction(self) -> list[str]:
-        """What is about to be trained, in lines."""
+        """Summary of the planned training, in lines."""
         versions = f"Python {platform.python_version()}, jax {jax.__version__}"
         sizes = ", ".join(f"{count:,}" for count in self.counts.values())
         lines = [
@@ -345,7 +345,7 @@ class _Study:
             ),
             (
                 "programs",
-                f"{len(self.plan)}: {len(self.members)} twins at {sizes} {self.splits.examples}, "
+                f"{len(self.plan)}: {len(self.members)} models at {sizes} {self.splits.examples}, "
                 f"each of {len(self.seeds)} seeds side by side",
             ),
             *((member.name, member.what) for member in self.members),
@@ -354,35 +354,35 @@ class _Study:
         return [f"{name:<{width}}{text}" for name, text in lines] + [""]
 
     def notes(self) -> tuple[str, ...]:
-        """How it was done, in sentences."""
+        """Description of the method, in sentences."""
         examples = self.splits.examples
         drawn = (
             f"At a reduced size each seed draws its own training {examples}, and the intervals "
-            "over seeds hold that chance too.",
+            "over seeds include this variation.",
             f"All {examples} are the same for all seeds: there, only initial values and the order "
             "differ.",
         )
         own = self._loaded is not None and self._loaded[1].own_test
         return (
-            f"Every twin has the same seeds, and of each seed the same {examples} in the same "
-            "order, and the same initial values wherever it has the same layer.",
-            f"All train alike, by {self.task.trainer}, of which each table says what it makes of "
-            "its size. The numbers are the task's own: no twin was tuned.",
+            f"All models have the same seeds and, for each seed, the same {examples} in the same "
+            "order, and the same initial values for equal layers.",
+            f"All are trained by {self.task.trainer}; each table gives its settings at "
+            "its size. The hyperparameters are the task's own: no twin was tuned.",
             *(drawn[:1] if any(self.counts) else ()),
             *(drawn[1:] if 0 in self.counts else ()),
-            f"The test {examples} only report: nothing was chosen by them here, and the last epoch "
-            "counts. "
+            f"The test {examples} are only for the scores: nothing was chosen by them here, and "
+            "the last epoch counts. "
             + (
                 "Each seed has its own."
                 if own
-                else "They are the same for all seeds, so the intervals leave out the chance of "
-                f"which {examples} test."
+                else "They are the same for all seeds, so the intervals do not include the choice "
+                f"of test {examples}."
             ),
         )
 
 
 def _counts(sizes: Sequence[int], splits: Splits) -> dict[int, int]:
-    """Training examples by size as `Task.sized` takes it, smallest first."""
+    """Number of training examples by the size argument of `Task.sized`, smallest first."""
     counts = {size: size or len(splits.train.targets) for size in sizes}
     if len(set(counts.values())) < len(counts):
         raise InputError(
@@ -407,7 +407,7 @@ def _epoch(
     train: Examples,
     validation: Examples,
 ) -> tuple[Any, Bool[Array, " seeds"]]:
-    """One epoch of one member for all seeds, and which of them can go on."""
+    """One epoch of one member for all seeds, and which of them are still finite."""
     members = chosen(task, (name,))
 
     def one(state: Any, key: Array, train: Examples, validation: Examples) -> tuple[Any, Array]:
@@ -422,7 +422,7 @@ def _epoch(
 def _scores(
     task: Task, name: str, own_test: bool, state: Any, test: Examples
 ) -> Float[Array, " seeds"]:
-    """The metric of every seed; one after the other, since all at once take much memory."""
+    """The metric of every seed; sequentially, since all at once need too much memory."""
     (member,) = chosen(task, (name,))
 
     def one(of_seed: tuple[Any, Examples | None]) -> Array:
@@ -437,14 +437,14 @@ def _scores(
 
 @dataclass(eq=False)
 class _Progress:
-    """Lines that say what was found and what is left."""
+    """Lines of progress with results and the time left."""
 
     study: _Study
     tell: Tell
     told: float = field(default_factory=time.monotonic)
 
     def epoch(self, number: int, found: _Found, finished: int, seconds: float) -> None:
-        """A line now and then within a program that takes long."""
+        """An occasional line within a long program."""
         epochs = self.study.task.trainer.epochs
         if finished == epochs or time.monotonic() - self.told < _SECONDS_BETWEEN_LINES:
             return
@@ -457,7 +457,7 @@ class _Progress:
         )
 
     def program(self, number: int, found: _Found) -> None:
-        """A line for the program that has ended."""
+        """A line for the finished program."""
         self.told = time.monotonic()
         cell, metric = self.study.cell(number, found), self.study.task.metric
         values = found.scores[number]
@@ -470,7 +470,7 @@ class _Progress:
         )
 
     def _left(self, ended: int, found: _Found, share: float = 0.0, seconds: float = 0.0) -> str:
-        """By the pace of finished programs, and of a share of the next that took `seconds`."""
+        """Time left, from finished programs and a share of the next that took `seconds`."""
         works = [float(np.prod(self.study.effort(size))) for size, _ in self.study.plan]
         done = sum(works[:ended]) + (share * works[ended] if share else 0.0)
         compiling, training = found.seconds[:ended].T if ended else ([_COMPILE_SECONDS], [0.0])

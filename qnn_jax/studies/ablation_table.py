@@ -1,6 +1,6 @@
-"""What an ablation may ask for, and what its scores say: means, paired differences, sentences.
+"""Arguments of an ablation and the evaluation of its scores: means, paired differences, sentences.
 
-A cell is one twin at one training size, with a score for every seed. No JAX here.
+A cell is one member at one training size, with a score for every seed. Imports no JAX.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from qnn_jax.errors import InputError
 from qnn_jax.stats import holm, mean_interval, sign_flip_test
 from qnn_jax.training.task import HYBRID, Member, Metric, Task
 
-#: Seeds train side by side, and each needs memory.
+#: Seeds train in parallel, and each needs memory.
 MOST_SEEDS = 100
-#: What is held to be a difference.
+#: Significance level.
 _LEVEL = 0.05
-#: Scores of all seeds by training size and twin's name.
+#: Scores of all seeds by training size and member's name.
 Scores = Mapping[int, Mapping[str, Sequence[float]]]
 
 
 def check_ablation(
     task: Task, sizes: Sequence[int], seeds: int, first_seed: int = 0
 ) -> tuple[int, ...]:
-    """Refuse what cannot be ablated, before JAX loads.
+    """Check the arguments of an ablation before JAX loads.
 
     Args:
-        task: what is learned.
+        task: the task to learn.
         sizes: numbers of training examples; 0 takes all.
-        seeds: how many.
+        seeds: their number.
         first_seed: the others follow it.
 
     Returns:
@@ -79,7 +79,7 @@ def check_ablation(
 
 
 def _other_than_default(value: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Each field, by name, that is not its default, and the value with that field's default."""
+    """The fields, by name, that differ from their defaults, and the values with the defaults."""
     for field in dataclasses.fields(value):
         here, default = getattr(value, field.name), field.default
         if default is dataclasses.MISSING or here == default:
@@ -92,17 +92,17 @@ def _other_than_default(value: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 class Cell(NamedTuple):
-    """One twin at one training size.
+    """One member at one training size.
 
     Attributes:
         size: training examples.
-        twin: its name.
+        twin: name of the member.
         parameters: how many are "classical", "quantum" and "frozen".
         batch_size: examples of an optimiser step.
-        passes: how often each example was gone through in all.
-        steps: of the optimiser in all.
+        passes: how often each example was used in all.
+        steps: number of optimiser steps.
         scores: on the test examples, of every seed.
-        diverged: how many seeds ended with a number that is not finite.
+        diverged: how many seeds ended with a non-finite number.
         seconds: of all seeds together: "compile" and "training".
     """
 
@@ -122,14 +122,14 @@ class Row(NamedTuple):
 
     Attributes:
         size: training examples.
-        twin: its name.
+        twin: name of the member.
         mean: of the scores over seeds.
-        interval: its 95 % interval (Student), as far as scores can reach.
+        interval: its 95 % interval (Student), clipped to the range of scores.
         worst: of the scores over seeds.
-        gain: by how much the hybrid is better, in the metric's unit, mean over seeds; positive is
-            in the hybrid's favour. 0 for the hybrid itself.
+        gain: by how much the hybrid is better, in the metric's unit, mean over seeds; positive
+            if the hybrid is better. 0 for the hybrid itself.
         gain_interval: its 95 % interval (Student, paired by seed).
-        p: of flips of the paired differences' signs; 1 for the hybrid itself.
+        p: of the sign-flip test of the paired differences; 1 for the hybrid itself.
         p_corrected: for the number of twins (Holm).
     """
 
@@ -151,17 +151,17 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Ablation:
-    """What an ablation found; `print` shows the table and what it says.
+    """The result of an ablation; `print` shows the table and its conclusions.
 
     Attributes:
         task: the name of the kind of task.
-        about: what was learned, in words.
+        about: description of the data.
         examples: what one example is, in the plural.
-        metric: what a score is.
+        metric: of the scores.
         members: the hybrid first.
-        test_count: examples that the scores are of.
+        test_count: number of test examples.
         cells: of all sizes and members.
-        notes: how it was done, in sentences.
+        notes: description of the method, in sentences.
         quick: whether it is only a quick look.
     """
 
@@ -182,12 +182,12 @@ class Ablation:
 
     @property
     def seeds(self) -> int:
-        """How many there are."""
+        """The number of seeds."""
         return len(self.cells[0].scores)
 
     @property
     def scores(self) -> Scores:
-        """Of every seed, by size and twin."""
+        """The scores of every seed, by size and member."""
         return {
             size: {cell.twin: cell.scores for cell in self.cells if cell.size == size}
             for size in self.sizes
@@ -204,7 +204,7 @@ class Ablation:
 
     @property
     def headline(self) -> str:
-        """The answer: what the first twin lacks was worth, trained on the most examples."""
+        """The conclusion: the effect of what the first twin lacks, at the largest size."""
         twin = self.members[1]
         row = self.row(max(self.sizes), twin.name)
         return (
@@ -234,10 +234,10 @@ class Ablation:
 
     @functools.cached_property
     def summary(self) -> dict[str, Any]:
-        """What summary.json holds."""
+        """The content of summary.json."""
         cells = {(cell.size, cell.twin): cell for cell in self.cells}
         return {
-            "task": "ablate",  # no run of the task itself, which evaluation could take
+            "task": "ablate",  # not a run of the task itself, which evaluation could load
             "of": self.task,
             "about": self.about,
             "quick": self.quick,
@@ -258,7 +258,7 @@ class Ablation:
         }
 
     def __str__(self) -> str:
-        """The table, the answer and the verdicts."""
+        """The table, the conclusion and the verdicts."""
         return text_of(self.summary, self.metric)
 
 
@@ -276,7 +276,7 @@ def _line(row: Row, cell: Cell) -> dict[str, Any]:
 
 
 def text_of(summary: Mapping[str, Any], metric: Metric) -> str:
-    """A summary as a table with the answer and the verdicts below."""
+    """A summary as a table with the conclusion and the verdicts below."""
     width = max(len(line["twin"]) for line in summary["table"])
     lines = [
         f"{'size':>7} {'twin':<{width}} {metric.title + ', 95 % interval':<32} "
@@ -295,18 +295,18 @@ def text_of(summary: Mapping[str, Any], metric: Metric) -> str:
 
 
 def _number(value: float | None) -> float:
-    """A number of a summary, where JSON writes null for what is none."""
+    """A number of a summary; JSON has null for nan."""
     return math.nan if value is None else value
 
 
 def gains(scores: Mapping[str, Sequence[float]], twin: str, metric: Metric) -> np.ndarray:
-    """By how much the hybrid is better than a twin, seed by seed, in the metric's unit."""
+    """By how much the hybrid is better than a twin, for each seed, in the metric's unit."""
     lead = np.asarray(scores[HYBRID], float) - np.asarray(scores[twin], float)
     return metric.sign * metric.scale * lead
 
 
 def bounded_interval(values: np.ndarray, metric: Metric) -> tuple[float, float]:
-    """The 95 % interval of a mean of scores, within the scores' bounds."""
+    """The 95 % interval of a mean of scores, within the range of scores."""
     low, high = np.clip(mean_interval(values), *metric.bounds)
     return float(low), float(high)
 
@@ -339,7 +339,7 @@ def compare(scores: Scores, metric: Metric) -> list[Row]:
 
 
 def amount(row: Row, metric: Metric) -> str:
-    """A difference in words: ``+0.02 ± 0.11 points``."""
+    """A difference as text: ``+0.02 ± 0.11 points``."""
     half = (row.gain_interval[1] - row.gain_interval[0]) / 2
     return f"{row.gain + 0.0:+{metric.difference_form}} ± {half:{metric.difference_form}} " + (
         metric.unit
@@ -353,7 +353,7 @@ def _found(row: Row) -> str:
 
 
 def too_few(twins: int, seeds: int) -> str | None:
-    """Say so where even differences of one sign in all seeds could not pass the test."""
+    """A warning if even differences of one sign in all seeds could not pass the test."""
     needed = next(n for n in range(2, 1000) if twins * 2.0 ** (1 - n) < _LEVEL)
     if seeds >= needed:
         return None

@@ -1,10 +1,10 @@
-"""What a scan varies: axes over the fields of a task, and the candidates that they span.
+"""The axes of a scan: varying fields of a task, and the candidates that result from them.
 
     training.learning_rate=1e-3,1e-2         a list
-    training.learning_rate=log:1e-4:1e-2     a range, even in the logarithm
+    training.learning_rate=log:1e-4:1e-2     a range, uniform in the logarithm
     model.feature_scale=lin:0.5:2:4          a range; a grid takes 4 points of it
 
-No JAX here: a scan is read, checked and refused before JAX loads.
+Imports no JAX: a scan's arguments are read and checked before JAX loads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.tasks.stored import Seeds
 from qnn_jax.training.task import Task
 
-#: Every candidate is trained with every value of an axis over them.
+#: Every candidate is trained with every value of an axis over these fields.
 SEEDS = ("seed", "order_seed")
 _SPACINGS = ("log", "lin")
 _NUMBERS = (int, float)
@@ -30,15 +30,15 @@ _NUMBERS = (int, float)
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """One thing that varies: a list of values, or a range.
+    """One axis: a list of values, or a range.
 
     Attributes:
         name: of a field of the task, with dots ("training.learning_rate"), or one of `SEEDS`.
         values: the list; empty for a range.
         spacing: of a range: "log" or "lin".
-        low: where a range begins.
-        high: where it ends.
-        integer: whether a range has whole numbers only.
+        low: lower end of a range.
+        high: upper end of a range.
+        integer: whether a range has integers only.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Axis:
         return self.at(rng.random())
 
     def at(self, share: float) -> Any:
-        """The value at a share of the way from low to high, to four digits."""
+        """The value at a fraction of the way from low to high, to four digits."""
         if self.spacing == "log":
             value = self.low * (self.high / self.low) ** share
         else:
@@ -63,9 +63,9 @@ class Axis:
         return round(value) if self.integer else float(f"{value:.4g}")
 
 
-#: What a candidate changes: values by the names of the axes.
+#: A candidate: values by the names of the axes.
 Changes = Mapping[str, Any]
-#: Axes as a caller may give them: as text, as values, or as values by name.
+#: Axes as arguments: text, `Axis` values, or values by name.
 Axes = Sequence[Axis | str] | Mapping[str, Iterable[Any]]
 
 
@@ -77,8 +77,8 @@ def read_axes(task: Task, axes: Axes) -> tuple[Axis, ...]:
         axes: texts such as "learning_rate=1e-3,1e-2", `Axis`, or values by name.
 
     Raises:
-        InputError: for a name that does not exist (similar ones are offered), an empty axis, or a
-            value that its field cannot have.
+        InputError: for a name that does not exist (similar ones are suggested), an empty axis, or
+            a value that its field does not allow.
 
     >>> from qnn_jax.tasks import Calculator
     >>> read_axes(Calculator(), ["layers=2,4"]) == read_axes(Calculator(), {"layers": (2, 4)})
@@ -99,7 +99,7 @@ def read_axes(task: Task, axes: Axes) -> tuple[Axis, ...]:
 
 
 def fields(task: Any) -> dict[str, Any]:
-    """The types of all that may be an axis, by name: seeds, numbers, choices, tuples of sizes."""
+    """The types of all fields that may be an axis, by name: seeds, numbers, choices, sizes."""
     found: dict[str, Any] = dict.fromkeys(SEEDS, int)
     found |= _fields_below(type(task), "")
     return found
@@ -122,7 +122,7 @@ def _fields_below(kind: type[Any], prefix: str) -> dict[str, Any]:
 
 
 def _checked(found: Mapping[str, Any], axis: Axis) -> Axis:
-    """An axis that was given as a value, its name in full."""
+    """The axis given as a value, with its full name."""
     name = _full_name(found, axis.name)
     kind = found[name]
     values = tuple(_checked_value(name, kind, value) for value in axis.values)
@@ -217,11 +217,11 @@ def _check_range(spacing: str, low: float, high: float, given: str) -> None:
 
 
 def _full_name(found: Mapping[str, Any], given: str) -> str:
-    """The name with its dots of a field that may be given by its last part."""
+    """The full name, with dots, of a field that may be given by its last part."""
     short: dict[str, str] = {}
     for name in reversed(
         list(found)
-    ):  # where two fields end alike, the first one has the short name
+    ):  # if two fields have the same last part, the short name means the first one
         short[name.rpartition(".")[2]] = name
     if given in found or given in short:
         return given if given in found else short[given]
@@ -273,14 +273,14 @@ def grid(axes: Sequence[Axis]) -> list[Changes]:
 
 
 def draws(axes: Sequence[Axis], count: int, seed: int) -> list[Changes]:
-    """Random combinations, the same for the same seed."""
+    """Random combinations, reproducible by the seed."""
     rng = random.Random(seed)
     varied = [axis for axis in axes if axis.name not in SEEDS]
     return [{axis.name: axis.draw(rng) for axis in varied} for _ in range(count)]
 
 
 def changed(task: Any, changes: Changes) -> Any:
-    """The task with these values in its fields."""
+    """The task with these values of its fields."""
     for name, value in changes.items():
         task = _replaced(task, name.split("."), value)
     return task
@@ -293,7 +293,7 @@ def _replaced(value: Any, path: list[str], new: Any) -> Any:
 
 
 def value_of(task: Any, seeds: Seeds, name: str) -> Any:
-    """What a member has under an axis' name."""
+    """A member's value for an axis' name."""
     if name in SEEDS:
         return seeds.seed if name == "seed" else seeds.order
     for part in name.split("."):
@@ -304,7 +304,7 @@ def value_of(task: Any, seeds: Seeds, name: str) -> Any:
 def seeds_of_candidate(
     base: Seeds, seeds: Sequence[int], orders: Sequence[int | None]
 ) -> list[Seeds]:
-    """The seeds that a candidate is trained with, each with each order, all on one split."""
+    """The seeds of a candidate's trainings: each seed with each order, all on one split."""
     return [
         Seeds(
             seed,

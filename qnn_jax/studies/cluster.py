@@ -1,7 +1,7 @@
-"""All devices of all processes as one axis, over which the members of a scan are spread.
+"""All devices of all processes as one axis, over which the members of a scan are distributed.
 
-Members never meet, so devices do not talk while they train. After every epoch all processes
-exchange their metrics, and that is where one notices that another has gone.
+Members are independent, so devices do not communicate while they train. After every epoch all
+processes exchange their metrics; this detects that another process has ended.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Cluster:
     Attributes:
         mesh: all devices in one axis.
         processes: how many processes there are.
-        first: whether this is the one that writes files and tells what happens.
+        first: whether this is the process that writes files and prints.
     """
 
     def __init__(self) -> None:
@@ -43,11 +43,11 @@ class Cluster:
         self.processes, self.first = jax.process_count(), jax.process_index() == 0
 
     def spread(self, tree: Any) -> Any:
-        """Put arrays with a leading member axis onto the devices, each its share."""
+        """Distribute arrays with a leading member axis over the devices."""
         return self._put(tree, PartitionSpec("members"))
 
     def repeat(self, tree: Any) -> Any:
-        """Put whole arrays onto every device."""
+        """Copy whole arrays to every device."""
         return self._put(tree, PartitionSpec())
 
     def _put(self, tree: Any, spec: PartitionSpec) -> Any:
@@ -60,7 +60,7 @@ class Cluster:
         return jax.tree.map(put, tree)
 
     def keys(self, seeds: np.ndarray | jax.Array) -> jax.Array:
-        """A random key for each seed, spread; one for all where there is no axis."""
+        """A random key for each seed, distributed; one key for all without a member axis."""
         if not seeds.ndim:
             return jax.random.key(jnp.asarray(seeds)) if self.processes == 1 else self._key(seeds)
         make = jax.jit(
@@ -80,16 +80,16 @@ class Cluster:
         return multihost_utils.process_allgather(tree, tiled=True)
 
     def any(self, flag: bool) -> bool:
-        """Whether it holds in any process."""
+        """Whether it is true in any process."""
         if self.processes == 1:
             return flag
         return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
     def told_by_first(self, tell: Callable[[], Any]) -> Any:
-        """What the first process finds, a value with a form in JSON, in every process.
+        """The first process's result, a value with a form in JSON, in every process.
 
         Raises:
-            InputError: in every process, where the first one raises it.
+            InputError: in every process, if the first one raises it.
         """
         if self.processes == 1:
             return tell()
@@ -112,7 +112,7 @@ class Cluster:
         return value
 
     def arrays_of_first(self, tree: Any) -> Any:
-        """The first process's arrays in every process; shapes must be alike."""
+        """The first process's arrays in every process; shapes must be equal."""
         if self.processes == 1:
             return tree
         return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
@@ -126,20 +126,20 @@ def join(
     process_id: int = 0,
     start: Callable[[], object] = jax.devices,
 ) -> Iterator[Cluster]:
-    """Meet the other processes, if there are any, and part from them in the end.
+    """Connect to the other processes, if there are any, and disconnect at the end.
 
-    To be called before JAX has been asked for its devices.
+    Must be called before JAX initialises its devices.
 
     Args:
-        devices: CPU devices of this process; 0 for one a core.
+        devices: CPU devices of this process; 0 for one per core.
         coordinator: host:port of process 0, or "auto"; None for a single process.
         num_processes: how many there are.
         process_id: the number of this one.
-        start: finds the devices once their number is settled.
+        start: initialises the devices once their number is known.
 
     Raises:
-        InputError: where these arguments do not fit each other.
-        TrainingFailedError: where not all processes come.
+        InputError: if these arguments are inconsistent.
+        TrainingFailedError: if not all processes connect.
     """
     check_meeting(devices, coordinator, num_processes, process_id)
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
@@ -165,11 +165,11 @@ def _meet(coordinator: str, processes: int, process: int) -> None:
         "heartbeat_timeout_seconds": _HEARTBEAT_SECONDS,
         "shutdown_timeout_seconds": _SECONDS_TO_PART,
     }
-    # It would take SIGTERM for itself, which is answered here.
+    # JAX would handle SIGTERM, which is handled in this library.
     jax.config.update("jax_enable_preemption_service", False)
     if coordinator != "auto":
         meet(coordinator, processes, process, _SECONDS_TO_MEET)
-        # The coordinator listens where it is told to, not on every interface.
+        # The coordinator listens on the given address, not on every interface.
         listen = coordinator if process == 0 else None
         options |= {
             "coordinator_address": coordinator,
@@ -181,19 +181,19 @@ def _meet(coordinator: str, processes: int, process: int) -> None:
         jax.distributed.initialize(**options)
     except (RuntimeError, ValueError) as error:
         raise TrainingFailedError(
-            f"Not all processes of the scan met within {_SECONDS_TO_MEET} s "
+            f"Not all processes of the scan connected within {_SECONDS_TO_MEET} s "
             f"({str(error).splitlines()[0]}); start all of them with the same arguments and the "
             "same `coordinator`, each with its own `process_id`."
         ) from error
 
 
 def _leave_at_once(error: Exception) -> None:
-    """End this process: the others cannot be waited for, as a usual exit would."""
+    """End this process: a normal exit would wait for the others."""
     if any(word in str(error).lower() for word in _LOST):
         sys.stderr.write(
-            "Stopped: another process of the scan has ended, so this one cannot go on "
+            "Stopped: another process of the scan has ended, so this one cannot continue "
             f"({str(error).splitlines()[0][:200]}); every finished epoch is saved, and the same "
-            "commands go on from there.\n"
+            "commands continue from there.\n"
         )
     else:
         traceback.print_exception(error)
@@ -203,5 +203,5 @@ def _leave_at_once(error: Exception) -> None:
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """The cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,7 +1,7 @@
-"""Which members train, for how long, and which is best: the course of a scan, without any array.
+"""The state of a scan without arrays: which members train, for how long, and which is best.
 
-The course follows from the configuration and the metrics of the epochs so far, so a resumed scan
-replays its metrics and stands where it stood.
+It follows from the configuration and the metrics of the epochs so far, so a resumed scan
+reconstructs it from its metrics.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from qnn_jax.studies.search import Search
 from qnn_jax.tasks.stored import Seeds
 from qnn_jax.training.task import HYBRID, Task
 
-#: Where the seeds of the confirmation begin.
+#: The first seed of the confirmation.
 _FRESH = 1000
 
 
@@ -27,9 +27,9 @@ class ScanMember:
     """One training of a scan.
 
     Attributes:
-        number: its place among all members.
-        candidate: the number of its configuration, seeds aside; 0 is the default.
-        task: what is trained.
+        number: its index among all members.
+        candidate: the index of its configuration, without seeds; 0 is the default.
+        task: to train.
         seeds: of its training.
     """
 
@@ -40,22 +40,22 @@ class ScanMember:
 
 
 class Course:
-    """Where a scan stands.
+    """The state of a scan.
 
-    Candidate 0 is the default configuration, which trains in the first generation. When the search
-    has ended, the winner and the default train again with `confirm` seeds that chose nothing.
+    Candidate 0 is the default configuration, which trains in the first generation. After the
+    search, the winner and the default train again with `confirm` seeds that were not used in it.
 
     Attributes:
         task: the default configuration.
-        metric: the name of the number by which members are compared: "validation_accuracy".
+        metric: the name of the score by which members are compared: "validation_accuracy".
         members: all members so far, by number.
-        rows: what was recorded, a row an epoch.
-        generation: the number of the generation that trains now.
-        training: the numbers of the members that train now.
+        rows: of metrics, one per epoch.
+        generation: the index of the current generation.
+        training: the numbers of the members in training.
         epoch: how many epochs these have finished.
         total: how many epochs a member trains.
-        done: whether nothing is left to train.
-        champion: the best member of all that have finished; None before the first have.
+        done: whether no training is left.
+        champion: the best of all finished members; None before the first have finished.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Course:
         self._begin(search.propose(), fresh=[0])
 
     def _begin(self, proposed: Sequence[Changes], fresh: list[int]) -> None:
-        """Train new candidates; one that is there already is not trained again."""
+        """Add new candidates to the training; known ones are not trained again."""
         self._proposed = []
         known = [changed(self.task, earlier) for earlier in self.changes]
         for changes in proposed:
@@ -110,7 +110,7 @@ class Course:
         self.training, self.epoch = list(range(first, len(self.members))), 0
 
     def record(self, row: Mapping[str, Any]) -> None:
-        """Take in an epoch: of each network a list of numbers by metric, in order of `training`."""
+        """Add an epoch: for each network a list of values by metric, in order of `training`."""
         self.rows.append(row)
         self.epoch += 1
         for place, number in enumerate(self.training):
@@ -123,13 +123,13 @@ class Course:
             self._go_on()
 
     def _drop(self) -> None:
-        """Only the better half of the candidates in training goes on."""
+        """Keep only the better half of the candidates in training."""
         candidates = sorted({self.members[k].candidate for k in self.training}, key=self.rank)
         kept = candidates[: math.ceil(len(candidates) / 2)]
         self.training = [k for k in self.training if self.members[k].candidate in kept]
 
     def _go_on(self) -> None:
-        """What follows a generation: another one, the confirmation, or nothing."""
+        """Start what follows a generation: another one, the confirmation, or nothing."""
         self.training, self.epoch = [], 0
         if not self.confirming:
             self.champion = self.best
@@ -149,7 +149,7 @@ class Course:
         self._train((self.winner, 0), fresh[: self._confirm], (self.seeds.order_seed,))
 
     def member_epochs_left(self) -> int:
-        """How many epochs of a member are left of the search, or of the confirmation."""
+        """How many epochs per member are left of the search, or of the confirmation."""
         left, count = 0, len(self.training)
         for epoch in range(self.epoch + 1, self.total + 1):
             left += count
@@ -157,11 +157,11 @@ class Course:
         return left
 
     def changes_left(self) -> int:
-        """How often until then fewer members train: each time their programs are compiled anew."""
+        """How often the number of members will still fall: programs are then compiled again."""
         return 0 if self.confirming else sum(rung > self.epoch for rung in self._rungs)
 
     def confirmation_ahead(self) -> int:
-        """How many epochs of a member the confirmation takes; 0 where there is none any more."""
+        """How many epochs per member the confirmation takes; 0 if none follows."""
         if self.confirming or self.done:
             return 0
         return 2 * self._confirm * self.total
@@ -175,16 +175,16 @@ class Course:
         return self.last(number).get(self.metric)
 
     def loss(self, number: int) -> float | None:
-        """A member's loss on the validation examples, or in training where that is not known."""
+        """A member's validation loss, or its training loss if that is not known."""
         last = self.last(number)
         return last.get("validation_loss", last.get("loss"))
 
     def diverged(self, number: int) -> bool:
-        """Whether a member's numbers are not finite any more."""
+        """Whether a member's numbers are no longer finite."""
         return any(value is None for value in self.last(number).values())
 
     def of_candidate(self, candidate: int) -> list[int]:
-        """The members of a candidate within the search."""
+        """The members of a candidate in the search."""
         return [m.number for m in self.members[: self.searched] if m.candidate == candidate]
 
     def mean(self, candidate: int) -> float:
@@ -192,11 +192,11 @@ class Course:
         return _mean([self.value(number) for number in self.of_candidate(candidate)])
 
     def score(self, candidate: int) -> float:
-        """The same with its sign: more is better."""
+        """The same with a sign such that more is better."""
         return self.task.metric.sign * self.mean(candidate)
 
     def rank(self, candidate: int) -> tuple[float, ...]:
-        """What candidates are sorted by, best first: epochs survived, metric, then loss."""
+        """Sort key of candidates, best first: epochs survived, metric, then loss."""
         members = self.of_candidate(candidate)
         score, loss = self.score(candidate), _mean([self.loss(number) for number in members])
         epochs = max((self.epochs.get(k, 0) for k in members), default=0)
@@ -205,7 +205,7 @@ class Course:
         return (0.0, -epochs, -score, loss, candidate)
 
     def rank_of_member(self, number: int) -> tuple[float, ...]:
-        """What members of a candidate are sorted by, best first."""
+        """Sort key of the members of a candidate, best first."""
         value, loss = self.value(number), self.loss(number)
         if value is None or loss is None or self.diverged(number):
             return (1.0, 0.0, 0.0, number)

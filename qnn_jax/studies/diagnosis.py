@@ -1,4 +1,4 @@
-"""What a trained model's circuit can represent, what it uses of that, and how it trains."""
+"""What a trained model's circuit can represent, how much of that it uses, and how it trains."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from qnn_jax.training.task import Examples
 
 #: The counts of samples at which the effective dimension is computed.
 COUNTS = (100, 300, 1_000, 3_000, 10_000, 100_000, 1_000_000)
-#: The sizes at which gradients are compared, for ZZ feature map and real amplitudes.
+#: Sizes for the comparison of gradients, for ZZ feature map and real amplitudes.
 QUBITS = (2, 5, 8)
-#: How often the model's own circuit is repeated for the same.
+#: Numbers of repetitions of the model's own circuit for the same comparison.
 REPEATS = (1, 3)
-#: Data for what needs each sample's state or gradient, and for regressions.
+#: Number of examples for diagnostics per sample, and for regressions.
 _ROWS, _REGRESSION_ROWS, _DESCENT_ROWS, _KERNEL_ROWS = 100, 1600, 400, 200
 _NOISE_ROWS = 16
-#: Fourier rows that are written down, the largest coefficients first.
+#: Number of Fourier rows that are written, the largest coefficients first.
 _MOST_ROWS = 500
-#: Longer arrays have one entry a sample.
+#: Longer arrays have one entry per sample.
 _MOST_ENTRIES = 90
-#: Where each diagnostic comes from.
+#: Source of each diagnostic.
 PAPERS = {
     "representation": "arXiv:2101.11020",
     "fourier": "arXiv:2008.08605",
@@ -52,19 +52,19 @@ PAPERS = {
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is diagnosed.
+    """The subject of a diagnosis.
 
     Attributes:
         circuit: with inputs and weights.
-        observables: what its head reads.
+        observables: inputs of the head.
         weights: trained, shape (num_weights,).
         inputs: of the circuit, for every example, shape (samples, num_inputs).
         targets: shape (samples,); -1 and 1 for a classification.
-        predictions: what the model makes of the inputs, shape (samples,); None for a
-            classification, whose labels no expectation value is to equal.
-        class_names: of a classification, what the targets -1 and 1 stand for.
-        classical: a network's output as a function of all its parameters, and how they are drawn;
-            None where there are no parameters before the circuit.
+        predictions: the model's outputs, shape (samples,); None for a classification, whose
+            labels are not compared with an expectation value.
+        class_names: of a classification, the meaning of the targets -1 and 1.
+        classical: a network's output as a function of all its parameters, and their initialiser;
+            None if there are no parameters before the circuit.
     """
 
     circuit: Circuit
@@ -84,11 +84,11 @@ class Diagnosis:
     Attributes:
         task: the name of the kind of task.
         subject: what was diagnosed.
-        seed: of everything that was sampled.
+        seed: random seed of all samples.
         samples: pairs of random states for the expressibility.
-        values: what was found, by the diagnostic's name; an InputError, which says why, where a
+        values: results by the diagnostic's name; an InputError with the reason if a
             diagnostic does not apply.
-        seconds: how long all of them took.
+        seconds: duration of all of them.
     """
 
     task: str
@@ -99,7 +99,7 @@ class Diagnosis:
     seconds: float
 
     def line(self, name: str) -> str:
-        """What a diagnostic found, in a few words."""
+        """The result of a diagnostic, in a few words."""
         return in_a_line(name, self.values[name])
 
     def as_json(self) -> dict[str, Any]:
@@ -126,24 +126,24 @@ def diagnose(
     repeats: Sequence[int] = REPEATS,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Diagnosis:
-    """Compute every diagnostic that makes sense for a trained model.
+    """Compute every diagnostic that applies to a trained model.
 
-    Two run at a time: most of their seconds are XLA's compilation, which does not hold Python. A
+    Two run at a time: most of their time is XLA compilation, which releases Python's lock. A
     diagnostic that does not apply, such as the exact Fourier spectrum of a circuit that is not
-    affine in its inputs, leaves the reason (an InputError) in place of its value.
+    affine in its inputs, has the reason (an InputError) in place of its value.
 
     Args:
         trained: the model, of any task.
-        examples: what to diagnose it on; by default the test examples of its task.
-        seed: of everything that is sampled.
-        samples: pairs of random states for the expressibility; what costs more takes fewer, in
-            proportion. At least 200.
+        examples: for the diagnosis; by default the test examples of its task.
+        seed: random seed of all samples.
+        samples: pairs of random states for the expressibility; more expensive diagnostics take
+            fewer, in proportion. At least 200.
         qubits: of the circuits whose gradients are compared.
-        repeats: how often the model's circuit is repeated for the same.
-        tell: hears a line for each diagnostic as soon as it is there; `print` will do.
+        repeats: numbers of repetitions of the model's circuit for the same comparison.
+        tell: called with a line for each finished diagnostic, for instance `print`.
 
     Raises:
-        InputError: where an argument cannot be used.
+        InputError: if an argument is invalid.
 
     >>> from qnn_jax.configs import LeastSquaresConfig
     >>> from qnn_jax.tasks import Calculator, train
@@ -176,14 +176,14 @@ def diagnose(
 
 
 def subject_of(trained: Trained, examples: Examples | None = None) -> Subject:
-    """What the diagnostics need to know of a trained model.
+    """The inputs of the diagnostics for a trained model.
 
     Args:
         trained: the model.
-        examples: what to diagnose it on; by default the test examples of its task.
+        examples: for the diagnosis; by default the test examples of its task.
 
     Raises:
-        InputError: where there is no example.
+        InputError: if there is no example.
     """
     if examples is None:
         splits = trained.splits()
@@ -215,10 +215,10 @@ def subject_of(trained: Trained, examples: Examples | None = None) -> Subject:
 def _before_the_circuit(
     trained: Trained, examples: np.ndarray
 ) -> tuple[Callable[[Any], Any], Callable[[Any], Any]] | None:
-    """The mean output for noise under a network's own initialisation, and the initialisation.
+    """The mean output for noise as a function of the parameters, and the network's initialiser.
 
-    Noise instead of the data: whether the circuit lets a gradient through to the layers before it
-    does not depend on what they see.
+    Noise replaces the data: whether the circuit passes a gradient to the layers before it
+    does not depend on their inputs.
     """
     network: Any = trained.network
     inputs = jnp.asarray(_noise(examples))
@@ -249,7 +249,7 @@ def _diagnostics(
     circuit, observables, weights = subject.circuit, subject.observables, subject.weights
     inputs, targets = subject.inputs, subject.targets
     some = inputs[:_ROWS]
-    # Distinct streams for distinct diagnostics, whatever else is asked for.
+    # Distinct random streams for distinct diagnostics, whichever of them run.
     keys = dict(zip(PAPERS, jax.random.split(key, len(PAPERS)), strict=True))
 
     def representation() -> dict[str, Any]:
@@ -287,7 +287,7 @@ def _diagnostics(
         }
 
     def fourier() -> dict[str, diagnostics.Spectrum]:
-        """The whole spectrum; where that has too many points, a cut along each input."""
+        """The whole spectrum; if it has too many points, a cut along each input."""
         try:
             return {"all": diagnostics.fourier_spectrum(circuit, observables[0], weights)}
         except InputError as refusal:
@@ -357,7 +357,7 @@ def _diagnostics(
             "targets": targets[chosen],
         }
 
-    # The longest first, so that two workers end together.
+    # The longest first, so that two workers end at about the same time.
     work: dict[str, Callable[[], Any]] = {"gradients_by_size": gradients_by_size}
     if subject.predictions is not None:
         work["representation"] = representation
@@ -377,7 +377,7 @@ def _diagnostics(
 
 
 def _evenly(targets: np.ndarray, count: int) -> np.ndarray:
-    """Rows whose targets go evenly from the lowest to the highest."""
+    """Rows whose targets are evenly spread from the lowest to the highest."""
     order = np.argsort(targets, kind="stable")
     return order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(int)]
 
@@ -431,7 +431,7 @@ def _gradients(found: Mapping[int, diagnostics.GradientVariance]) -> str:
 
 
 def _classical_gradients(found: Mapping[str, diagnostics.GradientVariance]) -> str:
-    # The head's offset has the gradient 1, which does not vary.
+    # The gradient of the head's offset is constant 1 and does not vary.
     moving = [path for path in found if found[path].mean > 0] or list(found)
     low = min(moving, key=lambda path: found[path].mean)
     return f"smallest mean variance {found[low].mean:.2e}, at {low}"
@@ -480,7 +480,7 @@ def _spaced(name: str) -> str:
 
 
 def as_json(value: Any) -> Any:
-    """A diagnostic's result as JSON; long arrays are left to the pictures."""
+    """A diagnostic's result as JSON; long arrays are only in the pictures."""
     if isinstance(value, InputError):
         return {"refused": str(value)}
     if isinstance(value, diagnostics.Spectrum):

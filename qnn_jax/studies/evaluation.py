@@ -1,4 +1,4 @@
-"""One trained model on several executors: what shots and noise change."""
+"""Evaluate one trained model on several executors: the effect of shots and noise."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from qnn_jax.training.task import Examples, Metric
 
 #: The row that all others are compared with.
 EXACT = "exact"
-#: So many examples are chosen where no number is asked for.
+#: Default maximum number of examples.
 MOST = 2000
 
 
 class Row(NamedTuple):
-    """One way of running the circuit for all examples, and what came of it.
+    """The result of one executor for all examples.
 
     Attributes:
         name: of the executor.
@@ -32,8 +32,8 @@ class Row(NamedTuple):
         predicted: class numbers or values, shape (examples,).
         value: the metric of the task.
         interval: its 95 % interval over the examples.
-        seconds: of the run alone: what is transpiled and built is done before.
-        record: what the executor left.
+        seconds: of the run, without transpilation and compilation.
+        record: of the executor.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Row(NamedTuple):
         return float(np.sqrt(np.mean((self.values - other.values) ** 2)))
 
     def changed(self, other: Row) -> int | None:
-        """How many examples are of another class than in another row; None of values."""
+        """How many examples have another class than in another row; None for values."""
         if not np.issubdtype(self.predicted.dtype, np.integer):
             return None
         return int((self.predicted != other.predicted).sum())
@@ -65,25 +65,25 @@ def evaluate(
     first: Callable[[str, Any], None] = lambda name, record: None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[Row]:
-    """Run a trained model's circuit on each executor; the exact simulator comes first.
+    """Run a trained model's circuit on each executor; the exact simulator is the first.
 
     Args:
         trained: the model.
-        executors: by name; the exact one is not among them.
+        executors: by name; without the exact one.
         examples: inputs as the task loads them, and targets.
         key: a random key, for executors that draw; each has its own `fold_in` of it.
-        first: hears the name and the record of one example before the rest runs, for instance to
-            certify what was transpiled.
-        tell: hears a table in lines, each as soon as it is there.
+        first: called with the name and the record of one example before the rest runs, for
+            instance to certify the transpiled circuit.
+        tell: called with the lines of a table, each as soon as it is available.
 
     Raises:
-        InputError: where there is no example, what is no executor, or what an executor refuses.
+        InputError: if there is no example, for an invalid executor, or from an executor.
 
     >>> from qnn_jax.executors import sampled
     >>> from qnn_jax.tasks import Calculator
     >>> task, points = Calculator(), np.random.default_rng(0).uniform(size=(50, 2))
     >>> params = task.members()[0].network.init(jax.random.key(0), points)
-    >>> adding = Trained(task, params["params"])  # where train(task) would give a trained one
+    >>> adding = Trained(task, params["params"])  # or a trained one: train(task)
     >>> examples = Examples(points, adding.predict(points))
     >>> rows = evaluate(adding, {"64 shots": sampled(64)}, examples, key=jax.random.key(0))
     >>> [row.name for row in rows], rows[1].value > rows[0].value
@@ -133,7 +133,7 @@ def scored(
     seconds: float,
     record: Any = None,
 ) -> Row:
-    """Expectation values through the model's head, scored."""
+    """Expectation values through the model's head, and their score."""
     metric, outputs = trained.task.metric, trained.decide(values)
     of_each = np.asarray(metric.of_each(outputs, targets))
     return Row(
@@ -149,7 +149,7 @@ def scored(
 
 
 def line(row: Row, exact_row: Row, metric: Metric) -> str:
-    """A row of the table; the heading above the exact one."""
+    """A row of the table; a heading precedes the exact one."""
     low, high = row.interval
     text = f"{row.name:<16}{row.value:>9.4f}   {low:.4f} to {high:.4f}"
     if row is exact_row:
@@ -166,15 +166,15 @@ def line(row: Row, exact_row: Row, metric: Metric) -> str:
 
 
 def chosen(examples: Examples, images: int | None = None, seed: int = 0) -> Examples:
-    """Some examples by chance, in their order.
+    """A random selection of examples, in their original order.
 
     Args:
         examples: to choose from.
         images: how many; 0 takes all, None at most 2,000.
-        seed: of the choice.
+        seed: random seed of the selection.
 
     Raises:
-        InputError: where there are not so many.
+        InputError: if there are fewer.
     """
     there = len(examples.targets)
     wanted = min(there, MOST) if images is None else at_least("images", images, 0)
@@ -188,7 +188,7 @@ def chosen(examples: Examples, images: int | None = None, seed: int = 0) -> Exam
 
 
 def table(rows: Sequence[Row], metric: Metric) -> dict[str, dict[str, Any]]:
-    """The rows as JSON by name; all but the exact one, the first, beside it."""
+    """The rows as JSON by name; each row except the first, exact one is compared with it."""
     found: dict[str, dict[str, Any]] = {
         row.name: {metric.name: row.value, "interval": row.interval, "seconds": row.seconds}
         for row in rows

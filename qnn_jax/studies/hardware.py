@@ -1,4 +1,4 @@
-"""A trained model on a quantum computer, in one visit of the queue: what noise and shots change."""
+"""Evaluate a trained model on a quantum computer in one job: the effect of noise and shots."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from qnn_jax.studies.evaluation import MOST, scored
 from qnn_jax.tasks.trained import Trained
 from qnn_jax.training.task import Splits
 
-#: A decision is settled where it is so many standard errors away from zero.
+#: A decision is settled if it is this many standard errors away from zero.
 _SETTLED = 2.5
 #: The rows of the table, by their names in JSON.
 ROWS = {
@@ -40,7 +40,7 @@ ROWS = {
     "noisy_simulation": "device's error rates (expected)",
     "plain": "measured",
     "mitigated": "measured, readout errors inverted",
-    "recalibrated": "measured, scale and shift undone",
+    "recalibrated": "measured, scale and shift corrected",
 }
 
 
@@ -52,14 +52,14 @@ class Score(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What came of a model on a device.
+    """The result of a model on a device.
 
     Attributes:
         result: all numbers, as JSON; a row of `ROWS` is {metric, interval, seconds, rms}.
         metric: the name of the task's metric, which each row has.
-        test: which test examples ran.
+        test: indices of the test examples that ran.
         exact: their exact expectation values, shape (examples, observables).
-        measured: those of the device.
+        measured: their expectation values from the device.
     """
 
     result: dict[str, Any]
@@ -69,7 +69,7 @@ class Evaluation(NamedTuple):
     measured: Measured
 
     def lines(self) -> list[str]:
-        """The table, for people."""
+        """The table as text."""
         found = self.result
         where = "a SIMULATED " if found["device"] == "simulated" else ""
         shots = f"{found['shots']:,} shots"
@@ -97,11 +97,11 @@ class Evaluation(NamedTuple):
 
 
 def key_of(settings: Settings, *asked: Any) -> str:
-    """What is asked, for the ledger: the same key finds the same jobs.
+    """Identifies the evaluation in the ledger: the same key finds the same jobs.
 
     Args:
-        settings: how it is measured.
-        asked: where, for instance a `Where`, as JSON.
+        settings: of the measurement.
+        asked: the device, for instance a `Where`, as JSON.
     """
     whole = json.dumps([dataclasses.asdict(settings), asked], sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()[:32]
@@ -121,29 +121,29 @@ def evaluate_on_device(
 ) -> Evaluation | None:
     """Evaluate a trained model's test examples on a device, each paid for once.
 
-    The plan, its jobs and their counts are in the ledger: the same call goes on with them, on any
+    The plan, its jobs and their counts are in the ledger: the same call continues with them, on any
     later day and after a crash, and sends nothing again.
 
     Args:
         trained: the model.
         splits: its data: the test set, and the training set for the anchors.
-        device: as `hardware.Where.open` gives it.
-        settings: how much, and how. `two_stage` needs decisions that are the sign of one
+        device: as returned by `hardware.Where.open`.
+        settings: size and options. `two_stage` requires decisions that are the sign of one
             number.
-        ledger: of this model, by the sha256 that identifies it.
-        key: what is asked, as `key_of` makes it; by default of settings and device.
-        dry_run: choose, certify and tell what it would cost, and send nothing.
-        clock: where time comes from.
-        tell: hears what is about to be sent, and progress.
+        ledger: of this model, identified by its sha256.
+        key: identifies the evaluation, see `key_of`; by default from settings and device.
+        dry_run: plan, certify and report the cost, and send nothing.
+        clock: source of the time.
+        tell: called with the plan and lines of progress.
 
     Returns:
-        The result; None of a dry run.
+        The result; None for a dry run.
 
     Raises:
-        InputError: where the device cannot run it, the budget does not suffice, or the ledger is
+        InputError: if the device cannot run it, the budget does not suffice, or the ledger is
             damaged.
-        CertificationError: where what would be sent is another circuit.
-        DeviceStoppedError: where the device does not deliver; the same call goes on.
+        CertificationError: if the circuit to be sent is not equivalent.
+        DeviceStoppedError: if the device does not deliver; the same call continues.
     """
     visit = Visit(device, ledger, clock, tell)
     key = key_of(settings, device.name) if key is None else key
@@ -156,7 +156,7 @@ def evaluate_on_device(
         plan = keep_plan(visit, key, ready.chunks, details)
     else:
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(plan["at"]))
-        tell(f"Going on with the evaluation that was planned on {made}; its jobs are sent.")
+        tell(f"Continuing the evaluation that was planned on {made}; its jobs are sent.")
         if dry_run:
             return None
     sizes = {"test": len(splits.test.targets), "anchors": len(splits.train.targets)}
@@ -179,11 +179,11 @@ def evaluate_on_device(
     return Evaluation(result, trained.task.metric.name, test, exact_values, outcome.measured)
 
 
-# Before
+# Planning
 
 
 def balanced_order(targets: np.ndarray, seed: int, classes: bool) -> np.ndarray:
-    """All rows by chance, so that each beginning has, with `classes`, as many rows of each class.
+    """All rows in random order; with `classes`, every prefix has as many rows of each class.
 
     >>> order = balanced_order(np.array([0, 0, 0, 0, 1, 1]), 0, True)
     >>> sorted(np.array([0, 0, 0, 0, 1, 1])[order[:4]].tolist())
@@ -192,7 +192,7 @@ def balanced_order(targets: np.ndarray, seed: int, classes: bool) -> np.ndarray:
     order = np.random.default_rng(seed).permutation(len(targets))
     if not classes:
         return order
-    # The k-th of each class before the (k+1)-th of any.
+    # The k-th of each class precedes the (k+1)-th of any.
     rank = np.empty(len(targets), int)
     for label in np.unique(targets):
         members = order[targets[order] == label]
@@ -203,10 +203,10 @@ def balanced_order(targets: np.ndarray, seed: int, classes: bool) -> np.ndarray:
 def _choose(
     trained: Trained, splits: Splits, settings: Settings, exact: Exact
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Test rows in the order in which they are taken, and well-spread anchors from the training.
+    """Test rows in the order of their use, and anchors spread over the training set.
 
     Raises:
-        InputError: where there are not so many.
+        InputError: if there are fewer.
     """
     targets, train = np.asarray(splits.test.targets), len(splits.train.targets)
     order = balanced_order(targets, settings.seed, bool(splits.class_names))
@@ -234,7 +234,7 @@ def _choose(
 def _prepare(
     visit: Visit, trained: Trained, splits: Splits, settings: Settings, exact: Exact
 ) -> tuple[Preflight, dict[str, Any]]:
-    """Everything before the first job is sent: chosen, certified, forecast, and told."""
+    """Everything before the first job is sent: plan, certify, predict the score, and report."""
     if settings.two_stage and not is_binary(trained):
         raise InputError(
             "Argument `two_stage` must be False where a decision is not the sign of one number, "
@@ -279,7 +279,7 @@ def _introduction(
     scores: Mapping[str, Score],
     anchors: int,
 ) -> list[tuple[str, str]]:
-    """What is about to be sent, in words."""
+    """Description of what is going to be sent."""
     plan, details = ready.plan, ready.details
     qubits, infidelity = details["places"][0]
     size = f"{trained.circuit.num_qubits} qubits, {len(trained.circuit.ops)} gates"
@@ -299,7 +299,7 @@ def _introduction(
         ("jobs", plan.reason),
         (
             "executions",
-            f"{plan.executions:,}, {1e6 * details['shot_seconds']:.1f} µs each beside the pause",
+            f"{plan.executions:,}, {1e6 * details['shot_seconds']:.1f} µs each without the pause",
         ),
         (
             "cost",
@@ -350,10 +350,10 @@ def forecast(
     infidelity: float = 0.0,
     repetitions: int = 8,
 ) -> Score:
-    """The score to expect with so many shots on a device of that infidelity.
+    """The expected score with this number of shots on a device of this infidelity.
 
-    Noise is taken to mix the outcomes with a coin toss on every qubit (a depolarising channel);
-    the draws are repeated a few times.
+    The noise model replaces an outcome by uniformly random bits with the probability `infidelity`
+    (a depolarising channel); the draws are repeated a few times.
 
     Args:
         trained: the model.
@@ -361,7 +361,7 @@ def forecast(
         targets: shape (rows,).
         shots: of each row.
         infidelity: 1 - Π (1 - error) over gates and measurements.
-        repetitions: draws of the whole set.
+        repetitions: number of draws of the whole set.
     """
     exact = np.asarray(outcomes, np.float64)
     mixed = (1 - infidelity) * exact + infidelity / exact.shape[1]
@@ -382,17 +382,17 @@ def is_binary(trained: Trained) -> bool:
 
 
 def decision_of_outcomes(trained: Trained) -> np.ndarray:
-    """What a shot with each outcome adds to a two-class decision, shape (2**num_qubits,)."""
+    """The contribution of each outcome to a two-class decision, shape (2**num_qubits,)."""
     outcomes = np.eye(2**trained.circuit.num_qubits)
     return trained.decide(estimate(outcomes, trained.observables).values)[:, 0]
 
 
 def unsettled(trained: Trained, found: Estimate, shots: int) -> np.ndarray:
-    """Rows of a two-class model whose decision is within a few standard errors of turning."""
+    """Rows of a two-class model whose decision is within a few standard errors of zero."""
     at_zero = trained.decide(np.zeros((1, found.values.shape[1])))
     slopes = trained.decide(np.eye(found.values.shape[1]))[:, 0] - at_zero[0, 0]
     decision = trained.decide(found.values)[:, 0]
-    # Shots that all agree still leave room for the one that does not.
+    # If all shots agree, the variance estimate is 0, although one could still differ.
     stderr = np.maximum(found.stderr, 2 / shots)
     return np.flatnonzero(np.abs(decision) < _SETTLED * np.sqrt(stderr**2 @ slopes**2))
 
@@ -407,7 +407,7 @@ def _is_score(value: object) -> bool:
     )
 
 
-#: What is read again of the details of an evaluation's plan.
+#: The fields of a stored plan's details that are read.
 EVALUATION: Rules = {
     **DETAILS,
     "expected": ("a score", _is_score),
@@ -424,7 +424,7 @@ def _result(
     targets: np.ndarray,
     waited: float,
 ) -> dict[str, Any]:
-    """What goes into eval-hardware.json."""
+    """The content of eval-hardware.json."""
     metric, measured = trained.task.metric.name, outcome.measured
     done = [entry.done or {} for entry in outcome.entries]
     calibrations = outcome.calibrations
@@ -432,8 +432,8 @@ def _result(
     if calibrations and calibrations != [details["calibration_date"]]:
         notes.append(
             f"{details['device']} was calibrated on {' and '.join(calibrations)} when it ran, on "
-            f"{details['calibration_date']} when this was planned: what is expected follows from "
-            "the plan's error rates."
+            f"{details['calibration_date']} when this was planned: the expected values are "
+            "computed from the plan's error rates."
         )
 
     def expected(kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -443,7 +443,7 @@ def _result(
         "task": trained.task.name,
         "device": "simulated" if details["simulated"] else details["device"],
         "backend": details["device"],
-        # As the (last) job ran, null where IBM did not tell; and as it was planned.
+        # At the start of the (last) job, null if IBM did not report it; and of the plan.
         "calibration_date": calibrations[-1] if calibrations else None,
         "planned_calibration_date": details["calibration_date"],
         "job_ids": outcome.job_ids,

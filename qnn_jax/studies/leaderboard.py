@@ -1,4 +1,4 @@
-"""What a scan says: its first lines, a line an epoch, the leaderboard, the verdict. No JAX here."""
+"""The texts of a scan: first lines, a line per epoch, leaderboard, verdict. Imports no JAX."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from qnn_jax.studies.course import Course
 from qnn_jax.tasks.stored import Seeds, config_of
 from qnn_jax.training.task import Folders, Metric, Splits, Task
 
-#: Names the command that trains a member alone, of its task, its seeds and a name for its run.
+#: Returns the command that trains a member alone, from its task, its seeds and a name for its run.
 Repeat = Callable[[Task, Seeds, str], str]
 
 
 def introduction(splits: Splits, axes: Sequence[Axis], course: Course) -> list[tuple[str, str]]:
-    """The first lines: what is scanned, on what."""
+    """The first lines: the scan and its data."""
     parts = (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
     counts = " + ".join(f"{len(part.targets):,} {name}" for name, part in parts)
     classes = f": {' / '.join(splits.class_names)}" if splits.class_names else ""
@@ -61,10 +61,10 @@ def epoch_line(
     Args:
         metric: of the task.
         row: of the epoch.
-        values: the metric of each member in training; None of one that diverged.
+        values: the metric of each member in training; None if it diverged.
         epochs: how many each member trains.
-        left: seconds.
-        confirming: seconds of the confirmation, which follows only if the default does not win.
+        left: seconds left.
+        confirming: seconds of the confirmation, which runs only if the default does not win.
     """
     found = {number: v for number, v in zip(row["members"], values, strict=True) if v is not None}
     count, diverged = len(values), len(values) - len(found)
@@ -83,7 +83,7 @@ def epoch_line(
 
 
 def confirmation_heading(course: Course) -> str:
-    """What begins when the search has ended, above its epochs."""
+    """Text above the epochs of the confirmation."""
     winner = course.best
     count = sum(course.members[number].candidate == 0 for number in course.training)
     return (
@@ -112,12 +112,12 @@ def leaderboard(
     """A row for each member of the search, best first.
 
     Args:
-        course: a scan that has ended.
-        axes: what varied.
+        course: a finished scan.
+        axes: of the scan.
         test: the test metric of the best member; no other is tested.
         name: of the scan.
-        folders: where its data are.
-        repeat: names the command that trains a member alone.
+        folders: of the data.
+        repeat: returns the command that trains a member alone.
     """
     metric = course.task.metric.name
 
@@ -154,7 +154,7 @@ def leaderboard(
 
 
 def write_leaderboard(folder: Path, board: Sequence[Mapping[str, Any]]) -> None:
-    """leaderboard.csv and leaderboard.json."""
+    """Write leaderboard.csv and leaderboard.json."""
     text = io.StringIO()
     columns = [name for name in board[0] if name != "config"]
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
@@ -172,9 +172,9 @@ def _keys(metric: Metric) -> tuple[str, str]:
 
 
 def confirmation(course: Course) -> dict[str, Any] | None:
-    """Winner and default over seeds that chose nothing; None where they did not train again.
+    """Winner and default over fresh seeds; None if they did not train again.
 
-    The difference is above 0 where the winner is better.
+    The difference is above 0 if the winner is better.
     """
     again, metric = course.members[course.searched :], course.task.metric
     if not again:
@@ -200,7 +200,7 @@ def confirmation(course: Course) -> dict[str, Any] | None:
 
 
 def verdict(course: Course, examples: str = "examples") -> str:
-    """Whether the winner beats the default on validation, in a sentence."""
+    """Whether the winner is better than the default on validation, as a sentence."""
     found, metric = confirmation(course), course.task.metric
     if course.winner == 0:
         return f"No candidate did better than the default on the validation {examples}: it stays."
@@ -223,7 +223,7 @@ def verdict(course: Course, examples: str = "examples") -> str:
     difference, interval = _keys(metric)
     if found is None or found[interval] is None:
         return (
-            f"The winner was {chosen}; that is no proof, since the best of many is lucky too: "
+            f"The winner was {chosen}; this is no proof, since the best of many is partly luck: "
             "train both over fresh seeds (`confirm` 4)."
         )
     low, high = found[interval]
@@ -240,7 +240,7 @@ def verdict(course: Course, examples: str = "examples") -> str:
 
 
 def summary_kind(metric: Metric) -> type[Any]:
-    """What of a scan's summary.json `conclusion` tells, as `from_json` takes it."""
+    """The part of `conclusion` in a scan's summary.json that is read, for `from_json`."""
     default = {"member": int, "epochs": int, f"validation_{metric.name}": float | None}
     best = {**default, f"test_{metric.name}": float, "test_interval": tuple[float, float]}
     kind: Any = TypedDict(

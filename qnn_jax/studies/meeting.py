@@ -1,8 +1,8 @@
-"""All processes of a scan meet over TCP before JAX connects them.
+"""Connect all processes of a scan over TCP before JAX connects them.
 
-JAX's own meeting ends the process by a signal where its port is taken or a process never comes, and
-no Python code can answer that. So they meet here first, on the very port that JAX then takes: each
-says how many processes it knows of and which one it is, and all go on once process 0 has heard all.
+If the port is taken or a process is missing, JAX's own start-up ends the process by a signal, which
+Python code cannot handle. So the processes first connect here, on the port that JAX then uses: each
+sends the number of processes and its own index, and all continue once process 0 has received all.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from qnn_jax.errors import InputError, TrainingFailedError
 _HELLO = "qnn_jax scan: process {process} of {processes}\n"
 _HELLO_PATTERN = re.compile(rb"qnn_jax scan: process (\d{1,9}) of (\d{1,9})\n")
 _GO, _LONGEST = b"go\n", 100
-_SECONDS_TO_SPEAK = 5.0  # whoever connects and says nothing is none of ours
+_SECONDS_TO_SPEAK = 5.0  # a client that connects and sends nothing is not part of the scan
 _PAUSE = 0.2
 
 
 def check_meeting(
     devices: int, coordinator: str | None, num_processes: int, process_id: int
 ) -> None:
-    """Refuse what no processes can meet by, before JAX loads; arguments as of `cluster.join`."""
+    """Check the arguments before JAX loads; they are those of `cluster.join`."""
     at_least("devices", devices, 0)
     at_least("num_processes", num_processes, 1)
     at_least("process_id", process_id, 0)
@@ -51,18 +51,18 @@ def check_meeting(
 
 
 def meet(coordinator: str, processes: int, process: int, seconds: float) -> None:
-    """Return once all processes have come.
+    """Return once all processes have connected.
 
     Args:
-        coordinator: host:port of process 0, where nothing listens yet.
+        coordinator: host:port of process 0, a port that is not in use.
         processes: how many there are.
         process: the number of this one.
         seconds: to wait for the last of them.
 
     Raises:
-        InputError: where the port is not free, the host is unknown, or another process was given
-            another number of processes, or the number of this one.
-        TrainingFailedError: where not all come in time.
+        InputError: if the port is not free, the host is unknown, or another process has another
+            number of processes, or the same index as this one.
+        TrainingFailedError: if not all connect in time.
     """
     deadline = time.monotonic() + seconds
     host, _, port = coordinator.rpartition(":")
@@ -81,17 +81,17 @@ def meet(coordinator: str, processes: int, process: int, seconds: float) -> None
             _wait_for_all(family, address, processes, deadline)
     except TimeoutError as missing:
         raise TrainingFailedError(
-            f"Not all processes of the scan met at {coordinator} within {seconds:g} s "
+            f"Not all processes of the scan connected at {coordinator} within {seconds:g} s "
             f"({missing}); start all of them with the same arguments and the same `coordinator`, "
             "each with its own `process_id`."
         ) from None
 
 
 def _wait_for_all(family: int, address: Any, processes: int, deadline: float) -> None:
-    """Process 0: hear all others, then let them go."""
+    """Process 0: wait for all others, then release them."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket(family))
-        # What an earlier scan has left half closed is no hindrance, who listens is.
+        # A half-closed connection of an earlier scan must not block the port; a listener must.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(address)
@@ -104,13 +104,13 @@ def _wait_for_all(family: int, address: Any, processes: int, deadline: float) ->
             ) from None
         there: dict[int, socket.socket] = {}
         while missing := _missing(there, processes):
-            # Who came and gave up a moment before the deadline is not who was waited for.
+            # A process that connected and gave up just before the deadline counts as missing.
             never = [number for number in missing if number not in there] or missing
-            listener.settimeout(_left(deadline, f"{_named(never)} did not come"))
+            listener.settimeout(_left(deadline, f"{_named(never)} did not connect"))
             try:
                 connection, _ = listener.accept()
             except TimeoutError:
-                continue  # the deadline has passed, which _left answers
+                continue  # the deadline has passed, which _left reports
             stack.enter_context(connection)
             said = _line(connection, min(deadline, time.monotonic() + _SECONDS_TO_SPEAK))
             if (hello := _HELLO_PATTERN.fullmatch(said)) is None:
@@ -137,22 +137,22 @@ def _wait_for_all(family: int, address: Any, processes: int, deadline: float) ->
 
 
 def _missing(there: dict[int, socket.socket], processes: int) -> list[int]:
-    """Who has not come, or has gone again."""
+    """The processes that have not connected, or have disconnected."""
     return [n for n in range(1, processes) if n not in there or _is_closed(there[n])]
 
 
 def _come(family: int, address: Any, processes: int, process: int, deadline: float) -> None:
-    """Any other process: call on process 0 until it lets go."""
-    reason = "process 0 is not there"
+    """Any other process: connect to process 0 and wait until it releases this one."""
+    reason = "process 0 cannot be reached"
     for attempt in itertools.count():
-        time.sleep(_PAUSE if attempt else 0)  # it may not have begun, or be started again
+        time.sleep(_PAUSE if attempt else 0)  # process 0 may not have started, or be restarting
         left = _left(deadline, reason)
         with socket.socket(family) as connection, suppress(OSError):
             connection.settimeout(left)
             connection.connect(address)
             if connection.getsockname() == connection.getpeername():
                 continue  # a free port of this machine can be connected to itself
-            reason = "another process did not come"
+            reason = "another process did not connect"
             _send(connection, _HELLO.format(process=process, processes=processes).encode())
             answer = _line(connection, deadline)
             if answer == _GO:
@@ -174,7 +174,7 @@ def _left(deadline: float, reason: str) -> float:
 
 
 def _line(connection: socket.socket, deadline: float) -> bytes:
-    """What it says up to the end of the line; less where it ends, stays silent or talks on."""
+    """The text up to the end of the line; less if it ends early, pauses or is too long."""
     said = b""
     with suppress(OSError):
         while not said.endswith(b"\n") and len(said) < 4 * _LONGEST:
@@ -186,12 +186,12 @@ def _line(connection: socket.socket, deadline: float) -> bytes:
 
 
 def _send(connection: socket.socket, words: bytes) -> None:
-    with suppress(OSError):  # whoever is gone by now is missed later
+    with suppress(OSError):  # a process that has ended by now is detected later
         connection.sendall(words)
 
 
 def _is_closed(connection: socket.socket) -> bool:
-    """Whether the other side has ended; it never says a second line."""
+    """Whether the other side has disconnected; it never sends a second line."""
     connection.setblocking(False)
     try:
         return not connection.recv(1)

@@ -1,4 +1,4 @@
-"""How many members fit into a device's memory, asked before anything is allocated."""
+"""How many members fit into a device's memory, computed before anything is allocated."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from qnn_jax.simulate.preflight import memory_bytes
 from qnn_jax.training.epochs import fit_epoch, init_state
 from qnn_jax.training.task import Examples, Task
 
-#: Members that share a CPU's caches best: twice as many cost a third more time each.
+#: Members that share a CPU's caches best: with twice as many, each takes a third more time.
 _CPU_AT_ONCE = 4
-#: XLA copies some arrays to lay them out otherwise, which the program does not say.
+#: XLA copies some arrays to change their layout, which the program does not show.
 _COPIES = 2
 
 
 def member_bytes(task: Task, names: tuple[str, ...], train: Examples, validation: Examples) -> int:
-    """An upper estimate of what a member takes while it trains, in bytes.
+    """An upper estimate of the memory of a member in training, in bytes.
 
-    The most that is alive at once in the program of an epoch, as it is written: every array from
-    where it is computed to where it is last read. XLA fuses many and so takes less.
+    The maximum of the memory in use at once in the program of an epoch as written: every array
+    from its computation to its last use. XLA fuses operations and needs less.
 
     Args:
-        task: what is trained.
+        task: to train.
         names: the members of the task that train.
         train: examples, for their shapes.
         validation: the same.
@@ -42,7 +42,7 @@ def member_bytes(task: Task, names: tuple[str, ...], train: Examples, validation
 
 
 def _alive(jaxpr: Any) -> int:
-    """The most bytes that are alive at once within a program, its arguments aside."""
+    """The maximum number of bytes in use at once in a program, without its arguments."""
     last: dict[Any, int] = {}
     for place, equation in enumerate(jaxpr.eqns):
         last |= {var: place for var in equation.invars if isinstance(var, Var)}
@@ -58,7 +58,7 @@ def _alive(jaxpr: Any) -> int:
         inner = max(map(_alive, jaxprs_in_params(equation.params)), default=0)
         most = max(most, now + inner)
         now -= _size([var.aval for var in ends.get(place, ())])
-        # What nobody reads is gone at once.
+        # An unused result is freed at once.
         now -= _size([var.aval for var in equation.outvars if var not in last])
     return most
 
@@ -72,23 +72,23 @@ def _size(arrays: Any) -> int:
 
 
 def at_once(needed: int, members: int, wanted: int) -> int:
-    """Members that a device steps side by side.
+    """How many members a device trains in parallel.
 
     Args:
-        needed: bytes that a member takes.
-        members: how many a device has.
-        wanted: what the user asks for; 0 for what memory and caches allow.
+        needed: bytes of one member.
+        members: per device.
+        wanted: the user's choice; 0 for the number that memory and caches allow.
 
     Raises:
-        InputError: where not even one fits.
+        InputError: if not even one fits.
     """
-    # Half of the memory, not what happens to be free: a resumed scan must do the same again.
+    # Half of the total memory, not of the free one: a resumed scan must get the same result.
     there = memory_bytes() // 2 // (jax.local_device_count() if _on_cpu() else 1)
     fit = there // needed
     if fit < 1:
         raise InputError(
-            f"Argument `task` must fit into memory, but a single member takes about "
-            f"{needed / 2**30:.3g} GiB and a device may use {there / 2**30:.3g} GiB: take smaller "
+            f"Argument `task` must fit into memory, but a single member needs about "
+            f"{needed / 2**30:.3g} GiB and a device may use {there / 2**30:.3g} GiB: use smaller "
             "batches or fewer qubits."
         )
     most = wanted or (_CPU_AT_ONCE if _on_cpu() else members)

@@ -1,4 +1,4 @@
-"""The members of a scan that train now: grouped by structure, spread over devices, stepped."""
+"""The members of a scan in training: grouped by structure, distributed over devices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from qnn_jax.training.task import HYBRID, Examples, Folders, Report, Splits, Tas
 
 
 class _Program(NamedTuple):
-    """A compiled epoch, and the seconds that compiling took."""
+    """A compiled epoch, and the seconds of its compilation."""
 
     epoch: Any
     seconds: float
@@ -36,15 +36,16 @@ class _Group:
     """Members of one structure, which train in one program.
 
     Attributes:
-        task: what they share.
-        members: their numbers, in the order of the member axis; the last one fills the axis up.
-        keys: of the initial parameters, one a member.
-        order_keys: of all draws while training, one a member or one for all.
+        task: what they have in common.
+        members: their numbers, in the order of the member axis; the last one is repeated as
+            padding.
+        keys: of the initial parameters, one per member.
+        order_keys: of all draws in training, one per member or one for all.
         numbers: in which they differ, by name.
         train: examples, on the devices.
         validation: the same.
-        bytes: what a member takes, by formula.
-        at_once: how many of them a device steps side by side.
+        bytes: memory of a member, by formula.
+        at_once: how many of them a device trains in parallel.
     """
 
     task: Task
@@ -59,7 +60,7 @@ class _Group:
 
 
 class Population:
-    """A scan that runs: its programs, and the states of the members that train."""
+    """A running scan: its programs, and the states of the members in training."""
 
     def __init__(
         self,
@@ -76,15 +77,15 @@ class Population:
         self._tell, self._at_once = tell, at_once
         self.names = _trained_names(course.task)
         self._varied = [axis.name for axis in axes if axis.name in course.task.numbers]
-        # A line of metrics: an epoch of the members that train.
+        # A line of metrics: an epoch of the members in training.
         part = dict[str, list[float | None]]
         kinds = {"epoch": int, "of_members": int, "members": list[int], "seconds": float}
         self.row_kind: Any = TypedDict("Row", {**kinds, **dict.fromkeys(self.names, part)})  # type: ignore[misc]
         self.splits: Splits = course.task.load(folders, course.seeds.split, report)
         if not len(self.splits.validation.targets):
             raise InputError(
-                "Argument `task` must keep validation examples out of training, by which the "
-                "members of a scan are compared, but keeps none."
+                "Argument `task` must have validation examples, by which the "
+                "members of a scan are compared, but has none."
             )
         self._on_device = [
             (self.splits, cluster.repeat((self.splits.train, self.splits.validation)))
@@ -97,7 +98,7 @@ class Population:
         self.champion: dict[str, Any] = {}
 
     def begin(self, rows: Sequence[Mapping[str, Any]], where: str) -> dict[str, Any]:
-        """Replay what was recorded; zeros in the form of the checkpoint after it."""
+        """Replay the metrics; return zeros in the form of the checkpoint after them."""
         course = self.course
         for row in rows:
             self._check_row(row, where)
@@ -119,12 +120,12 @@ class Population:
         return _tree(training, _zeros(champion))
 
     def restore(self, tree: Mapping[str, Any]) -> None:
-        """Go on from what a checkpoint holds."""
+        """Continue from a checkpoint."""
         self.champion = tree["champion"]
         self.states = [self._filled(tree["training"][str(k)]) for k in range(len(tree["training"]))]
 
     def _check_row(self, row: Mapping[str, Any], where: str) -> None:
-        """Refuse a line of metrics that is about other members than those which train then."""
+        """Refuse a line of metrics for other members than those in training at that epoch."""
         training = self.course.training
         lists = [values for name in self.names for values in row[name].values()]
         if (
@@ -138,10 +139,10 @@ class Population:
                 "over."
             )
 
-    # Groups: who trains in which program.
+    # Groups: which members train in which program.
 
     def _begin_groups(self) -> None:
-        """Group the members in training by structure; their states begin anew."""
+        """Group the members in training by structure; their states are initialised."""
         by_structure: dict[Task, list[int]] = {}
         for number in self.course.training:
             structure = self._structure(self.course.members[number].task)
@@ -150,7 +151,7 @@ class Population:
         self.states = []
 
     def _structure(self, task: Task) -> Task:
-        """What members of one program have in common: all but the numbers that vary."""
+        """The task of the members of one program: all fields but the numbers that vary."""
         base = self.course.task
         structure: Task = changed(
             task, {name: value_of(base, self.course.seeds, name) for name in self._varied}
@@ -158,10 +159,10 @@ class Population:
         return structure
 
     def _data(self, structure: Task) -> tuple[Examples, Examples]:
-        """The examples of a structure, on the devices; equal ones are there once.
+        """The examples of a structure, on the devices; equal ones are stored once.
 
         Raises:
-            InputError: where it cannot be compared with the default configuration.
+            InputError: if it cannot be compared with the default configuration.
         """
         if structure in self._known:
             return self._known[structure]
@@ -173,21 +174,21 @@ class Population:
         )
         if trainer.epochs != self.course.total:
             raise InputError(
-                "Argument `axis` must leave the number of epochs alone, since all members train "
-                f"side by side, but one of them trains {trainer.epochs} and the default "
+                "Argument `axis` must not change the number of epochs, since all members train "
+                f"in parallel, but one of them trains {trainer.epochs} and the default "
                 f"{self.course.total}."
             )
         if not _equal(splits.validation, self.splits.validation) or not _equal(
             splits.test, self.splits.test
         ):
             raise InputError(
-                "Argument `axis` must leave validation and test examples alone, by which members "
-                "are compared, but changes them."
+                "Argument `axis` must not change validation and test examples, by which members "
+                "are compared, but does."
             )
         if _trained_names(structure) != self.names:
             raise InputError(
-                "Argument `axis` must leave alone which twins train alongside "
-                f"({', '.join(self.names[1:]) or 'none'}), but changes them."
+                "Argument `axis` must not change which twins train alongside "
+                f"({', '.join(self.names[1:]) or 'none'}), but does."
             )
         trainer.check(len(splits.train.targets))
         found = [there for known, there in self._on_device if _equal(known.train, splits.train)]
@@ -258,13 +259,13 @@ class Population:
         return self.programs[shape].epoch
 
     def _seconds_to_compile(self) -> float:
-        """What a program took to compile in the mean; 0 before the first."""
+        """The mean compilation time of a program; 0 before the first."""
         return self.compile_seconds / max(len(self.programs), 1)
 
-    # An epoch of all groups, and what is kept of it.
+    # An epoch of all groups, and its record.
 
     def epoch(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Train all groups for an epoch: what a checkpoint holds, and the row of metrics."""
+        """Train all groups for an epoch: the content of a checkpoint, and the row of metrics."""
         course = self.course
         if not self.states:
             self._tell(f"Drawing the initial weights of {len(course.training)} members …")
@@ -279,7 +280,7 @@ class Population:
             program(state, group.order_keys, group.numbers, epoch, group.train, group.validation)
             for program, group, state in zip(programs, self.groups, self.states, strict=True)
         ]
-        # Here the processes meet: where one has ended, the exchange fails.
+        # Here the processes communicate: if one has ended, the exchange fails.
         told = self.cluster.gather([told for _, told in done])
         seconds = time.monotonic() - began
         whole = self.cluster.gather([state for state, _ in done])
@@ -293,7 +294,7 @@ class Population:
         return _tree(kept, self.champion), row
 
     def _row(self, told: Sequence[Any], seconds: float) -> dict[str, Any]:
-        """What is written of an epoch: a list by metric, nan for a member that diverged."""
+        """The record of an epoch: a list by metric, nan for a member that diverged."""
         by_member: dict[int, dict[str, dict[str, float]]] = {}
         for group, metrics in zip(self.groups, told, strict=True):
             for place, number in enumerate(group.members):
@@ -317,7 +318,7 @@ class Population:
         }
 
     def _regroup(self, states: Sequence[Any], ended: bool) -> list[Any]:
-        """After a rung or a generation: keep the champion's parameters, and who goes on."""
+        """After a rung or a generation: keep the champion and the remaining members."""
         places = {
             number: (k, place)
             for k, group in enumerate(self.groups)
@@ -339,7 +340,7 @@ class Population:
         return kept
 
     def _filled(self, state: Any) -> Any:
-        """Members' states on the devices, the last one repeated until all have as many."""
+        """Members' states on the devices, the last one repeated as padding."""
         devices = self.cluster.mesh.size
 
         def fill(leaf: np.ndarray) -> np.ndarray:
@@ -347,7 +348,7 @@ class Population:
 
         return self.cluster.spread(jax.tree.map(fill, state))
 
-    # What is told.
+    # Messages
 
     def _introduce(self) -> None:
         lines = introduction(self.splits, self.axes, self.course)
@@ -357,8 +358,8 @@ class Population:
                 (
                     "programs",
                     f"{len(self.groups)}, one for each structure; {self.cluster.mesh.size} devices "
-                    f"in {self.cluster.processes} processes step {group.at_once} members each at "
-                    f"once ({group.bytes / 2**20:.0f} MiB a member, by formula)",
+                    f"in {self.cluster.processes} processes train {group.at_once} members each in "
+                    f"parallel ({group.bytes / 2**20:.0f} MiB a member, by formula)",
                 )
             )
         for name, text in lines:
@@ -366,7 +367,7 @@ class Population:
         self._tell("")
 
     def told(self, row: Mapping[str, Any]) -> None:
-        """Tell an epoch, and what is left of the scan in seconds."""
+        """Report an epoch, and the seconds left of the scan."""
         course = self.course
         spent = [(r["seconds"], len(r["members"])) for r in course.rows[-5:]]
         pace = sum(seconds for seconds, _ in spent) / sum(members for _, members in spent)
@@ -393,7 +394,7 @@ def _equal(one: Examples, other: Examples) -> bool:
 
 
 def _tree(states: Sequence[Any], champion: Any) -> dict[str, Any]:
-    """What a checkpoint holds."""
+    """The content of a checkpoint."""
     return {"training": {str(k): state for k, state in enumerate(states)}, "champion": champion}
 
 

@@ -1,4 +1,4 @@
-"""Train many configurations of a task side by side; does the best one beat the default?"""
+"""Train many configurations of a task in parallel, and test whether the best beats the default."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ from qnn_jax.training.task import Folders, Report, Task
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScanResult:
-    """What a scan found.
+    """The result of a scan.
 
     Attributes:
         members: the leaderboard, best first: each with its configuration, scores, epochs and
             outcome ("finished", "dropped" or "diverged").
         task: the winner's.
         best: the best member, trained and tested.
-        confirmation: winner and default over fresh seeds; None where they did not train again.
-        verdict: whether the winner beats the default, in a sentence.
-        summary: what summary.json holds.
-        axes: what varied.
-        course: all that was recorded.
+        confirmation: winner and default over fresh seeds; None if they did not train again.
+        verdict: whether the winner beats the default, as a sentence.
+        summary: the content of summary.json.
+        axes: of the scan.
+        course: the whole record.
     """
 
     members: Sequence[Mapping[str, Any]]
@@ -86,40 +86,40 @@ def scan(
     cluster: Cluster | None = None,
     at_once: int = 0,
 ) -> ScanResult:
-    """Train candidates side by side, and the best one and the default again over fresh seeds.
+    """Train candidates in parallel, then the best one and the default again over fresh seeds.
 
-    The task's `numbers` differ within one compiled program; every other field takes a program for
-    each of its values. Members are compared by the task's metric on the validation examples. The
-    best one alone is evaluated on the test examples, once.
+    The task's `numbers` vary within one compiled program; every other field needs a program for
+    each of its values. Members are compared by the task's metric on the validation examples. Only
+    the best one is evaluated on the test examples, once.
 
     Args:
         task: the default configuration, which always trains.
-        axes: what varies: texts such as "learning_rate=1e-3,1e-2", `Axis`, or values by name;
+        axes: texts such as "learning_rate=1e-3,1e-2", `Axis`, or values by name;
             every candidate trains with every value of "seed" and "order_seed".
-        search: by default random where an axis is a range without points, else grid.
-        samples: candidates of random and optuna.
-        batch: candidates that optuna is asked for at once.
+        search: by default random if an axis is a range without points, else grid.
+        samples: number of candidates of random and optuna.
+        batch: number of candidates that optuna proposes at once.
         halving: drop the worse half of the candidates after 1/8, 1/4 and 1/2 of the epochs.
-        confirm: fresh seeds over which winner and default train again; 0 leaves that out.
-        seed: of the members and of the search.
+        confirm: number of fresh seeds for the second training of winner and default; 0 for none.
+        seed: random seed of the members and of the search.
         order_seed: of the order of the examples.
         split_seed: of the validation split.
-        folders: where data are kept.
-        run: a folder to keep everything in, so that a killed scan goes on; the best member becomes
-            a run of its own beside it, with "-best" behind its name. None keeps nothing.
-        tell: hears what happens, line by line; `print` will do.
-        stop: asked after every epoch.
-        report: hears of the preparation of data.
-        publish: draws pictures of what was found, before the scan is marked as finished.
-        publish_best: the same of the best member's run.
-        repeat: names the command that trains a member alone, for the leaderboard.
-        cluster: the devices; by default all that JAX has.
-        at_once: members that a device steps side by side; 0 lets memory and caches decide.
+        folders: of the data.
+        run: a folder for all results, so that a killed scan can resume; the best member becomes
+            a run of its own, with "-best" appended to the name. None stores nothing.
+        tell: called with lines of progress, for instance `print`.
+        stop: called after every epoch; true stops the scan.
+        report: called with the progress of the data's preparation.
+        publish: draws pictures of the results, before the scan is marked as finished.
+        publish_best: the same for the best member's run.
+        repeat: returns the command that trains a member alone, for the leaderboard.
+        cluster: the devices; by default all devices of JAX.
+        at_once: how many members a device trains in parallel; 0 chooses by memory and caches.
 
     Raises:
-        InputError: where an axis or a number cannot be.
-        StoppedError: where `stop` said so.
-        TrainingFailedError: where all members diverged.
+        InputError: for an invalid axis or number.
+        StoppedError: if `stop` returned true.
+        TrainingFailedError: if all members diverged.
 
     >>> from qnn_jax.configs import LeastSquaresConfig
     >>> from qnn_jax.tasks import Calculator
@@ -188,7 +188,7 @@ def _concluded(
     repeat: Repeat,
     began: float,
 ) -> ScanResult:
-    """Test the best member, and write it, the leaderboard, the pictures and the summary."""
+    """Test the best member; write it, the leaderboard, the pictures and the summary."""
     course, folders = running.course, running.folders
     number = course.champion
     if number is None or course.diverged(number) or not running.champion:
@@ -199,7 +199,7 @@ def _concluded(
 
     def go_on_or_stop() -> None:
         if stop():
-            raise StoppedError("All members are trained, but not all is written")
+            raise StoppedError("All members are trained, but not all results are written")
 
     go_on_or_stop()
     tell(f"\nTesting the best member, {number}, and drawing the pictures …")
@@ -220,7 +220,7 @@ def _concluded(
     metric, best = course.task.metric.name, finished.trained
     name = "scan" if run is None else run.path.name
     if run is not None:
-        # The first file says whose run it is, so that this scan may write it again.
+        # The first file names the scan, so that the scan may overwrite this run.
         own = f"{name}-best"
         config = {**config_of(member.task, member.seeds, own, folders), "scan": name}
         with RunDirectory.open(run.path.parent, own, config, False, NOT_OF_THE_RUN) as directory:
@@ -275,22 +275,22 @@ def _concluded(
 def config_of_scan(
     task: Task, axes: Sequence[str], seeds: Seeds, run: str, folders: Folders, **options: Any
 ) -> dict[str, Any]:
-    """What a scan's config.json holds.
+    """The content of a scan's config.json.
 
     Args:
         task: the default configuration.
         axes: as text.
         seeds: of the scan.
         run: its name.
-        folders: where data are.
-        options: of `scan`, all that changes what is trained.
+        folders: of the data.
+        options: of `scan`, all that affect the training.
     """
     config = config_of(task, seeds, run, folders)
     return {**config, "task": "scan", "scanned": task.name, "axis": list(axes), **options}
 
 
 def check_best_is_free(path: Path) -> None:
-    """Refuse to write a scan's best member over what is not this scan's.
+    """Refuse to overwrite a run that is not this scan's best member.
 
     Args:
         path: the folder of the scan.

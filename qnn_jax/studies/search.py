@@ -1,4 +1,4 @@
-"""How a scan finds candidates: a grid, random draws, or Optuna's samplers. No JAX here."""
+"""The searches of a scan: a grid, random draws, or Optuna's samplers. Imports no JAX."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ class Search(Protocol):
     """Proposes candidates, a generation at a time; [] ends the search."""
 
     def propose(self) -> list[Changes]:
-        """The next candidates; the default configuration is never among them."""
+        """The next candidates, without the default configuration."""
         ...
 
     def learn(self, scores: Sequence[float]) -> None:
-        """Take in the scores of the candidates proposed last, more is better; nan if diverged."""
+        """Receive the scores of the last candidates; more is better, nan if diverged."""
         ...
 
 
 class Listed:
-    """A search that knows all its candidates from the start."""
+    """A search whose candidates are all known from the start."""
 
     def __init__(self, candidates: Iterable[Changes]) -> None:
         self._left = list(candidates)
 
     def propose(self) -> list[Changes]:
-        """All candidates, then none."""
+        """All candidates in the first call, then none."""
         proposed, self._left = self._left, []
         return proposed
 
     def learn(self, scores: Sequence[float]) -> None:
-        """Nothing to learn."""
+        """Does nothing."""
 
 
 class Asked:
-    """Optuna's search (TPE by default), asked for a batch and told its scores."""
+    """Optuna's search (TPE by default), in batches."""
 
     def __init__(self, axes: Sequence[Axis], count: int, batch: int, seed: int) -> None:
         try:
@@ -51,7 +51,7 @@ class Asked:
         except ModuleNotFoundError:
             raise InputError(
                 "Argument `search` must not be optuna where optuna is not installed: "
-                "pip install 'qnn-jax[search]', or take random."
+                "pip install 'qnn-jax[search]', or use random."
             ) from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna, self._left, self._batch = optuna, count, batch
@@ -69,7 +69,7 @@ class Asked:
                 for trial in self._asked]  # fmt: skip
 
     def _suggest(self, trial: Any, axis: Axis) -> Any:
-        if axis.values:  # by number, since Optuna takes no tuples
+        if axis.values:  # by index, since Optuna takes no tuples
             return axis.values[trial.suggest_categorical(axis.name, range(len(axis.values)))]
         log = axis.spacing == "log"
         if axis.integer:
@@ -77,7 +77,7 @@ class Asked:
         return float(f"{trial.suggest_float(axis.name, axis.low, axis.high, log=log):.4g}")
 
     def learn(self, scores: Sequence[float]) -> None:
-        """Tell the scores."""
+        """Report the scores to Optuna."""
         failed = self._optuna.trial.TrialState.FAIL
         for trial, score in zip(self._asked, scores, strict=True):
             if math.isfinite(score):
@@ -96,20 +96,20 @@ def planned(
     confirm: int,
     seed: int,
 ) -> Search:
-    """The search of a scan; all is refused here that can be refused before JAX loads.
+    """The search of a scan; checks all arguments that can be checked before JAX loads.
 
     Args:
         task: the default configuration.
-        axes: what varies.
-        search: by default random where an axis is a range without points, else grid.
-        samples: candidates of random and optuna.
-        batch: candidates that optuna is asked for at once.
-        halving: whether candidates are dropped on the way.
-        confirm: how many seeds the winner is confirmed with.
-        seed: of what is drawn.
+        axes: of the scan.
+        search: by default random if an axis is a range without points, else grid.
+        samples: number of candidates of random and optuna.
+        batch: number of candidates that optuna proposes at once.
+        halving: whether candidates are dropped in the course of training.
+        confirm: number of seeds of the confirmation.
+        seed: random seed of the draws.
 
     Raises:
-        InputError: where a number is out of range, or the task refuses a value of an axis.
+        InputError: if a number is out of range, or the task refuses a value of an axis.
     """
     at_least("samples", samples, 1)
     at_least("batch", batch, 1)
@@ -121,7 +121,7 @@ def planned(
     kind = search or ("random" if any(not axis.values for axis in axes) else "grid")
     if halving and kind == "optuna":
         raise InputError("Argument `halving` must not be given with optuna as `search`, but is.")
-    # Every value by itself, and of a grid every combination.
+    # Check every value by itself, and for a grid every combination.
     for axis in axes:
         for value in axis.values or (axis.at(0.0), axis.at(1.0)):
             if axis.name not in SEEDS:
@@ -138,4 +138,4 @@ def _check_candidate(task: Task, changes: Changes, what: str) -> None:
     try:
         changed(task, changes).check()
     except InputError as error:
-        raise InputError(f"Argument `axis` {what} cannot be: {error}") from None
+        raise InputError(f"Argument `axis` {what} is invalid: {error}") from None

@@ -1,6 +1,6 @@
-"""The 2022 project's model of the calculator, trained as it was, once for every key.
+"""The 2022 project's model of the calculator, trained as in 2022, once for every key.
 
-Everything is laid out in lanes (`qnn_jax.simulate.populations`): parameters of shape
+All arrays have lanes (`qnn_jax.simulate.populations`) as last axis: parameters of shape
 (parameters, lanes), inputs (2, lanes), outputs (lanes,).
 """
 
@@ -32,7 +32,7 @@ def circuit_2022() -> Circuit:
 def outputs_2022(
     params: Float[Array, "8 lanes"], inputs: Float[Array, "2 lanes"]
 ) -> Float[Array, " lanes"]:
-    """Gain · <ZZ> + bias: six weights, then gain and bias, through a Linear(1, 1)."""
+    """Gain · <ZZ> + bias; the parameters are six weights, then gain and bias: a Linear(1, 1)."""
     values = lane_expectations(circuit_2022(), "ZZ", inputs, params[:-2])
     return params[-2] * values + params[-1]
 
@@ -40,15 +40,15 @@ def outputs_2022(
 def train_as_in_2022(
     keys: Array, expression: Expression, inputs: Any, targets: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Train the model of 2022 once for every key, side by side.
+    """Train the model of 2022 once for every key, in parallel.
 
     <ZZ> on (a, b) in [0, 1]², unscaled, through a Linear(1, 1); squared error, Adam 5e-3, batches
-    of one, fresh samples in every epoch, 10 epochs of 200 samples. Weights start uniform in
-    [-1, 1], which is what TorchConnector and PyTorch's Linear(1, 1) draw from.
+    of one, fresh samples in every epoch, 10 epochs of 200 samples. Initial weights are uniform in
+    [-1, 1], as in TorchConnector and PyTorch's Linear(1, 1).
 
     Args:
         keys: one for each training, shape (seeds,).
-        expression: what is to be learnt, a as x[0] and b as x[1].
+        expression: the function to learn, a as x[0] and b as x[1].
         inputs: test points, shape (points, 2).
         targets: their values, shape (points,).
 
@@ -84,7 +84,7 @@ def _train(keys: Array, expression: Expression) -> tuple[Array, Array]:
     def epoch(carry: tuple[Array, optax.OptState], number: Array) -> tuple[tuple, Array]:  # type: ignore[type-arg]
         def step(carry: tuple[Array, optax.OptState], inputs: Array) -> tuple[tuple, None]:  # type: ignore[type-arg]
             params, state = carry
-            # Lanes do not meet, so the gradient of the sum is each one's own.
+            # Lanes are independent, so the gradient of the sum contains each lane's gradient.
             updates, state = optimizer.update(jax.grad(loss)(params, inputs), state)
             return (optax.apply_updates(params, updates), state), None
 
@@ -105,7 +105,7 @@ def _train(keys: Array, expression: Expression) -> tuple[Array, Array]:
 
 @jax.jit
 def _errors(params: Array, inputs: Array, targets: Array) -> Array:
-    """Point by point, for the members are many."""
+    """Errors on the points, one point after the other, since there are many members."""
 
     def add(total: Array, point: tuple[Array, Array]) -> tuple[Array, None]:
         here = jnp.broadcast_to(point[0][:, None], (2, params.shape[1]))

@@ -1,4 +1,4 @@
-"""The quantum calculator: a function of two numbers, learnt by two qubits."""
+"""The quantum calculator: two qubits learn a function of two numbers."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from qnn_jax.training.task import (
     written,
 )
 
-#: What the head reads.
+#: The observables that the head reads.
 OBSERVABLE = "ZZ"
 VALIDATION_POINTS, TEST_POINTS = 1_000, 10_000
-#: Shots of the result that summary.json holds beside the exact one.
+#: Shots of the second result in summary.json, in addition to the exact one.
 SHOTS = 4_096
-#: Shots at which the error is drawn on a few points, and expected over all of them.
+#: Shots for the error that is sampled on a few points, and predicted for all of them.
 SHOT_NUMBERS, SHOT_POINTS = (64, 1_024, 16_384), 250
-# What fold_in numbers of the seed stand for, so that no two random draws share a key.
+# Numbers for fold_in of the random seed, so that no two random draws share a key.
 _TRAIN, _VALIDATION, _TEST, _BASELINE_2022, _SHOTS = range(1, 6)
 #: Mean L1 by epoch that the 2022 project reports for a + b: one run, 50 test samples.
 REPORTED_2022 = (0.346, 0.209, 0.220, 0.172, 0.164, 0.215, 0.210, 0.189, 0.163, 0.160)
@@ -44,15 +44,15 @@ REPORTED_2022 = (0.346, 0.209, 0.220, 0.172, 0.164, 0.215, 0.210, 0.189, 0.163, 
 
 @dataclass(frozen=True)
 class Calculator(TaskDefaults):
-    """Calculate with two numbers in [0, 1]: a circuit of two qubits with a linear head.
+    """Compute a function of two numbers in [0, 1] by a circuit of two qubits with a linear head.
 
     Attributes:
         operation: add, subtract, multiply, mean, sin-sum, or an expression of a and b.
         points: training points; 0 takes fresh ones for every epoch.
-        baseline_2022: how often the model of the 2022 project is trained beside it, each time with
-            other weights and samples.
+        baseline_2022: how often the model of the 2022 project is trained for comparison, each time
+            with other weights and samples.
         model: the circuit.
-        training: how it is trained.
+        training: settings of the trainer.
     """
 
     operation: str = "add"
@@ -67,16 +67,16 @@ class Calculator(TaskDefaults):
 
     @property
     def calculates(self) -> Operation:
-        """The operation, read."""
+        """The operation as an expression."""
         return operation(self.operation)
 
     @property
     def train_count(self) -> int:
-        """Points to train on in all."""
+        """Number of training points in all."""
         return self.points or max(1, self.training.epochs) * self.training.batch_size
 
     def check(self) -> None:
-        """Refuse what cannot be trained, before JAX loads."""
+        """Check the settings before JAX loads."""
         self.calculates  # noqa: B018  reading it refuses
         for name, value, least, most in (
             ("model.layers", self.model.layers, 1, 20),
@@ -99,7 +99,7 @@ class Calculator(TaskDefaults):
         check_least_squares(self.training, self.train_count)
 
     def load(self, folders: Folders, seed: int, report: Report) -> Splits:
-        """Uniform points of the unit square; each purpose and each epoch draws its own."""
+        """Uniform points of the unit square; each purpose and each epoch has its own draw."""
         calculates, size = self.calculates, self.training.batch_size
         if self.points:
             train = _draw(seed, calculates, _TRAIN, self.points)
@@ -119,17 +119,17 @@ class Calculator(TaskDefaults):
         )
 
     def sized(self, count: int) -> Calculator:
-        """The same on `count` points in every epoch, and as many to choose a restart by."""
+        """The same task on `count` points in every epoch, with as many to choose a restart by."""
         if count < 2:
             raise InputError(
-                "Argument `count` must be at least 2, for points are drawn and there is no number "
-                f"of all of them, but is {count}."
+                "Argument `count` must be at least 2, because points are drawn and there is no "
+                f"total number of them, but is {count}."
             )
         training = replace(self.training, batch_size=0)
         return replace(self, points=count, baseline_2022=0, training=training)
 
     def members(self) -> tuple[Member, ...]:
-        """The hybrid and its twins, each with what it got."""
+        """The hybrid and its twins, each with its description."""
         from qnn_jax.models import HybridRegressor, MLPRegressor
 
         circuit, bound, middle = self.model.circuit(), self.model.weight_bound, self._middle
@@ -212,13 +212,13 @@ class Calculator(TaskDefaults):
         return references
 
     def explanations(self, trained: Any, splits: Splits) -> tuple[Explanation, ...]:
-        """Why the result is as it is: sections of the run's page."""
+        """Sections of the run's page that explain the result."""
         from qnn_jax.tasks.calculator_explained import explanations
 
         return explanations(trained.summary, trained.circuit, self.model.layers)
 
     def details(self, trained: Any, splits: Splits, seed: int) -> Mapping[str, Any]:
-        """Results with shots, the head, and what the circuit of 2022 could reach at best."""
+        """Results with shots, the head, and the lowest error that the circuit of 2022 can reach."""
         import jax
 
         from qnn_jax.executors import sampled
@@ -283,7 +283,7 @@ class Calculator(TaskDefaults):
         return _baseline_2022(self.operation, self.baseline_2022, seed, splits.checksum)
 
     def _reference_2022(self, splits: Splits, seed: int) -> Reference:
-        """The 2022 model over its seeds; what the median seed's model predicts."""
+        """Evaluate the 2022 model over its seeds, and the median seed's predictions."""
         import jax.numpy as jnp
 
         from qnn_jax.tasks.baseline_2022 import outputs_2022
@@ -298,15 +298,15 @@ class Calculator(TaskDefaults):
             (float(low), float(high)),
             8,
             f"ZZ feature map and RealAmplitudes, trained as in 2022: median of {len(final)} seeds, "
-            "and where 95 % of them are",
+            "and the range of 95 % of them",
             np.asarray(outputs_2022(lanes, points)),
         )
 
     def _distribution(self, splits: Splits, seed: int) -> dict[str, Any]:
-        """What the 2022 model reaches over many seeds, and where its one reported run lies.
+        """The distribution of the 2022 model over many seeds, and the position of its reported run.
 
-        By epoch, and for the percentile, errors are those of 50 samples, as it reported them; the
-        rest is that of the test points, without their scatter.
+        The errors by epoch and those for the percentile are on 50 samples, as it was reported; the
+        others are on the test points, without the scatter of small samples.
         """
         _, errors, final = self._trained_as_in_2022(splits, seed)
         low, median, high = np.quantile(errors, [0.025, 0.5, 0.975], axis=1)
@@ -327,7 +327,7 @@ class Calculator(TaskDefaults):
 
 
 def _draw(seed: int, calculates: Operation, purpose: int, count: int, number: int = 0) -> Examples:
-    """Uniform points of the unit square; every purpose, and every number in it, has its own."""
+    """Uniform points of the unit square; each purpose, and each index in it, has its own draw."""
     import jax
 
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), purpose), number)
@@ -337,7 +337,7 @@ def _draw(seed: int, calculates: Operation, purpose: int, count: int, number: in
 
 @functools.lru_cache(maxsize=1)
 def _baseline_2022(text: str, count: int, seed: int, checksum: str) -> tuple[np.ndarray, ...]:
-    """The 2022 model over many seeds, on the test points with that checksum."""
+    """The 2022 model over many seeds, on the test points with that checksum (cached)."""
     import jax
 
     from qnn_jax.tasks.baseline_2022 import train_as_in_2022
@@ -361,9 +361,9 @@ def _linear(train: Examples, inputs: np.ndarray) -> np.ndarray:
 def expected_with_shots(
     values: np.ndarray, gain: float, head: Any, targets: np.ndarray, shots: int
 ) -> float:
-    """The mean |error| that shots should leave: that of a normal law around the exact error.
+    """The mean |error| expected with shots: that of a normal distribution around the exact error.
 
-    A parity of shots scatters by √((1 - <O>²)/shots), the head's gain times as much in the result.
+    The standard error of a parity is √((1 - <O>²)/shots); the head multiplies it by its gain.
     """
     from scipy.special import erf
 

@@ -1,4 +1,4 @@
-"""What most tasks have in common, so that a task of one's own is short."""
+"""Default methods of a task, so that a task of your own is short."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Own = TypeVar("Own", bound="TaskDefaults")
 
 
 class TaskDefaults:
-    """Defaults of a task; what is left to write is `load` and `network`, or `members`.
+    """Defaults of a task; `load` and `network`, or `members`, must be defined.
 
     A task is a frozen dataclass that inherits from this class and has the class variables `name`
     and `metric` and a field `training`: a `TrainingConfig` for AdamW, or a `LeastSquaresConfig` for
     Levenberg-Marquardt, which suits few parameters and one real output. An optional field
-    `train_count` is how many examples `load` keeps to train on, all where that is 0.
-    `examples/own_task.py` is a whole one.
+    `train_count` is how many examples `load` keeps for training, all if it is 0.
+    `examples/own_task.py` is a complete example.
     """
 
     name: ClassVar[str]
@@ -43,13 +43,13 @@ class TaskDefaults:
         return AdamW(self.training)
 
     def check(self) -> None:
-        """Nothing; the trainer checks its own numbers once the data are there."""
+        """Does nothing; the trainer checks its settings once the data are loaded."""
 
     def sized(self: Own, count: int) -> Own:
-        """The same with another `train_count`.
+        """The same task with another `train_count`.
 
         Raises:
-            InputError: where the task has no such field.
+            InputError: if the task has no such field.
         """
         fields = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
         if "train_count" not in fields:
@@ -70,7 +70,7 @@ class TaskDefaults:
     def loss(
         self, outputs: Float[Array, "batch outputs"], targets: Array
     ) -> Float[Array, " batch"]:
-        """The squared error of values; of classes what `training` says."""
+        """The squared error for values; for classes the loss given in `training`."""
         from qnn_jax.training.losses import class_losses, squared_errors
 
         if self.metric.name == "mean_l1":
@@ -78,7 +78,7 @@ class TaskDefaults:
         return class_losses(outputs, targets, self.training.loss, self.training.label_smoothing)
 
     def augment(self, key: Array, inputs: Array) -> Array:
-        """Images moved and mirrored at random, as `training` says; other inputs as they are."""
+        """Images shifted and mirrored at random, as given in `training`; others unchanged."""
         if isinstance(self.training, LeastSquaresConfig):
             return inputs
         from qnn_jax.training.losses import augment
@@ -86,9 +86,9 @@ class TaskDefaults:
         return augment(key, inputs, self.training.shift, self.training.flip)
 
     def references(self, splits: Splits, seed: int) -> Mapping[str, Reference]:
-        """None: the twins are what it is compared with."""
+        """None: the result is compared with the twins only."""
         return {}
 
     def details(self, trained: Any, splits: Splits, seed: int) -> Mapping[str, Any]:
-        """Nothing more."""
+        """No further fields."""
         return {}

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: images of clothes, two classes of them or more (arXiv:1708.07747)."""
+"""Fashion-MNIST: images of clothes, two or more of its classes (arXiv:1708.07747)."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from qnn_jax.training.task import (
     written,
 )
 
-#: Optimiser steps that few images get in all.
+#: Minimum number of optimiser steps for few images.
 LEAST_STEPS = 500
 
 
 @dataclass(frozen=True)
 class Fashion(TaskDefaults):
-    """Tell classes of Fashion-MNIST apart with a hybrid of convolutions and a circuit.
+    """Classify images of Fashion-MNIST with a hybrid of convolutions and a circuit.
 
     Attributes:
         classes: two or more of the ten, by name or number, or "all".
         train_images: train on this many images only, as many of each class; 0 takes all.
-        validation_images: kept out of training to watch it by.
-        twin: train the same network with a classical layer in place of the circuit alongside.
+        validation_images: number of images kept out of training for validation.
+        twin: also train the same network with a classical layer in place of the circuit.
         model: the network.
-        training: how it is trained.
+        training: settings of the trainer.
     """
 
     classes: tuple[str, ...] = ("T-shirt/top", "Trouser")
@@ -70,7 +70,7 @@ class Fashion(TaskDefaults):
         return class_numbers(names if every else self.classes, names)
 
     def check(self) -> None:
-        """Refuse what cannot be trained, before JAX loads."""
+        """Check the settings before JAX loads."""
         count = len(self.class_numbers)
         checks.flag("twin", self.twin)
         checks.of_type("model", self.model, ModelConfig, "a ModelConfig")
@@ -104,7 +104,7 @@ class Fashion(TaskDefaults):
         check_training(self.training, self.train_images or available)
 
     def load(self, folders: Folders, seed: int, report: Report) -> Splits:
-        """The images of the chosen classes; the seed decides which of them validate."""
+        """The images of the chosen classes; the seed selects the validation images."""
         import numpy as np
 
         from qnn_jax.tasks.splits import split
@@ -130,10 +130,10 @@ class Fashion(TaskDefaults):
         )
 
     def sized(self, count: int) -> Fashion:
-        """The same on `count` images, none of which validate; all of them where that is 0.
+        """The same task on `count` images, without validation images; on all if it is 0.
 
-        Few images are gone through several times an epoch, so often that all epochs together have
-        500 optimiser steps at least; the learning rate's schedule so keeps its shape.
+        Few images are used several times an epoch, so that all epochs together have
+        at least 500 optimiser steps; the shape of the learning rate schedule stays the same.
         """
         whole = replace(self, train_images=count, validation_images=0, twin=True)
         if not count:
@@ -144,7 +144,7 @@ class Fashion(TaskDefaults):
         return replace(whole, training=training)
 
     def members(self) -> tuple[Member, ...]:
-        """The hybrid and its twins, each with what it got."""
+        """The hybrid and its twins, each with its description."""
         from qnn_jax.models import HybridClassifier, PixelRegression, twin_width
 
         model, count = self.model, len(self.class_numbers)
@@ -232,7 +232,7 @@ class Fashion(TaskDefaults):
         )
 
 
-# Kept from one call to the next, since an ablation splits the same images by many seeds.
+# Cached between calls, since an ablation splits the same images by many seeds.
 @functools.lru_cache(maxsize=1)
 def _images(folders: Folders, classes: tuple[int, ...], report: Report) -> ImageDataset:
     """The images of some classes."""

@@ -1,4 +1,4 @@
-"""Train a task: from its data to a trained model that is evaluated once on the test examples."""
+"""Train a task, from its data to a trained model, which is evaluated once on the test examples."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ from qnn_jax.training.task import (
     Task,
 )
 
-#: Hears lines of text while something takes long.
+#: Called with lines of progress.
 Tell = Callable[[str], None]
 
 
 class Outcome(NamedTuple):
-    """What a trained member did on the test examples.
+    """The result of a trained member on the test examples.
 
     Attributes:
         outputs: shape (count, outputs).
@@ -68,14 +68,14 @@ class Outcome(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """Everything that a page about a run is made of.
+    """The content of a run's page.
 
     Attributes:
         trained: the model, with its summary.
         splits: the data.
         outcomes: by member.
         rows: of metrics.jsonl, one for each epoch.
-        references: models that no trainer of ours trained, by name.
+        references: models that are not trained by a trainer of this library, by name.
     """
 
     trained: Trained
@@ -98,27 +98,27 @@ def train(
     report: Report = lambda what, done, total: None,
     publish: Callable[[Finished], None] = lambda finished: None,
 ) -> Trained:
-    """Train a task's network and the twins that train alongside; evaluate them once.
+    """Train a task's network and its `alongside` twins; evaluate them once.
 
     Args:
-        task: what is learned.
-        seed: of the initial parameters and, where they have none of their own, of what follows.
+        task: the task to learn.
+        seed: random seed of the initial parameters; default of the other seeds.
         order_seed: of the order of the examples, their augmentation and dropout.
         split_seed: of the validation split.
-        folders: where data are kept.
-        run: a folder to keep everything in, so that a killed training goes on; None keeps nothing.
-        tell: hears what happens, line by line; `print` will do.
-        stop: asked after every epoch.
-        report: hears of the preparation of data.
-        publish: makes pages of what was found, before the run is marked as finished.
+        folders: of the data.
+        run: a folder for all results, so that a killed training can resume; None stores nothing.
+        tell: called with lines of progress, for instance `print`.
+        stop: called after every epoch; true stops the training.
+        report: called with the progress of the data's preparation.
+        publish: writes pages of the results, before the run is marked as finished.
 
     Returns:
         The trained model; its `summary` has the metric with its interval, the twins and references.
 
     Raises:
-        InputError: where the task cannot be trained.
-        StoppedError: where `stop` said so.
-        TrainingFailedError: where parameters or losses are no finite numbers any more.
+        InputError: if the task cannot be trained.
+        StoppedError: if `stop` returned true.
+        TrainingFailedError: if parameters or losses are no longer finite.
 
     >>> from qnn_jax.configs import LeastSquaresConfig
     >>> from qnn_jax.tasks import Calculator
@@ -190,12 +190,12 @@ def evaluate(
     """Evaluate trained members once on the test examples.
 
     Args:
-        task: what was learned.
+        task: the task that was learned.
         params: of each member, by name.
         splits: the data.
         rows: of the epochs.
         seeds: of the run.
-        folders: where the data are.
+        folders: of the data.
         seconds: "setup", "compile" and "epochs"; the total is added.
         began: when the run began, by `time.monotonic`.
     """
@@ -244,9 +244,9 @@ def evaluate(
 
 
 def large_angles(trained: Trained, splits: Splits) -> list[str]:
-    """Warnings of angles that float32 does not know well, on the test examples.
+    """Warnings of angles that float32 cannot resolve, on the test examples.
 
-    Training itself cannot warn: under jit no value is known.
+    Training itself cannot warn: under jit no values are known.
     """
     features = jnp.asarray(trained.encode(splits.test.inputs))
     with warnings.catch_warnings(record=True) as found:
@@ -261,7 +261,7 @@ def keep(
     manifest: Mapping[str, Any],
     publish: Callable[[Finished], None] = lambda finished: None,
 ) -> None:
-    """Write all that a finished run has; summary.json last, since it says that it is finished."""
+    """Write all files of a finished run; summary.json last, since it marks the run as finished."""
     trained = finished.trained
     digest = write_npz_atomic(run.path / "weights.npz", flat(trained.params))
     write_json_atomic(run.path / "manifest.json", {**manifest, "weights_sha256": digest})
@@ -271,7 +271,7 @@ def keep(
 
 
 def keep_manifest(run: RunDirectory, manifest: Mapping[str, Any], tell: Tell) -> None:
-    """Write it; of a run that goes on, say so, and whether other versions began it."""
+    """Write it; for a resumed run, report this and whether it began under other versions."""
     if checkpoints.latest(run.checkpoints) is not None:
         tell(f"Resuming {run.path}.")
         earlier = read_json(run.path / "manifest.json") or {}
@@ -297,20 +297,20 @@ def _stop_at_failure(
     count: int,
     run: RunDirectory | None,
 ) -> None:
-    """End the run, before anything of the epoch is saved, if a number is not finite any more."""
+    """End the run, before anything of the epoch is saved, if a number is no longer finite."""
     why = task.trainer.failure(told, epoch, count)
     if why is None:
         return
     latest = None if run is None else checkpoints.latest(run.checkpoints)
     kept = f"the last good checkpoint is {latest}" if latest else "no epoch is saved"
-    raise TrainingFailedError(f"Training of {name} failed, for {why}; {kept}.")
+    raise TrainingFailedError(f"Training of {name} failed, because {why}; {kept}.")
 
 
 def verdict(task: Task, outcomes: Mapping[str, Outcome], examples: str) -> str:
-    """What the circuit was worth on the test examples, by a paired test against the first twin."""
+    """The circuit's effect on the test score, by a paired test against the first twin."""
     twins = [member for member in task.members() if member.alongside and member.name in outcomes]
     if not twins:
-        return "No twin was trained, so this run does not say what the circuit was worth."
+        return "No twin was trained, so this run does not measure the effect of the circuit."
     metric, twin = task.metric, twins[0]
     hybrid, other = outcomes[HYBRID], outcomes[twin.name]
     gain = metric.sign * metric.scale * (hybrid.value - other.value)
@@ -335,7 +335,7 @@ def verdict(task: Task, outcomes: Mapping[str, Outcome], examples: str) -> str:
 
 
 def introduction(task: Task, splits: Splits, names: Sequence[str]) -> list[str]:
-    """What is about to be trained, in lines."""
+    """Description of the training, in lines."""
     hybrid = next(member for member in task.members() if member.name == HYBRID)
     network: Any = hybrid.network
     parts = (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
@@ -376,7 +376,7 @@ def epoch_line(
     row: Mapping[str, Any],
     left: float,
 ) -> str:
-    """A line for an epoch: loss, validation of every member, seconds and what is left."""
+    """A line for an epoch: loss, validation of every member, seconds and the time left."""
     watched = f"validation_{metric.name}"
     scores = {name: row[name].get(watched) for name in names}
     shown = ", ".join(
@@ -392,7 +392,7 @@ def epoch_line(
 
 
 def manifest_of(seed: int, splits: Splits) -> dict[str, Any]:
-    """What a result depends on beside its configuration."""
+    """The versions and the machine, on which a result depends besides its configuration."""
     return {
         "seed": seed,
         "data": {"name": splits.name, "sha256": splits.checksum},

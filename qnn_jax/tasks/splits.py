@@ -1,4 +1,4 @@
-"""Splitting data into training, validation and test."""
+"""Split data into training, validation and test examples."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def split(
     classes: int = 0,
     names: tuple[str, str] = ("validation_count", "train_count"),
 ) -> tuple[Examples, Examples]:
-    """Shuffle examples by the seed and part them into training and validation.
+    """Shuffle examples by the seed and split them into training and validation.
 
     Args:
-        examples: all that no test needs.
-        seed: decides the order.
+        examples: all that are not test examples.
+        seed: random seed of the order.
         validation_count: examples to keep out of training.
         train_count: examples to train on; 0 takes all that are left.
-        classes: of a classification, so that `train_count` are as many of each; 0 of a regression.
-        names: what errors call the two counts.
+        classes: number of classes, so that each has as many of `train_count`; 0 for a regression.
+        names: names of the two counts in errors.
 
     Raises:
-        InputError: where there are not that many.
+        InputError: if there are not that many.
     """
     import jax
 
@@ -73,20 +73,20 @@ def splits_of(
     test_share: float = 0.2,
     class_names: tuple[str, ...] = (),
 ) -> Splits:
-    """Parts of arrays: the last ones test, and of the others the seed chooses who validates.
+    """Split arrays: the last examples are for test; the seed selects the validation examples.
 
     Args:
-        inputs: shape (count, …), in an order that means nothing.
+        inputs: shape (count, …), in arbitrary order.
         targets: shape (count,); class numbers (integers) or values.
-        seed: of the validation split. The test examples are the same for every seed.
-        name: of the data, for people.
+        seed: random seed of the validation split. The test examples are the same for every seed.
+        name: of the data, for messages.
         train_count: examples to train on; 0 takes all that are left.
         validation_share: of all examples.
         test_share: of all examples.
         class_names: of a classification.
 
     Raises:
-        InputError: where lengths differ or nothing is left to train on.
+        InputError: if lengths differ or nothing is left to train on.
 
     >>> splits = splits_of(np.zeros((10, 2)), np.arange(10.0), seed=0, name="ten")
     >>> splits.test.targets, len(splits.train.targets), len(splits.validation.targets)

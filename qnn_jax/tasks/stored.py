@@ -1,4 +1,4 @@
-"""A finished run as its files tell it, checked before JAX is needed."""
+"""The files of a finished run, checked before JAX is needed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from qnn_jax.runs import fingerprint, from_json, read_as, read_json, read_sealed
 from qnn_jax.tasks.table import TASKS
 from qnn_jax.training.task import Folders, Task
 
-#: What to do about a file of a finished run that has been changed or damaged.
+#: The way out if a file of a finished run has been changed or is damaged.
 RESTORE = "restore the file, or train the run again with `resume=False`"
-#: Fields of a configuration that say where and whether, not what.
+#: Fields of a configuration that do not affect the result.
 NOT_OF_THE_RUN = ("run", "data_dir", "manual_dir")
 
 
 class Seeds(NamedTuple):
-    """The seeds of a run.
+    """The random seeds of a run.
 
     Attributes:
-        seed: of the initial parameters and, where they have none of their own, of the others.
+        seed: of the initial parameters; default of the other seeds.
         order_seed: of the order of the examples, their augmentation and dropout.
         split_seed: of the validation split.
     """
@@ -35,12 +35,12 @@ class Seeds(NamedTuple):
 
     @property
     def order(self) -> int:
-        """Of the order of the examples."""
+        """Random seed of the order of the examples."""
         return self.seed if self.order_seed is None else self.order_seed
 
     @property
     def split(self) -> int:
-        """Of the validation split."""
+        """Random seed of the validation split."""
         return self.seed if self.split_seed is None else self.split_seed
 
 
@@ -49,11 +49,11 @@ class Stored(NamedTuple):
 
     Attributes:
         path: its folder.
-        task: what was learned.
+        task: the task that was learned.
         seeds: of the run.
-        folders: where its data were.
-        summary: what summary.json holds.
-        model: `model_sha256` of it.
+        folders: of its data.
+        summary: the content of summary.json.
+        model: its `model_sha256`.
         weights: the bytes of weights.npz.
     """
 
@@ -68,7 +68,7 @@ class Stored(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """What config.json holds of a run beside its task."""
+    """The content of a run's config.json besides its task."""
 
     seed: int
     order_seed: int | None
@@ -97,7 +97,7 @@ def config_of(
     run: str = "run",
     folders: Folders = Folders(),  # noqa: B008
 ) -> dict[str, Any]:
-    """What config.json holds."""
+    """The content of config.json."""
     return {
         "task": task.name,
         "fields": dataclasses.asdict(task),  # type: ignore[call-overload]
@@ -109,10 +109,10 @@ def config_of(
 
 
 def model_sha256(config_json: Mapping[str, Any], weights_sha256: str) -> str:
-    """What identifies a trained model: what was trained, how, and with what outcome.
+    """The sha256 of a trained model: of its task, its training settings and its weights.
 
     Args:
-        config_json: what config.json holds, as JSON reads it back.
+        config_json: the content of config.json, as JSON reads it back.
         weights_sha256: of the bytes of weights.npz.
     """
     settled = {name: value for name, value in config_json.items() if name != "scan"}
@@ -124,7 +124,7 @@ def newest(results_dir: Path, known: Mapping[str, type[Any]] = TASKS) -> dict[st
     """The name of the newest finished run of each task, by the task's name.
 
     Raises:
-        InputError: where nothing is trained yet.
+        InputError: if there is no finished run.
     """
     found = sorted(results_dir.glob("*/summary.json"), key=lambda path: path.lstat().st_mtime)
     names: dict[str, str] = {}
@@ -141,14 +141,14 @@ def newest(results_dir: Path, known: Mapping[str, type[Any]] = TASKS) -> dict[st
 
 
 def stored(path: Path, known: Mapping[str, type[Any]] = TASKS) -> Stored:
-    """Read a finished run, all of whose files belong together.
+    """Read a finished run and check that its files belong together.
 
     Args:
         path: its folder.
-        known: the classes that its task may have, by name: nothing that a file names is imported.
+        known: the allowed classes of its task, by name: no name in a file is imported.
 
     Raises:
-        InputError: where there is no such run, it is not finished, a file of it is damaged or has
+        InputError: if there is no such run, it is not finished, or a file of it is damaged or has
             been changed.
     """
     summary = read_as(path / "summary.json", _Summary, RESTORE)

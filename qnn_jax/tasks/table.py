@@ -1,4 +1,4 @@
-"""All tasks by name, and what an ablation of each has time for."""
+"""All tasks by name, and the default size of each one's ablation."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from qnn_jax.configs import LeastSquaresConfig, TrainingConfig
 from qnn_jax.tasks.calculator import Calculator
 from qnn_jax.tasks.fashion import Fashion
 
-#: The tasks that a run in a folder may have.
+#: The tasks that a stored run may have.
 TASKS: Mapping[str, type[Any]] = MappingProxyType(
     {task.name: task for task in (Fashion, Calculator)}
 )
 
 
 class Effort(NamedTuple):
-    """What an ablation over many seeds has time for.
+    """The default size of an ablation.
 
     Attributes:
-        task: with so many epochs.
+        task: with its number of epochs.
         sizes: numbers of training examples; 0 is all.
-        seeds: how many.
+        seeds: their number.
     """
 
     task: Any
@@ -32,8 +32,8 @@ class Effort(NamedTuple):
 
 
 _FEW_STARTS = LeastSquaresConfig(epochs=20, restarts=8)
-#: By task the whole answer and a quick look: eight seeds, since of fewer no difference to six twins
-#: could pass the test.
+#: By task the full and the quick ablation. Both have at least eight seeds: with fewer, no
+#: difference to six twins could pass the test.
 ABLATIONS: Mapping[str, tuple[Effort, Effort]] = MappingProxyType(
     {
         Fashion.name: (
@@ -49,5 +49,5 @@ ABLATIONS: Mapping[str, tuple[Effort, Effort]] = MappingProxyType(
 
 
 def effort(name: str, quick: bool) -> Effort:
-    """Of a task's ablation, whole or quick; all examples where `ABLATIONS` does not have it."""
+    """A task's ablation, full or quick; on all examples if `ABLATIONS` does not have the task."""
     return ABLATIONS.get(name, (Effort(TASKS[name]()), Effort(TASKS[name](), (0,), 8)))[quick]

@@ -1,4 +1,4 @@
-"""A trained model: a task with the parameters of its network, to predict with anywhere."""
+"""A trained model: a task with the parameters of its network, for prediction on any executor."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from qnn_jax.training.task import HYBRID, Folders, Member, Report, Splits, Task
 
 
 def _quiet(what: str, done: int, total: int) -> None:
-    """Say nothing."""
+    """Print nothing."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A task, the parameters of its network, and what training found.
+    """A task, the parameters of its network, and the results of the training.
 
     Attributes:
-        task: what was learned.
-        params: of its network, as Flax takes them.
-        summary: what summary.json holds; empty of a model that was not evaluated yet.
+        task: the task that was learned.
+        params: of its network, in Flax's form.
+        summary: the content of summary.json; empty for a model that is not evaluated yet.
         seeds: of its training.
-        folders: where its data were.
+        folders: of its data.
 
     >>> from qnn_jax.tasks import Calculator, train
     >>> from qnn_jax.configs import LeastSquaresConfig
@@ -70,12 +70,12 @@ class Trained:
 
     @property
     def circuit(self) -> Circuit:
-        """The circuit in its middle."""
+        """The network's circuit."""
         return self.network.circuit
 
     @property
     def observables(self) -> tuple[PauliSum, ...]:
-        """What is measured of it."""
+        """The observables that are measured."""
         return self.network.observables
 
     @property
@@ -95,11 +95,11 @@ class Trained:
     def expectations(
         self, inputs: Any, executor: Executor = exact, key: Any = None
     ) -> Expectations:
-        """What an executor makes of the circuit for many examples.
+        """The circuit's expectation values for many examples, from an executor.
 
         Args:
             inputs: as the task loads them, shape (count, …).
-            executor: where the circuit runs.
+            executor: runs the circuit.
             key: a random key, for executors that draw.
         """
         return self.run(self.encode(inputs), executor, key)
@@ -107,7 +107,7 @@ class Trained:
     def run(
         self, circuit_inputs: np.ndarray, executor: Executor = exact, key: Any = None
     ) -> Expectations:
-        """The same for what `encode` returns."""
+        """The same for the output of `encode`."""
         inputs, weights = jnp.asarray(circuit_inputs), jnp.asarray(self.weights)
         run = checked_executor(executor)
         return run(self.circuit, self.observables, inputs, weights, key)
@@ -117,24 +117,24 @@ class Trained:
         return self.decide(self.expectations(inputs, executor, key).values)
 
     def predict(self, inputs: Any, executor: Executor = exact, key: Any = None) -> np.ndarray:
-        """Class numbers or values, shape (count,); arguments as of `expectations`."""
+        """Class numbers or values, shape (count,); arguments as in `expectations`."""
         return np.asarray(self.task.metric.predictions(self.outputs(inputs, executor, key)))
 
     def splits(self, folders: Folders | None = None, report: Report = _quiet) -> Splits:
-        """The data that it was trained and tested on.
+        """The training, validation and test data of the model.
 
         Args:
-            folders: where data are kept; by default where they were in training.
-            report: hears of their preparation.
+            folders: of the data; by default those of the training.
+            report: called with the progress of their preparation.
         """
         folders = self.folders if folders is None else folders
         return self.task.load(folders, self.seeds.split, report)
 
     def save(self, path: Path | str) -> None:
-        """Write config.json, weights.npz and summary.json into a folder, which is made.
+        """Write config.json, weights.npz and summary.json into a folder, which is created.
 
         Raises:
-            InputError: where it cannot be written.
+            InputError: if it cannot be written.
         """
         folder = Path(path)
         with explained(f"make the folder {folder}", "give another path"):
@@ -142,7 +142,7 @@ class Trained:
         config = config_of(self.task, self.seeds, folder.name, self.folders)
         write_json_atomic(folder / "config.json", config)
         digest = write_npz_atomic(folder / "weights.npz", flat(self.params))
-        # Last of all, because a summary says that the model is whole.
+        # Last, because a summary marks the model as complete.
         write_json_atomic(
             folder / "summary.json",
             {
@@ -154,16 +154,16 @@ class Trained:
 
 
 def load(path: Path | str, task: type[Any] | None = None) -> Trained:
-    """Read a trained model: the folder of a finished run, or what `Trained.save` wrote.
+    """Read a trained model from the folder of a finished run or of `Trained.save`.
 
     Args:
         path: the folder.
-        task: the class of its task, where that is none of qnn_jax's: nothing that a file names is
+        task: the class of its task, if it is not one of qnn_jax's: no name in a file is
             imported.
 
     Raises:
-        InputError: where there is no finished run, a file is damaged or changed, or the weights
-            are those of another network.
+        InputError: if there is no finished run, a file is damaged or changed, or the weights
+            belong to another network.
     """
     known = {**TASKS, **({task.name: task} if task else {})}
     found = stored(Path(path), known)
@@ -182,9 +182,9 @@ def load(path: Path | str, task: type[Any] | None = None) -> Trained:
 
 
 def _fits(trained: Trained, arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether the circuit and the head take these parameters; nothing is computed.
+    """Whether the circuit and the head accept these parameters; nothing is computed.
 
-    The encoder's are left to Flax, because the shape of an example is not in the files.
+    Flax checks the encoder's, because the shape of an example is not in the files.
     """
     weights = arrays.get("quantum/weights")
     if weights is None or weights.shape != (trained.circuit.num_weights,):

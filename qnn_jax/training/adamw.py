@@ -1,6 +1,6 @@
-"""Gradient descent: AdamW on shuffled batches, one pass over the training examples an epoch.
+"""Gradient descent: AdamW on shuffled batches, one pass over the training examples per epoch.
 
-Members see the same batches in the same order, and their parameters never meet.
+Members see the same batches in the same order, and their parameters are independent.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from qnn_jax.configs import TrainingConfig, check_training
 from qnn_jax.training.batches import in_batches
 from qnn_jax.training.task import Examples, Member, Task
 
-# What fold_in numbers stand for, so that no two random draws share a key. 4 and 5 are those of
-# `losses.augment`, which is given the key of a step.
+# Numbers for fold_in, so that no two random draws share a key. 4 and 5 are used by
+# `losses.augment`, which gets the key of a step.
 _INIT, _EPOCHS, _ORDER, _DROPOUT, _STEPS = 0, 1, 2, 3, 6
 
 
 class AdamWState(NamedTuple):
-    """What training carries from epoch to epoch: each member's parameters, and the optimiser's."""
+    """The training state between epochs: each member's parameters, and the optimiser's state."""
 
     params: dict[str, Any]
     optimizer: Any
@@ -35,7 +35,7 @@ class AdamWState(NamedTuple):
 class AdamW:
     """Adam with decoupled weight decay (arXiv:1711.05101) and a schedule of the learning rate.
 
-    Every parameter decays, circuit weights too: to spare biases and angles made no difference on
+    Every parameter decays, circuit weights too: excluding biases and angles made no difference on
     validation splits.
     """
 
@@ -43,19 +43,19 @@ class AdamW:
 
     @property
     def epochs(self) -> int:
-        """How many there are."""
+        """The number of epochs."""
         return self.config.epochs
 
     def check(self, train_count: int) -> None:
-        """Refuse what cannot be trained, in one sentence."""
+        """Check the settings."""
         check_training(self.config, train_count)
 
     def steps(self, train_count: int) -> int:
-        """Optimiser steps an epoch: the last, incomplete batch is left out."""
+        """Optimiser steps per epoch; the last, incomplete batch is left out."""
         return train_count * self.config.passes // self.config.batch_size
 
     def batch(self, train_count: int) -> int:
-        """Training examples of a step."""
+        """Training examples per step."""
         return self.config.batch_size
 
     def schedule(self, train_count: int) -> optax.Schedule:
@@ -65,7 +65,7 @@ class AdamW:
             return optax.constant_schedule(config.learning_rate)
         total = max(steps * config.epochs, 2)
         peak, warmup = config.learning_rate, min(steps, total // 2)
-        # optax.warmup_cosine_decay_schedule in its parts, since it takes no traced peak.
+        # optax.warmup_cosine_decay_schedule in its parts, since it accepts no traced peak.
         parts = [
             optax.linear_schedule(peak / 10, peak, warmup),
             optax.cosine_decay_schedule(peak, total - warmup),
@@ -135,7 +135,7 @@ class AdamW:
                     )
                     losses[member.name] = task.loss(outputs, targets).mean()
                     scores[member.name] = metric.of_each(outputs, targets).mean()
-                # Members share no parameter, so the gradient of the sum is each one's own.
+                # Members share no parameter, so the gradient of the sum has each one's gradient.
                 return sum(losses.values()), (losses, scores)
 
             gradients, (losses, scores) = jax.grad(total_loss, has_aux=True)(state.params)
@@ -168,7 +168,7 @@ class AdamW:
         return state.params
 
     def row(self, told: Mapping[str, Any]) -> dict[str, float]:
-        """Numbers of an epoch: the mean loss in place of that of every step."""
+        """Numbers of an epoch, with the mean loss in place of the loss of every step."""
         rest = {k: float(v) for k, v in told.items() if k not in ("losses", "finite")}
         return {"loss": float(np.mean(told["losses"])), **rest}
 

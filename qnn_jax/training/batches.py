@@ -1,4 +1,4 @@
-"""Networks on many examples: a few hundred at a time, to bound memory."""
+"""Apply networks to many examples: a few hundred at a time, to limit memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from qnn_jax.circuits.checks import of_type, shown
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.angle_table import checked_numbers
 
-#: Examples that are evaluated at once; more only costs memory.
+#: Examples per evaluation; more would only use more memory.
 EVALUATION_BATCH = 500
 
 

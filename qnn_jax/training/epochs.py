@@ -1,7 +1,7 @@
-"""One jitted program an epoch: of one training, or of a population of them side by side.
+"""One jitted program per epoch: for one training, or for a population of them in parallel.
 
 A population is the single training mapped over a leading axis: seeds, and numbers of the task.
-What is no number (depth, width, a loss of another form) is another task, and so another program.
+Settings that are not numbers (depth, width, another form of loss) need another task and program.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def chosen(task: Task, names: Sequence[str]) -> tuple[Member, ...]:
     """The members of a task with these names, in the task's order.
 
     Raises:
-        InputError: where one does not exist.
+        InputError: if one does not exist.
     """
     members = {member.name: member for member in task.members()}
     for name in names:
@@ -52,10 +52,10 @@ def chosen(task: Task, names: Sequence[str]) -> tuple[Member, ...]:
 
 
 def with_numbers(task: Any, numbers: Numbers) -> Any:
-    """The task with other numbers in some fields; traced numbers will do.
+    """The task with other numbers in some fields; they may be traced.
 
     Raises:
-        InputError: for a field that must not vary within a program.
+        InputError: for a field that cannot vary within a program.
     """
     for name, value in numbers.items():
         if name not in task.numbers:
@@ -75,7 +75,7 @@ def _replaced(value: Any, path: list[str], number: Any) -> Any:
 
 def _check_members(task: Task, names: tuple[str, ...]) -> None:
     of_type("task", task, Task, "a Task, as those of qnn_jax.tasks are,")
-    # Of a static argument of jit: no list, which has no hash.
+    # A static argument of jit must be hashable, so a list is refused.
     of_type("names", names, tuple, "a tuple of names of the task's members")
     chosen(task, names)
 
@@ -90,8 +90,8 @@ def _check_init(task: Task, names: tuple[str, ...], key: Any, inputs: Any) -> No
 def init_state(task: Task, names: tuple[str, ...], key: Array, inputs: Array) -> Any:
     """Fresh states of members, from one key.
 
-    One program, since Flax runs a network to initialise it: operation by operation that takes
-    seconds, while XLA drops what the parameters do not depend on.
+    This is one program, since Flax runs a network to initialise it: operation by operation this
+    takes seconds, while XLA removes computations that the parameters do not depend on.
     """
     return task.trainer.init(task, chosen(task, names), key, inputs)
 
@@ -99,7 +99,7 @@ def init_state(task: Task, names: tuple[str, ...], key: Array, inputs: Array) ->
 def _check_state(
     task: Task, names: tuple[str, ...], state: Any, inputs: Any, key_type: Any
 ) -> int | None:
-    """Refuse what is no state of these members; of a population it gives back how many it has."""
+    """Check the state of these members; for a population return its size."""
     key = jax.ShapeDtypeStruct((), key_type)
     example = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
     wanted = jax.eval_shape(functools.partial(init_state.jitted, task, names), key, example)
@@ -119,7 +119,7 @@ def _check_state(
 
 
 def _axes_in_front(leaf: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The lengths of the axes that an array has in front of a shape; None for another array."""
+    """The lengths of the axes in front of an array's expected shape; None for another array."""
     found: tuple[int, ...] | None = getattr(leaf, "shape", None)
     split = len(found or ()) - len(shape)
     return found[:split] if found is not None and split >= 0 and found[split:] == shape else None
@@ -187,18 +187,18 @@ def init_population(
     inputs: Array,
     mesh: Mesh | None = None,
 ) -> Any:
-    """Fresh states of a population: that of a member is `init_state` of its key and numbers.
+    """Fresh states of a population; each equals `init_state` of the member's key and numbers.
 
     Args:
-        task: what is learned.
+        task: the task to learn.
         names: the members of the task that train; all start from the same key.
         keys: one for each member of the population, shape (members,).
         numbers: in which they differ.
         inputs: training examples, for their shape.
-        mesh: devices to spread the population over, all its axes alike; none for one device.
+        mesh: devices over which the population is distributed, all its axes alike; None for one.
 
     Raises:
-        InputError: where a length is not that of `keys`, or not a multiple of the devices.
+        InputError: if a length is not that of `keys`, or not a multiple of the devices.
     """
 
     def one(key: Array, numbers: Numbers) -> Any:
@@ -249,26 +249,26 @@ def fit_population_epoch(
     mesh: Mesh | None = None,
     at_once: int | None = None,
 ) -> tuple[Any, dict[str, dict[str, Array]]]:
-    """`fit_epoch` of a population. Its members do not meet: a NaN stays where it is.
+    """`fit_epoch` of a population. Its members are independent: a NaN stays in its member.
 
     Args:
-        task: what is learned.
+        task: the task to learn.
         names: the members of the task that train.
         state: after `epoch` finished epochs; its buffers are reused.
-        keys: one for each, shape (members,), or a single key, by which all see the same batches.
+        keys: one for each, shape (members,), or a single key, with which all see the same batches.
         numbers: in which they differ.
         epoch: how many epochs are finished.
         train: the training examples, the same for all.
-        validation: examples to evaluate on after the epoch; there may be none.
-        mesh: devices to spread the population over, all its axes alike; none for one device.
-        at_once: how many a device steps side by side, one such chunk after the other; by default
-            all. A few share the caches of a CPU best; memory may allow no more.
+        validation: examples to evaluate on after the epoch; may be empty.
+        mesh: devices over which the population is distributed, all its axes alike; None for one.
+        at_once: how many members a device trains in parallel, in sequential chunks; by default
+            all. A few use the caches of a CPU best; memory may not allow more.
 
     Returns:
-        The states, and what the epoch tells, with a leading axis.
+        The states and the metrics of the epoch, with a leading axis.
 
     Raises:
-        InputError: where a length is not that of the state, or not a multiple of the devices.
+        InputError: if a length is not that of the state, or not a multiple of the devices.
     """
 
     def one(
@@ -287,7 +287,7 @@ def _mapped(
     at_once: int | None = None,
     shared: tuple[Any, ...] = (),
 ) -> Any:
-    """`function` of each member's part of `by_member` and of all that is shared.
+    """Apply `function` to each member's part of `by_member` and to everything that is shared.
 
     A number (or one key) in `by_member` has no member axis, and is the same for all.
     """
@@ -305,7 +305,7 @@ def _mapped(
 
     if mesh is None:
         return all_of_a_device(split, whole, shared)
-    # Under shard_map every device runs the program of its own members: nothing to talk about.
+    # Under shard_map every device runs the program of its own members, without communication.
     members, same = PartitionSpec(mesh.axis_names), PartitionSpec()
     return jax.shard_map(
         all_of_a_device,
@@ -317,7 +317,7 @@ def _mapped(
 
 
 def _in_chunks(function: Callable[[list[Array]], Any], split: list[Array], at_once: int) -> Any:
-    """`function` of a few members at a time, in equal chunks: the last member fills the last."""
+    """Apply `function` to a few members at a time, in equal chunks; the last one is padded."""
     members = len(split[0])
     chunks = -(-members // at_once)
     size = -(-members // chunks)
@@ -333,7 +333,7 @@ def _in_chunks(function: Callable[[list[Array]], Any], split: list[Array], at_on
 
 
 def _check(task: Task, members: int, keys: Any, numbers: Numbers, mesh: Mesh | None) -> None:
-    """Refuse numbers that a program cannot vary, and lengths that do not fit."""
+    """Check that the numbers may vary within a program, and that lengths fit."""
     of_type("numbers", numbers, Mapping, "a mapping from fields of the task to numbers")
     with_numbers(task, numbers)
     if mesh is not None:

@@ -1,4 +1,4 @@
-"""Nonlinear least squares: Levenberg-Marquardt from several random starts side by side.
+"""Nonlinear least squares: Levenberg-Marquardt from several random starts in parallel.
 
 For networks with one real output and few parameters, where it converges in tens of steps to a
 precision that gradient descent does not reach.
@@ -19,19 +19,19 @@ from jaxtyping import Array, Float
 from qnn_jax.configs import LeastSquaresConfig, check_least_squares
 from qnn_jax.training.task import Examples, Member, Task
 
-_INIT = 0  # what fold_in of the run's key stands for
+_INIT = 0  # number for fold_in of the run's key
 #: Steps of an epoch.
 STEPS = 8
 
 
 class Descent(NamedTuple):
-    """What training carries from epoch to epoch, of one member.
+    """The training state of one member between epochs.
 
     Attributes:
-        params: parameters as Flax takes them, with a leading axis of restarts.
+        params: parameters in Flax's form, with a leading axis of restarts.
         damping: Levenberg's λ of every restart, shape (restarts,).
         chosen_by: the error by which a restart is chosen, shape (restarts,): the metric on the
-            validation examples, or the loss where there are none.
+            validation examples, or the loss if there are none.
     """
 
     params: Any
@@ -43,29 +43,29 @@ class Descent(NamedTuple):
 class LeastSquares:
     """Levenberg-Marquardt (Levenberg 1944, Marquardt 1963) for networks with one real output.
 
-    A step solves min |J d + r|² + λ|d|² by QR, whose error grows with the condition of J and not
-    with its square, as that of the normal equations would; it is taken where it lowers the error,
-    and λ falls or rises accordingly. A network with a method `constrain` (parameters to the
-    nearest that are allowed) is held to it in every step.
+    A step solves min |J d + r|² + λ|d|² by QR, whose error grows with the condition number of J,
+    not with its square as for the normal equations. A step is accepted if it lowers the error,
+    and λ is decreased or increased accordingly. If the network has a method `constrain` (parameters
+    to the nearest allowed ones), it is applied in every step.
     """
 
     config: LeastSquaresConfig
 
     @property
     def epochs(self) -> int:
-        """How many there are."""
+        """The number of epochs."""
         return self.config.epochs
 
     def check(self, train_count: int) -> None:
-        """Refuse what cannot be trained, in one sentence."""
+        """Check the settings."""
         check_least_squares(self.config, train_count)
 
     def steps(self, train_count: int) -> int:
-        """Steps of an epoch, however many examples there are."""
+        """Steps per epoch, for any number of examples."""
         return STEPS
 
     def batch(self, train_count: int) -> int:
-        """Training examples of a step."""
+        """Training examples per step."""
         return self.config.batch_size or train_count
 
     def init(
@@ -92,7 +92,7 @@ class LeastSquares:
         train: Examples,
         validation: Examples,
     ) -> tuple[dict[str, Descent], dict[str, dict[str, Array]]]:
-        """Some steps on the next `batch_size` examples, on all of them where that is 0."""
+        """Some steps on the next `batch_size` examples, on all of them if it is 0."""
         del key  # nothing is drawn
         metric, size = task.metric, self.config.batch_size
         if size:
@@ -125,7 +125,7 @@ class LeastSquares:
 
         def residuals(flat: Array) -> tuple[Array, Array, Array]:
             # One lane for each point of each restart: the gradient of the sum of all outputs is
-            # then the whole Jacobian, for the price of one gradient.
+            # then the whole Jacobian, at the cost of one gradient.
             lanes = jnp.repeat(flat[:, None], points, axis=1)
             every, pull = jax.vjp(lambda lanes: model.of_lanes(lanes, train.inputs), lanes)
             (jacobian,) = pull(jnp.ones_like(every))
@@ -140,7 +140,7 @@ class LeastSquares:
             moves = jax.scipy.linalg.solve_triangular(r, right[..., None])[..., 0]
             tried = model.constrained(flat + rate * moves)
             new_residual, new_jacobian, new_loss = residuals(tried)
-            # A loss that is no number is never lower, so a step into nowhere is not taken.
+            # Comparison with NaN is false, so a step with a NaN loss is not accepted.
             better = new_loss < loss
             return (
                 jnp.where(better[:, None], tried, flat),
@@ -150,7 +150,7 @@ class LeastSquares:
                 jnp.where(better, new_loss, loss),
             ), None
 
-        # The first pass has no slope yet and so moves nothing: it evaluates, and is always taken.
+        # The first pass has no slope yet, so it does not move: it evaluates, and is accepted.
         nowhere = (
             flat,
             3 * damping,
@@ -162,7 +162,7 @@ class LeastSquares:
         return flat, damping, loss
 
     def parameters(self, state: dict[str, Descent]) -> dict[str, Any]:
-        """Those of the restart that errs least on the validation examples, of each member."""
+        """The parameters of each member's restart with the lowest validation error."""
 
         def best(descent: Descent) -> Any:
             error = jnp.where(jnp.isfinite(descent.chosen_by), descent.chosen_by, jnp.inf)
@@ -183,7 +183,7 @@ class LeastSquares:
         return row
 
     def failure(self, told: Mapping[str, Any], epoch: int, train_count: int) -> str | None:
-        """That no restart has a finite loss any more."""
+        """The failure that no restart has a finite loss."""
         del train_count
         if told["finite"]:
             return None
@@ -197,9 +197,9 @@ class _Flat(NamedTuple):
     """A network with one output as a function of a row of parameters.
 
     Attributes:
-        member: whose network it is.
-        ravel: parameters as a row.
-        unravel: a row as parameters.
+        member: the network's member.
+        ravel: converts parameters into a row.
+        unravel: converts a row into parameters.
     """
 
     member: Member
@@ -208,7 +208,7 @@ class _Flat(NamedTuple):
 
     @staticmethod
     def of(member: Member, params: Any) -> _Flat:
-        """From parameters with a leading axis, for their shapes."""
+        """Create it from parameters with a leading axis, for their shapes."""
         _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], params))
         return _Flat(member, lambda tree: ravel_pytree(tree)[0], unravel)
 
@@ -220,7 +220,7 @@ class _Flat(NamedTuple):
         return outputs[0, 0]
 
     def of_lanes(self, lanes: Array, inputs: Array) -> Array:
-        """Outputs (restarts, points) where each point of each restart has a row of its own."""
+        """Outputs (restarts, points) if each point of each restart has its own row."""
         return jax.vmap(lambda rows: jax.vmap(self._predict)(rows, inputs))(lanes)
 
     def outputs(self, flat: Array, inputs: Array) -> Array:
@@ -233,7 +233,7 @@ class _Flat(NamedTuple):
         return jax.vmap(one)(flat)
 
     def constrained(self, flat: Array) -> Array:
-        """The nearest parameters that are allowed, row by row."""
+        """The nearest allowed parameters, for each row."""
         constrain = getattr(self.member.network, "constrain", None)
         if constrain is None:
             return flat

@@ -1,4 +1,4 @@
-"""Losses of each example, and the changes that training images go through."""
+"""Losses of each example, and augmentation of training images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.simulate.measurement import checked_key
 from qnn_jax.training.programs import check_inputs
 
-# What fold_in numbers of a step's key stand for; 3 is the networks' dropout.
+# Numbers for fold_in of a step's key; 3 is the networks' dropout.
 _SHIFT, _FLIP = 4, 5
 
 
@@ -29,9 +29,9 @@ def class_losses(
 
     Args:
         outputs: one logit, positive for class 1, or one for each class.
-        labels: numbers of classes.
+        labels: class numbers.
         loss: cross-entropy, or for two classes the squared error of the sigmoid.
-        smoothing: share of the target that is spread over all classes.
+        smoothing: fraction of the target that is spread over all classes.
     """
     if loss == "mse":
         return jnp.square(jax.nn.sigmoid(outputs[:, 0]) - labels)
@@ -52,7 +52,7 @@ def squared_errors(
 def augment(
     key: Array, images: Shaped[Array, "batch ..."], shift: int, flip: bool
 ) -> Shaped[Array, "batch ..."]:
-    """Move each image by up to `shift` pixels each way, and mirror it or not.
+    """Shift each image by up to `shift` pixels in each direction, and mirror some if `flip`.
 
     Raises:
         InputError: where either is asked for, and what is given are no images; for a shift by more
@@ -66,7 +66,7 @@ def augment(
     if images.ndim != 3:
         raise InputError(
             "Arguments `shift` and `flip` of a TrainingConfig must be 0 and False for examples "
-            f"that are no images (count, height, width), but are {shift} and {flip} for examples "
+            f"that are not images (count, height, width), but are {shift} and {flip} for examples "
             f"of shape {images.shape}."
         )
     batch, height, width = images.shape

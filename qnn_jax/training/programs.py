@@ -1,4 +1,4 @@
-"""Jitted programs whose arguments are checked before JAX sees them, and the checks of training."""
+"""Jitted programs whose arguments are checked before JAX gets them, and the checks of training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _R = TypeVar("_R")
 
 
 class Program(Generic[_P, _R]):
-    """A jitted function; a call checks first, since `jit` refuses in words of its own.
+    """A jitted function; a call first checks the arguments, for messages of this library.
 
     Attributes:
         jitted: the function without checks.
@@ -40,7 +40,7 @@ class Program(Generic[_P, _R]):
         return self.jitted.lower(*args, **kwargs)
 
     def trace(self, *args: Any, **kwargs: Any) -> Any:
-        """Check and trace, to look at the program."""
+        """Check and trace, to inspect the program."""
         self._check(*args, **kwargs)
         return self.jitted.trace(*args, **kwargs)
 
@@ -48,19 +48,19 @@ class Program(Generic[_P, _R]):
 def program(
     check: Callable[_P, None], **options: Any
 ) -> Callable[[Callable[_P, _R]], Program[_P, _R]]:
-    """`jax.jit` with these options, behind a check of the same arguments."""
+    """`jax.jit` with these options, after a check of the same arguments."""
     return lambda function: Program(check, jax.jit(function, **options))
 
 
 def checked_array(name: str, value: Any, what: str, kind: Any, ndim: tuple[int, int]) -> Any:
-    """Refuse what is no array of JAX or NumPy of a kind of dtype; nothing is read from it.
+    """Check that `value` is a JAX or NumPy array of a kind of dtype; its values are not read.
 
     Args:
         name: of the argument.
         value: of it.
-        what: what it must be, in words.
+        what: the rule, as text.
         kind: of dtypes, as `jnp.issubdtype` takes it.
-        ndim: the least and the most number of axes.
+        ndim: the minimum and maximum number of axes.
     """
     array = isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
     array = array and not isinstance(value, np.ma.MaskedArray)
@@ -73,12 +73,12 @@ def checked_array(name: str, value: Any, what: str, kind: Any, ndim: tuple[int, 
 
 
 def check_inputs(inputs: Any, name: str = "inputs") -> None:
-    """Refuse what are no examples of a network; which of them it takes, the network knows."""
+    """Check the examples of a network; the network checks their shape itself."""
     checked_array(name, inputs, "an array of examples, shape (count, …)", np.number, (2, 9))
 
 
 def check_examples(name: str, examples: Any) -> None:
-    """Refuse what are no inputs with a target each."""
+    """Check that there are inputs with a target each."""
     rule = "Examples of arrays (inputs, targets)"
     if not isinstance(examples, tuple) or not hasattr(examples, "_fields") or len(examples) != 2:
         raise InputError(f"Argument `{name}` must be {rule}, but is {shown(examples)}.")
@@ -93,7 +93,7 @@ def check_examples(name: str, examples: Any) -> None:
 
 
 def check_epoch(epoch: Any) -> None:
-    """Refuse what is no number of an epoch; a traced one will do."""
+    """Check the number of an epoch; it may be traced."""
     if not isinstance(epoch, jax.core.Tracer | jax.ShapeDtypeStruct):
         at_least("epoch", epoch, 0, 2**31 - 1)
     else:

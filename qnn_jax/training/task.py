@@ -1,8 +1,8 @@
-"""What is learned, as a value: the types that every task and every trainer share.
+"""Tasks as values: the types that every task and every trainer share.
 
-A task is a frozen dataclass (`qnn_jax.tasks` has ours). Trainers, studies and reports know it by
-the protocol below and never ask which one it is. No JAX here, so that a command line is checked
-before JAX loads.
+A task is a frozen dataclass (`qnn_jax.tasks` has two). Trainers, studies and reports use only
+the protocol below and never check which task it is. Imports no JAX, so that a command line is
+checked before JAX loads.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 #: The name of a task's own network among its members.
 HYBRID = "hybrid"
-#: Hears of progress: what is done, how much of it is done, how much there is (0: unknown).
+#: Called with progress: the activity, how much of it is done, the total (0: unknown).
 Report = Callable[[str, int, int], None]
 
 
 class Examples(NamedTuple):
-    """Inputs (count, …) and what a network should make of them (count,).
+    """Inputs (count, …) and the targets of a network (count,).
 
     Targets are class numbers (integers) or values (floating-point numbers).
     """
@@ -39,15 +39,15 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """The data of a run: to train on, to choose by, and for the final number only.
+    """The data of a run: for training, for choices, and for the final score only.
 
     Attributes:
-        train: what the trainer sees.
-        validation: what it is watched and chosen by; there may be none.
-        test: what no choice may look at.
-        name: of the data, for people.
+        train: for training.
+        validation: for monitoring and choices; may be empty.
+        test: never used for a choice.
+        name: of the data, for messages.
         checksum: sha256 of the data.
-        class_names: of a classification; none of a regression.
+        class_names: of a classification; empty for a regression.
         examples: what one example is, in the plural: "images".
     """
 
@@ -62,7 +62,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class Folders:
-    """Where data are kept, and where archives lie that need no download.
+    """The folders of data, and of archives that need no download.
 
     Attributes:
         data_dir: prepared data; by default TFDS_DATA_DIR, else ~/tensorflow_datasets.
@@ -74,15 +74,15 @@ class Folders:
 
 
 class Member(NamedTuple):
-    """A network that is trained: a task's own, or a twin that it is compared with.
+    """A network to train: a task's own, or a twin for comparison.
 
     Attributes:
         name: `HYBRID` for the task's own.
         network: a Flax module, inputs to outputs (count, outputs).
-        what: what stands in it, as part of a sentence.
-        worth_of: what the hybrid's lead over it is the worth of.
-        frozen: leave the circuit's weights as they are drawn.
-        alongside: train it in every run, beside the task's own.
+        what: description of the network, as part of a sentence.
+        worth_of: what the hybrid has and this network lacks, as part of a sentence.
+        frozen: keep the circuit's weights at their initial values.
+        alongside: train it in every run, together with the task's own network.
     """
 
     name: str
@@ -95,17 +95,17 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Metric:
-    """What a test score is; numbers of each example, and their mean.
+    """The definition of a test score: a number for each example, and the mean.
 
     Attributes:
         name: in JSON.
         title: on pictures and in tables.
-        better: whether more of it or less of it is better.
-        bounds: what no score exceeds, and so no interval of one need.
-        scale: from a score's unit to that of a difference, `unit`.
+        better: whether "more" or "less" is better.
+        bounds: range of scores and of their intervals.
+        scale: factor from a score's unit to that of a difference, `unit`.
         unit: of a difference.
-        form: how a score is written.
-        difference_form: how a difference is written.
+        form: format of a score.
+        difference_form: format of a difference.
     """
 
     name: Literal["accuracy", "mean_l1"]
@@ -119,23 +119,23 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """The title where a sentence begins."""
+        """The title at the beginning of a sentence."""
         return self.title[0].upper() + self.title[1:]
 
     @property
     def quantity(self) -> str:
-        """What is measured, on whatever examples: the title without "test"."""
+        """The metric on any examples: the title without "test"."""
         return self.title.removeprefix("test ")
 
     @property
     def sign(self) -> int:
-        """1 where more is better, -1 where less is."""
+        """1 if more is better, -1 if less is."""
         return 1 if self.better == "more" else -1
 
     def predictions(self, outputs: Any) -> Any:
         """Class numbers or values, shape (count,), of outputs (count, outputs).
 
-        A single logit is the second class where it is positive; of several the largest counts.
+        A single logit is the second class if it is positive; of several the largest counts.
         Takes arrays of NumPy and of JAX.
         """
         if self.name == "mean_l1":
@@ -158,12 +158,12 @@ class Metric:
         return mean_interval(of_each)
 
     def score(self, mean: float, interval: Sequence[float]) -> str:
-        """A mean with its interval, in words."""
+        """A mean with its interval, as text."""
         low, high = interval
         return f"{mean:{self.form}} ({low:{self.form}} to {high:{self.form}})"
 
     def lead(self, gain: float, interval: Sequence[float]) -> str:
-        """A difference with its interval, in words."""
+        """A difference with its interval, as text."""
         mean, low, high = (f"{n + 0.0:+{self.difference_form}}" for n in (gain, *interval))
         return f"{mean} ({low} to {high})"
 
@@ -173,14 +173,14 @@ MEAN_L1 = Metric("mean_l1", "test mean L1", "less", (0.0, math.inf), 1.0, "mean 
 
 
 class Reference(NamedTuple):
-    """A model that no trainer of ours trains: the median, linear regression, an older project's.
+    """A model without a trainer in this library: the median, linear regression, an older project's.
 
     Attributes:
         value: its metric on the test examples.
         interval: the 95 % interval.
         parameters: how many it has.
-        what: what it is, as part of a sentence.
-        predicted: what it makes of the test inputs, shape (count,), where that is worth a picture.
+        what: description, as part of a sentence.
+        predicted: its outputs for the test inputs, shape (count,), if they are drawn.
     """
 
     value: float
@@ -191,7 +191,7 @@ class Reference(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """A section of a run's page that belongs to the task: why the result is as it is.
+    """A section of a run's page that the task adds, to explain the result.
 
     A task may have a method `explanations(trained, splits) -> Sequence[Explanation]`.
 
@@ -209,7 +209,7 @@ class Explanation(NamedTuple):
 
 
 def written(number: Any, form: str = "g") -> str:
-    """A number of a task in words, for `Member.what`; in a scan's program it has no value yet."""
+    """A number of a task as text, for `Member.what`; in a scan's program it has no value yet."""
     return format(number, form) if isinstance(number, int | float) else "varied"
 
 
@@ -218,16 +218,16 @@ class Trainer(Protocol):
     """How members are trained: pure functions of states that are pytrees.
 
     Implementations are frozen dataclasses of numbers. `init` and `epoch` run under `jax.jit` and
-    `jax.vmap`; members do not meet in them.
+    `jax.vmap`; members are independent in them.
     """
 
     @property
     def epochs(self) -> int:
-        """How many there are."""
+        """The number of epochs."""
         ...
 
     def check(self, train_count: int) -> None:
-        """Refuse numbers that so many training examples do not allow.
+        """Refuse settings that do not fit the number of training examples.
 
         Raises:
             InputError: one sentence.
@@ -235,22 +235,22 @@ class Trainer(Protocol):
         ...
 
     def steps(self, train_count: int) -> int:
-        """Steps of the optimiser in an epoch."""
+        """Optimiser steps per epoch."""
         ...
 
     def batch(self, train_count: int) -> int:
-        """Training examples of a step."""
+        """Training examples per step."""
         ...
 
     def init(self, task: Task, members: Sequence[Member], key: Array, inputs: Array) -> Any:
-        """A fresh state, the same for any number of examples to train on.
+        """A fresh state, the same for any number of training examples.
 
         Members whose parameters have the same shapes start alike.
 
         Args:
-            task: what is learned.
-            members: who trains.
-            key: of all that is drawn.
+            task: the task to learn.
+            members: to train.
+            key: of all random draws.
             inputs: at least one example, for its shape.
         """
         ...
@@ -265,49 +265,49 @@ class Trainer(Protocol):
         train: Examples,
         validation: Examples,
     ) -> tuple[Any, dict[str, dict[str, Array]]]:
-        """The state after one more epoch, and what it tells of each member.
+        """The state after one more epoch, and the metrics of each member.
 
         Args:
-            task: what is learned.
-            members: who trains.
+            task: the task to learn.
+            members: to train.
             state: after `epoch` finished epochs.
             key: of the run; every draw is a `fold_in` of it, so a resumed run repeats it exactly.
             epoch: how many epochs are finished, a traced integer.
             train: all training examples.
-            validation: what to evaluate on after the epoch; there may be none.
+            validation: examples to evaluate on after the epoch; may be empty.
 
         Returns:
-            The state, and by member numbers by name, `finite` among them: whether the member can
-            go on.
+            The state, and by member its metrics by name, including `finite`: whether the member
+            can continue.
         """
         ...
 
     def parameters(self, state: Any) -> dict[str, Any]:
-        """The parameters of each member that the state stands for, as Flax takes them."""
+        """The parameters of each member in the state, in Flax's form."""
         ...
 
     def row(self, told: Mapping[str, Any]) -> dict[str, float]:
-        """What metrics.jsonl keeps of what an epoch told of a member, as arrays of NumPy."""
+        """A member's metrics of an epoch for metrics.jsonl, as NumPy arrays."""
         ...
 
     def failure(self, told: Mapping[str, Any], epoch: int, train_count: int) -> str | None:
-        """Why a member cannot go on, as the begin of a sentence and its remedy; None if it can."""
+        """Why a member cannot continue, as the start of a sentence and its remedy; else None."""
         ...
 
 
 @runtime_checkable
 class Task(Protocol):
-    """What is learned, and how.
+    """The problem to learn, and the method.
 
     Implementations are frozen dataclasses of numbers, strings and other such dataclasses: they
-    are compared by value, are static arguments of `jax.jit`, and are what config.json holds.
+    are compared by value, are static arguments of `jax.jit`, and are stored in config.json.
 
     Attributes:
         name: of the kind of task, in config.json.
-        metric: what a result is.
+        metric: of a result.
         numbers: fields that may differ within one program of a scan, with dots:
             "training.learning_rate". All others change the program. They may be traced where the
-            program calls `members`, `loss`, `augment` and `trainer`; `written` puts them in words.
+            program calls `members`, `loss`, `augment` and `trainer`; `written` formats them.
     """
 
     name: ClassVar[str]
@@ -316,11 +316,11 @@ class Task(Protocol):
 
     @property
     def trainer(self) -> Trainer:
-        """How its networks are trained."""
+        """The trainer of its networks."""
         ...
 
     def check(self) -> None:
-        """Refuse what cannot be trained, before JAX loads.
+        """Check the settings before JAX loads.
 
         Raises:
             InputError: one sentence.
@@ -332,7 +332,7 @@ class Task(Protocol):
         ...
 
     def sized(self, count: int) -> Task:
-        """The same task on `count` training examples, all where that is 0: for an ablation."""
+        """The same task on `count` training examples, on all if it is 0, for an ablation."""
         ...
 
     def members(self) -> tuple[Member, ...]:
@@ -346,13 +346,13 @@ class Task(Protocol):
         ...
 
     def augment(self, key: Array, inputs: Array) -> Array:
-        """Inputs of a batch as training sees them."""
+        """A batch's inputs as used in training."""
         ...
 
     def references(self, splits: Splits, seed: int) -> Mapping[str, Reference]:
-        """Models beside the twins that the result is compared with, by name; often none."""
+        """Further models for comparison besides the twins, by name; often none."""
         ...
 
     def details(self, trained: Any, splits: Splits, seed: int) -> Mapping[str, Any]:
-        """What summary.json holds of this task beside what it holds of all; often nothing."""
+        """The fields of summary.json of this task in addition to the common ones; often none."""
         ...

@@ -1,6 +1,6 @@
-"""The table of the public API: for every callable one small valid call and what its arguments take.
+"""The table of the public API: a small valid call of every callable, and what its arguments accept.
 
-A name that is new in an `__all__` must be added here, or to `NO_CALLS` with the reason.
+A new name in an `__all__` must be added here, or to `NO_CALLS` with the reason.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ from qnn_jax.configs import LeastSquaresConfig, TrainingConfig
 
 @dataclass(frozen=True)
 class Make:
-    """A valid value that is made anew for each call."""
+    """A valid value that is created for each call."""
 
     value: Callable[[], Any]
 
 
 @dataclass(frozen=True)
 class Call:
-    """A callable and its arguments, all by name: a valid value, and what is legal."""
+    """A callable and its arguments by name: a valid value, and the rule for legal ones."""
 
     function: Callable[..., Any]
     arguments: Mapping[str, tuple[Any, Kind]]
@@ -175,7 +175,7 @@ QUBITS = Kind(
 
 
 def size(least: int) -> Kind:
-    """What decides how many gates a circuit has: its number is limited."""
+    """A number that determines the circuit's number of gates, which is limited."""
     return k.called(integer(least), "ops")
 
 
@@ -204,7 +204,7 @@ COUNTS = np.array([[30.0, 10, 5, 19], [1, 2, 3, 4]])
 
 
 def _counts(value: Any) -> bool | None:
-    """Non-negative numbers with something in each row."""
+    """Non-negative numbers with a positive one in each row."""
     found = array(None, 4, low=0).legal(value)
     return found and (None if not np.asarray(value).sum() else found)
 
@@ -223,7 +223,7 @@ def _shots(value: Any) -> bool | None:
 
 
 def layer(kind: str) -> Callable[..., Any]:
-    """A layer of one of the two Flax interfaces, made and applied."""
+    """A layer of one of the two Flax interfaces, constructed and applied."""
 
     def linen_layer(inputs: Any, weights: Any = None, **made: Any) -> Any:
         made = {"circuit": ONE, "observables": ("ZZ",), **made}
@@ -1107,7 +1107,7 @@ CALLS: Mapping[str, Call] = {
     ),
 }
 
-#: Calls that compile anew each time, or long: quick runs try only what must be refused.
+#: Calls that compile each time, or take long: quick runs try only values that must be refused.
 COSTLY = (
     "HybridClassifier",
     "HybridRegressor",
@@ -1262,7 +1262,7 @@ def _reads_bytes_as_numbers(shots: Any) -> int:
         raise qnn_jax.InputError("Argument `shots` must be an integer.") from None
 
 
-#: Functions in which a finding must be made, or `findings` finds nothing at all.
+#: Functions without checks, for which `findings` must report something.
 BROKEN: Mapping[str, Call] = {
     one.__name__: Call(one, {"shots": (3, integer(1))})
     for one in (

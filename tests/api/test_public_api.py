@@ -1,6 +1,6 @@
-"""The public API refuses what is wrong in one sentence, and takes what is right in every form.
+"""The public API refuses wrong values in one sentence, and accepts right ones in every form.
 
-The calls run in a process of their own, so that one that never ends, or ends the process, is a
+The calls run in their own process, so that a call that never ends, or ends the process, is a
 finding as well.
 """
 
@@ -36,7 +36,7 @@ MODULES = (
 
 
 def found(*flags: str, seconds: float) -> list[str]:
-    """What `try_calls.py` found."""
+    """The findings of `try_calls.py`."""
     done = subprocess.run(
         [sys.executable, str(HERE / "try_calls.py"), *flags],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""JAX's strict modes: values and gradients are those without them."""
+"""JAX's strict modes do not change values and gradients."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

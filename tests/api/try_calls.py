@@ -1,4 +1,4 @@
-"""Call the public API with wrong values; whatever is no answer and no InputError is a finding."""
+"""Call the public API with wrong values; any other exception than InputError is a finding."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from wrong_values import POOL, TRACED, Kind
 
 from qnn_jax.errors import InputError
 
-#: No call may compute for longer, whatever else the machine does: Python code is interrupted.
-#: After the second time, on the clock, the whole process ends with a traceback of where it was.
+#: Time limit of a call, independent of the machine's load: Python code is interrupted.
+#: After the second time, on the clock, the whole process ends with a traceback.
 HANG, LOST = 20.0, 240.0
 #: The longest message: one sentence with one value in it.
 LONGEST = 1000
@@ -54,13 +54,13 @@ def _interrupted(*_: object) -> None:
 
 
 def judge(call: Call, name: str, kind: Kind, value: Any, function: Callable[..., Any]) -> str:
-    """What is wrong with the outcome of a value for one argument; empty where all is well."""
+    """What is wrong with the outcome of a value for one argument; empty if nothing is."""
     try:
         legal = kind.legal(value)
     except Exception as error:
         return f"the table fails: {error!r}"
     if callable(value) and isinstance(value, type | SparsePauliOp) and legal is None:
-        return ""  # an exception of a class or an operator that is called is the caller's own
+        return ""  # exceptions of a class or an operator that is called are allowed
     begin = time.process_time()
     how, found = outcome(function, {**arguments(call), name: value})
     if how == "foreign":
@@ -82,7 +82,7 @@ def judge(call: Call, name: str, kind: Kind, value: Any, function: Callable[...,
 
 
 def under_a_trace(call: Call, name: str, kind: Kind, shape: Any, quick: bool) -> str:
-    """The same for a value that is traced."""
+    """The same for a traced value."""
     found = ""
 
     def traced(value: Any) -> float:
@@ -125,7 +125,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def findings(title: str, call: Call, quick: bool = False) -> Iterator[str]:
-    """A line for everything that went wrong; quick runs try what must be refused, no more."""
+    """A line for every finding; quick runs only try values that must be refused."""
     for name, (_, kind) in call.arguments.items():
         for what, wrong in () if quick else same(call, name, kind):
             yield f"{title}({name}=…): {what} {wrong}"

@@ -1,4 +1,4 @@
-"""Values that a caller may hand over by mistake, and what arguments take."""
+"""Values that a caller may pass by mistake, and the rules of arguments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qnn_jax import Circuit, Op, PauliSum
 
 
 class Breaks:
-    """Nothing can be done with it, not even make it an array."""
+    """An object that cannot be used, not even converted to an array."""
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise RuntimeError("no array")
@@ -27,7 +27,7 @@ class Breaks:
         raise RuntimeError("no length")
 
 
-#: By name, made anew for each call: generators can be read only once.
+#: By name, created for each call: generators can be read only once.
 POOL: Mapping[str, Callable[[], Any]] = {
     "none": lambda: None,
     "true": lambda: True,
@@ -122,7 +122,7 @@ def _raises(*_: Any, **__: Any) -> Any:
     raise ZeroDivisionError("raised by the user's function")
 
 
-#: Those that are traced: the call happens under jax.eval_shape with one of these.
+#: Traced values: the call runs under jax.eval_shape with one of these.
 TRACED: Mapping[str, Any] = {
     "traced integer": jax.ShapeDtypeStruct((), jnp.int32),
     "traced number": jax.ShapeDtypeStruct((), jnp.float32),
@@ -131,18 +131,18 @@ TRACED: Mapping[str, Any] = {
     "traced complex": jax.ShapeDtypeStruct((2,), jnp.complex64),
 }
 
-#: Does an argument take a value? None where both an answer and a refusal in words are right.
+#: Whether an argument accepts a value; None if both a result and a refusal are right.
 Legal = Callable[[Any], "bool | None"]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What an argument takes.
+    """The rule of an argument.
 
     Attributes:
-        legal: of a value of the pool.
+        legal: for a value of the pool.
         forms: other ways to write the valid value, whose result must be the same.
-        names: what messages may call the argument, beside its own name.
+        names: names of the argument in messages, in addition to its own.
     """
 
     legal: Legal
@@ -181,7 +181,7 @@ def shape_of(value: Any) -> tuple[int, ...] | None:
 
 
 def integer(least: int, most: float = math.inf) -> Kind:
-    """An integer in a range; what is large may be refused for its size."""
+    """An integer in a range; large ones may be refused for their size."""
 
     def legal(value: Any) -> bool | None:
         if not is_integer(value) or not least <= value <= most:
@@ -205,7 +205,7 @@ def real(low: float, high: float, closed: str = "[]") -> Kind:
 
 
 def array(*shape: int | None, low: float = -math.inf, empty: bool = True) -> Kind:
-    """Finite real numbers of a shape; None stands for any length."""
+    """Finite real numbers of a shape; None is any length."""
 
     def legal(value: Any) -> bool | None:
         found = shape_of(value)
@@ -214,7 +214,7 @@ def array(*shape: int | None, low: float = -math.inf, empty: bool = True) -> Kin
         if not fits or (not empty and 0 in found):
             return False
         if isinstance(value, jax.core.Tracer):
-            return None  # where it is for JAX, not for NumPy
+            return None  # valid for JAX, not for NumPy
         return None if value is None or np.min(np.asarray(value), initial=0) < low else True
 
     return Kind(legal, array_forms)
@@ -243,12 +243,12 @@ def optional(kind: Kind) -> Kind:
 
 
 def called(kind: Kind, *names: str) -> Kind:
-    """The same kind, which messages call by other names."""
+    """The same rule with other names in messages."""
     return Kind(kind.legal, kind.forms, names)
 
 
 def only(*legal: type, names: tuple[str, ...] = ()) -> Kind:
-    """A value of some type, whose contents may still not fit."""
+    """A value of some type, whose contents may still be invalid."""
     return Kind(lambda value: None if isinstance(value, legal) else False, names=names)
 
 
@@ -257,7 +257,7 @@ def choice(*choices: str) -> Kind:
 
 
 def function(value: Any) -> bool | None:
-    """May be called; what it answers may still not fit."""
+    """A callable; its result may still be invalid."""
     return None if callable(value) else False
 
 
@@ -295,12 +295,12 @@ TEXT = only(str)
 
 
 def maybe(kind: Kind) -> Kind:
-    """The same kind where other arguments decide whether a legal value fits."""
+    """The same rule if other arguments determine whether a legal value fits."""
     return Kind(
         lambda value: None if kind.legal(value) else kind.legal(value), kind.forms, kind.names
     )
 
 
 def without_arrays(kind: Kind) -> Kind:
-    """The same kind, but arrays of no axes may be refused as well."""
+    """The same rule, but arrays without axes may be refused as well."""
     return Kind(kind.legal, lambda value: list(kind.forms(value))[:2], kind.names)

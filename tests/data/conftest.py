@@ -21,7 +21,7 @@ def tiny(tmp_path):
 
 @pytest.fixture
 def official():
-    """The folder with the official archives, where this machine has them."""
+    """The folder with the official archives, if this machine has them."""
     named = os.environ.get("QNN_JAX_MANUAL_DIR")
     folder = Path(named) if named else _REPOSITORY.parent / "shared" / "fashion-mnist"
     if not (folder / "train-images-idx3-ubyte.gz").is_file():
@@ -31,7 +31,7 @@ def official():
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch, request):
-    """Keep variables of whoever runs the tests out of them."""
+    """Remove the user's environment variables."""
     if "official" in request.fixturenames:
         request.getfixturevalue("official")  # which still needs them
     for variable in ("QNN_JAX_MANUAL_DIR", "TFDS_DATA_DIR"):
@@ -41,7 +41,7 @@ def _plain_environment(monkeypatch, request):
 
 @pytest.fixture
 def unprivileged():
-    """A context to run as nobody, if the tests run as root, whom no permission stops."""
+    """A context to run as nobody if the tests run as root, for whom no permissions apply."""
 
     @contextlib.contextmanager
     def context():
@@ -59,7 +59,7 @@ def unprivileged():
 
 @pytest.fixture
 def open_folder():
-    """A folder that nobody can reach, as `tmp_path` is not."""
+    """A folder that the user nobody can access, unlike `tmp_path`."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -68,7 +68,7 @@ def open_folder():
 
 @pytest.fixture
 def one_sentence():
-    """Require of an exception's text that it is one sentence; return it."""
+    """Check that an exception's text is one sentence; return it."""
 
     def check(caught):
         text = str(caught.value)

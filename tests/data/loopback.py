@@ -1,4 +1,4 @@
-"""A web server on this machine that misbehaves on order."""
+"""A web server on this machine that fails on request."""
 
 import dataclasses
 import http.server
@@ -6,7 +6,7 @@ import threading
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Answers each request for a file with the next of `answers[name]`; the last one stays."""
+    """Answers each request for a file with the next of `answers[name]`, repeating the last one."""
 
     daemon_threads = True
 
@@ -26,12 +26,12 @@ class Server(http.server.ThreadingHTTPServer):
             self.answers[name] = [Answer((tiny.folder / name).read_bytes())]
 
     def handle_error(self, request, client_address):
-        """Keep quiet about clients that have hung up."""
+        """Ignore clients that have disconnected."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """`body` with `status`; `length` is what the header claims; `stall` goes silent after it."""
+    """`body` with `status`; the header has `length`; `stall` sends nothing after it."""
 
     body: bytes = b""
     status: int = 200

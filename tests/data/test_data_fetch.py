@@ -1,4 +1,4 @@
-"""The download ends well or says in time and in one sentence why it does not."""
+"""The download succeeds, or fails in time with one sentence that gives the reason."""
 
 import hashlib
 import inspect
@@ -34,7 +34,7 @@ def test_downloads_verifies_keeps_and_reports(tiny, server, tmp_path):
     for archive in source.archives:
         assert (f"Downloading {archive.name}", archive.size, archive.size) in heard
     assert get(source, tmp_path / "a/b") == data
-    assert server.requests == tiny.names  # the second call asked for nothing
+    assert server.requests == tiny.names  # the second call made no request
 
 
 def test_a_damaged_file_from_before_is_replaced(tiny, server, tmp_path):
@@ -57,7 +57,7 @@ def test_a_damaged_file_from_before_is_replaced(tiny, server, tmp_path):
     ],
     ids=["500", "503", "429", "short", "stalls later", "stalls at once"],
 )
-def test_a_passing_trouble_is_tried_again(tiny, server, tmp_path, trouble):
+def test_a_temporary_failure_is_retried(tiny, server, tmp_path, trouble):
     server.offer(tiny)
     server.answers[tiny.names[0]].insert(0, trouble)
     get(tiny.served_at(server.address), tmp_path / "kept")
@@ -73,13 +73,15 @@ def test_a_passing_trouble_is_tried_again(tiny, server, tmp_path, trouble):
         (Answer(HTML), 1, "sends is an HTML page"),
         (Answer(b"PK\3\4 wrong"), 1, r"sends is no gzip archive \(it begins with b'PK"),
         (Answer(b"\x1f\x8b short", length=99), 3, "sends is truncated to 8 of"),
-        # A server that would go on for ever is left as soon as it has sent too much.
+        # A server that would never end is disconnected as soon as it has sent too much.
         (Answer(b"\x1f\x8b" + bytes(10**5), 200, 10**7, True), 1, "sends is longer than the"),
         (Answer(b"\x1f\x8b", length=10_000, stall=True), 3, "is out of reach .*timed out"),
     ],
     ids=["500", "404", "html", "zip", "short", "long", "stalls"],
 )
-def test_a_lasting_trouble_is_told(tiny, server, tmp_path, trouble, tries, reason, one_sentence):
+def test_a_permanent_failure_is_reported(
+    tiny, server, tmp_path, trouble, tries, reason, one_sentence
+):
     server.offer(tiny)
     server.answers[tiny.names[2]] = [trouble]
     with pytest.raises(InputError, match=reason) as caught:
@@ -90,11 +92,11 @@ def test_a_lasting_trouble_is_told(tiny, server, tmp_path, trouble, tries, reaso
     assert str(tmp_path / "kept") in text
     assert all(name in text for name in tiny.names)
     assert server.requests.count(tiny.names[2]) == tries
-    # What was whole is kept, and nothing else.
+    # Complete files are kept, and nothing else.
     assert sorted(contents(tmp_path / "kept")) == sorted(tiny.names[:2])
 
 
-def test_a_wrong_checksum_is_told(tiny, server, tmp_path, one_sentence):
+def test_a_wrong_checksum_is_reported(tiny, server, tmp_path, one_sentence):
     server.offer(tiny)
     right = (tiny.folder / tiny.names[0]).read_bytes()
     wrong = right[:-1] + bytes((right[-1] ^ 1,))
@@ -108,7 +110,7 @@ def test_a_wrong_checksum_is_told(tiny, server, tmp_path, one_sentence):
 
 
 @pytest.mark.parametrize("trouble", [Answer(HTML), Answer(status=404), Answer(status=500)])
-def test_a_mirror_steps_in(tiny, server, tmp_path, trouble):
+def test_a_mirror_replaces_a_failed_address(tiny, server, tmp_path, trouble):
     server.offer(tiny)
     for name in tiny.names:
         server.answers[f"bad/{name}"] = [trouble]
@@ -116,7 +118,7 @@ def test_a_mirror_steps_in(tiny, server, tmp_path, trouble):
     assert contents(tmp_path / "kept") == contents(tiny.folder)
 
 
-def test_the_official_address_is_the_one_that_is_told(tiny, server, tmp_path):
+def test_the_official_address_is_reported(tiny, server, tmp_path):
     for name in tiny.names:
         server.answers[name] = [Answer(status=404)]
     with pytest.raises(InputError, match=r"127\.0\.0\.1:9/.*Connection refused"):

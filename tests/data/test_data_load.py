@@ -27,7 +27,7 @@ def files(folder):
 
 
 def stages(heard):
-    """Return what was reported, each thing once, by its first word."""
+    """Return the reported activities, each once, by its first word."""
     return list(dict.fromkeys(what.split()[0] for what, _, _ in heard))
 
 
@@ -36,7 +36,7 @@ def cache_in(data_dir, source):
 
 
 class Ear(list):
-    """A report that remembers."""
+    """A report that records its calls."""
 
     def __call__(self, *what):
         self.append(what)
@@ -49,7 +49,7 @@ def prepared(tiny, tmp_path):
     return data_dir
 
 
-# What is made
+# Prepared files
 
 
 def test_first_load_prepares_and_later_loads_do_not(tiny, tmp_path, capfd):
@@ -103,7 +103,7 @@ def test_what_other_programs_keep_there_is_left_alone(tiny, tmp_path):
 
 
 def start(tiny, data_dir, *, manual=True, kill_at=None, file_limit=None):
-    """Load in another process, which prints what it reports and kills itself at `kill_at`."""
+    """Load in another process, which prints its reports and kills itself at `kill_at`."""
     source = dataclasses.asdict(tiny.source)
     folder = str(tiny.folder) if manual else None
     argument = json.dumps([source, str(data_dir), folder, kill_at, file_limit])
@@ -173,7 +173,7 @@ def test_the_cache_is_the_published_bytes(tiny, prepared):
 
 
 def spoil_and_message(path):
-    """Give each way to spoil an archive, and what is to be said of it."""
+    """Yield ways to damage an archive, and the expected message."""
     data = path.read_bytes()
     return {
         "html": (b"<html><body>404</body></html>", "is an HTML page"),
@@ -256,8 +256,8 @@ def test_what_is_prepared_needs_no_manual_variable_any_more(tiny, prepared, monk
     tiny.check(load_images(tiny.source, prepared))
 
 
-def test_an_archive_that_is_official_but_unsound_is_told(tiny, tmp_path, one_sentence):
-    """Such a thing would be an error in the table of checksums: magic number, counts."""
+def test_an_invalid_archive_with_the_right_checksum_is_reported(tiny, tmp_path, one_sentence):
+    """This would be an error in the table of checksums: magic number, counts."""
     path = tiny.folder / tiny.names[1]
     data = gzip.compress(b"\0\0\x08\1" + (29).to_bytes(4, "big") + bytes(29))
     path.write_bytes(data)
@@ -297,11 +297,11 @@ def test_downloads_where_there_is_no_folder(tiny, server, tmp_path):
     assert files(kept) == sorted(tiny.names)
 
 
-def test_no_network_is_told_in_time(tiny, tmp_path, one_sentence):
+def test_a_missing_network_is_reported_in_time(tiny, tmp_path, one_sentence):
     begin = time.monotonic()
     with pytest.raises(InputError, match="cannot be downloaded") as caught:
         load_images(tiny.source, tmp_path / "data")
-    assert time.monotonic() - begin < 4  # it is refused; see the fetch tests for silence
+    assert time.monotonic() - begin < 4  # it is refused; test_data_fetch.py tests silence
     text = one_sentence(caught)
     assert all(name in text for name in tiny.names)
     assert "`manual_dir`" in text
@@ -326,7 +326,7 @@ def test_data_dir_comes_before_its_variable_and_that_before_home(tiny, tmp_path,
     assert cache_in(tmp_path / "c" / "tensorflow_datasets", tiny.source).is_file()
 
 
-def test_no_home_folder_is_told(tiny, monkeypatch, one_sentence):
+def test_a_missing_home_folder_is_reported(tiny, monkeypatch, one_sentence):
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(pwd, "getpwuid", lambda _: {}["nobody"])
     with pytest.raises(InputError, match=r"Argument `data_dir` must .* no home folder") as caught:
@@ -334,7 +334,7 @@ def test_no_home_folder_is_told(tiny, monkeypatch, one_sentence):
     one_sentence(caught)
 
 
-def test_a_data_dir_that_is_a_file_is_told(tiny, tmp_path, one_sentence):
+def test_a_data_dir_that_is_a_file_is_reported(tiny, tmp_path, one_sentence):
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match="Argument `data_dir` must be a folder") as caught:
@@ -343,7 +343,7 @@ def test_a_data_dir_that_is_a_file_is_told(tiny, tmp_path, one_sentence):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_data_dir_that_cannot_be_written_is_told(
+def test_a_data_dir_that_cannot_be_written_is_reported(
     tiny, server, open_folder, unprivileged, one_sentence
 ):
     server.offer(tiny)
@@ -366,7 +366,7 @@ def test_prepared_data_need_no_right_to_write(tiny, open_folder, unprivileged):
         tiny.check(load_images(tiny.source, open_folder))
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_that_passes_for_done(tiny, tmp_path):
+def test_a_full_disk_is_reported_and_leaves_no_complete_looking_file(tiny, tmp_path):
     _, error = start(tiny, tmp_path / "data", file_limit=20_000).communicate()
     *_, last = error.splitlines()
     assert "InputError: Argument `data_dir` must " in last
@@ -389,7 +389,7 @@ def test_the_bar_draws_lines_on_standard_error_and_only_if_there_is_a_wait(tiny,
     assert err == ""
 
 
-# The real thing
+# Real data
 
 
 def test_official_fashion_mnist(official, tmp_path):
@@ -400,7 +400,7 @@ def test_official_fashion_mnist(official, tmp_path):
     again = load_fashion_mnist(tmp_path / "data")
     later = time.monotonic() - begin
     assert first < 30
-    assert later < 1.5  # 0.1 where nobody else keeps the machine busy
+    assert later < 1.5  # 0.1 on an idle machine
     for name, offset in (("train-images-idx3", 16), ("train-labels-idx1", 8)):
         raw = gzip.decompress((official / f"{name}-ubyte.gz").read_bytes())[offset:]
         field = "train_images" if "images" in name else "train_labels"

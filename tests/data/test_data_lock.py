@@ -9,7 +9,7 @@ from qnn_jax.data.lock import locked
 
 
 def test_a_lock_has_one_holder_at_a_time(tmp_path):
-    """Though each holder removes the file, so that later ones make it anew."""
+    """Even if each holder removes the file, so that later ones create it again."""
     path = tmp_path / "lock"
     inside, most, entered = 0, 0, 0
 

@@ -1,4 +1,4 @@
-"""Load a source in a process of its own, which can be killed at a moment of choice.
+"""Load a source in its own process, which can be killed at a chosen moment.
 
 The one argument is JSON: the fields of the source, the two folders, the report (or `fsync`) at
 which the process kills itself, and the largest file that it may write.

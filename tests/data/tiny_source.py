@@ -29,7 +29,7 @@ class Tiny:
         return [archive.name for archive in self.source.archives]
 
     def check(self, dataset):
-        """Require that `dataset` is this source, whole and in order."""
+        """Check that `dataset` is this source, complete and in order."""
         loaded = (
             dataset.train_images,
             dataset.train_labels,
@@ -61,7 +61,7 @@ def make_tiny(folder, seed=7, shape=(28, 28)):
         archives.append(Archive(official.name, len(data), hashlib.sha256(data).hexdigest()))
     source = Source(
         title="Tiny-MNIST",
-        # Port 9 of this machine refuses: no test can come to depend on a network.
+        # Port 9 of this machine refuses connections, so no test can depend on a network.
         addresses=("http://127.0.0.1:9/",),
         train_images=archives[0],
         train_labels=archives[1],

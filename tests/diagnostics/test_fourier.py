@@ -111,7 +111,7 @@ def test_scaled_inputs_are_variables(circuit: Circuit) -> None:
     wanted = by_qiskit(circuit, label, samples, weights)
     np.testing.assert_allclose(series(spectrum, samples), wanted, atol=1e-11)
     assert spectrum.harmonics.shape == (len(spectrum.coefficients), len(spectrum.variables))
-    moved = spectrum._replace(frequencies=spectrum.frequencies * 1.01)  # the broken twin
+    moved = spectrum._replace(frequencies=spectrum.frequencies * 1.01)  # the broken subject
     if spectrum.variables:
         assert np.abs(series(moved, samples) - wanted).max() > 1e-3
 

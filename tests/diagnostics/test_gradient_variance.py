@@ -36,7 +36,7 @@ def rotations(n: int) -> Circuit:
 
 @pytest.mark.parametrize("n", [2, 4])
 def test_rotations_have_a_plateau_for_global_observables_only(n: int) -> None:
-    # <Z…Z> = Π cos wᵢ: each derivative has the variance 2⁻ⁿ. <Z> = cos w₀: a half, whatever n is.
+    # <Z…Z> = Π cos wᵢ: each derivative has the variance 2⁻ⁿ. <Z> = cos w₀: 1/2 for any n.
     both = circuit_gradient_variances(rotations(n), ["Z" * n, "I" * (n - 1) + "Z"], KEY, 2000)
     plateau, local = both
     assert plateau.interval[0] < 2.0**-n < plateau.interval[1]
@@ -44,7 +44,7 @@ def test_rotations_have_a_plateau_for_global_observables_only(n: int) -> None:
     assert local.variances[0] == pytest.approx(0.5, abs=0.03)
     assert np.all(local.variances[1:] < 1e-12)
     assert local.interval[0] < 0.5 / n < local.interval[1]
-    # Neither interval holds the other's value: 2⁻ⁿ against 1/2n.
+    # Neither interval contains the other's value: 2⁻ⁿ and 1/2n.
     if n == 4:
         assert not plateau.interval[0] < 0.5 / n < plateau.interval[1]
 
@@ -63,7 +63,7 @@ def test_any_function_of_a_tree_of_parameters() -> None:
     )
     assert found["classical"]["a"].interval[0] < 0.5 < found["classical"]["a"].interval[1]
     assert found["b"].interval[0] < 2 < found["b"].interval[1]
-    # A constant gradient of 5 varies by nothing: the mean is taken out.
+    # A constant gradient of 5 has the variance 0: the mean is subtracted.
     assert found["offset"].variances.tolist() == [0, 0, 0]
 
 
@@ -97,7 +97,7 @@ def test_ranks_of_redundant_weights() -> None:
 
 
 def test_the_rank_ends_at_the_number_of_real_amplitudes() -> None:
-    # Real states of two qubits have three directions, however many weights move them.
+    # Real states of two qubits have three directions, for any number of weights.
     weights = np.random.default_rng(0).uniform(-2, 2, 10)
     found = fisher_spectrum(real_amplitudes(2, reps=4), weights)
     assert (found.rank, found.most) == (3, 6)
@@ -158,13 +158,13 @@ def test_effective_dimension_in_closed_form() -> None:
     )
     np.testing.assert_allclose(one.values, np.log(1 + kappa) / np.log(kappa), rtol=1e-6)
     np.testing.assert_allclose(one.intervals, one.values[:, None].repeat(2, 1), rtol=1e-6)
-    # Two weights that only their sum matters of: ln(1 + 2κ)/ln κ, one dimension in the end.
+    # Two weights of which only the sum matters: ln(1 + 2κ)/ln κ, one dimension in the limit.
     twice = Circuit(1, (Op("ry", 0, w[0]), Op("ry", 0, w[1])))
     both = effective_dimension(signed(twice, "Z"), draws, np.zeros((3, 0)), counts, KEY)
     np.testing.assert_allclose(both.values, np.log(1 + 2 * kappa) / np.log(kappa), rtol=1e-6)
     assert both.parameters == 2
     np.testing.assert_allclose(both.eigenvalues, np.tile([2, 0], (20, 1)), atol=1e-6)
-    # Two that are measured each by itself: two dimensions.
+    # Two that are measured independently: two dimensions.
     apart = effective_dimension(
         lambda w, x: expectations(rotations(2), ["IZ", "ZI"], x, w),
         draws,
@@ -268,6 +268,6 @@ def test_a_circuit_that_knows_the_class_is_aligned() -> None:
         (lambda: kernel_alignment(np.eye(3), [1, 1]), r"`targets` must have shape \(3,\)"),
     ],
 )
-def test_bad_questions_are_refused(call, message: str) -> None:
+def test_bad_arguments_are_refused(call, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()

@@ -44,11 +44,11 @@ def test_it_is_the_linear_programs_value(case) -> None:
     found = least_absolute(features, targets)
     wanted, size = by_linear_program(features, targets), np.abs(targets).max()
     reached = np.mean(np.abs(features @ found.coefficients - targets))
-    assert found.mean_l1 == pytest.approx(reached, abs=1e-9 * size)  # what it says, it does
-    assert found.at_least <= wanted + 1e-9 * size  # the proof holds
+    assert found.mean_l1 == pytest.approx(reached, abs=1e-9 * size)  # that of the coefficients
+    assert found.at_least <= wanted + 1e-9 * size  # a valid lower bound
     assert found.mean_l1 == pytest.approx(wanted, abs=1e-6 * size)
     assert found.mean_l1 - found.at_least < 1e-4 * size
-    # Least squares, the usual stand-in, is another value.
+    # Least squares gives another value.
     squares = np.linalg.lstsq(features, targets, rcond=None)[0]
     assert np.mean(np.abs(features @ squares - targets)) > wanted * (1 + 1e-4)
 

@@ -1,4 +1,4 @@
-"""What circuits could represent at best, against linear programs and closed forms."""
+"""Lower bounds of what circuits can represent, against linear programs and closed forms."""
 
 import itertools
 import math
@@ -45,11 +45,11 @@ def test_it_is_the_linear_program_over_qiskits_paulis() -> None:
     assert found.at_least <= wanted + 1e-9
     assert found.mean_l1 - found.at_least < 1e-5
     assert found.rank == np.linalg.matrix_rank(features) == 16
-    # One Pauli fewer is worse: the broken twin of a complete set.
+    # The broken subject: one Pauli fewer gives a higher error.
     assert by_linear_program(features[:, :-1], samples.sum(axis=1)) > wanted + 1e-4
 
 
-def test_the_seeds_feature_map_cannot_add() -> None:
+def test_the_2022_feature_map_cannot_add() -> None:
     samples = midpoints(2, 40)
     found = representation_bound(SEED, samples, samples.sum(axis=1))
     assert found.mean_l1 == pytest.approx(0.05, abs=2e-3)
@@ -58,7 +58,7 @@ def test_the_seeds_feature_map_cannot_add() -> None:
     assert representation_bound(rotations, samples, samples.sum(axis=1)).mean_l1 < 0.01
 
 
-def test_the_seeds_ansatz_does_worse_than_any_observable() -> None:
+def test_the_2022_ansatz_is_worse_than_the_best_observable() -> None:
     found = ansatz_bound(
         SEED + real_amplitudes(2, reps=2), ["ZZ"], GRID, SUM, jax.random.key(0), starts=8
     )
@@ -75,7 +75,7 @@ def test_the_best_observable_makes_the_predictions() -> None:
     for sample, prediction in list(zip(GRID, found.predictions, strict=True))[::40]:
         state = Statevector(in_qiskit(SEED, sample, [])).data
         assert (state.conj() @ found.observable @ state).real == pytest.approx(prediction, abs=1e-9)
-        wrong = (state.conj() @ found.observable.T @ state).real  # its transpose is another one
+        wrong = (state.conj() @ found.observable.T @ state).real  # the transpose is wrong
         assert abs(wrong - prediction) > 1e-4
     assert np.mean(np.abs(found.predictions - SUM)) == pytest.approx(found.mean_l1)
 
@@ -102,7 +102,7 @@ def test_an_ansatz_reaches_what_it_contains() -> None:
     assert found.mean_l1 < 5e-3
     again = jax.vmap(lambda s: expectations(circuit, "Z", s, found.weights))(jnp.asarray(samples))
     np.testing.assert_allclose(again @ found.gains + found.offset, found.predictions, atol=1e-5)
-    # A circuit without the weight cannot turn its cosine.
+    # A circuit without the weight cannot shift its cosine.
     fixed = Circuit(1, (Op("ry", 0, x[0]),))
     assert ansatz_bound(fixed, "Z", samples, targets, jax.random.key(1), 2, 10).mean_l1 > 0.3
 
@@ -157,6 +157,6 @@ def test_weights_of_a_feature_map_count() -> None:
         (lambda: midpoints(2, 0), "`points` must be an integer of at least 1, but is 0"),
     ],
 )
-def test_bad_questions_are_refused(call, message: str) -> None:
+def test_bad_arguments_are_refused(call, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()

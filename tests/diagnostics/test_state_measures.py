@@ -57,7 +57,7 @@ def test_an_idle_circuit_of_many_qubits_is_that_much_further_from_haar() -> None
 
 def test_one_angle_scores_its_closed_form() -> None:
     wanted = divergence(arcsine_shares())
-    assert wanted == pytest.approx(-math.log(math.pi / 4), abs=0.05)  # bins blur the two peaks
+    assert wanted == pytest.approx(-math.log(math.pi / 4), abs=0.05)  # bins smooth the two peaks
     found = of(CIRCUIT_A)
     assert found.interval[0] < wanted < found.interval[1]
     assert found.interval[1] - found.interval[0] < 0.06
@@ -72,12 +72,12 @@ def test_two_angles_score_what_was_published() -> None:
 
 
 def test_haar_random_states_score_zero() -> None:
-    # RY(arccos(1 - w/2π)) RZ lands anywhere on the sphere alike.
+    # RY(arccos(1 - w/2π)) RZ is uniform on the sphere.
     polar = call("acos", 1 - w[0] / (2 * math.pi))
     even = expressibility(Circuit(1, (Op("ry", 0, polar), Op("rz", 0, w[1]))), KEY, 5000)
     assert even.interval[0] == 0
     assert even.interval[1] < 0.01
-    assert even.plain > even.kl  # what the correction is for
+    assert even.plain > even.kl  # the purpose of the correction
     assert of(CIRCUIT_B).interval[0] > even.interval[1]
 
 
@@ -115,7 +115,7 @@ def test_entanglement_is_the_mean_impurity_by_qiskit() -> None:
 
 def test_capability_of_known_ensembles() -> None:
     assert entangling_capability(real_amplitudes(3).without_entanglement(), KEY, 50).mean < 1e-5
-    # cos(w/2)|00> + sin(w/2)|11>: Q = sin² w, a half in the mean.
+    # cos(w/2)|00> + sin(w/2)|11>: Q = sin² w, with the mean 1/2.
     one = Circuit(2, (Op("ry", 0, w[0]), Op("cx", (0, 1))))
     found = entangling_capability(one, KEY, 2000)
     assert found.interval[0] < 0.5 < found.interval[1]
@@ -151,6 +151,6 @@ def test_states_of_data() -> None:
         ),
     ],
 )
-def test_bad_questions_are_refused(ask, message: str) -> None:
+def test_bad_arguments_are_refused(ask, message: str) -> None:
     with pytest.raises(InputError, match=message):
         ask()

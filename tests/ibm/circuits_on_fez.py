@@ -1,4 +1,4 @@
-"""Small chunks in the gates of ibm_fez, made without the transpiler."""
+"""Small chunks in the gates of ibm_fez, built without the transpiler."""
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -10,7 +10,7 @@ QUBITS = (2, 3)
 
 
 def circuit():
-    """Qubit 2 turned by a[0], copied to 3, which a[1] turns on; asymmetric on purpose."""
+    """Qubit 2 rotated by a[0] and copied to 3, which a[1] rotates; intentionally asymmetric."""
     a = ParameterVector("a", 2)
     first, second = QUBITS
     made = QuantumCircuit(5, 2)
@@ -24,7 +24,7 @@ def circuit():
 
 
 def calibration():
-    """Both qubits flipped or left alone, by row."""
+    """Both qubits flipped or unchanged, by row."""
     b = ParameterVector("b", 2)
     made = QuantumCircuit(5, 2)
     for qubit, angle in zip(QUBITS, b, strict=True):

@@ -1,4 +1,4 @@
-"""One loopback server for all tests of this folder, and a clock that need not be waited for."""
+"""One loopback server for all tests of this folder, and a clock without real waits."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ import pytest
 
 
 class FastClock:
-    """Time that passes by sleeping only."""
+    """A clock that only `sleep` advances."""
 
     def __init__(self):
         self.at = time.time()
@@ -42,7 +42,7 @@ def fast_clock():
 
 @pytest.fixture
 def server(running_server, fast_clock, tmp_path, monkeypatch):
-    """The server, fresh, on the fast clock; the environment leads to it."""
+    """The server in its initial state, with the fast clock and its environment variables."""
     running_server.reset()
     running_server.clock = fast_clock.now
     for name, value in running_server.environment(tmp_path).items():
@@ -52,7 +52,7 @@ def server(running_server, fast_clock, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def chunks():
-    """Two chunks, the same ones in all tests: what the server has simulated once it keeps."""
+    """Two chunks, the same in all tests, since the server caches its simulations."""
     from circuits_on_fez import make_chunk
 
     return [make_chunk(rows) for rows in (np.linspace(0, 3, 4), np.linspace(1, 2, 3))]
@@ -60,7 +60,7 @@ def chunks():
 
 @pytest.fixture
 def trap():
-    """Another host of this machine's; the test decides what leads there."""
+    """Another host on this machine, for redirects."""
     from ibm_server import Trap
 
     with Trap() as running:
@@ -75,7 +75,7 @@ def trap():
 
 @pytest.fixture(scope="session")
 def trained():
-    """The reference model of Fashion-MNIST: two classes, two qubits, one number that decides."""
+    """The reference model of Fashion-MNIST: two classes, two qubits, one logit."""
     from reference_models import fashion
 
     return fashion()
@@ -83,7 +83,7 @@ def trained():
 
 @pytest.fixture
 def results(tmp_path, trained):
-    """A folder of runs that has the run `fashion`."""
+    """A folder of runs with the run `fashion`."""
     folder = tmp_path / "results"
     trained.save(folder / "fashion")
     return folder

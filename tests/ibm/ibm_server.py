@@ -1,8 +1,8 @@
-"""IBM Quantum on this machine: its REST API, spoken to the real client, with faults on order.
+"""IBM Quantum on this machine: its REST API for the real client, with faults on request.
 
-Environment variables alone lead the client here (`IbmServer.environment`). Payloads are checked by
-IBM's own schemas and run by Aer. The shapes of the answers are those that qiskit-ibm-runtime 0.51
-reads; no live server has confirmed them.
+Environment variables direct the client here (`IbmServer.environment`). Payloads are checked by
+IBM's own schemas and run by Aer. The answers have the form that qiskit-ibm-runtime 0.51
+reads; they have not been compared with a live server.
 """
 
 import base64
@@ -38,17 +38,17 @@ from qiskit_ibm_runtime.options_models import SimulatorOptions
 from qiskit_ibm_runtime.quantum_program.params_converters import QUANTUM_PROGRAM_PARAMS_CONVERTERS
 
 CRN = f"crn:v1:bluemix:public:quantum-computing:us-east:a/{'0' * 32}:{'1' * 8}-0000::"
-TOKEN = "canary-3f9a1c77e2"  # what must never be seen
+TOKEN = "canary-3f9a1c77e2"  # must never be printed or stored
 
 
 @dataclasses.dataclass
 class Fault:
-    """Spoils the next `times` requests whose "METHOD path" `where` matches.
+    """Applies a fault to the next `times` requests whose "METHOD path" `where` matches.
 
     With `after`, the request is carried out first. `kind` is a status, or "drop" (the connection),
     "hang" (no answer until the server ends), "cut" (the body stops half way), an `Answer`, an
-    `Echo` or a function of the body. With `until`, it lasts to that moment of the server's clock,
-    however many requests.
+    `Echo` or a function of the body. With `until`, it lasts to that time of the server's clock,
+    for any number of requests.
     """
 
     where: str
@@ -61,7 +61,7 @@ class Fault:
 
 @dataclasses.dataclass
 class Answer:
-    """A status and a body of the test's choice."""
+    """A status and a body chosen by the test."""
 
     status: int
     body: bytes
@@ -69,7 +69,7 @@ class Answer:
 
 @dataclasses.dataclass
 class Echo:
-    """Answers `status` and repeats all that is secret, in a body of `form` and in headers."""
+    """Answers `status` and repeats all secrets, in a body of `form` and in headers."""
 
     status: int
     form: str = "json"
@@ -78,7 +78,7 @@ class Echo:
         text = "; ".join(secrets)
         if self.form == "html":
             return f"<html><body>{html.escape(text)}</body></html>".encode()
-        if self.form == "escaped":  # letter by letter, which no search in the bytes finds
+        if self.form == "escaped":  # letter by letter, which a search in the bytes does not find
             text = "".join(f"\\u{ord(letter):04x}" for letter in text)
             return f'{{"errors": [{{"message": "{text}", "code": 9999}}]}}'.encode()
         if self.form == "parts":
@@ -87,7 +87,7 @@ class Echo:
 
 
 def encodings(secret):
-    """The forms in which a credential is sent, or may come back."""
+    """The forms in which a credential is sent or may be repeated."""
     yield from (secret, f"Bearer {secret}", f"apikey={urllib.parse.quote_plus(secret)}")
     yield from (json.dumps(f"{secret} é")[1:-1], html.escape(secret), repr(secret))
     for before in ("", "u", "user:"):
@@ -95,7 +95,7 @@ def encodings(secret):
 
 
 class Trap(http.server.ThreadingHTTPServer):
-    """Another host, to which redirects lead. What it gets it keeps in `received`."""
+    """Another host, the target of redirects. It records requests in `received`."""
 
     daemon_threads = True
 
@@ -144,7 +144,7 @@ class ServerJob:
 
 
 class IbmServer(http.server.ThreadingHTTPServer):
-    """`seconds` is how long a job takes, `lag` how long the list misses it, on `clock`."""
+    """On `clock`, a job takes `seconds`, and the list misses it for `lag`."""
 
     daemon_threads = True
     request_queue_size = 50
@@ -180,7 +180,7 @@ class IbmServer(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def environment(self, home, **changes):
-        """What leads the client here."""
+        """The environment variables that direct the client here."""
         return {
             "QISKIT_IBM_TOKEN": TOKEN,
             "QISKIT_IBM_INSTANCE": CRN,
@@ -190,7 +190,7 @@ class IbmServer(http.server.ThreadingHTTPServer):
             "GLOBAL_CATALOG_URL": f"{self.address}/api/v1",
             "NO_PROXY": "*",
             "HOME": str(home),
-            "USAGE_DATA_OPT_OUT": "True",  # else the client walks the whole stack at each request
+            "USAGE_DATA_OPT_OUT": "True",  # else the client inspects the stack at each request
             **changes,
         }
 
@@ -202,25 +202,25 @@ class IbmServer(http.server.ThreadingHTTPServer):
         return sum(bool(re.fullmatch(where, request)) for request in self.requests)
 
     def completed(self):
-        """The jobs that have been carried out, and paid for."""
+        """The jobs that have run, and were paid for."""
         return [j for j in self.jobs.values() if j.status(self.clock()) == "Completed"]
 
     def live(self):
         return [j for j in self.jobs.values() if j.status(self.clock()) in ("Queued", "Running")]
 
     def secrets(self):
-        """All that must not be seen: the API key and every login that was given for it."""
+        """All secrets: the API key and every login that was issued for it."""
         return [form for secret in (self.token, *self.logins) for form in encodings(secret)]
 
     def revoke(self):
-        """No login given so far is valid any more."""
+        """Invalidate all logins issued so far."""
         self.logins.clear()
 
     def handle_error(self, request, client_address):
-        """Keep faults of this server, which no test has ordered."""
+        """Record errors of this server that no test has requested."""
         self.crashes.append(traceback.format_exc())
 
-    # What the API does: (status, JSON or text)
+    # API methods: (status, JSON or text)
 
     def login(self, form):
         if form.get("apikey") != [self.token]:
@@ -359,7 +359,7 @@ class IbmServer(http.server.ThreadingHTTPServer):
 
 @functools.cache
 def description(name, kind, qubits=5):
-    """What IBM publishes of a machine, as the client's package carries it, cut to few qubits."""
+    """IBM's description of a machine from the client's package, reduced to few qubits."""
     short = name.partition("_")[2]
     file = Path(fakes.__path__[0]) / short / f"{kind}_{short}.json"
     told = {**json.loads(file.read_text()), "backend_name": name}
@@ -375,7 +375,7 @@ def description(name, kind, qubits=5):
 
 
 def simulate(params, seed):
-    """Run an executor's program as IBM would; the answer in IBM's schema."""
+    """Run an executor's program as IBM would; return the answer in IBM's schema."""
     converter = QUANTUM_PROGRAM_PARAMS_CONVERTERS["v2.0"]
     model = converter.model.model_validate_json(params)
     program, _ = converter.decoder(model)

@@ -1,9 +1,9 @@
-"""Evaluations that die: `python job_crashes.py FOLDER steps|lines|wait|careless`, a process apart.
+"""Evaluations that crash: `python job_crashes.py FOLDER steps|lines|wait|careless`, as a process.
 
-A child is forked and dies by SIGKILL at every step (or third line) of ledger and submission in
-turn; then another one goes on. Prints JSON: the tags that must each have been paid for once, or a
-traceback. `wait` submits one chunk and waits for it until a signal comes.
-`careless` is `steps` for a submission that looks for no jobs, which must be caught.
+A child is forked and killed by SIGKILL at every step (or third line) of ledger and submission in
+turn; then another one continues. Prints JSON: the tags that must each have been paid for once, or a
+traceback. `wait` submits one chunk and waits for it until a signal arrives.
+`careless` is `steps` with a submission that does not look for jobs, which must be detected.
 """
 
 import functools
@@ -50,7 +50,7 @@ def evaluate(folder, number):
 
 
 def in_child(action, by, at=None):
-    """Run `action` in a child that dies at its n-th step or line; did it die?"""
+    """Run `action` in a child that is killed at its n-th step or line; return whether it was."""
     child = os.fork()
     if child == 0:
         left = at
@@ -104,7 +104,7 @@ def die_everywhere(folder, by):
 if __name__ == "__main__":
     folder, by = Path(sys.argv[1]), sys.argv[2]
     if by == "wait":
-        # A shell starts what runs in its background with SIGINT ignored.
+        # A shell starts background processes with SIGINT ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         run_chunks(ibm.connect("ibm_fez"), [chunk_number(0)], Ledger(folder, "a" * 64), tell=print)
     if by == "careless":

@@ -1,4 +1,4 @@
-"""What is sent is the trained circuit, and what comes back is put where it belongs."""
+"""The submitted circuits are equivalent to the trained one, and counts belong to the right rows."""
 
 import types
 
@@ -29,7 +29,7 @@ QUESTION = Question(
 
 
 def sent(copies: int, **flags: bool):
-    """Chunks for all examples, and what they must show."""
+    """Chunks for all examples, and the expected results."""
     settings = Settings(**flags)
     isa = circuits.transpiled(CIRCUIT, DEVICE, settings)
     room = circuits.find_places(isa, LINE.target, copies)
@@ -47,7 +47,7 @@ def sent(copies: int, **flags: bool):
 def test_what_is_sent_is_the_trained_circuit(copies: int, flags: dict) -> None:
     chunks, outcomes, _ = sent(copies, **flags)
     assert circuits.check_bound(chunks, outcomes, copies, LINE.target) < 1e-5
-    # Broken twins: parameters in another order, rows of other examples, jobs exchanged.
+    # Broken subjects: parameters in another order, rows of other examples, jobs exchanged.
     pub = chunks[1].pubs[0]
     for values in (np.roll(pub.values, 1, axis=1), pub.values[::-1] + 0.1):
         broken = [chunks[0], Chunk((Pub(pub.circuit, values),), 100)]
@@ -63,7 +63,7 @@ def test_counts_come_back_in_the_order_of_the_examples(copies: int) -> None:
     assert [chunk.pubs[1].rows for chunk in chunks] == [8, 8]  # four states, twice
 
     def measured(pub: Pub) -> dict[str, np.ndarray]:
-        """Which example it is that a copy runs in a row, told by its angles."""
+        """The example that a copy runs in a row, identified by its angles."""
         found = {name: np.zeros((pub.rows, 4), int) for name in pub.registers}
         every = chunks_values(chunks)
         for row, values in enumerate(pub.values):

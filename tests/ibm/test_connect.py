@@ -1,4 +1,4 @@
-"""What IBM cannot give is one sentence that names the way on, not 'check your token'."""
+"""Failures of the service give one sentence with the way out, not 'check your token'."""
 
 import os
 import re
@@ -74,7 +74,7 @@ def _no_connection(server, monkeypatch):
         monkeypatch.setenv(name, "http://127.0.0.1:9/experimental")
 
 
-# By name: what is wrong, the arguments of `connect`, what is said.
+# By name: what is wrong, the arguments of `connect`, the message.
 REFUSALS = {
     "wrong token": (
         _wrong_token,
@@ -93,12 +93,12 @@ REFUSALS = {
     "no such instance": (
         None,
         {"instance": "theirs"},
-        r"Instance 'theirs' is none of this account's: name one that .* lists",
+        r"Instance 'theirs' does not belong to this account: name one from .*/instances",
     ),
     "no such instance by CRN": (
         None,
         {"instance": CRN.replace("1", "2")},
-        r"Instance 'crn:\S+' is none of this account's",
+        r"Instance 'crn:\S+' does not belong to this account",
     ),
     "backend down": (
         _backend_down,
@@ -146,7 +146,7 @@ def test_refusals(name, server, monkeypatch):
     assert not server.api_keys_seen
 
 
-def test_a_service_that_stumbles_at_first_is_asked_again(server, monkeypatch):
+def test_temporary_login_failures_are_retried(server, monkeypatch):
     monkeypatch.setattr(ibm, "_LOGIN_WAITS", (0.0,))
     server.spoil("POST /v3/resources/search", 503)
     assert ibm.connect("ibm_fez").name == "ibm_fez"
@@ -161,7 +161,7 @@ def test_a_service_that_stumbles_at_first_is_asked_again(server, monkeypatch):
     ],
 )
 def test_odd_answers_at_login(where, kind, server, monkeypatch):
-    """Each is one sentence within the time of a few requests; none asks for another token."""
+    """Each gives one sentence within the time of a few requests; none asks for another token."""
     monkeypatch.setattr(ibm, "_LOGIN_WAITS", ())
     server.spoil(where, lambda _: ODD[kind], times=10**6)
     try:
@@ -173,7 +173,7 @@ def test_odd_answers_at_login(where, kind, server, monkeypatch):
         assert len(text) < 500
         assert "create one" not in text
         assert TOKEN not in text
-    else:  # what it can do without: the plan's name, and error rates where there are none
+    else:  # optional information: the plan's name, and error rates if there are none
         assert where == "GET /api/v1/open" or (
             where == "GET /backends/ibm_fez/properties"
             and kind in ("null", "an empty object", "a list")
@@ -184,7 +184,7 @@ def test_odd_answers_at_login(where, kind, server, monkeypatch):
     assert not server.api_keys_seen
 
 
-def test_an_account_that_may_not_is_told_what_the_service_says(server, monkeypatch):
+def test_a_refused_account_gets_the_services_message(server, monkeypatch):
     body = b'{"errors": [{"message": "Instance is suspended.", "code": 1234}]}'
     server.spoil("POST /v3/resources/search", Answer(403, body), times=10**6)
     with pytest.raises(InputError, match=r"refuses this account \(status 403: Instance is suspend"):
@@ -198,7 +198,7 @@ def test_a_saved_account_that_is_damaged_says_so(server, tmp_path, monkeypatch):
     monkeypatch.setattr(f"{client}._DEFAULT_ACCOUNT_CONFIG_JSON_FILE", str(file))
     for name in ("QISKIT_IBM_TOKEN", "QISKIT_IBM_INSTANCE", "QISKIT_IBM_URL"):
         monkeypatch.delenv(name)
-    with pytest.raises(InputError, match=r"The account cannot be used \(.*\): save it anew"):
+    with pytest.raises(InputError, match=r"The account cannot be used \(.*\): save it again"):
         ibm.connect("ibm_fez")
 
 
@@ -210,15 +210,15 @@ def test_a_saved_account_that_is_damaged_says_so(server, tmp_path, monkeypatch):
         ("GET /backends", "the backend's description cannot be read"),  # the client hides why
     ],
 )
-def test_a_service_that_hangs_at_login_is_given_up(where, said, server, monkeypatch):
+def test_a_hanging_login_times_out(where, said, server, monkeypatch):
     monkeypatch.setattr(ibm, "_LOGIN_WAITS", ())
     server.spoil(where, "hang", times=10**6)
     with pytest.raises(InputError, match=said):
         ibm.connect("ibm_fez", seconds=0.2)
 
 
-def test_a_list_without_end_is_given_up(server, monkeypatch):
-    """The client asks for page after page while the count exceeds the rows."""
+def test_an_endless_list_times_out(server, monkeypatch):
+    """The client requests page after page while the count exceeds the rows."""
     device = ibm.connect("ibm_fez")
     device._seconds = 0.5
     server.spoil("GET /jobs", lambda _: b'{"jobs": [], "count": 3}', times=10**6)
@@ -261,11 +261,11 @@ def test_a_url_by_argument(server, monkeypatch):
     monkeypatch.delenv("QISKIT_IBM_URL")
     assert ibm.connect("ibm_fez", url=url).name == "ibm_fez"
     monkeypatch.delenv("QISKIT_IBM_TOKEN")
-    with pytest.raises(InputError, match="Argument `url` needs a token beside it"):
+    with pytest.raises(InputError, match="Argument `url` needs a token:"):
         ibm.connect("ibm_fez", url=url)
 
 
-# What would be refused after hours in the queue is refused before.
+# Jobs that would be refused after hours in the queue are refused before.
 
 
 def _unknown_gate():
@@ -285,7 +285,7 @@ def _far_qubits():
 @pytest.mark.parametrize("made", [_unknown_gate(), _far_qubits()], ids=["gate", "qubits"])
 def test_circuits_of_other_gates_are_refused(made, server):
     chunk = Chunk((Pub(made, [[]]),), shots=10)
-    with pytest.raises(InputError, match=r"PUB 0 cannot run on ibm_fez \(.*\): transpile it anew"):
+    with pytest.raises(InputError, match=r"PUB 0 cannot run on ibm_fez \(.*\): transpile it again"):
         ibm.connect("ibm_fez").check(chunk)
 
 

@@ -1,4 +1,4 @@
-"""A device as an executor: one call, one job, found again whatever happens."""
+"""A device as an executor: one call is one job, which is found again after any failure."""
 
 import types
 
@@ -21,7 +21,7 @@ CIRCUIT = qnn_jax.zz_feature_map(2, reps=1) + qnn_jax.real_amplitudes(2, reps=1)
 WEIGHTS = np.random.default_rng(1).normal(size=4)
 INPUTS = np.random.default_rng(0).uniform(1, 5, (12, 2))
 ANCHORS = np.random.default_rng(2).uniform(1, 5, (20, 2))
-#: Asymmetric on purpose: an exchange of qubits shows.
+#: Intentionally asymmetric, to detect exchanged qubits.
 OBSERVABLES = ("IZ", "ZZ")
 
 
@@ -51,14 +51,14 @@ def test_every_correction_comes_nearer_to_the_exact_values(tmp_path):
     assert record.shots == 4096
     assert len(record.layouts[0]) == 2
     np.testing.assert_array_equal(record.counts[0].shots, np.full(12, 4096))
-    # The same question, also by another executor in the folder, is not asked again.
+    # The same measurement, also by another executor in the folder, is not repeated.
     again = device("FakeManilaV2", folder=tmp_path, shots=4096, anchors=ANCHORS, budget_seconds=1e4)
     same = again(CIRCUIT, OBSERVABLES, INPUTS, WEIGHTS)
     assert same.record.job_ids == record.job_ids
     np.testing.assert_array_equal(same.values, found.values)
 
 
-def test_other_questions_are_other_jobs(tmp_path):
+def test_other_measurements_are_other_jobs(tmp_path):
     run = device("FakeManilaV2", folder=tmp_path, shots=64, readout=False, budget_seconds=1e4)
     more = device(
         "FakeManilaV2", folder=tmp_path, shots=64, readout=False, budget_seconds=1e4, repetition=1
@@ -96,11 +96,11 @@ def test_a_trained_model_and_a_layer_run_on_it(tmp_path, trained):
     assert np.abs(np.asarray(found.values - trained.expectations(images).values)).max() < 0.15
     layer = QuantumLayer(trained.circuit, trained.observables, run)
     weights = {"params": {"weights": jnp.asarray(trained.weights)}}
-    # The very same question, so the very same counts.
+    # The very same measurement, so the very same counts.
     np.testing.assert_array_equal(layer.apply(weights, trained.encode(images)), found.values)
 
 
-def test_ibms_machine_is_asked_once(server, tmp_path, fast_clock):
+def test_one_job_is_sent_to_ibm(server, tmp_path, fast_clock):
     clock = Clock(fast_clock.now, fast_clock.sleep)
     asked = {"shots": 256, "anchors": ANCHORS, "budget_seconds": 100, "clock": clock}
     # The answer to the submission is lost: the job is found by its tag, not sent again.
@@ -109,7 +109,7 @@ def test_ibms_machine_is_asked_once(server, tmp_path, fast_clock):
     assert found.record.job_ids == tuple(server.jobs)
     assert not found.record.simulated
     assert rms(found.record.measured.plain.values) < 0.1
-    # Another machine is less busy by now: the job that was paid for is still the one.
+    # Another machine is less busy by now: the job that was paid for is still used.
     server.backends = {"ibm_marrakesh": "active", "ibm_fez": "active"}
     again = device("least-busy", folder=tmp_path, **asked)(CIRCUIT, OBSERVABLES, INPUTS, WEIGHTS)
     assert again.record.device == found.record.device
@@ -144,14 +144,17 @@ def test_a_machine_without_an_account_is_refused_at_once(no_account, tmp_path):
         device("ibm_fez", folder=tmp_path)
 
 
-# A device that must not be asked: what is refused is refused before.
+# A device that raises an error on any request: arguments are checked before.
 UNTOUCHED = types.SimpleNamespace(name="untouched", simulated=True)
 
 
 @pytest.mark.parametrize(
     ("said", "call"),
     [
-        ("`observables` must be of letters I and Z .* term 'XI'", (CIRCUIT, "XI", INPUTS, WEIGHTS)),
+        (
+            "`observables` must have letters I and Z .* term 'XI'",
+            (CIRCUIT, "XI", INPUTS, WEIGHTS),
+        ),
         (r"`inputs` of an executor must have shape \(batch, 2\)", (CIRCUIT, "ZZ", [1.0], WEIGHTS)),
         ("`inputs` must have at least one row", (CIRCUIT, "ZZ", np.zeros((0, 2)), WEIGHTS)),
         (
@@ -160,7 +163,7 @@ UNTOUCHED = types.SimpleNamespace(name="untouched", simulated=True)
         ),
     ],
 )
-def test_what_cannot_run_is_refused_before_the_device_is_asked(said, call, tmp_path):
+def test_invalid_circuits_are_refused_before_any_request(said, call, tmp_path):
     with pytest.raises(InputError, match=said):
         device(UNTOUCHED, folder=tmp_path / "new", anchors=ANCHORS)(*call)
     assert not (tmp_path / "new").exists()
@@ -185,5 +188,5 @@ def test_what_the_budget_does_not_cover_is_not_sent(tmp_path):
 def test_a_models_ledger_is_not_mixed_with_an_executors(tmp_path):
     Ledger(tmp_path, "a" * 64).append("plan", key="k", chunks=[], details={})
     run = device("FakeManilaV2", folder=tmp_path, shots=64)
-    with pytest.raises(InputError, match="is that of another model"):
+    with pytest.raises(InputError, match="belongs to another model"):
         run(CIRCUIT, "ZZ", INPUTS, WEIGHTS)

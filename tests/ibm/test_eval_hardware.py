@@ -67,7 +67,7 @@ def test_a_simulated_evaluation_says_so_and_improves_on_its_counts(
     before = events(results)
     assert before.count("submitted") == before.count("done") == 1
     assert evaluate(config) == 0
-    assert "Going on with the evaluation" in capsys.readouterr().out
+    assert "Continuing the evaluation" in capsys.readouterr().out
     assert events(results) == before
     again = outcome(results)
     assert [again[name]["rms"] for name in ("plain", "mitigated", "recalibrated")] == rms
@@ -131,16 +131,16 @@ def test_fractional_gates_are_the_same_model(
         images=60, shots=512, anchors=20, budget_seconds=1000, fractional_gates=True,
     )  # fmt: skip
     assert evaluate(config) == 0
-    # What a machine has measured is not replaced by a simulation.
+    # A machine's result is not replaced by a simulation.
     assert machines.read_text() == '{"device": "ibm_fez"}'
-    assert "The result of ibm_fez stays" in capsys.readouterr().out
+    assert "The result of ibm_fez is kept" in capsys.readouterr().out
     found = json.loads((results / "fashion/eval-hardware-simulated.json").read_text())
     assert (results / "fashion/figures/eval-hardware-simulated.png").exists()
     assert found["fractional_gates"]
     assert found["recalibrated"]["rms"] < 0.08
 
 
-def test_ibms_machine_is_asked_once_and_its_job_is_found_again(
+def test_one_job_is_sent_to_ibm_and_found_again(
     server, results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str], fast_clock
 ) -> None:
     config = HardwareConfig(
@@ -167,7 +167,7 @@ def test_ibms_machine_is_asked_once_and_its_job_is_found_again(
     assert found["device"] == "ibm_fez"
     assert found["job_ids"] == list(server.jobs)
     assert len(server.completed()) == 1
-    # The server has no noise, so scale and shift have nothing to undo.
+    # The server has no noise, so there is no scale and shift to correct.
     assert found["scale"][0] == pytest.approx(1, abs=0.05)
     assert found["plain"]["rms"] < 0.08
     sent = server.count("POST /jobs")
@@ -185,7 +185,7 @@ def test_ibms_machine_is_asked_once_and_its_job_is_found_again(
         assert file.is_dir() or TOKEN.encode() not in file.read_bytes()
 
 
-def test_a_machine_calibrated_anew_while_the_job_queued_is_told(
+def test_a_calibration_while_the_job_queued_is_reported(
     server, results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str], fast_clock
 ) -> None:
     config = HardwareConfig(
@@ -211,15 +211,15 @@ def test_a_machine_calibrated_anew_while_the_job_queued_is_told(
     assert found["calibration_date"] == ran
     (note,) = [note for note in found["notes"] if "calibrated" in note]
     assert note == (
-        f"ibm_fez was calibrated on {ran} when it ran, on {planned} when this was planned: what is "
-        "expected follows from the plan's error rates."
+        f"ibm_fez was calibrated on {ran} when it ran, on {planned} when this was planned: the "
+        "expected values are computed from the plan's error rates."
     )
     assert note in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("no_account")
 def test_a_plan_that_was_edited_by_hand_is_refused(results: Path, data_dir: Path) -> None:
-    """Each field that is read again, missing and of a wrong kind, in one sentence."""
+    """Each field that is read, missing and of a wrong kind, gives one sentence."""
     config = HardwareConfig(
         run="fashion", results_dir=results, data_dir=data_dir, backend="FakeManilaV2", images=10,
         shots=16, anchors=3, budget_seconds=1000, readout=False,
@@ -249,7 +249,7 @@ def test_a_plan_that_was_edited_by_hand_is_refused(results: Path, data_dir: Path
             ledger.write_text("".join(json.dumps(line) + "\n" for line in changed))
             with pytest.raises(InputError) as caught:
                 evaluate(config)
-            said = f"damaged at line {number + 1}, for the plan's field `{field}` must be "
+            said = f"damaged at line {number + 1}: the plan's field `{field}` must be "
             assert said in str(caught.value), (field, wrong)
             assert str(caught.value).isprintable()
     plan = json.loads(json.dumps(lines[number]))
@@ -330,14 +330,14 @@ def test_a_ledger_of_another_model_is_refused(results: Path, data_dir: Path) -> 
     (results / "fashion/jobs.jsonl").write_text(
         json.dumps({"event": "model", "at": 0.0, "weights": "0" * 64}) + "\n"
     )
-    with pytest.raises(InputError, match="is that of another model"):
+    with pytest.raises(InputError, match="belongs to another model"):
         evaluate(HardwareConfig(run="fashion", results_dir=results, data_dir=data_dir))
 
 
 def test_jobs_are_managed_on_the_device_that_has_them(
     server, results: Path, data_dir: Path, capsys, fast_clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the environment says: else a live job would be written off, and paid again."""
+    """In any environment: otherwise a live job would be recorded as failed, and paid for again."""
     clock = Clock(fast_clock.now, fast_clock.sleep)
     asked = {
         "run": "fashion", "results_dir": results, "data_dir": data_dir, "images": 20,
@@ -357,7 +357,7 @@ def test_jobs_are_managed_on_the_device_that_has_them(
         monkeypatch.setenv(name, value)
     assert evaluate(HardwareConfig(**asked, action="status"), clock) == 0
     assert f"({job.id})" in capsys.readouterr().out
-    # Another machine is less busy by now: the job that was paid for is still the one.
+    # Another machine is less busy by now: the job that was paid for is still used.
     server.backends = {"ibm_marrakesh": "active", "ibm_fez": "active"}
     server.seconds = 0.0
     job.seconds = 0.0
@@ -443,11 +443,11 @@ def test_counts_of_other_weights_are_never_combined(results: Path) -> None:
         InputError, match=r"fashion must have the config\.json and the weights\.npz"
     ):
         evaluate(config)
-    # Trained anew, the run is finished and belongs together, but the counts are not its.
+    # After another training the run is consistent, but the counts belong to another model.
     summary = json.loads((folder / "summary.json").read_text())
     config_json = json.loads((folder / "config.json").read_text())
     summary["model_sha256"] = model_sha256(config_json, digest)
     (folder / "summary.json").write_text(json.dumps(summary))
-    with pytest.raises(InputError, match=r"jobs\.jsonl is that of another model"):
+    with pytest.raises(InputError, match=r"jobs\.jsonl belongs to another model"):
         evaluate(config)
     assert (folder / "jobs.jsonl").read_bytes() == before

@@ -1,4 +1,4 @@
-"""The documented formula and limits, against Qiskit's own durations and numbers worked by hand."""
+"""The documented formula and limits, against Qiskit's own durations and manual calculations."""
 
 import pytest
 from circuits_on_fez import circuit

@@ -1,4 +1,4 @@
-"""A process that evaluates may die at any moment; and it keeps its token to itself."""
+"""A process may be killed at any moment of an evaluation; its token is not visible to others."""
 
 import collections
 import json
@@ -17,7 +17,7 @@ PROGRAM = Path(__file__).with_name("job_crashes.py")
 
 
 def die_everywhere(by, server, folder):
-    """What `job_crashes.py` says, and how often each job was paid for."""
+    """The output of `job_crashes.py`, and how often each job was paid for."""
     server.clock = time.time
     run = subprocess.run(
         [sys.executable, PROGRAM, folder, by],
@@ -28,7 +28,7 @@ def die_everywhere(by, server, folder):
     assert TOKEN not in run.stdout + run.stderr
     outcome = json.loads(run.stdout)
     assert isinstance(outcome, dict), outcome
-    # model, intent, submitted, done, usage: after each, and before the first, some child has died.
+    # model, intent, submitted, done, usage: a child was killed after each, and before the first.
     assert outcome["lines left"] == [0, 1, 2, 3, 4, 5]
     assert len(outcome["tags"]) > 15
     assert not server.live()
@@ -42,7 +42,7 @@ def test_killed_anywhere_each_job_is_paid_for_once(by, server, tmp_path):
 
 
 @pytest.mark.slow
-def test_who_does_not_look_for_jobs_pays_twice(server, tmp_path):
+def test_a_submission_without_look_up_pays_twice(server, tmp_path):
     tags, paid = die_everywhere("careless", server, tmp_path)
     assert set(paid) == set(tags)
     assert max(paid.values()) == 2
@@ -67,7 +67,7 @@ def test_the_token_is_seen_nowhere(server, tmp_path):
         try:
             out, err = process.communicate(timeout=30)
         finally:
-            process.kill()  # or a failed test would wait for ever
+            process.kill()  # otherwise a failed test would wait forever
     assert "job_crashes.py" in everyone
     assert "KeyboardInterrupt" in err  # with its traceback
     assert TOKEN not in everyone + out + err

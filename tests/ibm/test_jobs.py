@@ -1,4 +1,4 @@
-"""What a chunk is: its digest, its arrays, and the counts that belong to it."""
+"""Chunks: their digest, their arrays, and the counts that belong to them."""
 
 import dataclasses
 import math
@@ -110,7 +110,7 @@ def _conditional():
 
 WIDE, BARE = QuantumCircuit(20, 20), QuantumCircuit(2)
 
-# By message: what is made.
+# By message: how to cause it.
 REFUSED = {
     r"at least one row of 2 columns.* but has shape \(2, 3\)": lambda: _pub((2, 3)),
     r"but has shape \(0, 2\)": lambda: _pub((0, 2)),

@@ -1,4 +1,4 @@
-"""The ledger: appended, synced, and refused in a sentence where it cannot be trusted."""
+"""The ledger: appended, synced, and refused in a sentence if it is damaged."""
 
 import json
 import os
@@ -89,7 +89,7 @@ def test_a_torn_last_line_is_dropped_and_then_overwritten(ledger, tmp_path, cut)
 
 
 EVENTS = "field `event` must be one of model, plan, intent, submitted, failed, done, usage"
-# By what is said of it, a line in place of the fourth, which is ONE's `submitted`.
+# By message, a line in place of the fourth, which is ONE's `submitted`.
 BROKEN_LINES = {
     "it holds no JSON object": [
         *(b"", b"{", b"\xff", b"[" * 10**5, b'{"at": ' + b"9" * 5000 + b"}"),
@@ -112,13 +112,13 @@ def test_a_broken_line_is_refused(ledger, tmp_path, said, line):
     with pytest.raises(InputError) as caught:
         Ledger(tmp_path, MODEL)
     assert str(caught.value) == (
-        f"Ledger {ledger.path} is damaged at line 4, for {said}: delete that line, for jobs are "
+        f"Ledger {ledger.path} is damaged at line 4, because {said}: delete that line; jobs are "
         "found again by their tags."
     )
 
 
 WRONG = [None, True, "x", "", -1, 0.5, [], [1], {}, {"a": 1}, 10**400, float("nan"), "../up", "é\n"]
-#: What is right although it is in WRONG: any text, and null where something may not be known.
+#: Valid values although they are in WRONG: any text, and null for unknown values.
 RIGHT = {
     "key": ["x", "", "../up", "é\n"], "tag": ["x", "", "../up", "é\n"],
     "reason": ["x", "", "../up", "é\n"], "device": ["x", "", "../up", "é\n"],
@@ -129,7 +129,7 @@ RIGHT = {
 
 
 def test_every_field_of_every_line_is_looked_at(ledger, tmp_path):
-    """A line with one wrong field is refused with the field's name, and nothing else is."""
+    """A line with one wrong field is refused with the field's name, and other lines are not."""
     lines = [json.loads(line) for line in fill(ledger).path.read_bytes().splitlines()]
     seen = set()
     for number, line in enumerate(lines):
@@ -147,7 +147,7 @@ def test_every_field_of_every_line_is_looked_at(ledger, tmp_path):
                     continue
                 with pytest.raises(InputError) as caught:
                     Ledger(tmp_path)
-                said = f"is damaged at line {number + 1}, for field `{name}` must be "
+                said = f"is damaged at line {number + 1}, because field `{name}` must be "
                 assert said in str(caught.value), (name, value)
                 assert "\n" not in str(caught.value)
                 assert len(str(caught.value)) < 600
@@ -174,7 +174,7 @@ def test_text_from_outside_is_stored_and_read_without_control_characters(ledger,
     assert Ledger(tmp_path).entry(TWO).failed == {"j2": "gone"}
 
 
-# What may lie in the place of a file, where a folder comes from someone else
+# Possible objects in the place of a file, if a folder comes from someone else
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def _device(path, victim):
 
 
 PLACED = {
-    _link: "File {} must be the run's own, but is a symbolic link: put what it stands for",
+    _link: "File {} must be the run's own, but is a symbolic link: put the file itself",
     _dangling_link: "File {} must be the run's own, but is a symbolic link: put",
     _hard_link: "File {} must have no other name, since it is written in place, but is hard linked",
     _pipe: "File {} must be the run's own, but is a named pipe: put",
@@ -221,7 +221,7 @@ PLACED = {
 
 @pytest.mark.parametrize("place", PLACED, ids=lambda place: place.__name__)
 def test_what_lies_in_the_ledgers_place_is_left_alone(tmp_path, victim, place):
-    victim.write_text("")  # or a hard link to it would be no ledger
+    victim.write_text("")  # otherwise a hard link to it would not be a ledger
     folder = tmp_path / "run"
     folder.mkdir()
     place(folder / "jobs.jsonl", victim)
@@ -253,11 +253,13 @@ def test_job_data_are_for_their_owner_alone(tmp_path):
 
 
 def test_counts_of_another_place_are_not_read(ledger, tmp_path):
-    """`counts` names a file; a foreign ledger may name any."""
+    """`counts` names a file; a foreign ledger may name any file."""
     lines = fill(ledger).path.read_text().splitlines()
     done = {**json.loads(lines[-2]), "counts": "../../other.npz"}
     ledger.path.write_text("\n".join([*lines[:-2], json.dumps(done), ""]))
-    with pytest.raises(InputError, match=r"line 8, for field `counts` must be 'jobs/1{32}.counts"):
+    with pytest.raises(
+        InputError, match=r"line 8, because field `counts` must be 'jobs/1{32}.counts"
+    ):
         Ledger(tmp_path)
 
 
@@ -284,7 +286,7 @@ def test_what_is_no_table_of_counts_is_refused(ledger, array):
 
 def test_another_models_ledger_is_refused(ledger, tmp_path):
     fill(ledger)
-    with pytest.raises(InputError, match=r"that of another model \(weights a{12} there, b{12} now"):
+    with pytest.raises(InputError, match=r"to another model \(weights a{12} there, b{12} now"):
         Ledger(tmp_path, OTHER)
 
 
@@ -293,7 +295,7 @@ def test_what_is_no_sha256_is_no_model(tmp_path):
         Ledger(tmp_path, "none")
 
 
-def test_two_writers_are_told_apart(ledger, tmp_path):
+def test_a_second_writer_is_detected(ledger, tmp_path):
     stale = Ledger(tmp_path, MODEL)
     fill(ledger)
     whole = ledger.path.read_bytes()
@@ -313,10 +315,10 @@ def test_counts_that_were_exchanged_are_refused(ledger, tmp_path):
     ledger.keep_counts(TWO, COUNTS[:1], job="j3")
     one, two = (tmp_path / ledger.entry(d).done["counts"] for d in (ONE, TWO))
     one.write_bytes(two.read_bytes())
-    with pytest.raises(InputError, match=r"is not the one that .* means: delete the line of"):
+    with pytest.raises(InputError, match=r"is not the one recorded in .*: delete the line of"):
         ledger.counts(ONE)
     one.write_bytes(one.read_bytes()[:-5])
-    with pytest.raises(InputError, match=r"is damaged, for it fails its own sha256: delete"):
+    with pytest.raises(InputError, match=r"is damaged, because its sha256 does not match: delete"):
         ledger.counts(ONE)
 
 

@@ -1,4 +1,4 @@
-"""Levers and cost: arithmetic by hand, and what a budget leaves."""
+"""Settings and cost: manual calculations, and the choice within a budget."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_packing_divides_the_executions() -> None:
     assert alone.executions / packed.executions >= 3.5
 
 
-def test_levers_are_pulled_in_the_order_of_what_they_cost() -> None:
+def test_settings_are_reduced_in_the_order_of_their_effect() -> None:
     budgets = (1000, 300, 150, 60, 20, 8, 5.5)
     found = [plan(FREE, budget) for budget in budgets]
     shots = [p.shots for p in found]
@@ -41,7 +41,7 @@ def test_levers_are_pulled_in_the_order_of_what_they_cost() -> None:
         assert chosen.seconds <= budget
 
 
-def test_what_is_set_stays_and_what_cannot_fit_is_refused_with_a_way_that_fits() -> None:
+def test_given_settings_are_kept_and_a_refusal_names_ones_that_fit() -> None:
     chosen = plan(Levers(shots=2048), 200)
     assert chosen.shots == 2048
     pinned = Levers(images=2000, shots=1024, rep_delay=250e-6, copies=1)

@@ -1,4 +1,4 @@
-"""What is secret stays here: no redirect is followed, and nothing that is repeated is shown."""
+"""Secrets stay on this machine: no redirect is followed, and repeated secrets are not shown."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from qnn_jax.hardware.submission import Clock, Patience, run_chunks
 
 LOGIN = "POST /identity/token"
 METRICS = r"GET /jobs/\w+/metrics"
-# Every address that the client asks in one evaluation.
+# Every address that the client requests in one evaluation.
 AT_LOGIN = [
     LOGIN,
     "POST /v3/resources/search",
@@ -45,7 +45,7 @@ CODES = (301, 302, 303, 307, 308)
 
 
 def evaluate(server, clock, folder, chunks, told, patience=PATIENCE):
-    """One run as a user's; the waits of the login are left out."""
+    """A user's run; the waits of the login are left out."""
     folder.mkdir(exist_ok=True)
     device = ibm.connect("ibm_fez")
     return run_chunks(
@@ -60,7 +60,7 @@ def no_waits(monkeypatch):
 
 
 def check_redirect(server, trap, clock, folder, chunks, where, code):
-    """The contract: nothing arrives elsewhere, one sentence names the host, and nothing is lost."""
+    """The contract: nothing arrives elsewhere, one sentence names the host, and no job is lost."""
     address = f"{trap.address}/steal?key=value"
     server.spoil(where, code, times=10**6, headers={"Location": address})
     with pytest.raises(DeviceStoppedError) as caught:
@@ -69,7 +69,7 @@ def check_redirect(server, trap, clock, folder, chunks, where, code):
     text = str(caught.value)
     assert re.fullmatch(
         r"IBM's service points to the host localhost, which is not followed, .* run the same "
-        r"command again, which goes on with the jobs that are sent\.",
+        r"command again, which continues with the jobs that are sent\.",
         text,
     ), text
     server.faults.clear()
@@ -80,7 +80,7 @@ def check_redirect(server, trap, clock, folder, chunks, where, code):
 
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("where", [LOGIN, POST])
-def test_what_carries_the_key_or_the_circuits_follows_no_redirect(
+def test_requests_with_key_or_circuits_follow_no_redirect(
     where, code, server, trap, fast_clock, tmp_path, chunks
 ):
     check_redirect(server, trap, fast_clock, tmp_path / "run", chunks[:1], where, code)
@@ -100,7 +100,7 @@ def test_no_request_follows_any_redirect(where, code, server, trap, fast_clock, 
     check_redirect(server, trap, fast_clock, tmp_path / "run", chunks, where, code)
 
 
-def test_a_redirect_after_the_deed_is_known_is_told_and_costs_nothing(
+def test_a_redirect_after_the_submission_is_reported_and_costs_nothing(
     server, trap, fast_clock, tmp_path, chunks
 ):
     headers = {"Location": trap.address}
@@ -134,12 +134,12 @@ def test_a_redirect_to_anything_is_one_clean_sentence(location, server):
 
 
 def _as_ever(carrier):
-    """What the client would do without us."""
+    """The client's behaviour without `carry`."""
     return contextlib.nullcontext()
 
 
 @pytest.mark.parametrize("where", [LOGIN, POST])
-def test_the_contract_rejects_who_lets_the_client_send_as_ever(
+def test_the_contract_rejects_the_client_without_carry(
     where, server, trap, fast_clock, tmp_path, chunks, monkeypatch
 ):
     monkeypatch.setattr(transport, "_carrying", _as_ever)
@@ -196,17 +196,17 @@ def test_the_backend_to_transpile_for_asks_nothing(server):
         device.backend.no_such_attribute  # noqa: B018
 
 
-# What the server repeats
+# Secrets that the server repeats
 
 
 def forget(monkeypatch):
-    """As in a process that has seen no credential yet."""
+    """As in a process without credentials so far."""
     monkeypatch.setattr(redaction, "_kept", {})
     monkeypatch.setattr(redaction, "_forms", [])
 
 
 def shown(error):
-    """All that Python shows of an error, whoever prints it."""
+    """Everything that Python shows of an error."""
     chain = []
     while error is not None:
         chain += [str(error), repr(error), repr(vars(error))]
@@ -216,7 +216,7 @@ def shown(error):
 
 
 def check_silence(server, clock, folder, chunks, capfd, spoil):
-    """The contract: of what is secret nothing is printed, stored, told or raised."""
+    """The contract: no secret is printed, stored, reported or raised."""
     told, texts = [], []
     for _ in range(2):
         spoil(server)
@@ -246,13 +246,13 @@ KINDS = [(400, "json"), (401, "escaped"), (403, "html"), (200, "json"), (500, "p
 @pytest.mark.parametrize(
     ("where", "kind"),
     [
-        # The weightiest addresses with one kind each; the others are slow.
+        # The most important addresses with one kind each; the others are slow.
         pytest.param(w, k, marks=[pytest.mark.slow] * ((i - j) % len(KINDS) != 0 or w not in MAIN))
         for i, w in enumerate(WHERE)
         for j, k in enumerate(KINDS)
     ],
 )
-def test_what_the_server_repeats_is_seen_nowhere(
+def test_secrets_that_the_server_repeats_are_not_shown(
     where, kind, server, fast_clock, tmp_path, chunks, capfd
 ):
     def spoil(server):
@@ -300,7 +300,7 @@ def test_blanks_around_the_token_do_no_harm(
         (" \n", "must hold an API key, but is blank: put one into it, or unset it"),
     ],
 )
-def test_what_can_be_no_token_is_refused_unseen(given, said, server, monkeypatch):
+def test_an_invalid_token_is_refused_and_not_shown(given, said, server, monkeypatch):
     monkeypatch.setenv("QISKIT_IBM_TOKEN", given)
     with pytest.raises(InputError, match=f"`QISKIT_IBM_TOKEN` {said}") as caught:
         ibm.connect("ibm_fez")
@@ -351,7 +351,7 @@ def test_backends_that_are_named_after_a_secret_or_an_escape_sequence(server):
     assert str(caught.value).isprintable()
 
 
-def test_the_contract_rejects_who_shows_what_is_repeated(
+def test_the_contract_rejects_code_that_shows_secrets(
     server, fast_clock, tmp_path, chunks, capfd, monkeypatch
 ):
     for module in (transport, jobs, ledger_module, ibm):

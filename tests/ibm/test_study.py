@@ -1,4 +1,4 @@
-"""A trained model on a device by the library alone, whatever its task."""
+"""A trained model of any task on a device, with library calls only."""
 
 import dataclasses
 import json
@@ -83,15 +83,13 @@ def test_a_dry_run_sends_nothing_and_takes_2000_examples_at_most(adding, splits,
         ({"budget_seconds": 2.1}, "`budget_seconds` must cover the"),
     ],
 )
-def test_what_the_model_or_the_device_has_not_is_refused(
-    wrong, said, adding, splits, manila, tmp_path
-):
+def test_unsupported_settings_are_refused(wrong, said, adding, splits, manila, tmp_path):
     settings = dataclasses.replace(SETTINGS, **wrong)
     with pytest.raises(InputError, match=said):
         evaluate_on_device(adding, splits, manila, settings, Ledger(tmp_path, MODEL))
 
 
-def test_each_beginning_of_the_order_is_balanced():
+def test_each_prefix_of_the_order_is_balanced():
     targets = np.repeat([0, 1, 2], [100, 10, 5])
     order = balanced_order(targets, 3, True)
     assert sorted(order.tolist()) == list(range(115))
@@ -101,7 +99,7 @@ def test_each_beginning_of_the_order_is_balanced():
     assert np.bincount(targets[plain[:15]]).tolist() != [5, 5, 5]
 
 
-def test_a_key_tells_questions_apart():
+def test_different_measurements_have_different_keys():
     keys = [
         key_of(SETTINGS, "ibm_fez"),
         key_of(SETTINGS, "ibm_kingston"),

@@ -1,4 +1,4 @@
-"""Exactly one paid job per chunk, through the real client, whatever fails on the way."""
+"""Exactly one paid job per chunk, through the real client, after any failure."""
 
 import dataclasses
 import datetime
@@ -24,7 +24,7 @@ PATIENCE = Patience()
 
 @pytest.fixture(scope="session")
 def expected(chunks):
-    """What an undisturbed server counts, straight from its simulator."""
+    """The counts without faults, directly from the server's simulator."""
     from ibm_server import simulate
     from qiskit_ibm_runtime.decoders.defaults import DEFAULT_DECODERS
 
@@ -60,7 +60,7 @@ def _payload(chunk):
 
 @dataclasses.dataclass
 class Run:
-    """Runs of one user, on the same folder and with a new login unless told otherwise."""
+    """Runs of one user, by default in the same folder and with a new login."""
 
     server: object
     clock: object
@@ -95,7 +95,7 @@ def check_exactly_once(run, chunks, expected, patience=PATIENCE, seconds=20.0):
     for found, wanted in zip(counts, expected, strict=True):
         for pub, array in zip(found, wanted, strict=True):
             np.testing.assert_array_equal(pub["c"], array)
-    run.clock.sleep(10 * HOUR)  # what is live still is carried out, and paid for
+    run.clock.sleep(10 * HOUR)  # live jobs still run, and are paid for
     paid = sorted(job.body["tags"][0] for job in server.completed())
     assert paid == sorted(submission.tag(chunk.digest("ibm_fez")) for chunk in chunks)
     submissions = server.count(POST)
@@ -113,7 +113,7 @@ def check_exactly_once(run, chunks, expected, patience=PATIENCE, seconds=20.0):
     return runs
 
 
-# name: what goes wrong, as a function of the server and its clock's time.
+# name: the fault, as a function of the server and its clock's time.
 SCENARIOS = {
     "nothing": lambda s, now: None,
     "500 before accepting": lambda s, now: s.spoil(POST, 500, times=3),
@@ -153,7 +153,7 @@ SCENARIOS = {
     "half an hour in the queue": lambda s, now: setattr(s, "seconds", HOUR / 2),
 }
 SENDING_AGAIN = {"job failed", "job cancelled"}
-# Those that another one comes close to.
+# Faults that are combined with another one.
 SLOW = {
     "500 before accepting",
     "429",
@@ -196,7 +196,7 @@ def test_one_chunk(name, run, chunks, expected):
     "first", ["dropped after accepting", "accepted twice", "silence for hours"]
 )
 def test_two_chunks_and_two_faults(first, second, run, chunks, expected):
-    """Jobs outlast dropped polls: a duplicate that ends meanwhile is one that nobody cancels."""
+    """Jobs outlast dropped polls: a duplicate that ends meanwhile is not cancelled by anyone."""
     run.server.seconds = 1000.0
     SCENARIOS[first](run.server, run.clock.now())
     SCENARIOS[second](run.server, run.clock.now())
@@ -204,7 +204,7 @@ def test_two_chunks_and_two_faults(first, second, run, chunks, expected):
 
 
 @pytest.mark.parametrize("where", [POST, LOOK, RESULT])
-def test_a_server_that_hangs_is_given_up_and_asked_again(where, run, chunks, expected):
+def test_a_request_to_a_hanging_server_times_out_and_is_retried(where, run, chunks, expected):
     run.server.spoil(where, "hang", after=True)
     check_exactly_once(run, chunks[:1], expected[:1], seconds=0.3)
 
@@ -234,8 +234,8 @@ def _no_look_for_duplicates(work, digest):
 
 LAGS = "and the list lags"
 
-# The contract must reject whoever leaves out any part of the algorithm. By name: the scenario, how
-# long jobs take in it, the method that is left out and what is there instead.
+# The contract must reject a submission without any one part of the algorithm. By name: the fault,
+# how long jobs take, the method that is replaced and its replacement.
 BROKEN = {
     "no look after a drop": ("dropped after accepting", 0.0, "_settle", lambda *_: False),
     "one look only": (f"dropped after accepting, {LAGS}", 0.0, "_settle", _one_look),
@@ -273,7 +273,7 @@ def test_the_ledger_tells_all(run, chunks):
     assert kept.digest("ibm_fez") == entry.digest == chunks[0].digest("ibm_fez")
 
 
-def test_interrupted_while_queueing_goes_on_by_collect(run, chunks, expected):
+def test_collect_continues_a_run_interrupted_in_the_queue(run, chunks, expected):
     run.server.seconds = 100.0
 
     def interrupt(line):
@@ -309,7 +309,7 @@ def test_what_is_sent_is_collected_though_nothing_more_can_be_sent(run, chunks, 
         run(chunks)
 
 
-def test_a_clock_that_was_set_back_costs_neither_a_result_nor_time(run, chunks, expected):
+def test_a_clock_that_is_set_back_loses_no_result_and_no_time(run, chunks, expected):
     run.server.seconds = math.inf
     with pytest.raises(DeviceStoppedError):
         run(chunks[:1], patience=Patience(queue=60.0))
@@ -325,7 +325,7 @@ def test_a_clock_that_was_set_back_costs_neither_a_result_nor_time(run, chunks, 
     assert len(run.server.completed()) == 1
 
 
-def test_collect_asks_again_what_was_charged(run, chunks):
+def test_collect_queries_a_missing_charge_again(run, chunks):
     run.server.spoil(r"GET /jobs/\w+/metrics", 500, times=2)  # the calibration's, the charge's
     run(chunks[:1])
     ledger = Ledger(run.folder, MODEL)
@@ -351,7 +351,7 @@ def test_cancel_cancels_also_what_the_ledger_missed(run, chunks):
     assert told == ", ".join(f"cancelled ({job})" for job in run.server.jobs)
 
 
-# Answers that make no sense: the next request, or the next run, finds the job.
+# Invalid answers: the next request, or the next run, finds the job.
 
 METRICS = r"GET /jobs/\w+/metrics"
 ODD = {
@@ -380,7 +380,7 @@ ODD_AT = (POST, LIST, LOOK, RESULT, METRICS, "GET /instances/usage", r"GET /back
     ],
 )
 def test_odd_answers(where, kind, run, chunks, expected):
-    device = ibm.connect("ibm_fez")  # before the fault, which is not about the login
+    device = ibm.connect("ibm_fez")  # before the fault, which does not concern the login
     run.server.seconds = 100.0
     run.server.spoil(where, lambda _: ODD[kind], times=2)
     run_chunks(
@@ -396,7 +396,7 @@ IDS = [None, 7, True, "", "../backends", "a b", "job\x1b[31m", [], {"a": 1}, "x"
 
 
 @pytest.mark.parametrize("job_id", IDS, ids=repr)
-def test_a_submission_whose_id_is_none_is_found_by_its_tag(job_id, run, chunks, expected):
+def test_a_submission_with_an_invalid_id_is_found_by_its_tag(job_id, run, chunks, expected):
     import json
 
     def other_id(body):
@@ -407,7 +407,7 @@ def test_a_submission_whose_id_is_none_is_found_by_its_tag(job_id, run, chunks, 
     assert run.server.count(POST) == 1
 
 
-def test_a_job_whose_listed_id_is_none_is_not_asked_for(run, chunks):
+def test_a_job_with_an_invalid_listed_id_is_not_queried(run, chunks):
     import json
 
     def other_ids(body):
@@ -419,13 +419,13 @@ def test_a_job_whose_listed_id_is_none_is_not_asked_for(run, chunks):
     device.submit(chunks[0], "a")
     run.server.spoil(LIST, other_ids)
     asked = len(run.server.requests)
-    with pytest.raises(UnreachableError, match="no id that could be one"):
+    with pytest.raises(UnreachableError, match="no valid id"):
         device.find("a")
     assert run.server.requests[asked:] == [LIST]
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_what_was_charged_may_make_no_sense(kind, run, chunks):
+def test_an_invalid_charge_is_ignored(kind, run, chunks):
     run.server.spoil(METRICS, lambda _: ODD[kind], times=10**6)
     run(chunks[:1])
     (entry,) = Ledger(run.folder, MODEL).entries.values()
@@ -434,7 +434,7 @@ def test_what_was_charged_may_make_no_sense(kind, run, chunks):
 
 
 @pytest.mark.parametrize("seconds", ["3", -1, True, [3], {"a": 3}, 10**400, math.inf, math.nan])
-def test_seconds_that_are_none_are_not_noted(seconds, run, chunks):
+def test_invalid_seconds_are_not_recorded(seconds, run, chunks):
     import json
 
     usage = {"status": "complete", "qpu_charge_time_seconds": seconds}
@@ -444,7 +444,7 @@ def test_seconds_that_are_none_are_not_noted(seconds, run, chunks):
     assert "usage_seconds" not in entry.done
 
 
-# What cannot succeed ends in a sentence.
+# Permanent failures give a sentence.
 
 
 def test_an_outage_has_an_end(run, chunks):
@@ -462,7 +462,7 @@ def test_a_queue_has_an_end(run, chunks):
 
 def test_a_result_that_stays_damaged_is_not_paid_for_again(run, chunks):
     run.server.spoil(RESULT, lambda _: b"{}", times=10**6)
-    with pytest.raises(DeviceStoppedError, match=r"came damaged 8 times \(.*costs nothing"):
+    with pytest.raises(DeviceStoppedError, match=r"was damaged 8 times \(.*costs nothing"):
         run(chunks[:1])
     run.server.faults.clear()
     run(chunks[:1])
@@ -548,7 +548,7 @@ def test_an_allowance_that_is_used_up_asks_for_no_token(name, run, chunks):
     assert said in str(caught.value)
     assert "token" not in str(caught.value)
     run.server.spoil(LIST, refusal(*USED_UP[name]), times=10**6)
-    with pytest.raises(DeviceStoppedError, match="refuses to look up jobs") as caught:
+    with pytest.raises(DeviceStoppedError, match="refuses the request to look up jobs") as caught:
         run(chunks[:1])
     assert said in str(caught.value)
     assert "token" not in str(caught.value)
@@ -586,11 +586,11 @@ def test_another_instance_cannot_see_the_job(run, chunks, monkeypatch):
     with pytest.raises(DeviceStoppedError):
         run(chunks[:1], patience=Patience(queue=60.0))
     monkeypatch.setattr(ibm.IbmDevice, "account", "another")
-    with pytest.raises(InputError, match="through another instance of IBM's"):
+    with pytest.raises(InputError, match="through another IBM instance"):
         run(chunks[:1])
 
 
-def test_repetition_asks_again(run, chunks):
+def test_another_repetition_measures_again(run, chunks):
     run(chunks[:1])
     run([make_chunk(np.linspace(0, 3, 4), repetition=1)])
     assert run.server.count(POST) == 2

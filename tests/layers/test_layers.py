@@ -1,4 +1,4 @@
-"""One contract for the two Flax layers; broken layers must not pass it."""
+"""One contract for the two Flax layers, which rejects broken layers."""
 
 import math
 from collections.abc import Callable
@@ -37,7 +37,7 @@ OBSERVABLES = ("ZZ", "IZ", {"XI": 0.5, "ZY": -2.0})
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer as a function of weights and features, whatever it is made of."""
+    """A layer as a function of weights and features."""
 
     apply: Callable[[jax.Array, jax.Array], jax.Array]
     initial: Callable[[int], jax.Array]
@@ -77,7 +77,7 @@ def reference(weights: np.ndarray, features: np.ndarray) -> np.ndarray:
 
 
 def check_contract(layer: Layer) -> None:
-    """Values as Qiskit's; jit, vmap and any batch shape agree; gradients as by parameter shift."""
+    """Values equal Qiskit's; jit, vmap and any batch shape agree; gradients by parameter shift."""
     rng = np.random.default_rng(0)
     features = rng.uniform(-3, 3, (6, 2)).astype(np.float32)
     weights = layer.initial(1)
@@ -94,13 +94,13 @@ def check_contract(layer: Layer) -> None:
     both = jax.vmap(layer.apply, (0, None))(stacked, features)
     close(both[0], values, err_msg="vmap over weights")
 
-    # Every weight sits in one RY alone, so its derivative is the parameter-shift rule, exactly.
+    # Every weight is in one RY alone, so its derivative is exactly the parameter-shift rule.
     jacobian = jax.jacobian(layer.apply)(weights, features)
     for j in range(6):
         shift = jnp.zeros(6).at[j].set(math.pi / 2)
         rule = (layer.apply(weights + shift, features) - layer.apply(weights - shift, features)) / 2
         np.testing.assert_allclose(jacobian[..., j], rule, atol=2e-5, err_msg="parameter shift")
-    # The inputs sit in several angles each, so their reference is the difference quotient, in
+    # The inputs are in several angles each, so their reference is the difference quotient, in
     # double precision from Qiskit.
     by_feature = jax.vmap(jax.jacobian(layer.apply, 1), (None, 0))(weights, features)
     step = 1e-6
@@ -166,7 +166,7 @@ def initial_weights(circuit: Circuit, seed: int, **options) -> list[np.ndarray]:
 
 
 def test_scales_start_small_and_angles_on_the_whole_circle() -> None:
-    # w[5] is an angle, although it stands beside an input; w[4] is a scale in one of two gates.
+    # w[5] is an angle, although it is added to an input; w[4] is a scale in one of two gates.
     circuit = Circuit(
         1,
         (
@@ -288,7 +288,7 @@ def test_a_circuit_without_weights_or_inputs_is_a_layer_too() -> None:
 
 
 def test_in_someone_elses_linen_model() -> None:
-    # The readme's example: it must learn a function that needs the circuit's nonlinearity.
+    # The README's example: it must learn a function that needs the circuit's nonlinearity.
     class Model(nn.Module):
         @nn.compact
         def __call__(self, features):
@@ -327,7 +327,7 @@ def test_in_someone_elses_nnx_model() -> None:
     inputs = jax.random.uniform(jax.random.key(0), (16, 3))
     model = Model(nnx.Rngs(0))
     before = model(inputs)
-    # Plain jax transformations take the module, since it holds float parameters only.
+    # Plain jax transformations accept the module, since it has float parameters only.
     gradient = jax.jit(jax.grad(lambda model: jnp.sum(model(inputs))))(model)
     assert np.abs(gradient.quantum.weights[...]).max() > 1e-3
     assert np.abs(gradient.dense.kernel[...]).max() > 1e-3

@@ -1,4 +1,4 @@
-"""Shots inside XLA: the contract of tests/shots.py, and what belongs to JAX and Flax."""
+"""Shots inside XLA: the contract of tests/shots.py, and the behaviour in JAX and Flax."""
 
 import jax
 import jax.numpy as jnp
@@ -179,6 +179,6 @@ def test_the_nnx_layer_takes_its_shots_from_the_stream_of_that_name() -> None:
     assert np.array_equal(layer(inputs, stream), first)
     key = nnx.Rngs(shots=1).shots()
     assert np.array_equal(layer(inputs, key), first)
-    # Layers hold float parameters only, so plain jax.jit takes them with shots too.
+    # Layers have float parameters only, so plain jax.jit accepts them with shots too.
     jitted = jax.jit(lambda layer, inputs, key: layer(inputs, key))
     np.testing.assert_allclose(jitted(layer, inputs, key), first, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The fused layer is the stock layers: value, gradients, parameters."""
+"""The fused layer equals the stock layers: value, gradients, parameters."""
 
 import functools
 from collections.abc import Callable
@@ -129,7 +129,7 @@ def test_under_vmap_over_parameters_each_member_is_itself() -> None:
 
 
 def test_the_layer_has_the_parameters_of_nn_conv() -> None:
-    x = arguments((6, 7, 2), (3, 2), 4, jnp.float32)[0]  # nn.Conv, too, needs no batch
+    x = arguments((6, 7, 2), (3, 2), 4, jnp.float32)[0]  # nn.Conv also needs no batch axis
     layer, conv = ConvPool(4, (3, 2)), nn.Conv(4, (3, 2), padding="VALID")
     params = layer.init(jax.random.key(0), x)
     jax.tree.map(np.testing.assert_array_equal, params, conv.init(jax.random.key(0), x))

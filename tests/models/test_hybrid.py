@@ -66,7 +66,7 @@ def test_the_notebooks_network_has_the_notebooks_sizes() -> None:
     assert (PRESETS["notebook"].training.batch_size, PRESETS["notebook"].training.epochs) == (4, 5)
 
 
-def test_the_twin_of_the_seeds_circuit_has_its_six_weights() -> None:
+def test_the_twin_of_the_2022_circuit_has_its_six_weights() -> None:
     config = ModelConfig()
     twin = shapes(HybridClassifier(config, 2, "classical"))
     middle = {name: shape for name, shape in twin.items() if name.startswith("classical/")}
@@ -75,7 +75,7 @@ def test_the_twin_of_the_seeds_circuit_has_its_six_weights() -> None:
         n: s for n, s in SLIDES.items() if n != "quantum/weights"
     }
     assert twin_width(2, 1, 6) == 2
-    assert twin_width(4, 10, 12) == 4  # never a bottleneck, though the circuit has 12 weights
+    assert twin_width(4, 10, 12) == 4  # never a bottleneck, although the circuit has 12 weights
     assert twin_width(2, 1, 60) == 20
 
 
@@ -86,7 +86,7 @@ def test_twins_differ_in_the_middle_alone() -> None:
     assert params["bypass"]["head"]["kernel"].shape == (2, 1)
     assert params["network"]["head"]["kernel"].shape == (64, 1)
     assert set(params["quantum"]["encoder"]) - set(params["network"]["encoder"]) == {"features"}
-    for middle in MIDDLES:  # what two of them have, starts alike
+    for middle in MIDDLES:  # common parts have the same initial values
         for name, layer in params[middle]["encoder"].items():
             assert np.array_equal(layer["kernel"], params["quantum"]["encoder"][name]["kernel"])
     weights = [params[middle]["quantum"]["weights"] for middle in ("quantum", "separable")]
@@ -112,7 +112,7 @@ def test_twins_do_not_see_the_circuits_centre() -> None:
     np.testing.assert_allclose(centered(config, centre), 0.0, atol=1e-6)
     np.testing.assert_allclose(centered(config, centre + config.feature_scale), 1.0, atol=1e-6)
     assert centered(ModelConfig(bound="none"), centre) is centre
-    # The twin in place of the circuit reads them so: its head is linear in them.
+    # The twin in place of the circuit gets them centred: its head is linear in them.
     model = HybridClassifier(config, 2, "bypass")
     params = jax.jit(model.init)(KEY, IMAGES)
     features = model.apply(params, IMAGES, method="encode")
@@ -141,13 +141,13 @@ def by_hand(params, table: np.ndarray) -> np.ndarray:
 TABLES = ModelConfig(num_qubits=3, channels=(), hidden=(16,))
 
 
-def test_a_table_of_features_is_taken_as_it_is() -> None:
+def test_a_table_of_features_is_not_scaled() -> None:
     table = RNG.normal(size=(5, 4)).astype(np.float32)
     model = HybridClassifier(TABLES, 2)
     params = model.init(KEY, jnp.asarray(table))
     features = model.apply(params, jnp.asarray(table), method="encode")
     np.testing.assert_allclose(features, by_hand(params["params"], table), atol=1e-5)
-    # Images of the same numbers are scaled, by the range of their bytes.
+    # Images of the same numbers are scaled from the range of bytes.
     images = jnp.asarray(RNG.integers(0, 256, (5, 2, 2)), jnp.uint8)
     wanted = by_hand(params["params"], np.asarray(images, float).reshape(5, 4) / 127.5 - 1)
     features = model.apply(params, images, method="encode")
@@ -169,7 +169,7 @@ def test_a_table_of_features_is_taken_as_it_is() -> None:
         (ModelConfig(), np.zeros((5, 28, 28, 1)), r"convolutions, but has shape \(5, 28, 28, 1\)"),
     ],
 )
-def test_what_is_neither_images_nor_features_is_refused(config, images, message: str) -> None:
+def test_other_arrays_than_images_or_features_are_refused(config, images, message: str) -> None:
     with pytest.raises(InputError, match=f"^Argument `images` must .*{message}"):
         HybridClassifier(config, 2).init(KEY, jnp.asarray(images))
 

@@ -1,4 +1,4 @@
-"""Regressors of a few numbers: their layout, and what they cannot hide."""
+"""Regressors of a few numbers: their structure and their bounds."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def test_nothing_classical_goes_around_the_circuit() -> None:
     head = params["head"]
     wanted = head["kernel"][0, 0] * values[:, 0] + head["bias"][0]
     np.testing.assert_allclose(found[:, 0], wanted, atol=3e-6)
-    # Without its gain there is nothing left but the bias.
+    # Without its gain only the bias remains.
     mute = {**params, "head": {**head, "kernel": jnp.zeros((1, 1))}}
     np.testing.assert_array_equal(SMALL.apply({"params": mute}, POINTS), 1.0)
 

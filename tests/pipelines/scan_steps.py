@@ -1,8 +1,8 @@
-"""Run a scan that is watched while it concludes: `python scan_steps.py FOLDER SIGNAL FLAGS...`.
+"""Run a scan whose conclusion is recorded: `python scan_steps.py FOLDER SIGNAL FLAGS...`.
 
-From the moment in which the best member's folder is made, every change of a file under the results
-is preceded by a copy of them in FOLDER: what a kill at that moment would leave. At the third such
-change the process sends itself SIGNAL, if that is no 0.
+Once the best member's folder exists, the results are copied to FOLDER before every change of a
+file in them: this is the state after a kill at that moment. At the third such
+change the process sends itself SIGNAL, unless it is 0.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""`make ablate`: flags, what it prints, and what it tells again."""
+"""`make ablate`: its flags, its output, and the output for a finished run."""
 
 import json
 import os
@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 REFERENCE = REPOSITORY / "results/reference/ablate/summary.json"
 
 
-def test_the_command_stops_goes_on_tells_and_tells_again(
+def test_the_command_stops_resumes_and_prints_the_result_again(
     tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags = (
@@ -34,7 +34,7 @@ def test_the_command_stops_goes_on_tells_and_tells_again(
         stop = lambda line: os.kill(os.getpid(), signal.SIGTERM) if "1/6" in line else None  # noqa: E731
         patched.setattr(command, "say", stop)
         assert main(arguments) == 75
-    assert "Saved 1 of 6 programs; the same command goes on" in capsys.readouterr().out
+    assert "Saved 1 of 6 programs; the same command continues" in capsys.readouterr().out
     assert main(arguments) == 0
     told = capsys.readouterr().out
     assert "6/6" in told
@@ -44,14 +44,14 @@ def test_the_command_stops_goes_on_tells_and_tells_again(
         "A quick look, with few seeds, sizes and steps. On this task the entangling gates" in told
     )
     task = f'"--task calculator --results-dir {tmp_path}"'.replace('"', "'")
-    assert f"Next: make ablate ARGS={task}, for the whole answer" in told
+    assert f"Next: make ablate ARGS={task}, for the full ablation" in told
     summary = json.loads((tmp_path / "ablate-calculator/summary.json").read_text("utf-8"))
     by_twin = {line["twin"]: line for line in summary["table"]}
     assert list(by_twin) == [
         HYBRID, "separable", "frozen", "classical", "bypass", "mlp_equal_size",
     ]  # fmt: skip
     assert by_twin["bypass"]["mean"] < 1e-5  # linear regression adds exactly
-    assert by_twin["frozen"]["mean"] > 1e-2  # as drawn it does not add
+    assert by_twin["frozen"]["mean"] > 1e-2  # the initial circuit does not add
     assert main(arguments) == 0
     again = capsys.readouterr().out
     assert "is finished" in again
@@ -138,12 +138,12 @@ def test_quick_is_less_of_everything() -> None:
         assert quick.seeds < flags.seeds
         assert len(quick.sizes) < len(flags.sizes)
         assert quick_task.training.epochs < task.training.epochs
-        # Defaults must pass what their flags must.
+        # Defaults must pass the checks of flags.
         for one, of in ((task, flags), (quick_task, quick)):
             check_ablation(one, of.numbers, of.seeds, of.seed)
 
 
-def test_what_is_told_again_of_a_finished_run_is_checked() -> None:
+def test_the_summary_of_a_finished_run_is_checked() -> None:
     summary = json.loads(REFERENCE.read_text())
     assert set(from_json(ablate._Told, summary, "File f", "mend it")) == set(summary)
     for field in ablate._Told.__annotations__:

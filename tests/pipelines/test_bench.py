@@ -1,4 +1,4 @@
-"""The instrument that `make bench` is: without peers, and without trusting any clock."""
+"""The programs of `make bench`, without other simulators and without real clocks."""
 
 import json
 import math
@@ -30,7 +30,7 @@ ANSWER = {"values": [0.5], "inputs_gradient": [], "weights_gradient": [0.25, -0.
 
 
 class Fake:
-    """An engine that answers at once and keeps what it was asked in a log shared with others."""
+    """An engine that answers at once and records requests in a log shared with others."""
 
     def __init__(self, name, log, answer=ANSWER, seconds=1.0, fails=None):
         self.name, self.log, self.answer, self.seconds, self.fails = (
@@ -179,7 +179,7 @@ def test_ratios_are_to_the_best_peer():
     assert row["engines"]["qnn_jax"]["seconds"] == 2.0
 
 
-def test_a_stopped_engine_is_not_asked_for_more_of_the_same():
+def test_a_stopped_engine_skips_larger_circuits_of_the_family():
     cells = [Cell("random", 1, 4, 10), Cell("random", 1, 4, 50), Cell("random", 1, 2, 50)]
     for infer, asks in ((True, 2), (False, 3)):
         log = []
@@ -205,7 +205,7 @@ def test_cells_after_the_deadline_are_marked():
 
 
 def fake_process(tmp_path: Path, body: str) -> Worker:
-    """A worker whose program answers `versions` and does `body` with other requests."""
+    """A worker whose program answers `versions` and executes `body` for other requests."""
     script = tmp_path / "fake.py"
     script.write_text(
         "import json, sys, time\n"
@@ -344,7 +344,7 @@ def test_our_engine_and_the_closed_form_find_the_same():
         results[name] = program.results()
     assert difference(results["closed form"], results["qnn_jax"]) <= 1
     assert np.shape(results["qnn_jax"]["inputs_gradient"]) == (3, 2)
-    # Against finite differences: a sum over the batch, at weights that it shares.
+    # Against finite differences: a sum over the batch, at the shared weights.
     from qnn_jax import statevector
 
     circuit, step = ModelConfig().circuit(), 1e-2
@@ -362,7 +362,7 @@ def test_our_engine_and_the_closed_form_find_the_same():
 
 
 class Sleeper:
-    """A program whose steps take a given time on a clock of its own."""
+    """A program whose steps take a given time on its own clock."""
 
     temp_bytes = None
 

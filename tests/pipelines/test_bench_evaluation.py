@@ -1,4 +1,4 @@
-"""The benchmark of evaluations: what is wrong is not timed, what is partial is said."""
+"""The benchmark of evaluations: wrong results are not timed, partial ones are marked."""
 
 import json
 

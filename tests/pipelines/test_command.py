@@ -1,4 +1,4 @@
-"""Commands begin and end in one place, `command.run`, in whatever environment."""
+"""Commands start and end in one place, `command.run`, in any environment."""
 
 import dataclasses
 import os
@@ -30,7 +30,7 @@ def program(body: str) -> list[str]:
 def run(
     words: list[str], shell: str = '"$@"', code: str = "utf-8", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program, by a shell where its streams are redirected."""
+    """Run a program, in a shell if its streams are redirected."""
     return subprocess.run(
         ["bash", "-c", shell, "bash", *words],
         cwd=REPOSITORY,
@@ -42,7 +42,7 @@ def run(
 
 
 def start(words: list[str], **environment: str) -> subprocess.Popen:
-    # As in test_train_fashion: what pytest's shell ignores, the command must not.
+    # As in test_train_fashion: the command must not ignore signals that pytest's shell ignores.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(
@@ -69,7 +69,7 @@ def start(words: list[str], **environment: str) -> subprocess.Popen:
     ],
     ids=["ascii", "latin-1", "utf-8"],
 )
-def test_what_a_console_cannot_show_it_gets_in_plain_characters(environment, shown: str) -> None:
+def test_a_console_gets_replacements_for_unsupported_characters(environment, shown: str) -> None:
     words = ascii("a → b × 2 ⊗ π grün")
     body = f"print({words})\nraise command.InputError({words})"
     done = run(program(body), code=environment.get("PYTHONIOENCODING", "ascii"), **environment)
@@ -144,7 +144,7 @@ def test_arguments_become_the_flags_that_the_command_line_has() -> None:
         assert flag[0].endswith(name.replace("_", "-"))
         # tyro itself must know it.
         with pytest.raises(SystemExit):
-            tyro.cli(flags, args=[flag[0]])  # lacks its value, but is no unknown flag
+            tyro.cli(flags, args=[flag[0]])  # lacks its value, but is not an unknown flag
     done = run([sys.executable, "-m", "pipelines.train_fashion", "--model.num-qubits", "500"])
     assert done.returncode == 2
     assert done.stderr.startswith("Error: Argument `--model.num-qubits` must be at most ")
@@ -164,13 +164,13 @@ def test_a_full_device_is_a_sentence() -> None:
     assert (asked.returncode, asked.stderr) == (1, done.stderr)
 
 
-def test_what_is_lost_at_the_very_end_is_told_too() -> None:
+def test_output_lost_at_exit_is_reported() -> None:
     done = run(program("print('no end of the line', end='')\nreturn 0"), '"$@" > /dev/full')
     assert done.returncode == 1
     assert done.stderr == "Stopped: the output cannot be written (No space left on device).\n"
 
 
-def test_who_reads_no_more_ends_the_command_silently() -> None:
+def test_a_closed_pipe_ends_the_command_silently() -> None:
     done = run(program(PRINTS), '"$@" | head -1; exit ${PIPESTATUS[0]}')
     assert (done.returncode, done.stdout, done.stderr) == (141, "0\n", "")
 
@@ -201,17 +201,17 @@ def test_lines_come_at_once() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        "open('/nowhere/file')",  # an error of a file is none of the output
+        "open('/nowhere/file')",  # an error of a file, not of the output
         "raise RuntimeError('a fault of ours')",
     ],
 )
-def test_faults_of_ours_keep_their_traceback(body: str) -> None:
+def test_bugs_keep_their_traceback(body: str) -> None:
     done = run(program(body))
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback")
 
 
-# What the environment asks of libraries
+# Environment variables of libraries
 
 
 def test_pictures_do_not_depend_on_the_environments_backend(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_jax_that_cannot_start_is_a_sentence(name: str, value: str, reason: st
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: JAX must be able to start, but cannot (")
     assert reason in line
-    assert line.endswith(f": unset or mend {name}={value}.")
+    assert line.endswith(f": unset or correct {name}={value}.")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_too_little_memory_is_a_sentence(body: str) -> None:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("Stopped: the memory does not suffice (")
-    assert line.endswith("take fewer qubits or smaller batches, or a machine with more.")
+    assert line.endswith("use fewer qubits or smaller batches, or a machine with more memory.")
 
 
 EVERY = ("train_fashion", "train_calculator", "scan", "ablate", "diagnose", "eval_aer",
@@ -266,7 +266,7 @@ EVERY = ("train_fashion", "train_calculator", "scan", "ablate", "diagnose", "eva
 
 
 def test_help_and_wrong_flags_load_nothing_heavy() -> None:
-    """All commands in one process, for it is what they import that takes the time."""
+    """All commands in one process, since their imports take most of the time."""
     code = (
         "import importlib, sys\n"
         f"for name in {EVERY}:\n"
@@ -285,9 +285,9 @@ def test_help_and_wrong_flags_load_nothing_heavy() -> None:
 
 # Signals
 
-# One call into C for a minute, as XLA compiles.
+# One call into C for a minute, like XLA's compilation.
 STUCK = "import hashlib\nprint('ready')\nhashlib.pbkdf2_hmac('sha256', b'', b'', 100_000_000)"
-# Callbacks of the collector swallow exceptions, and JAX has one.
+# Callbacks of the garbage collector swallow exceptions, and JAX has one.
 COLLECTING = (
     "import gc\ngc.callbacks.append(lambda *_: sum(range(2000)))\nprint('ready')\n"
     "while True: gc.collect(0)"
@@ -333,7 +333,7 @@ def test_what_ctrl_c_answers_can_be_pasted(tmp_path: Path) -> None:
         _, error = process.communicate(timeout=20)
     assert process.returncode == 130
     first, second = error.splitlines()
-    assert first == "Stopped. Every finished epoch is saved; this goes on from there:"
+    assert first == "Stopped. Every finished epoch is saved; this continues from there:"
     assert shlex.split(second)[1:] == words[1:]
 
 

@@ -1,4 +1,4 @@
-"""make diagnose: what it writes about a run, and what it refuses."""
+"""make diagnose: the files it writes, and the arguments it refuses."""
 
 import json
 import os

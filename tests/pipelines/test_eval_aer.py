@@ -1,4 +1,4 @@
-"""`make eval-aer` as its users meet it: on the reference models, with few examples and shots."""
+"""`make eval-aer` as a user runs it: on the reference models, with few examples and shots."""
 
 import contextlib
 import io
@@ -32,7 +32,7 @@ def flags(folder: Path, data_dir: Path, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> tuple[str, Path]:
-    """What it prints of two runs, and their folder."""
+    """The output for two runs, and their folder."""
     results = tmp_path_factory.mktemp("results")
     saved(results)
     saved(results, "calculator")
@@ -41,7 +41,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> tuple
     return out.getvalue(), results
 
 
-def test_it_says_that_it_simulates_and_what_to_do_next(evaluated) -> None:
+def test_it_prints_that_it_simulates_and_the_next_command(evaluated) -> None:
     out, results = evaluated
     run = results / "fashion"
     assert "no quantum computer" in out.splitlines()[0]
@@ -55,7 +55,7 @@ def test_it_says_that_it_simulates_and_what_to_do_next(evaluated) -> None:
     assert f"--results-dir {results} --data-dir " in following
 
 
-def test_it_leaves_what_others_read(evaluated) -> None:
+def test_it_writes_its_files(evaluated) -> None:
     run = evaluated[1] / "fashion"
     found = json.loads((run / "eval-aer.json").read_text())
     assert found["device"] == "simulated"
@@ -71,7 +71,7 @@ def test_it_leaves_what_others_read(evaluated) -> None:
         difference = leaf["accuracy"] - found["exact"]["accuracy"]
         assert leaf["difference_to_exact"] == pytest.approx(difference)
         assert leaf["changed_predictions"] >= abs(difference) * 60 - 1e-9
-    # Shots scatter as 1/sqrt(shots); noise adds to it.
+    # The deviation of shots is proportional to 1/sqrt(shots); noise adds to it.
     fifty, more = (found["shots"][k]["expectation_rms"] for k in ("50", "200"))
     assert 1.3 < fifty / more < 3
     for leaf in found["noisy"].values():
@@ -166,7 +166,7 @@ def test_bad_flags_are_refused_before_jax_and_qiskit_load() -> None:
     assert re.match("Error: Argument `(--)?backend` must name one of Qiskit's fake", done.stderr)
 
 
-def test_what_is_not_there_is_told(tmp_path: Path, data_dir: Path) -> None:
+def test_missing_runs_are_reported(tmp_path: Path, data_dir: Path) -> None:
     with pytest.raises(InputError, match=r"must hold a finished run, .* make train-fashion"):
         eval_aer.main(flags(tmp_path, data_dir))
     saved(tmp_path)

@@ -1,4 +1,4 @@
-"""What the commands share: the next command's flags, and a progress report in lines."""
+"""Common parts of the commands: the next command's flags, and a progress report in lines."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`make scan` as its users meet it: as a program, alone, killed, spread over devices."""
+"""`make scan` as a user runs it: as a program, alone, killed, on several devices."""
 
 import csv
 import json
@@ -57,7 +57,7 @@ def rows_in(folder: Path) -> list[dict]:
 
 
 def assert_same_scan(folder: Path, other: Path, tolerance: float) -> None:
-    """The same members, and metrics that agree; a diverged one is None in both."""
+    """The same members, and equal metrics; a diverged one is None in both."""
     mine, theirs = rows_in(folder), rows_in(other)
     assert len(mine) == len(theirs)
     for a, b in zip(mine, theirs, strict=True):
@@ -76,11 +76,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> tuple[
     return out, results / "scan"
 
 
-def test_a_scan_tells_what_it_does(finished) -> None:
+def test_a_scan_prints_its_progress(finished) -> None:
     out, folder = finished
     assert "6 members, the default configuration first" in out
     assert "Fashion-MNIST: T-shirt/top / Trouser; 256 train + 500 validation" in out
-    assert re.search(r"step \d members each at once \(\d+ MiB a member, by formula\)", out)
+    assert re.search(r"train \d members each in parallel \(\d+ MiB a member, by formula\)", out)
     line = r"^epoch 1/3 .*best 0\.\d+ \(member \d+\) .*median .*quartiles .*2 diverged .* s left"
     assert re.search(line, out, re.M)
     assert re.search(r"^Compiling for \d+ members …$", out, re.M)
@@ -140,7 +140,7 @@ def test_the_printed_command_trains_the_member_alone(
     for together, by_itself in zip(mine, single, strict=False):
         for name in ("loss", "validation_loss", "gradient_norm"):
             assert together[name] == pytest.approx(by_itself[name], rel=2e-3, abs=2e-3)
-    # A broken twin: another member's numbers are not these.
+    # The broken subject: another member's numbers differ.
     other = next(r for r in board if r["seed"] == 0 and r["outcome"] != "diverged")
     place = rows[0]["members"].index(other["member"])
     assert abs(rows[0]["hybrid"]["validation_loss"][place] - single[0]["validation_loss"]) > 4e-3
@@ -183,7 +183,7 @@ def concluding(results: Path) -> tuple[object, ...]:
 
 
 def refusal(results: Path) -> str:
-    """Why the scan there may not write its best member; empty if it may."""
+    """Why the scan may not write its best member there; empty if it may."""
     try:
         check_best_is_free(results / "scan")
     except InputError as error:
@@ -205,7 +205,7 @@ def without_manifest(copies: Path) -> list[Path]:
     ("number", "status"),
     [(signal.SIGTERM, 75), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
 )
-def test_a_scan_stopped_or_killed_at_any_step_of_its_end_goes_on(
+def test_a_scan_stopped_or_killed_at_any_step_of_its_conclusion_resumes(
     number: int, status: int, data_dir: Path, tmp_path: Path
 ) -> None:
     results = tmp_path / "results"
@@ -213,21 +213,21 @@ def test_a_scan_stopped_or_killed_at_any_step_of_its_end_goes_on(
     flags = (*concluding(results), "--data-dir", data_dir)
     stopped = watched(tmp_path / "first", number, *flags)
     assert stopped.returncode == status, stopped.stderr
-    assert "All members are trained, but not all is written; the same command" in stopped.stdout
-    assert "Stopping once what is being done is saved" in stopped.stderr
+    assert "but not all results are written; the same command" in stopped.stdout
+    assert "Stopping after the current step is saved" in stopped.stderr
     assert not (results / "scan/summary.json").exists()
     again = watched(tmp_path / "second", 0, *flags)
     assert again.returncode == 0, again.stderr
     assert re.search(r"^Resuming after \d+ epochs", again.stdout, re.M)
-    # A kill at any of these moments leaves a scan that may go on.
+    # A kill at any of these moments leaves a scan that can resume.
     steps = [step for name in ("first", "second") for step in (tmp_path / name).iterdir()]
     assert len(steps) > 60
     assert {refusal(step) for step in steps} == {""}
-    # The manifest alone once said whose the folder is: by it these could not have gone on.
+    # A check by the manifest alone would not have let these resume.
     first = without_manifest(tmp_path / "first")
     assert len(first) > 3
     assert len(without_manifest(tmp_path / "second")) > 3
-    # Broken twins: an ordinary run of that name, and files that may be no run's.
+    # Broken subjects: an ordinary run of that name, and files that may not belong to a run.
     config = json.loads((first[0] / "scan-best/config.json").read_text())
     assert config.pop("scan") == "scan"
     (first[0] / "scan-best/config.json").write_text(json.dumps(config))
@@ -259,7 +259,7 @@ def test_a_finished_scan_is_shown_and_another_is_refused(finished, data_dir: Pat
     flags = (*SMALL, "--results-dir", folder.parent, "--data-dir", data_dir)
     out, _, status = scan(*flags, *AXES)
     assert status == 0
-    assert "is finished; --no-resume scans anew" in out
+    assert "is finished; --no-resume runs it again" in out
     _, error, status = scan(*flags, "--axis", "learning_rate=1e-3")
     assert status == 2
     assert "has another configuration (axis:" in error
@@ -353,7 +353,7 @@ def test_sigterm_saves_and_says_how_to_go_on(data_dir: Path, tmp_path: Path) -> 
     process.terminate()
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 75
-    assert re.search(r"^Saved after \d+ epochs; the same command goes on", out, re.M)
+    assert re.search(r"^Saved after \d+ epochs; the same command continues", out, re.M)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`make train-calculator` as its users meet it: as a program."""
+"""`make train-calculator` as a user runs it: as a program."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def command(*flags: object) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """No HOME, no display, C locale: what a batch job gets."""
+    """No HOME, no display, C locale: the environment of a batch job."""
     return {"PATH": os.environ["PATH"], "LC_ALL": "C", **more}
 
 
@@ -52,7 +52,7 @@ def loaded(folder: Path, name: str) -> dict:
     return json.loads((folder / name).read_text("utf-8"))
 
 
-def test_a_run_tells_and_leaves_what_others_read(finished) -> None:
+def test_a_run_prints_and_writes_its_results(finished) -> None:
     done, folder = finished
     assert len(
         re.findall(
@@ -75,13 +75,13 @@ def test_a_run_tells_and_leaves_what_others_read(finished) -> None:
     assert baselines["constant"] == pytest.approx(1 / 3, abs=0.01)
     assert baselines["linear_regression"] < 1e-6
     assert 0 < baselines["mlp_equal_size"] < 0.1
-    # No training of its circuit can beat its circuit.
+    # No training of its circuit can be better than the bound of its circuit.
     bounds = summary["bounds"]
     assert bounds["any_observable"] == pytest.approx(0.05, abs=0.005)
     assert bounds["its_ansatz"] == pytest.approx(0.125, abs=0.005)
     assert summary["baseline_2022"]["best"] > bounds["its_ansatz"]
     assert baselines["baseline_2022"] == summary["baseline_2022"]["median"]
-    # Shots leave what the binomial law says.
+    # The error with shots follows from the binomial distribution.
     shots = summary["test_mean_l1_shots_4096"]
     assert shots == pytest.approx(summary["shots_4096_expected"], rel=0.05)
     assert shots < 0.025
@@ -106,7 +106,7 @@ def test_a_trained_calculator_answers(finished) -> None:
     assert 0.002 < error < 0.025
     outside = run("--ask", 1.5, 0.2, "--results-dir", folder.parent)
     assert outside.returncode == 0
-    assert "outside of that its answer is a guess" in outside.stdout
+    assert "outside of that its result is not reliable" in outside.stdout
     nowhere = run("--ask", 0.5, 0.2, "--results-dir", folder.parent, "--run", "none")
     assert nowhere.returncode == 2
     assert "Argument `--run` must name a finished run" in nowhere.stderr
@@ -118,8 +118,8 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert re.search(
-        r"^Stopped: Training of hybrid failed, for the loss of every restart became (nan|inf) in "
-        r"epoch 1: start from smaller weights; no epoch is saved\.$",
+        r"^Stopped: Training of hybrid failed, because the loss of every restart became (nan|inf) "
+        r"in epoch 1: start from smaller weights; no epoch is saved\.$",
         done.stderr,
     )
     assert not (tmp_path / "calculator" / "summary.json").exists()

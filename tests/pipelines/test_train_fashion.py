@@ -1,4 +1,4 @@
-"""`make train-fashion` as its users meet it: as a program, on a tiny stand-in for the archives."""
+"""`make train-fashion` as a user runs it: as a program, on tiny archives."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def command(*flags: object) -> list[str]:
 
 
 def bare_environment(**more: str) -> dict[str, str]:
-    """No HOME, no display, C locale: what a batch job gets."""
+    """No HOME, no display, C locale: the environment of a batch job."""
     return {"PATH": os.environ["PATH"], "LC_ALL": "C", **more}
 
 
@@ -46,14 +46,14 @@ def loaded(folder: Path, name: str) -> dict:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, data_dir: Path):
-    """A whole small run, with nothing in its environment."""
+    """A whole small run, with an empty environment."""
     results = tmp_path_factory.mktemp("results")
     done = run("--epochs", 3, *SMALL, "--results-dir", results, "--data-dir", data_dir)
     assert done.returncode == 0, done.stderr
     return done, results / "fashion"
 
 
-def test_a_run_tells_what_it_does(finished) -> None:
+def test_a_run_prints_its_progress(finished) -> None:
     done, folder = finished
     out = done.stdout
     for word in ("jax", "T-shirt/top / Trouser", "circuit of 22 gates with 6 weights", str(folder)):
@@ -67,7 +67,7 @@ def test_a_run_tells_what_it_does(finished) -> None:
     assert done.stderr.count("\n") <= 2, "no warnings of libraries"
 
 
-def test_a_run_leaves_what_others_read(finished) -> None:
+def test_a_run_writes_its_files(finished) -> None:
     _, folder = finished
     summary = loaded(folder, "summary.json")
     assert summary["task"] == "fashion"
@@ -175,7 +175,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     stopped_at = max(checkpoints.epochs(folder / "checkpoints"))
     assert 2 <= stopped_at < 30
     if sent != signal.SIGKILL:
-        assert f"Saved {stopped_at} of 30 epochs; the same command goes on from there:" in out
+        assert f"Saved {stopped_at} of 30 epochs; the same command continues from there:" in out
         assert "python -m pipelines.train_fashion" in out
     resumed = run(*flags)
     assert resumed.returncode == 0, resumed.stderr
@@ -214,7 +214,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_offered(
     refused = run(*flags)
     assert refused.returncode == 2
     assert str(newest) in refused.stderr
-    assert f"goes on from epoch {max(checkpoints.epochs(folder)) - 1}" in refused.stderr
+    assert f"continues from epoch {max(checkpoints.epochs(folder)) - 1}" in refused.stderr
     newest.unlink()
     process = start(*flags)
     wait_for(process, f"Resuming {tmp_path / 'fashion'}.")
@@ -229,7 +229,7 @@ def test_a_loss_that_explodes_stops_the_run(tmp_path: Path, data_dir: Path) -> N
     )  # fmt: skip
     assert done.returncode == 1
     assert re.search(
-        r"^Stopped: Training of hybrid failed, for the loss became \S+ at step \d+ of epoch",
+        r"^Stopped: Training of hybrid failed, because the loss became \S+ at step \d+ of epoch",
         done.stderr,
     )
     assert "lower `--learning-rate`" in done.stderr
@@ -239,7 +239,7 @@ def test_a_loss_that_explodes_stops_the_run(tmp_path: Path, data_dir: Path) -> N
 def test_parameters_that_explode_in_an_epochs_last_step_stop_it_too(
     tmp_path: Path, data_dir: Path
 ) -> None:
-    # One step an epoch: its loss is still that of the initial parameters.
+    # One step per epoch: its loss is still that of the initial parameters.
     done = run(
         "--epochs", 2, "--train-images", 300, "--batch-size", 300, "--schedule", "constant",
         "--learning-rate", 1e37, "--results-dir", tmp_path, "--data-dir", data_dir,
@@ -296,7 +296,7 @@ BAD = [
 
 
 def check_bad_flags(module: str, bad, tmp_path: Path) -> None:
-    """All in one process, in which a jax that is imported ends everything."""
+    """All in one process, in which an import of jax is an error."""
     (tmp_path / "jax.py").write_text("raise SystemExit('jax was imported')")
     code = (
         "import io, json, sys\n"
@@ -338,7 +338,7 @@ def test_bad_flags_are_answered_before_jax_loads(tmp_path: Path) -> None:
         (("--train-images", 64, "--manual-dir", "/nowhere"), "/nowhere"),
     ],
 )
-def test_what_only_the_data_can_tell_is_one_sentence_too(
+def test_errors_found_in_the_data_are_one_sentence_too(
     flags, words: str, tmp_path: Path, data_dir: Path
 ) -> None:
     results = tmp_path / "results"
@@ -346,7 +346,7 @@ def test_what_only_the_data_can_tell_is_one_sentence_too(
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-    # Nothing is left that a corrected command would be refused for.
+    # Nothing remains for which a corrected command would be refused.
     assert not list(results.glob("*/summary.json"))
     assert not list(results.glob("*/checkpoints/*"))
 
@@ -369,7 +369,7 @@ def test_help_comes_at_once_and_bad_flags_too() -> None:
     done = run("--help")
     assert done.returncode == 0
     assert "--classes" in done.stdout
-    # A generous bound, since a test machine is busy; that jax stays out is what makes it fast.
+    # A generous bound, since a test machine is busy; it is fast because jax is not imported.
     assert time.monotonic() - began < 10
     code = (
         "import sys, pipelines.train_fashion as t; sys.argv = ['t', '--help']\n"

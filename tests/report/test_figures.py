@@ -1,4 +1,4 @@
-"""The pictures: what stands in them, and how large they are."""
+"""The pictures: their contents and their size."""
 
 from types import SimpleNamespace
 
@@ -69,7 +69,7 @@ def test_the_plane_shows_who_is_near_it_and_every_mistake(num_classes: int) -> N
         np.testing.assert_allclose(shown, wanted, atol=1e-5)
     wrong = axes.lines[-1].get_xydata()
     assert len(wrong) == (labels[near] != 0).sum()
-    # The points fill the picture, whatever the bounds of the features are.
+    # The points fill the picture, for any bounds of the features.
     for k, (low, high) in enumerate((axes.get_xlim(), axes.get_ylim())):
         assert np.ptp(points[:, k]) > 0.8 * (high - low)
     assert "the 500 test images nearest to it, of 700" in axes.get_title()

@@ -18,7 +18,7 @@ from qnn_jax.training.task import ACCURACY, MEAN_L1
 
 
 class Unexplained(Calculator):
-    """A task that has nothing to say beside its numbers."""
+    """A task without explanations."""
 
     explanations = None
 
@@ -55,8 +55,8 @@ def test_a_task_explains_its_result_in_sections_with_their_pictures(results: Pat
         "": ["surfaces", "residuals"],
         "Why the circuit of 2022 could not do this": ["baseline_2022", "circuit_2022"],
         "What re-uploading changes": ["circuit", "curves"],
-        "What shots cost": ["shots"],
-        "What a noisy device leaves": [],
+        "The effect of shots": ["shots"],
+        "The effect of device noise": [],
         "The circuit as text": [],
     }
     for name in itertools.chain.from_iterable(parts(page).values()):
@@ -66,7 +66,7 @@ def test_a_task_explains_its_result_in_sections_with_their_pictures(results: Pat
     assert "mean l1" not in page
     assert "<th>baseline 2022</th>" in page
     assert "median of 3 seeds" in page
-    assert "the answer is " in page
+    assert "the output is " in page
     assert not re.search(r"\bnan\b|\binf\b|\{|\}", page.split("</style>")[1])
 
 

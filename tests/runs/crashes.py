@@ -1,7 +1,7 @@
-"""Crash scenarios, run as `python crashes.py FOLDER` in a process of their own.
+"""Crash scenarios, run as `python crashes.py FOLDER` in their own process.
 
-A child is forked and dies by SIGKILL: at every line of qnn_jax/runs in turn, or when its parent
-says so. The parent looks at what is left. Prints JSON: by scenario its counts, or its traceback.
+A child is forked and killed by SIGKILL: at every line of qnn_jax/runs in turn, or by its parent.
+The parent checks the files. Prints JSON: by scenario its counts, or its traceback.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from qnn_jax.runs import RunDirectory, checkpoints, read_npz, write_json_atomic,
 
 
 def killed(action, at_line=None, after=None):
-    """Run `action` in a child that dies at its n-th line or when `after` returns; did it die?"""
+    """Run `action` in a child, killed at its n-th line or when `after` returns; return whether."""
     child = os.fork()
     if child == 0:
         left = at_line
@@ -59,7 +59,7 @@ def state(epoch, size=50):
 
 
 def check_latest(folder, size=50):
-    """The latest checkpoint loads and is right; return its epoch."""
+    """Check that the latest checkpoint loads and is right; return its epoch."""
     found = checkpoints.load(checkpoints.latest(folder), state(0, size), fingerprint="f")
     np.testing.assert_array_equal(
         found.tree["params"]["w"], state(found.epoch, size)["params"]["w"]
@@ -87,7 +87,7 @@ def save_at_every_line(folder):
 
 
 def save_and_die_while_writing(folder):
-    """The parent kills as soon as a new file appears, or a little later: in the midst of it."""
+    """The parent kills as soon as a new file appears, or a little later, while it is written."""
     size, work, seen = 1_000_000, folder / "work", []
     checkpoints.save(_made(work), 1, state(1, size), fingerprint="f")
     for trial in range(10):
@@ -145,7 +145,7 @@ def start_over_at_every_line(folder):
 
 
 def train(results, epochs):
-    """A training in small: the order of an epoch follows from the seed and the epoch alone."""
+    """A small training: the order of an epoch follows from the seed and the epoch alone."""
     config = {"seed": 7, "epochs": epochs}
     with RunDirectory.open(results, "run", config, resume_may_change=["epochs"]) as run:
         if run.finished:
@@ -169,7 +169,7 @@ def train_again_and_again(folder):
     lines, kills = random.Random(1), 0
     while killed(lambda: train(_made(folder / "killed"), 8), at_line=lines.randint(60, 1300)):
         kills += 1
-    # 8 epochs at once or first 3 and then 8: the same.
+    # 8 epochs at once, or first 3 and then 8: the same result.
     train(_made(folder / "longer"), 3)
     train(folder / "longer", 8)
     for file in ("weights.npz", "metrics.jsonl", "summary.json", "config.json"):
@@ -213,11 +213,11 @@ def _made(folder):
 if __name__ == "__main__":
     outcomes = {}
     for scenario in (
-        start_over_at_every_line,  # first, for it forks faster without JAX
+        start_over_at_every_line,  # first, since forking is faster without JAX
         save_at_every_line,
         save_and_die_while_writing,
         train_again_and_again,
-        disk_full,  # last, for its limit stays
+        disk_full,  # last, since its limit remains
     ):
         try:
             outcomes[scenario.__name__] = scenario(_made(Path(sys.argv[1]) / scenario.__name__))

@@ -1,7 +1,7 @@
-"""A loop of small steps in a process of its own: a sum that depends on every step before it.
+"""A loop of small steps in its own process: a sum that depends on every step before it.
 
-Arguments: the folder of results, and how many seconds a step takes. With "weights.npz" the last
-thing that is written, what it holds is the whole course.
+Arguments: the folder of results, and how many seconds a step takes. "weights.npz" is written last
+and depends on all steps.
 """
 
 import sys
@@ -23,7 +23,7 @@ def step(number, state):
 
 
 def main(results, seconds=0.0, say=print):
-    """Go through all steps, or as far as a signal lets it; the exit status."""
+    """Run all steps, or until a signal; return the exit status."""
     config = {"total": TOTAL}
     with RunDirectory.open(Path(results), "run", config) as run, GracefulStop() as stop:
 

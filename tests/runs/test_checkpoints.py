@@ -107,7 +107,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_is_offered(tmp_path)
         path.write_bytes(broken)
         with pytest.raises(
             InputError,
-            match=r"epoch-000010\.npz is damaged.*: delete it, and the same command goes on from "
+            match=r"epoch-000010\.npz is damaged.*: delete it, and the same command continues from "
             r"epoch 9\.$",
         ):
             checkpoints.load(path, tree(), fingerprint="f")
@@ -125,7 +125,7 @@ def test_a_damaged_checkpoint_with_none_before_it_offers_to_start_over(tmp_path)
 
 def test_a_renamed_checkpoint_is_refused(tmp_path):
     path = save(tmp_path, 1).rename(tmp_path / "epoch-000002.npz")
-    with pytest.raises(InputError, match="for it holds epoch 1: put the name right"):
+    with pytest.raises(InputError, match="because it holds epoch 1: correct the name"):
         checkpoints.load(path, tree(), fingerprint="f")
 
 
@@ -142,7 +142,7 @@ def test_only_the_last_few_are_kept_and_never_the_new_one_lost(tmp_path):
     for epoch in range(1, 6):
         save(tmp_path, epoch, keep=2)
     assert list(checkpoints.epochs(tmp_path)) == [4, 5]
-    # After a rollback: what lies ahead is no reason to delete what was saved now.
+    # After a rollback, later epochs are no reason to delete the new checkpoint.
     save(tmp_path, 2, keep=1)
     assert list(checkpoints.epochs(tmp_path)) == [2, 4, 5]
     with pytest.raises(InputError, match="Argument `keep` must be at least 1, but is 0"):

@@ -27,7 +27,7 @@ def test_a_kill_at_any_line_of_a_save_leaves_the_old_or_the_new_checkpoint(outco
 def test_a_kill_in_the_midst_of_writing_leaves_a_checkpoint_that_loads(outcomes):
     counts = outcomes["save_and_die_while_writing"]
     assert isinstance(counts, dict), counts
-    assert counts["kills"] == 10  # most of them leave a torn temporary file, how many is chance
+    assert counts["kills"] == 10  # most of them leave an incomplete temporary file
 
 
 def test_a_kill_while_starting_over_leaves_a_run_that_can_go_on(outcomes):

@@ -1,4 +1,4 @@
-"""A run's folder from someone else: links, pipes, and files that say more than they hold."""
+"""A run's folder from someone else: links, pipes, and files with false headers."""
 
 import errno
 import hashlib
@@ -41,7 +41,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def precious(tmp_path):
-    """Files of the user's elsewhere, which must stay as they are."""
+    """The user's files elsewhere, which must not change."""
     folder = tmp_path / "precious"
     folder.mkdir()
     (folder / "file").write_text("mine")
@@ -56,7 +56,7 @@ def precious(tmp_path):
 
 
 def use(results):
-    """All that commands do with a run's folder."""
+    """Everything that commands do with a run's folder."""
     with RunDirectory.open(results, "run", CONFIG) as run:
         latest = checkpoints.latest(run.checkpoints)
         if latest:
@@ -110,12 +110,12 @@ def replace_by_socket(path, _):
     ],
 )
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_no_file_of_the_runs_own_is_named(run, precious, name, replace, kind):
+def test_links_pipes_and_devices_are_named(run, precious, name, replace, kind):
     replace(run / name, precious / "file")
     with pytest.raises(InputError) as error:
         use(run.parent)
     assert str(error.value) == (
-        f"File {run / name} must be the run's own, but is {kind}: put what it stands for in its "
+        f"File {run / name} must be the run's own, but is {kind}: put the file itself in its "
         "place, or delete it."
     )
 
@@ -206,15 +206,17 @@ def test_private_files_are_for_their_owner_alone(tmp_path):
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"a":' * 100_000, '{"a": NaN}', '{"a": 1e', "1" * 5000, "\x00"]
 )
-def test_json_that_is_none_of_ours_is_one_sentence(tmp_path, text):
+def test_invalid_json_is_one_sentence(tmp_path, text):
     (tmp_path / "f.json").write_text(text)
-    with pytest.raises(InputError, match=r"f\.json is damaged, for it holds no JSON object: mend"):
+    with pytest.raises(
+        InputError, match=r"f\.json is damaged, because it holds no JSON object: mend"
+    ):
         read_json(tmp_path / "f.json", "mend it")
 
 
 def test_a_file_is_no_larger_than_it_should_be(tmp_path):
     with open(tmp_path / "f.json", "wb") as file:
-        file.truncate(2**40)  # takes no room on the disk
+        file.truncate(2**40)  # takes no space on the disk
     with pytest.raises(InputError, match=r"f\.json must have at most 16777216 bytes, but has 1099"):
         read_json(tmp_path / "f.json")
     (tmp_path / "f.json").rename(tmp_path / "w.npz")
@@ -234,7 +236,7 @@ def test_the_bound_of_an_npz_is_above_its_size(tmp_path):
 
 
 def seal(path, contents):
-    """Make of bytes what carries the right seal: anyone can."""
+    """Add a valid checksum to bytes, which anyone can do."""
     path.write_bytes(contents + hashlib.sha256(contents).hexdigest().encode())
 
 
@@ -254,7 +256,7 @@ def npy(array, pickled=False):
 
 
 class Bomb:
-    """What runs a command when it is unpickled."""
+    """Runs a command when it is unpickled."""
 
     def __reduce__(self):
         return (os.mkdir, ("executed",))
@@ -292,12 +294,12 @@ SEALED = {
 
 @pytest.mark.parametrize("what", SEALED)
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_what_is_sealed_but_none_of_ours_is_one_sentence(tmp_path, monkeypatch, what):
+def test_invalid_files_with_a_valid_checksum_give_one_sentence(tmp_path, monkeypatch, what):
     monkeypatch.chdir(tmp_path)
     seal(tmp_path / "w.npz", SEALED[what])
     tracemalloc.start()
     try:
-        with pytest.raises(InputError, match=r"w\.npz is none that qnn_jax wrote \(.*\): mend it"):
+        with pytest.raises(InputError, match=r"w\.npz was not written by qnn_jax \(.*\): mend it"):
             read_npz(tmp_path / "w.npz", "mend it")
         assert tracemalloc.get_traced_memory()[1] < 2**22
     finally:
@@ -335,7 +337,7 @@ def test_arrays_can_be_written(tmp_path):
         ('{"epoch": 1, "fingerprint": "f", "extra": {"seconds": 1}}', "has 1 at `seconds`"),
     ],
 )
-def test_what_stands_beside_the_leaves_is_checked(tmp_path, meta, words):
+def test_metadata_of_checkpoints_is_checked(tmp_path, meta, words):
     path = tmp_path / "epoch-000001.npz"
     write_npz_atomic(path, {"checkpoint.json": np.frombuffer(meta.encode(), np.uint8)})
     with pytest.raises(InputError) as error:
@@ -352,7 +354,7 @@ def test_a_line_of_metrics_is_checked(run):
             opened.read_metrics(dict[str, str])
 
 
-def test_who_holds_a_run_cannot_speak_to_the_terminal(run):
+def test_the_lock_holders_name_has_no_escape_sequences(run):
     with RunDirectory.open(run.parent, "run", CONFIG):
         (run / ".lock").write_bytes(b"\x1b]0;title\x07me")
         with pytest.raises(InputError, match=r"is in use by \]0;titleme: wait"):

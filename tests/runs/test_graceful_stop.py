@@ -25,7 +25,7 @@ with GracefulStop(notify=lambda: print("stopping", flush=True)) as stop:
 sys.exit(stop.exit_code)
 """
 
-# One call into C for a minute, which lets go of the GIL but never of the main thread, as XLA does.
+# One call into C for a minute, which releases the GIL but not the main thread, like XLA.
 STUCK = """
 import hashlib, signal
 from qnn_jax.runs import GracefulStop
@@ -64,7 +64,7 @@ def test_a_second_interrupt_ends_the_process_at_once_even_inside_a_long_call():
     assert time.monotonic() - begin < 10
 
 
-# What came after a `with` block of the other kind, and an answer that is no UTF-8.
+# Code after a `with` block of the other kind, and a message that is not UTF-8.
 NESTED = """
 import signal, time
 from qnn_jax.runs import GracefulStop, ImmediateStop

@@ -1,4 +1,4 @@
-"""The one resumable loop: killed or stopped anywhere, it ends with the same bytes."""
+"""The resumable loop: killed or stopped anywhere, it ends with the same bytes."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""The resumable loop: a line and a checkpoint for every step, each once, wherever it stopped."""
+"""The resumable loop: each step has one line and one checkpoint after any interruption."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def gone(run: RunDirectory | None, stop_after: int = 9):
     return state, rows, told
 
 
-def test_a_stopped_loop_goes_on(tmp_path: Path) -> None:
+def test_a_stopped_loop_resumes(tmp_path: Path) -> None:
     with opened(tmp_path) as run, pytest.raises(StoppedError, match=r"^Saved 2 of 4$"):
         gone(run, stop_after=2)
     with opened(tmp_path) as run:
@@ -44,7 +44,7 @@ def test_a_stopped_loop_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("finished", [0, 2])
 def test_a_line_whose_checkpoint_is_missing_is_written_anew(tmp_path: Path, finished: int) -> None:
-    """What a kill between the two leaves, after the first step too."""
+    """The state after a kill between the two, also after the first step."""
     with opened(tmp_path) as run:
         if finished:
             with pytest.raises(StoppedError):

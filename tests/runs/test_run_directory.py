@@ -142,7 +142,7 @@ def test_a_new_run_writes_its_config(tmp_path):
         assert not run.finished
 
 
-def test_the_same_configuration_goes_on(tmp_path):
+def test_the_same_configuration_resumes(tmp_path):
     first = reopen(tmp_path)
     again = reopen(tmp_path, {**CONFIG, "epochs": 9, "data": "e"})
     assert not again.fresh
@@ -263,7 +263,7 @@ time.sleep(60)
 """
 
 
-def test_a_second_process_is_told_who_holds_the_run_and_takes_over_when_that_is_killed(tmp_path):
+def test_a_second_process_gets_the_holder_of_the_lock_and_the_lock_after_its_kill(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True
     ) as holder:

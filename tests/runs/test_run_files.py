@@ -158,7 +158,7 @@ def test_every_flipped_bit_and_every_truncation_is_noticed(tmp_path):
 
 
 def test_a_zip_alone_would_not_notice_every_flipped_bit(tmp_path):
-    """Why there is a seal: the CRC of a zip archive does not cover its own headers."""
+    """The reason for the sha256: the CRC of a zip archive does not cover its own headers."""
     write_npz_atomic(tmp_path / "w.npz", {"w": np.arange(10.0)})
     data, unnoticed = (tmp_path / "w.npz").read_bytes(), 0
     for position in range(0, len(data) - 64, 3):

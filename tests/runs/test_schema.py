@@ -1,4 +1,4 @@
-"""JSON against the dataclass or TypedDict that says what it must be."""
+"""JSON is checked against a dataclass or TypedDict."""
 
 import copy
 import json

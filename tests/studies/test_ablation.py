@@ -1,4 +1,4 @@
-"""Ablations: fair twins, honest sentences, and a study that survives its interruption."""
+"""Ablations: fair twins, right conclusions, and resuming after an interruption."""
 
 import dataclasses
 import functools
@@ -37,7 +37,7 @@ LOADED: list[tuple[int, int]] = []
 
 @dataclass(frozen=True)
 class Cosine:
-    """A task of its own: cos(x) from one qubit, whose trainer is what its numbers are."""
+    """The tests' own task: cos(x) from one qubit, with any trainer."""
 
     count: int = 0
     own_test: bool = False
@@ -115,7 +115,7 @@ def table_of(scores, metric=ACCURACY, twins=TWINS, **changes) -> Ablation:
     return Ablation("toy", "a toy", "images", metric, twins, 100, cells, **changes)
 
 
-# What the numbers say
+# Conclusions
 
 
 def test_the_table_is_paired_and_corrected() -> None:
@@ -130,7 +130,7 @@ def test_the_table_is_paired_and_corrected() -> None:
     assert pixels.p == pytest.approx(2 / 2**12)
     assert pixels.p_corrected == pytest.approx(2 * pixels.p)
     assert pixels.differs
-    # A broken twin: without pairing by seed, the difference drowns.
+    # The broken subject: without pairing by seed, the difference is not detected.
     (_, unpaired) = compare({100: {HYBRID: seeds, "pixels": rng.permutation(seeds)}}, ACCURACY)
     assert not unpaired.differs
     assert unpaired.gain_interval[1] - unpaired.gain_interval[0] > 1
@@ -194,7 +194,7 @@ def test_too_few_seeds_are_said_to_be_too_few() -> None:
     assert "helped" not in str(found)
 
 
-# What is asked for
+# Arguments
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,11 @@ def test_too_few_seeds_are_said_to_be_too_few() -> None:
         (Fashion(), {"sizes": (50, 50)}, "`sizes` must hold one or more different numbers"),
         (Fashion(), {"sizes": (-2,)}, "`sizes` must hold one or more different numbers"),
         (Calculator(), {"sizes": (10, 0)}, r"has all \(0\): Argument `count` must be at least 2"),
-        (Calculator(), {"sizes": (1,)}, r"has 1: Argument `count` must be at least 2, for points"),
+        (
+            Calculator(),
+            {"sizes": (1,)},
+            r"has 1: Argument `count` must be at least 2, because points",
+        ),
         (Fashion(), {"seeds": 1}, "`seeds` must be between 2, for an interval, and 100"),
         (Fashion(), {"seeds": 101}, "`seeds` must be between 2"),
         (Fashion(), {"first_seed": -1}, "`first_seed` must be an integer between 0"),
@@ -232,22 +236,22 @@ def test_sizes_come_in_order_and_all_examples_last() -> None:
     assert check_ablation(Fashion(), (0, 200, 50), 20) == (50, 200, 0)
 
 
-def test_what_shows_only_in_the_data_is_one_sentence_too() -> None:
-    with pytest.raises(InputError, match=r"`sizes` .* of 13 it gives 12\.$"):
+def test_errors_found_in_the_data_are_one_sentence_too() -> None:
+    with pytest.raises(InputError, match=r"`sizes` .* for 13 it gives 12\.$"):
         ablate(Cosine(), sizes=[13], seeds=2)
-    # 32 are all, but the task's own check takes at most 30.
+    # There are 32 in all, but the task's own check accepts at most 30.
     with pytest.raises(InputError, match=r"`sizes` .*has 32: Argument `count` must be at most 30"):
         ablate(Cosine(), sizes=[32], seeds=2)
     with pytest.raises(InputError, match="`epochs` must be at least 1 in an ablation, but is 0"):
         ablate(replace(Cosine(), training=TrainingConfig(epochs=0)), seeds=2)
 
 
-# What is trained
+# Training
 
 
 @functools.cache
 def whole() -> tuple[Ablation, list[tuple[int, int]], list[str]]:
-    """An uninterrupted ablation, what it loaded, and what it told."""
+    """An uninterrupted ablation, its loaded data, and its output."""
     LOADED.clear()
     lines: list[str] = []
     found = ablate(Cosine(), sizes=[0, 12], seeds=3, first_seed=5, tell=lines.append)
@@ -262,13 +266,13 @@ def test_a_seed_of_a_program_is_the_single_training() -> None:
         assert scores[HYBRID][seed - 5] == pytest.approx(alone["test_mean_l1"], rel=1e-4)
         linear = alone["baselines"]["linear"]
         assert scores["linear"][seed - 5] == pytest.approx(linear, rel=1e-4)
-    # Of another seed it would be another score.
+    # With another seed the score would differ.
     assert all(len(set(cell.scores)) == 3 for cell in found.cells)
 
 
 def test_examples_are_loaded_once_a_seed() -> None:
     _, loaded, _ = whole()
-    # First of all the largest size, to see what there is; that is the same for all seeds.
+    # The largest size is loaded first, to query the data; it is the same for all seeds.
     assert loaded == [(0, 5), (12, 5), (12, 6), (12, 7), (0, 5)]
 
 
@@ -281,11 +285,11 @@ def test_cells_tell_what_a_twin_got() -> None:
     assert hybrid.parameters == {"classical": 2, "quantum": 2, "frozen": 0}
     assert frozen.parameters == {"classical": 2, "quantum": 0, "frozen": 2}
     assert linear.parameters == {"classical": 2, "quantum": 0, "frozen": 0}
-    # Of 12 examples a batch of 8 fits once into each of two epochs.
+    # 12 examples have one batch of 8 in each of two epochs.
     assert (hybrid.batch_size, hybrid.steps, hybrid.passes) == (8, 2, 1)
     assert (found.cells[3].steps, found.cells[3].passes) == (8, 2)
     assert sum("/6 " in line for line in lines) == 6
-    assert any("6: 3 twins at 12, 32 examples, each of 3 seeds side by side" in x for x in lines)
+    assert any("6: 3 models at 12, 32 examples, each of 3 seeds side by side" in x for x in lines)
     assert "training the circuit" in found.headline  # what the first twin lacks
     assert "They are the same for all seeds" in found.notes[-1]
 
@@ -323,7 +327,7 @@ def test_seeds_above_half_are_their_own() -> None:
     assert found.scores[12][HYBRID][2] == pytest.approx(alone, rel=1e-4)
 
 
-# How it runs
+# Runs
 
 
 def open_run(folder: Path, **changes: Any) -> RunDirectory:
@@ -331,9 +335,9 @@ def open_run(folder: Path, **changes: Any) -> RunDirectory:
     return RunDirectory.open(folder, "ablate", config)
 
 
-def test_it_stops_when_asked_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_it_stops_on_request_and_resumes(tmp_path: Path) -> None:
     asked = iter(range(100))
-    # Asked after each of two epochs, and once more by the loop: in the middle of the third program.
+    # Called after each of two epochs, and once more by the loop: inside the third program.
     stop = lambda: next(asked) == 6  # noqa: E731
     again = functools.partial(ablate, Cosine(), sizes=[0, 12], seeds=3, first_seed=5)
     with open_run(tmp_path) as run, pytest.raises(StoppedError, match=r"^Saved 2 of 6$"):
@@ -356,7 +360,7 @@ def test_it_stops_when_asked_and_goes_on_where_it_stopped(tmp_path: Path) -> Non
         assert run.finished
 
 
-def test_it_leaves_what_others_read(tmp_path: Path) -> None:
+def test_it_writes_its_files(tmp_path: Path) -> None:
     found, _, _ = whole()
     found = dataclasses.replace(found, quick=True)
     found = dataclasses.replace(
@@ -364,7 +368,7 @@ def test_it_leaves_what_others_read(tmp_path: Path) -> None:
     )
     write_ablation(tmp_path, found)
     summary = found.summary
-    # Evaluation takes the newest run of a task: an ablation must not be taken for one.
+    # Evaluation uses the newest run of a task: an ablation must not be mistaken for one.
     assert (summary["task"], summary["of"], summary["quick"]) == ("ablate", "cosine", True)
     page = (tmp_path / "report.html").read_text("utf-8")
     for words in (

@@ -1,4 +1,4 @@
-"""Diagnoses of trained models of any task: what they find, what they refuse, what they write."""
+"""Diagnoses of trained models of any task: results, refusals, and written files."""
 
 import json
 import re
@@ -30,7 +30,7 @@ RNG = np.random.default_rng(0)
 
 @dataclass(frozen=True)
 class Known:
-    """Learn f = 2 cos(a + 0.3) cos(b) - 1, which a circuit of two qubits is."""
+    """Learn f = 2 cos(a + 0.3) cos(b) - 1, which a circuit of two qubits can represent."""
 
     name: ClassVar[str] = "known"
     metric: ClassVar[Metric] = MEAN_L1
@@ -50,7 +50,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Tell three kinds of tables or images apart."""
+    """Classify three kinds of tables or images."""
 
     config: ModelConfig = ModelConfig(num_qubits=2, channels=(), hidden=())
 
@@ -118,7 +118,7 @@ def test_the_numbers_are_those_of_the_known_function(diagnosed) -> None:
     assert {tuple(map(abs, row["frequency"])) for row in largest} == {(1.0, 1.0)}
     assert [np.hypot(*row["coefficient"]) for row in largest] == pytest.approx([0.25] * 4)
     assert found["fourier"]["all"]["reachable"] == 9
-    # w[1] turns about the axis that is measured; the states it changes all the same.
+    # w[1] rotates about the measured axis; nevertheless it changes the states.
     assert found["fisher"]["rank"] == 2
     assert found["effective_dimension"]["values"][-1] < 1.2
     assert "classical_gradients" not in found
@@ -129,7 +129,7 @@ def test_the_numbers_are_those_of_the_known_function(diagnosed) -> None:
             assert value["paper"], name
 
 
-def test_every_diagnostic_is_told_in_a_line(diagnosed) -> None:
+def test_every_diagnostic_is_reported_in_a_line(diagnosed) -> None:
     found, lines = diagnosed
     assert len(lines) == len(found.values) == 9
     for name, line in zip(found.values, lines, strict=True):
@@ -162,8 +162,10 @@ def test_a_refusal_becomes_a_sentence_of_the_page(diagnosed, tmp_path: Path) -> 
     page = (tmp_path / "diagnose.html").read_text()
     reason = "The reason: Argument `circuit` must be simpler, but is &lt;this&gt;."
     assert f"Not computed for this circuit. {reason}" in page
-    # What has a result comes before what has none.
-    assert page.index("Does it bring similar samples together") < page.index("Which frequencies")
+    # Diagnostics with a result come before those without.
+    assert page.index("Does it map similar samples to similar states") < page.index(
+        "Which frequencies"
+    )
     assert page.count("<img") == 1
 
 
@@ -177,7 +179,7 @@ def test_classes_become_signs_and_names() -> None:
     assert subject.predictions is None
     np.testing.assert_array_equal(subject.inputs, trained.encode(inputs))
     named = Trained(trained.task, trained.params, {"classes": ["round", "square", "none"]})
-    # The last class is the task's, whichever occur among the examples.
+    # The last class is the task's, even if it does not occur among the examples.
     some = subject_of(named, Examples(inputs[:2], labels[:2]))
     assert some.class_names == ("all others", "none")
     assert some.targets.tolist() == [-1.0, -1.0]

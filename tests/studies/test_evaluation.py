@@ -19,7 +19,7 @@ def points(count: int) -> Examples:
 
 def test_errors_are_those_of_normal_noise() -> None:
     trained, test = calculator(), points(800)
-    # The model's own values are the truth, so that only noise is left.
+    # The model's own values are the targets, so that only noise remains.
     test = test._replace(targets=trained.predict(test.inputs))
     records, told = [], []
     rows = evaluate(

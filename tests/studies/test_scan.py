@@ -1,4 +1,4 @@
-"""A scan as a library function, of a task that is none of the library's."""
+"""A scan as a library function, of a task outside the library."""
 
 import dataclasses
 import json
@@ -134,11 +134,11 @@ def test_lines_about_other_members_are_refused(whole, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "axis", "words"),
     [
-        (TASK, "kept=32", "must leave validation and test examples alone"),
-        (TASK, "training.epochs=2", "epochs alone, .* one of them trains 2 and the default 3"),
+        (TASK, "kept=32", "must not change validation and test examples"),
+        (TASK, "training.epochs=2", "number of epochs, .* one of them trains 2 and the default 3"),
         (TASK, "twin=true", r"which twins train alongside \(none\)"),
-        (dataclasses.replace(TASK, kept=0), "scale=0.5", "must keep validation examples"),
-        (TASK, "reps=0", "reps cannot be: Argument `reps` must be at least 1"),
+        (dataclasses.replace(TASK, kept=0), "scale=0.5", "must have validation examples"),
+        (TASK, "reps=0", "reps is invalid: Argument `reps` must be at least 1"),
         (TASK, "batch_size=97", "must be between 1 and 96"),
     ],
 )
@@ -153,7 +153,7 @@ def test_no_epochs_are_no_scan() -> None:
         scan(none, ["scale=0.5"])
 
 
-def test_where_all_diverge_nothing_is_best() -> None:
+def test_a_scan_in_which_all_diverge_fails() -> None:
     hopeless = dataclasses.replace(
         TASK, training=dataclasses.replace(TASK.training, learning_rate=1e30)
     )

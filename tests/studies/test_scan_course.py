@@ -1,4 +1,4 @@
-"""A scan's axes, candidates and course: all that happens before and between trainings."""
+"""A scan's axes, candidates and course, without training."""
 
 import dataclasses
 import random
@@ -143,11 +143,11 @@ def test_an_axis_is_named_once() -> None:
 @pytest.mark.parametrize(
     ("axes", "options", "words"),
     [
-        (["learning_rate=-1,1"], {}, "training.learning_rate cannot be: .* above 0"),
-        (["learning_rate=lin:-1:1"], {}, "training.learning_rate cannot be: .* above 0"),
-        (["model.num_qubits=1,2"], {}, "model.num_qubits cannot be: .* at least 2"),
-        (["batch_size=20000"], {}, "training.batch_size cannot be: .* between 1 and"),
-        (["loss=mse,cross-entropy", "label_smoothing=0,0.1"], {}, "combination cannot be: .* mse"),
+        (["learning_rate=-1,1"], {}, "training.learning_rate is invalid: .* above 0"),
+        (["learning_rate=lin:-1:1"], {}, "training.learning_rate is invalid: .* above 0"),
+        (["model.num_qubits=1,2"], {}, "model.num_qubits is invalid: .* at least 2"),
+        (["batch_size=20000"], {}, "training.batch_size is invalid: .* between 1 and"),
+        (["loss=mse,cross-entropy", "label_smoothing=0,0.1"], {}, "combination is invalid: .* mse"),
         (["learning_rate=log:1:2"], {"search": "grid"}, "a number of points for a grid"),
         ([], {}, "must name at least one field"),
         (["learning_rate=1"], {"samples": 0}, "`samples` must be an integer of at least 1"),
@@ -176,7 +176,7 @@ def planned_of(axes: Any, **options: Any):
         (("--axis", "seed=4294967296"), "from 0 to 4294967295, but one is '4294967296'"),
         (("--at-once", "-1"), "`at_once` must be an integer of at least 0"),
         (("--num-processes", "2"), "`coordinator` must be given"),
-        (("--run", "../x"), "`--run` must be"),
+        (("--run", "../x"), "`run` must be"),
         (("--seed", "-1"), "`--seed` must be"),
     ],
 )
@@ -224,7 +224,7 @@ def test_members_share_the_split_and_have_their_own_seeds() -> None:
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_the_flags_of_a_member_read_back_as_the_member(preset) -> None:
-    """Whatever is scanned, the command that the leaderboard prints is that very member's."""
+    """For any scan, the command in the leaderboard is that of the member."""
     rng = random.Random(0)
     words = {bool: ["true", "false"], int: ["2", "3"], float: ["0.25", "3e-05"]}
     for trial in range(8):
@@ -259,7 +259,7 @@ def test_the_flags_of_another_task_read_back_too() -> None:
 
 
 def told(course: Course, accuracy) -> dict:
-    """A row in which each member's accuracy follows from its configuration."""
+    """A row of metrics in which each member's accuracy follows from its configuration."""
     values = [accuracy(course.members[number]) for number in course.training]
     lists = {name: [None if v is None else 1 - v for v in values] for name in METRICS}
     lists["validation_accuracy"] = values
@@ -326,7 +326,7 @@ def test_the_worse_half_is_dropped_at_each_rung() -> None:
             rates = {running.members[k].task.training.learning_rate for k in running.training}
             kept.append(rates)
     assert kept == [{0.011, 0.005, 0.02}, {0.011, 0.005}, {0.011}]
-    # A broken twin: a metric that is upside down keeps the worst.
+    # The broken subject: a metric with the wrong sign keeps the worst.
     upside_down = course(halving=True, confirm=0)
     for _ in range(4):
         upside_down.record(told(upside_down, lambda member: -(by_rate(member) or -9)))
@@ -351,7 +351,7 @@ def test_a_course_replays_to_where_it_stood() -> None:
     assert again.winner == first.winner
 
 
-def test_optuna_is_asked_in_batches_and_replays() -> None:
+def test_optuna_proposes_in_batches_and_replays() -> None:
     pytest.importorskip("optuna")
     axes = read_axes(["learning_rate=log:1e-4:1e2", "ansatz_reps=1,2", "hidden=64,32x8"])
 
@@ -401,7 +401,7 @@ def test_the_verdict_follows_from_the_numbers() -> None:
 
     assert "does worse than the default: -11.11" in verdict_of(worse)
     assert "No candidate did better" in verdict_of(lambda _: 0.5)
-    assert "that is no proof" in verdict_of(by_luck, confirm=0)
+    assert "this is no proof" in verdict_of(by_luck, confirm=0)
 
     def later(member) -> float | None:
         return None if member.seeds.seed > 2 else by_luck(member)
@@ -431,7 +431,7 @@ def test_what_is_left_of_a_scan() -> None:
     axes = (Axis("training.learning_rate", (1e-3, 1e-2)), Axis("training.weight_decay", (0.0, 0.2)))
     course = Course(BASE, Seeds(), axes, Listed(grid(axes)), 8, rungs_of(8, True), 3)
     assert len(course.training) == 5
-    # 5 members for 1 epoch, 3 for 1, 2 for 2, 1 for 4; each rung changes who trains.
+    # 5 members for 1 epoch, 3 for 1, 2 for 2, 1 for 4; each rung changes the members in training.
     assert (course.member_epochs_left(), course.changes_left()) == (5 + 3 + 4 + 4, 3)
     assert course.confirmation_ahead() == 2 * 3 * 8
     scores = {member.number: 0.5 + 0.1 * (member.number == 2) for member in course.members}

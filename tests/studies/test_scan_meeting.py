@@ -1,4 +1,4 @@
-"""The processes of a scan meet before JAX connects them: real sockets, in threads of this one."""
+"""The processes of a scan connect before JAX connects them: real sockets, in threads."""
 
 import socket
 import threading
@@ -19,7 +19,7 @@ def address() -> str:
 
 
 def all_meet(address: str, *processes: tuple[int, int], seconds: float = 5) -> list:
-    """What becomes of each (process, number of processes): None, or its exception."""
+    """The outcome of each (process, number of processes): None, or its exception."""
 
     def one(given: tuple[int, int]) -> Exception | None:
         try:
@@ -32,7 +32,7 @@ def all_meet(address: str, *processes: tuple[int, int], seconds: float = 5) -> l
         return list(pool.map(one, processes))
 
 
-def test_all_go_on_together_and_leave_the_port_free(address: str) -> None:
+def test_all_continue_together_and_free_the_port(address: str) -> None:
     for _ in range(2):  # at once again on the same port
         assert all_meet(address, (2, 3), (0, 3), (1, 3)) == [None, None, None]
     with socket.socket() as after:
@@ -40,7 +40,7 @@ def test_all_go_on_together_and_leave_the_port_free(address: str) -> None:
         after.bind(("127.0.0.1", int(address.rpartition(":")[2])))
 
 
-def test_no_one_goes_on_before_the_last_has_come(address: str) -> None:
+def test_all_wait_for_the_last_process(address: str) -> None:
     with ThreadPoolExecutor(2) as pool:
         early = [pool.submit(meet, address, 3, number, 10) for number in (0, 1)]
         time.sleep(0.6)
@@ -62,7 +62,7 @@ def test_a_taken_port_is_named_at_once(address: str) -> None:
         assert time.monotonic() - began < 5
 
 
-def test_another_machines_address_is_no_place_to_listen() -> None:
+def test_another_machines_address_cannot_be_listened_on() -> None:
     with pytest.raises(InputError, match="cannot be taken"):
         meet("192.0.2.1:54100", 2, 0, 60)
 
@@ -75,23 +75,24 @@ def test_an_unknown_host_is_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("there", "missing"),
     [
-        ((0, 3), "processes 1, 2 did not come"),
-        ((1, 2), "process 0 is not there"),
+        ((0, 3), "processes 1, 2 did not connect"),
+        ((1, 2), "process 0 cannot be reached"),
     ],
 )
-def test_who_never_comes_is_named(address: str, there: tuple[int, int], missing: str) -> None:
+def test_a_missing_process_is_named(address: str, there: tuple[int, int], missing: str) -> None:
     (error,) = all_meet(address, there, seconds=0.5)
     assert isinstance(error, TrainingFailedError)
     assert str(error) == (
-        f"Not all processes of the scan met at {address} within 0.5 s ({missing}); start all of "
+        f"Not all processes of the scan connected at {address} within 0.5 s ({missing}); start all "
+        "of "
         "them with the same arguments and the same `coordinator`, each with its own `process_id`."
     )
 
 
-def test_who_waits_for_a_third_says_so(address: str) -> None:
+def test_a_wait_for_a_third_process_is_reported(address: str) -> None:
     first, second = all_meet(address, (0, 3), (1, 3), seconds=1)
-    assert "(process 2 did not come)" in str(first)
-    assert "(another process did not come)" in str(second) or "process 0" in str(second)
+    assert "(process 2 did not connect)" in str(first)
+    assert "(another process did not connect)" in str(second) or "process 0" in str(second)
 
 
 def test_other_numbers_of_processes_are_refused_in_both(address: str) -> None:
@@ -107,16 +108,16 @@ def test_other_numbers_of_processes_are_refused_in_both(address: str) -> None:
 
 def test_a_number_that_is_there_twice_is_refused_in_the_second(address: str) -> None:
     outcomes = all_meet(address, (0, 3), (1, 3), (1, 3), seconds=2)
-    assert "(process 2 did not come)" in str(outcomes[0])
+    assert "(process 2 did not connect)" in str(outcomes[0])
     assert [str(error) for error in outcomes[1:] if isinstance(error, InputError)] == [
         "Argument `process_id` must be another one in each process, but is 1 in two of them."
     ]
 
 
-def test_who_has_gone_again_is_waited_for(address: str) -> None:
+def test_a_process_that_disconnected_is_waited_for(address: str) -> None:
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(meet, address, 3, 0, 10)
-        while True:  # a process 1 that says hello and is killed
+        while True:  # a process 1 that connects and is killed
             with socket.socket() as killed:
                 if killed.connect_ex(("127.0.0.1", int(address.rpartition(":")[2]))) == 0:
                     killed.sendall(b"qnn_jax scan: process 1 of 3\n")
@@ -131,7 +132,7 @@ def test_who_has_gone_again_is_waited_for(address: str) -> None:
         second.join()
 
 
-def test_strangers_are_not_taken_for_processes(address: str) -> None:
+def test_other_clients_are_not_counted_as_processes(address: str) -> None:
     port = int(address.rpartition(":")[2])
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(meet, address, 2, 0, 10)
@@ -144,7 +145,7 @@ def test_strangers_are_not_taken_for_processes(address: str) -> None:
         assert first.result(timeout=5) is None
 
 
-def test_a_stranger_in_place_of_process_0_is_named(address: str) -> None:
+def test_another_server_in_place_of_process_0_is_named(address: str) -> None:
     port = int(address.rpartition(":")[2])
     with socket.create_server(("127.0.0.1", port)) as server, ThreadPoolExecutor(1) as pool:
 

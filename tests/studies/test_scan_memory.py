@@ -1,4 +1,4 @@
-"""The memory of a member by formula, beside what XLA says of the compiled program."""
+"""The memory of a member by formula, compared with XLA's for the compiled program."""
 
 import dataclasses
 
@@ -54,6 +54,6 @@ def test_as_many_at_once_as_fit() -> None:
     assert at_once(half // 2, 100, 7) == 2
     assert 1 <= at_once(1, 100, 0) <= 100
     with pytest.raises(
-        InputError, match=r"a single member takes about .* GiB and a device may use"
+        InputError, match=r"a single member needs about .* GiB and a device may use"
     ):
         at_once(half + 1, 100, 0)

@@ -1,4 +1,4 @@
-"""A task that trains in no time: two clouds of points, told apart by a circuit of two qubits."""
+"""A task that trains very fast: two clouds of points, classified by a circuit of two qubits."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Net(nn.Module):
 
 @dataclass(frozen=True)
 class Clouds:
-    """Its own task: none of the library's."""
+    """A task of the tests, outside the library."""
 
     scale: float = 1.0
     reps: int = 1

@@ -1,4 +1,4 @@
-"""The 2022 project's calculator: many trainings at once are the training of 2022 each."""
+"""The 2022 project's calculator: each of many parallel trainings equals the training of 2022."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Fashion and Calculator as values: what they refuse, what JSON keeps, who is compared."""
+"""Fashion and Calculator as values: refused settings, JSON, and their members."""
 
 import dataclasses
 import json
@@ -158,7 +158,7 @@ def test_the_calculators_points_are_answered(adding) -> None:
         assert part.inputs.min() >= 0
         assert part.inputs.max() <= 1
         np.testing.assert_allclose(part.targets, part.inputs.sum(axis=1), atol=1e-6)
-    # Each purpose has points of its own, and so has each seed.
+    # Each purpose and each seed has its own points.
     first = [part.inputs[0].tolist() for part in (splits.train, splits.validation, splits.test)]
     assert len({tuple(point) for point in first}) == 3
     other = task.load(Folders(), 5, print)

@@ -1,4 +1,4 @@
-"""A trained model: saved, read back in another process, and refused where files are damaged."""
+"""A trained model: saved, loaded in another process, and refused if files are damaged."""
 
 import dataclasses
 import hashlib
@@ -57,7 +57,7 @@ def test_a_run_leaves_a_model_that_predicts_the_same(whole) -> None:
     assert np.array_equal(again.predict(points), trained.predict(points))
     told = {k: v for k, v in again.summary.items() if k != "model_sha256"}
     assert told == json.loads(json.dumps(trained.summary))
-    # Its files give back the metric that it was told to have.
+    # The stored files reproduce its metric.
     test = again.splits().test
     errors = np.abs(again.predict(test.inputs) - test.targets)
     assert errors.mean() == pytest.approx(again.summary["test_mean_l1"], rel=1e-5)
@@ -87,7 +87,7 @@ def test_predictions_are_encode_the_circuit_and_decide(wave) -> None:
         zeros = jnp.zeros((len(inputs), len(observables)))
         return Expectations(zeros, zeros)
 
-    # Whatever the executor says goes through the head: an executor that says 0 leaves the bias.
+    # The head gets the executor's values: an executor that returns 0 leaves the bias.
     np.testing.assert_allclose(wave.predict(points, blind), head["bias"][0], rtol=1e-6)
 
 
@@ -125,7 +125,7 @@ def test_a_task_that_is_not_ours_must_be_given(wave, tmp_path: Path) -> None:
         )
 
 
-def test_twins_and_references_stand_beside_the_result(whole) -> None:
+def test_the_result_includes_twins_and_references(whole) -> None:
     trained, _ = whole
     summary = trained.summary
     assert set(summary["baselines"]) == {"mlp_equal_size", "constant", "linear_regression"}
@@ -157,13 +157,13 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
     model = dataclasses.replace(TASK.model, weight_bound=3e38)
     with pytest.raises(
         TrainingFailedError,
-        match=r"^Training of hybrid failed, for the loss of every restart became (nan|inf) in "
+        match=r"^Training of hybrid failed, because the loss of every restart became (nan|inf) in "
         r"epoch 1: start from smaller weights; no epoch is saved\.$",
     ):
         train(dataclasses.replace(TASK, model=model))
 
 
-def test_a_training_can_be_asked_to_stop() -> None:
+def test_a_training_can_be_stopped() -> None:
     lines: list[str] = []
     with pytest.raises(StoppedError, match="Saved 1 of 2"):
         train(TASK, seed=3, tell=lines.append, stop=lambda: True)
@@ -176,7 +176,7 @@ def test_seeds_must_be_seeds(name: str) -> None:
         train(TASK, **{name: -1})
 
 
-# Files that are not what they were
+# Changed files
 
 
 def copy(folder: Path, tmp_path: Path, name: str = "copy") -> Path:
@@ -184,7 +184,7 @@ def copy(folder: Path, tmp_path: Path, name: str = "copy") -> Path:
 
 
 def sign(folder: Path) -> None:
-    """Make the summary one of the files that are there, as someone could who means harm."""
+    """Make the summary consistent with the changed files, as an attacker could."""
     config = json.loads((folder / "config.json").read_text())
     summary = json.loads((folder / "summary.json").read_text())
     weights = hashlib.sha256((folder / "weights.npz").read_bytes()).hexdigest()
@@ -209,11 +209,11 @@ def test_other_weights_or_another_configuration_are_refused(whole, tmp_path: Pat
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=r"one of them is another .*: restore the file, or train"):
         load(folder)
-    # Names and folders are no part of the model, nor is the form of the JSON.
+    # Names and folders are not part of the model, nor is the form of the JSON.
     config = json.loads(files["config.json"]) | {"run": "x", "data_dir": "d", "scan": "s"}
     (folder / "config.json").write_text(json.dumps(config))
     load(folder)
-    # A run from before summaries said so.
+    # A run of a version without `model_sha256`.
     summary = json.loads((folder / "summary.json").read_text())
     del summary["model_sha256"]
     (folder / "summary.json").write_text(json.dumps(summary))
@@ -239,7 +239,7 @@ def test_weights_of_another_network_are_refused(whole, tmp_path: Path) -> None:
             load(path.parent)
 
 
-def test_a_value_that_no_run_can_have_is_told_with_its_file(whole, tmp_path: Path) -> None:
+def test_an_invalid_value_in_a_file_is_reported_with_the_file(whole, tmp_path: Path) -> None:
     folder = copy(whole[1], tmp_path)
     config = json.loads((folder / "config.json").read_text())
     config["fields"]["training"]["restarts"] = 0
@@ -253,7 +253,7 @@ def test_a_value_that_no_run_can_have_is_told_with_its_file(whole, tmp_path: Pat
     )
 
 
-def test_features_too_large_for_float32_are_told() -> None:
+def test_features_too_large_for_float32_are_reported() -> None:
     for gain, told in ((1.0, False), (300.0, True)):
         model = ModelConfig(channels=(), hidden=(), bound="none", feature_gain=gain)
         said: list[str] = []
@@ -265,7 +265,7 @@ def test_features_too_large_for_float32_are_told() -> None:
 
 
 def places(value: object, at: tuple = ()) -> Iterator[tuple]:
-    """Where something stands in JSON, from the outside in."""
+    """The places in JSON, from the outside in."""
     yield at
     if isinstance(value, dict | list):
         for key, part in value.items() if isinstance(value, dict) else enumerate(value):
@@ -273,7 +273,7 @@ def places(value: object, at: tuple = ()) -> Iterator[tuple]:
 
 
 def changes(text: str) -> Iterator[str]:
-    """JSON with one place changed, lost or one field too many."""
+    """JSON with one place changed, removed or one field too many."""
     for at in places(json.loads(text)):
         for value in (None, True, -1, 0.5, 1e308, "", "x", "\0", [], {}, [[]], "lost", "more"):
             whole = json.loads(text)
@@ -294,7 +294,7 @@ def changes(text: str) -> Iterator[str]:
 
 
 def refusal(folder: Path) -> str:
-    """Why a run cannot be read; empty if it can. Any other exception is a fault of ours."""
+    """Why a run cannot be read; empty if it can. Any other exception is a bug."""
     try:
         stored(folder)
     except InputError as error:
@@ -320,7 +320,7 @@ def test_files_that_are_changed_by_hand_end_in_one_sentence(
     for told in refusals:
         assert told.startswith(("File ", "Run ", "Argument `run` must name a finished run"))
         assert len(told.splitlines()) == 1
-    # What is no part of the model may be anything of its kind.
+    # Fields that are not part of the model may have any value of their kind.
     free = {"run", "data_dir", "manual_dir"} if name == "config.json" else {"test_interval", "more"}
     for found in (json.loads(changed) for changed, told in outcomes if not told):
         assert {key for key in before | found if before.get(key) != found.get(key)} <= free
@@ -335,7 +335,7 @@ def test_a_configuration_that_means_harm_ends_in_one_sentence_too(whole, tmp_pat
         try:
             sign(folder)
         except (ValueError, RecursionError, TypeError, AttributeError):
-            continue  # it is no configuration at all
+            continue  # it is not a configuration at all
         refusals.append(refusal(folder))
     assert any("cannot be used (Argument `" in told for told in refusals)
     assert not any("one of them is another" in told for told in refusals)

@@ -1,4 +1,4 @@
-"""One training: members do not meet, keys decide everything, losses are what they say."""
+"""One training: independent members, reproducible keys, right losses."""
 
 import dataclasses
 
@@ -100,7 +100,7 @@ def test_epochs_in_two_parts_give_the_same_bits(both, train) -> None:
     copied = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), half)
     resumed, _ = trained(Dots(), BOTH, train, EPOCHS - 1, first=1, state=copied)
     assert bits(resumed) == bits(state)
-    # The broken subject: the epoch's number is what decides the order.
+    # The broken subject: the epoch's number determines the order.
     half, _ = trained(Dots(), BOTH, train, 1)
     wrong, _ = trained(Dots(), BOTH, train, EPOCHS - 1, first=0, state=half)
     assert bits(wrong) != bits(state)
@@ -108,7 +108,7 @@ def test_epochs_in_two_parts_give_the_same_bits(both, train) -> None:
 
 def test_the_second_epoch_does_not_compile_again(both, train) -> None:
     before = fit_epoch.jitted._cache_size()
-    trained(Dots(), BOTH, train, 1)  # an equal task, made anew
+    trained(Dots(), BOTH, train, 1)  # an equal task, created again
     assert fit_epoch.jitted._cache_size() == before
 
 
@@ -131,7 +131,7 @@ def test_members_that_are_none_are_refused(train) -> None:
 
 
 def halves(count: int, seed: int = 1) -> Examples:
-    """Images whose bright half tells the class."""
+    """Images whose class is their bright half."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, count)
     images = rng.integers(0, 60, (count, 28, 28))
@@ -156,7 +156,7 @@ def test_every_seed_trains() -> None:
         return np.asarray(told[HYBRID]["validation_accuracy"])
 
     assert accuracies().min() > 0.95
-    assert accuracies(feature_center=0.0, feature_scale=3.14).min() < 0.95  # what it is for
+    assert accuracies(feature_center=0.0, feature_scale=3.14).min() < 0.95  # the reason for π
 
 
 @pytest.mark.parametrize("count", [0, 3, 500, 1001])
@@ -246,7 +246,7 @@ def told_of(losses, finite: bool) -> dict:
     return {"losses": np.array(losses, np.float32), "finite": np.array(finite)}
 
 
-def test_what_cannot_go_on_is_told_with_its_step() -> None:
+def test_a_failure_is_reported_with_its_step() -> None:
     trainer = AdamW(TrainingConfig(epochs=4, batch_size=32, schedule="constant"))
     assert trainer.failure(told_of([1.0, 0.5], True), 0, 64) is None
     assert trainer.failure(told_of([1.0, np.nan], False), 2, 64) == (
@@ -258,7 +258,7 @@ def test_what_cannot_go_on_is_told_with_its_step() -> None:
     )
 
 
-def test_a_training_that_explodes_is_told(train) -> None:
+def test_a_diverged_training_is_reported(train) -> None:
     task = changed(Dots(), learning_rate=1e37, schedule="constant")
     _, told = trained(task, (HYBRID,), train, 1)
     assert not told[HYBRID]["finite"]

@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt: SciPy's minimum, and what it must never do."""
+"""Levenberg-Marquardt: SciPy's minimum, and its failure modes."""
 
 import dataclasses
 from operator import itemgetter
@@ -39,7 +39,7 @@ def fitted(train):
 
 
 def test_the_minimum_is_scipys(fitted, train) -> None:
-    """The formula by hand in double precision, from SciPy's own trust-region method."""
+    """The formula in double precision, minimised by SciPy's own trust-region method."""
     state, _, losses = fitted
     points, values = np.asarray(train.inputs, float)[:, 0], np.asarray(train.targets, float)
 
@@ -53,7 +53,7 @@ def test_the_minimum_is_scipys(fitted, train) -> None:
     weights, gain = best["quantum"]["weights"], best["head"]["kernel"][0, 0]
     found = [gain, *weights, best["head"]["bias"][0]]
     assert np.mean(residuals(np.asarray(found, float)) ** 2) == pytest.approx(minimum, rel=1e-3)
-    # The broken subject: any other weights are no minimum.
+    # The broken subject: any other weights are not a minimum.
     assert np.mean(residuals(np.asarray(found) * 1.05) ** 2) > 1.05 * minimum
 
 
@@ -71,7 +71,7 @@ def test_steps_never_raise_the_error(fitted, train) -> None:
     for name in losses[0]:
         history = np.array([each[name] for each in losses])
         assert np.all(np.diff(history, axis=0) <= 0)
-    # The broken subject: steps in the wrong direction are not taken, so nothing is learnt.
+    # The broken subject: steps in the wrong direction are rejected, so nothing is learnt.
     # The checks would refuse it.
     wrong, unchecked = changed(NOISY, learning_rate=-1.0), fit_epoch.jitted
     _, _, backwards = trained(wrong, (HYBRID,), train, fit=unchecked)
@@ -85,7 +85,7 @@ def test_frozen_weights_stay_and_the_head_trains(fitted, train) -> None:
     assert np.array_equal(before["quantum"]["weights"], after["quantum"]["weights"])
     assert not np.any(before["head"]["kernel"] == after["head"]["kernel"])
     assert losses[-1]["frozen"].min() > losses[-1][HYBRID].min()
-    # Those of the network that trains start alike, and move.
+    # Those of the network that trains have the same initial values, and change.
     assert np.array_equal(before["quantum"]["weights"], start[HYBRID].params["quantum"]["weights"])
     moved = state[HYBRID].params["quantum"]["weights"] - before["quantum"]["weights"]
     assert np.abs(moved).max(axis=1).min() > 1e-3
@@ -137,7 +137,7 @@ def test_a_restart_that_is_no_number_does_not_spread(train) -> None:
     assert np.isfinite(row["loss_median"])
 
 
-def test_a_training_without_any_number_left_is_told() -> None:
+def test_a_training_without_a_finite_restart_is_reported() -> None:
     lost = {"finite": np.array(False), "loss": np.full(4, np.nan)}
     assert NOISY.trainer.failure(lost, 4, 60) == (
         "the loss of every restart became nan in epoch 5: start from smaller weights"

@@ -73,7 +73,7 @@ def test_a_member_is_the_single_training_of_its_numbers(population, train, membe
     state, told = population
     single, told_alone = alone(BOTH, member, train)
     assert furthest(state.params, member, single.params) < 1e-3
-    # The broken subject: another member's training is nowhere near.
+    # The broken subject: another member's training differs clearly.
     assert furthest(state.params, 2 - member, single.params) > 1e-2
     for name in BOTH:
         for number in ("losses", "validation_loss"):
@@ -112,7 +112,7 @@ def test_one_key_for_all_gives_all_the_same_batches(train) -> None:
 def test_chunks_of_members_change_nothing(population, train, at_once: int) -> None:
     state, told = population
     chunked, told_of_chunks = trained(BOTH, KEYS, NUMBERS, train, at_once=at_once)
-    # Adam turns the rounding of a gradient near zero into a step of its own.
+    # Adam turns the rounding error of a gradient near zero into a different step.
     for one, other in zip(jax.tree.leaves(chunked), jax.tree.leaves(state), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3)
     found = told_of_chunks[HYBRID]["losses"]
