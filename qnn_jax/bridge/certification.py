@@ -37,7 +37,7 @@ from qnn_jax.bridge.certificate import (
     circuit_hash,
     installed_versions,
 )
-from qnn_jax.bridge.export import angle_columns, to_qiskit
+from qnn_jax.bridge.export import angle_columns, assigned, to_qiskit
 from qnn_jax.bridge.noise import SEED, check_gates, fake_backend, transpiled
 from qnn_jax.bridge.observables import to_sparse_pauli_op
 from qnn_jax.circuits.angles import evaluate
@@ -172,7 +172,7 @@ class _Run:
                 parameter: {"x": x, "w": w}[parameter.vector.name][parameter.index]
                 for parameter in form.parameters
             }
-            ours = Statevector(form.assign_parameters(values)).data
+            ours = Statevector(assigned(form, values)).data
             worst = max(worst, self._compare("named", "the named form's amplitudes", ours, state))
         return worst
 
@@ -277,7 +277,7 @@ class _Run:
         """A circuit in table form at every point, its Parameters bound by name."""
         columns = angle_columns(self.circuit)
         return [
-            form.assign_parameters({p: table[columns[p.name]] for p in form.parameters})
+            assigned(form, {p: table[columns[p.name]] for p in form.parameters})
             for table in self.tables
         ]
 

@@ -129,6 +129,38 @@ def bound(circuit: Circuit, inputs: Any, weights: Any) -> QuantumCircuit:
     return _rebuilt(circuit, lambda angle: evaluate(angle, x, w))
 
 
+def assigned(circuit: QuantumCircuit, values: Mapping[Parameter, float]) -> QuantumCircuit:
+    """The same as `circuit.assign_parameters(values)`, in a time linear in each angle's length.
+
+    Qiskit 2.6 replaces one parameter after the other in the whole expression: a sum of 800 scaled
+    parameters takes seconds and one of 3,000 takes minutes. `ParameterExpression.bind` replaces
+    all of them at once, but only outside of a circuit.
+
+    Args:
+        circuit: the circuit.
+        values: a number for each of its free parameters.
+    """
+    rebuilt = circuit.copy_empty_like()
+    rebuilt.global_phase = _bound_angle(circuit.global_phase, values)
+    for item in circuit.data:
+        gate = QISKIT_GATES.get(item.operation.name)
+        # The definition of any other gate may have parameters too; Qiskit assigns them below.
+        if gate is not None and item.operation.base_class is gate.base_class:
+            angles = [_bound_angle(angle, values) for angle in item.operation.params]
+            operation = item.operation.to_mutable()
+            operation.params = angles
+            item = item.replace(operation=operation)
+        rebuilt.append(item)
+    rebuilt.assign_parameters({p: values[p] for p in rebuilt.parameters}, inplace=True)
+    return rebuilt
+
+
+def _bound_angle(angle: Any, values: Mapping[Parameter, float]) -> Any:
+    if not isinstance(angle, ParameterExpression):
+        return angle
+    return angle.bind({p: float(values[p]) for p in angle.parameters}).numeric()
+
+
 def _rebuilt(
     circuit: Circuit, translate: Callable[[Expression], Any], for_transpiler: bool = False
 ) -> QuantumCircuit:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -152,7 +152,8 @@ def from_parameter_expression(value: Any, symbols: Mapping[Parameter, AngleLike]
         return _symbol(value, symbols)
     if not isinstance(value, ParameterExpression):
         return _number(value)
-    expression = _walked(value, symbols) if value._qpy_replay else _bare(value, symbols)
+    instructions = value._qpy_replay  # Qiskit makes the list anew each time it is asked for
+    expression = _walked(value, instructions, symbols) if instructions else _bare(value, symbols)
     _check(expression, value, symbols)
     return expression
 
@@ -181,10 +182,12 @@ def _number(value: Any) -> Expression:
     return angle(number.real)
 
 
-def _walked(value: ParameterExpression, symbols: Mapping[Parameter, AngleLike]) -> Expression:
+def _walked(
+    value: ParameterExpression, instructions: Sequence[Any], symbols: Mapping[Parameter, AngleLike]
+) -> Expression:
     """Replay the instructions: an operand that is None is what was computed last."""
     stack: list[Expression] = []
-    for instruction in value._qpy_replay:
+    for instruction in instructions:
         operands = [
             from_parameter_expression(operand, symbols)
             for operand in (instruction.lhs, instruction.rhs)

@@ -73,6 +73,9 @@ def pack(isa: QuantumCircuit, places: list[Place]) -> QuantumCircuit:
     used = _used(isa)
     digits = len(str(len(places) - 1))
     packed = QuantumCircuit(isa.num_qubits, global_phase=0)
+    # Its global phase does not change counts, and Qiskit needs minutes to rename a long sum.
+    isa = isa.copy()
+    isa.global_phase = 0
     for k, place in enumerate(places):
         name = f"copy_{k:0{digits}d}"
         register = ClassicalRegister(isa.num_clbits, name)

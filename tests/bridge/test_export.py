@@ -1,14 +1,18 @@
 """Circuits in Qiskit: the table form and observables."""
 
+import time
+
 import numpy as np
 import pytest
-from qiskit import transpile
+from qiskit import QuantumCircuit, transpile
+from qiskit.circuit import ParameterVector
 from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.quantum_info import Operator, SparsePauliOp, Statevector
 from reference import in_qiskit, random_vectors
 
 from qnn_jax import Circuit, InputError, Op, angles, w, x, zz_feature_map
 from qnn_jax.bridge import angle_columns, from_sparse_pauli_op, to_qiskit, to_sparse_pauli_op
+from qnn_jax.bridge.export import assigned
 from qnn_jax.circuits import GATES
 from qnn_jax.circuits.angles import evaluate
 
@@ -105,3 +109,40 @@ def test_labels_mean_the_same_qubits():
 def test_refusals(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_assigned_is_qiskits_assignment():
+    theta = ParameterVector("theta", 3)
+    own = QuantumCircuit(1, name="rx")
+    own.ry(theta[0] * 2, 0)
+    circuit = QuantumCircuit(2, 1, global_phase=theta[2] - theta[0] / 3)
+    circuit.rx(theta[1].sin() + 1, 0)
+    circuit.append(own.to_gate(), [1])  # has the name of a standard gate and is another one
+    circuit.append(own.to_gate().control(1), [0, 1])
+    circuit.cu(theta[0], 0.5, -theta[1], theta[2], 1, 0)
+    circuit.cx(0, 1, ctrl_state=0)
+    circuit.measure(0, 0)
+    values = dict(zip(theta, (0.3, -1.2, 2.5), strict=True))
+    made, wanted = assigned(circuit, values), circuit.assign_parameters(values)
+    assert circuit.num_parameters == 3
+    assert not made.parameters
+    assert made.count_ops() == wanted.count_ops()
+    for one in (made, wanted):
+        one.remove_final_measurements()
+    np.testing.assert_allclose(Operator(made).data, Operator(wanted).data, atol=1e-14)
+
+
+def test_long_sums_are_assigned_in_a_moment():
+    """`QuantumCircuit.assign_parameters` takes minutes for each of these."""
+    total = sum(((k % 7 + 0.5) * w[k] for k in range(1, 3000)), w[0])
+    phases = Circuit(1, (Op("rx", 0, total), *(Op("p", 0, w[k]) for k in range(3000))), 0, 3000)
+    values = np.linspace(-1, 1.001, 3000)
+    named, table = to_qiskit(phases, form="named"), to_qiskit(phases)
+    begin = time.process_time()
+    by_name = assigned(named, {p: values[p.index] for p in named.parameters})
+    by_column = assigned(
+        table, dict(zip(table.parameters, [evaluate(total, [], values), *values], strict=True))
+    )
+    assert time.process_time() - begin < 10
+    assert by_name.data[0].params[0] == pytest.approx(evaluate(total, [], values))
+    assert by_column.global_phase == pytest.approx(values.sum() / 2 % (2 * np.pi))
