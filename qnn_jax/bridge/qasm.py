@@ -15,6 +15,7 @@ from qiskit.exceptions import QiskitError
 
 from qnn_jax.bridge import qasm3_reading
 from qnn_jax.bridge.export import bound
+from qnn_jax.bridge.qasm3_reading import Names
 from qnn_jax.bridge.qasm_limits import (
     MAX_CHARACTERS,
     MAX_GATES,
@@ -35,17 +36,29 @@ _SPACE = re.compile(r"\s*")
 _TOKEN = re.compile(r'//[^\n]*|"[^"\n]*"|[A-Za-z_]\w*|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\S')
 
 
-def from_qasm(text: str) -> Circuit:
+def from_qasm(text: str, inputs: Names = None, weights: Names = None) -> Circuit:
     """OpenQASM 2 or 3 text as a circuit; without a version line it is read as OpenQASM 3.
 
-    Final measurements and barriers are left out, as in `from_qiskit`. The input parameters x_0,
-    x_1, … of OpenQASM 3 are inputs, all others are weights: by name, and by number where the name
-    ends in one. Files that a text includes are not read, but for qelib1.inc and stdgates.inc. A
-    text may have 10 million characters, 10,000 qubits and, written out, 500,000 gates.
+    Final measurements and barriers are left out, as in `from_qiskit`. The only files that a text
+    can include are qelib1.inc and stdgates.inc, which are built in. A text may have 10 million
+    characters, 10,000 qubits and, with all definitions written out, 500,000 gates.
+
+    Args:
+        text: the text.
+        inputs: the input parameters of OpenQASM 3 that become x[0], x[1], …: the name of a vector
+            or of a single parameter, or several names in order. The parameters theta_0, theta_1,
+            … are the vector theta, in the order of their numbers; theta0 and _theta_0_ are read
+            in the same way. By default all parameters that are not in `weights`, sorted by name.
+        weights: those that become w[0], w[1], …, in the same way.
+
+    Where neither is given, the rule is that of `from_qiskit`: the vector x is the inputs and all
+    other parameters are weights. Without a vector x, a single other vector or parameter is the
+    weights, unless its name is one of data, and several are refused.
 
     Raises:
-        InputError: where the text cannot be read, with its line and the reason, and what
-            `from_qiskit` refuses.
+        InputError: where the text cannot be read, with its line and the reason; where a name is
+            unknown, or where inputs and weights cannot be told apart; and what `from_qiskit`
+            refuses.
 
     >>> print(from_qasm('OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; h q[0]; cx q[0], q[1];'))
     q0: ─H─●─
@@ -60,8 +73,10 @@ def from_qasm(text: str) -> Circuit:
             f"but begins with {text[start : start + 30]!r}."
         )
     if found is None:
-        return qasm3_reading.read(text, "OpenQASM 3 (it has no version line)")
-    return _from_qasm2(text) if found[1] == "2" else qasm3_reading.read(text, "OpenQASM 3")
+        return qasm3_reading.read(text, "OpenQASM 3 (it has no version line)", inputs, weights)
+    if found[1] == "2":
+        return _from_qasm2(text, inputs, weights)
+    return qasm3_reading.read(text, "OpenQASM 3", inputs, weights)
 
 
 def _checked(text: str) -> str:
@@ -112,7 +127,7 @@ def to_qasm2(circuit: Circuit, inputs: Any, weights: Any) -> str:
     return qasm2.dumps(exported)
 
 
-def _from_qasm2(text: str) -> Circuit:
+def _from_qasm2(text: str, inputs: Names, weights: Names) -> Circuit:
     try:
         # Qiskit would take its own gate of that name, or refuse where the parameters differ.
         defined = _defined_gates(text)
@@ -125,7 +140,7 @@ def _from_qasm2(text: str) -> Circuit:
             custom_classical=qasm2.LEGACY_CUSTOM_CLASSICAL,
         )
         # Qiskit parses the body of a gate when it is asked for it.
-        return from_qiskit(circuit)
+        return from_qiskit(circuit, inputs, weights)
     except InputError as error:
         raise InputError(str(error).replace("`circuit`", "`text`")) from None
     except Wrong as error:

@@ -20,6 +20,7 @@ from qnn_jax.circuits.angles import (
     in_brackets,
     written,
 )
+from qnn_jax.circuits.checks import shown
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
@@ -87,15 +88,25 @@ FUNCTION_NAMES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_DIGITS = "0123456789"
+_LONGEST_NAME = 100
 
-def to_qasm3(circuit: Circuit) -> str:
+
+def to_qasm3(circuit: Circuit, inputs: str = "x", weights: str = "w") -> str:
     """The circuit as OpenQASM 3 text; x[0] is `input float[64] x_0`, w[0] is w_0.
 
     `from_qasm` reads it back as a circuit that prepares the same state, global phase included,
-    with as many inputs and weights; gates beyond `stdgates.inc` come back as what they are made of.
+    with as many inputs and weights. Gates that are not in `stdgates.inc` come back as the gates
+    that they are made of. If `inputs` is not "x", give both names to `from_qasm` too.
+
+    Args:
+        circuit: the circuit.
+        inputs: the name of the inputs.
+        weights: the name of the weights; not "x", which `from_qasm` takes for inputs.
 
     Raises:
-        InputError: where an angle uses `sign`, which OpenQASM 3 does not have.
+        InputError: where an angle uses `sign`, which OpenQASM 3 does not have, and for names that
+            `from_qasm` does not read back.
 
     >>> from qnn_jax.circuits import Circuit, Op, w, x
     >>> print(to_qasm3(Circuit(2, (Op("ry", 0, 2 * x[0] - w[0]), Op("cx", (0, 1))))))
@@ -108,13 +119,15 @@ def to_qasm3(circuit: Circuit) -> str:
     cx q[0], q[1];
     """
     checked_circuit(circuit)
-    body = [line for op in circuit.ops for line in _statements(op)]
+    _check_names(inputs, weights)
+    names = {"x": inputs, "w": weights}
+    body = [line for op in circuit.ops for line in _statements(op, names)]
     used = {line.partition(" ")[0].partition("(")[0] for line in body}
     lines = [
         "OPENQASM 3.0;",
         'include "stdgates.inc";',
-        *(f"input float[64] x_{i};" for i in range(circuit.num_inputs)),
-        *(f"input float[64] w_{j};" for j in range(circuit.num_weights)),
+        *(f"input float[64] {inputs}_{i};" for i in range(circuit.num_inputs)),
+        *(f"input float[64] {weights}_{j};" for j in range(circuit.num_weights)),
         *(definition for name, definition in _DEFINITIONS.items() if name in used),
         f"qubit[{circuit.num_qubits}] q;",
         *body,
@@ -122,13 +135,45 @@ def to_qasm3(circuit: Circuit) -> str:
     return "\n".join(lines)
 
 
-def _statements(op: Op) -> Iterator[str]:
+def _check_names(inputs: str, weights: str) -> None:
+    """Refuse names of vectors that are no identifiers or that are read back as something else."""
+    for argument, name in (("inputs", inputs), ("weights", weights)):
+        if not isinstance(name, str) or not _is_vector_name(name):
+            raise InputError(
+                f"Argument `{argument}` must be a name of at most {_LONGEST_NAME} letters, digits "
+                "and underscores, such as theta or layer_a2, that begins with a letter and ends "
+                f"with a letter or with digits after a letter, but is {shown(name)}."
+            )
+    if inputs == weights:
+        raise InputError(
+            f"Arguments `inputs` and `weights` must be two names, but both are {inputs!r}."
+        )
+    if weights == "x":
+        raise InputError(
+            "Argument `weights` must not be 'x', because from_qasm takes a vector x for inputs; "
+            "choose another name."
+        )
+
+
+def _is_vector_name(name: str) -> bool:
+    """Is f"{name}_0" an identifier that `from_qasm` reads as element 0 of the vector `name`?"""
+    stem = name.rstrip(_DIGITS)
+    letters = "".join(part for part in name if part not in f"_{_DIGITS}")
+    return (
+        len(name) <= _LONGEST_NAME
+        and letters.isalpha()
+        and stem[:1].isalpha()
+        and stem[-1:].isalpha()
+    )
+
+
+def _statements(op: Op, names: Mapping[str, str]) -> Iterator[str]:
     """A gate as one statement; a unitary as many."""
     if op.matrix is not None:
         for part in gates_of_unitary(op, STANDARD | _DEFINITIONS.keys() | _ALIASES.keys()):
-            yield from _statements(part)
+            yield from _statements(part, names)
         return
-    angles = tuple(_text(angle) for angle in op.angles)
+    angles = tuple(_text(angle, names) for angle in op.angles)
     if op.gate == "global_phase":
         yield f"gphase({angles[0]});"
         return
@@ -138,16 +183,16 @@ def _statements(op: Op) -> Iterator[str]:
     yield f"{name}({inside}) {qubits};" if inside else f"{name} {qubits};"
 
 
-def _text(expression: Expression) -> str:
+def _text(expression: Expression, names: Mapping[str, str]) -> str:
     """An angle in OpenQASM 3's syntax."""
-    return written(expression, _leaf, _pieces)
 
+    def leaf(part: Expression) -> str:
+        if isinstance(part, Symbol):
+            return f"{names[part.vector]}_{part.index}"
+        assert isinstance(part, Number)
+        return repr(part.value).removesuffix(".0")
 
-def _leaf(part: Expression) -> str:
-    if isinstance(part, Symbol):
-        return f"{part.vector}_{part.index}"
-    assert isinstance(part, Number)
-    return repr(part.value).removesuffix(".0")
+    return written(expression, leaf, _pieces)
 
 
 def _pieces(part: Call) -> Iterator[Expression | str]:

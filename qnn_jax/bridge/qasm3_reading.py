@@ -9,13 +9,16 @@ Reference: https://openqasm.com, version 3.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeAlias
 
 import openqasm3
 from openqasm3 import ast
+from qiskit.circuit import Parameter
 
+from qnn_jax.bridge.parameters import Elements, FreeParameters
 from qnn_jax.bridge.qasm3_gates import (
     BUILT_IN,
     GLOBAL_PHASE,
@@ -32,6 +35,8 @@ from qnn_jax.circuits.angles import w, x
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.errors import InputError
 
+#: Names of vectors or of single inputs.
+Names: TypeAlias = "str | Iterable[str] | None"
 _DIGITS = "0123456789"
 #: Why an instruction has no meaning in a circuit, and the way out.
 _REFUSED: Mapping[type, str] = MappingProxyType(
@@ -66,20 +71,23 @@ class _Register:
     is_array: bool
 
 
-def read(text: str, name: str) -> Circuit:
+def read(text: str, name: str, inputs: Names = None, weights: Names = None) -> Circuit:
     """OpenQASM 3 text as a circuit.
 
     Args:
         text: the text.
         name: what messages call the language.
+        inputs: the names of the inputs, as in `from_qasm`.
+        weights: the names of the weights.
 
     Raises:
-        InputError: where the text cannot be read, with the line and the instruction.
+        InputError: where the text cannot be read, with the line and the instruction, and where
+            the names do not tell inputs from weights.
     """
     place = ""
     try:
         program = parsed(text)
-        reader = _Reader(program)
+        reader = _Reader(*_free_parameters(program).sorted_into(inputs, weights))
         try:
             return reader.circuit(program)
         except Wrong:
@@ -103,22 +111,30 @@ def _place(statement: ast.QASMNode | None, text: str) -> str:
     return f"line {span.start_line} has {words!r}: "
 
 
-def _parameters(program: ast.Program) -> tuple[list[str], list[str]]:
-    """The names of inputs and weights, in order: by name, and by number within one vector."""
-    keys = {
-        s.identifier.name: _element(s.identifier.name)
+def _free_parameters(program: ast.Program) -> FreeParameters:
+    """The inputs that a program declares: vectors by name, their elements by number."""
+    names = {
+        s.identifier.name
         for s in program.statements
-        if isinstance(s, ast.IODeclaration)
+        if isinstance(s, ast.IODeclaration) and s.io_identifier is ast.IOKeyword.input
     }
-    names = sorted(keys, key=lambda name: keys[name])
-    inputs = [name for name in names if keys[name][0] == "x" and keys[name][1] >= 0]
-    return inputs, [name for name in names if name not in set(inputs)]
+    parameters = [
+        Parameter(name) for name in sorted(names, key=lambda name: (*_element(name), name))
+    ]
+    vectors: dict[str, Elements] = {}
+    of_parameter = {}
+    for parameter in parameters:
+        vector, number = _element(parameter.name)
+        if number >= 0:
+            of_parameter[parameter] = vectors.setdefault(vector, Elements(vector, []))
+            of_parameter[parameter].params.append(parameter)
+    return FreeParameters(parameters, of_parameter, "the text")
 
 
 def _element(name: str) -> tuple[str, int]:
-    """The vector and the number that a name stands for: x_0, x0 and _x_0_, as Qiskit writes x[0].
+    """The vector and the number of x_0, x0 or _x_0_, which is how Qiskit writes x[0].
 
-    A name without a number is a vector of its own, and its number is -1.
+    A name without a number belongs to no vector: the result is the name and -1.
     """
     inner = name.removeprefix("_").removesuffix("_")
     vector = inner.rstrip(_DIGITS)
@@ -136,10 +152,9 @@ class _Reader:
         statement: the one that is being read.
     """
 
-    def __init__(self, program: ast.Program) -> None:
-        inputs, weights = _parameters(program)
-        self._parameters: dict[str, Real] = {name: Real(x[i]) for i, name in enumerate(inputs)}
-        self._parameters |= {name: Real(w[j]) for j, name in enumerate(weights)}
+    def __init__(self, inputs: Sequence[Parameter], weights: Sequence[Parameter]) -> None:
+        self._parameters: dict[str, Real] = {p.name: Real(x[i]) for i, p in enumerate(inputs)}
+        self._parameters |= {p.name: Real(w[j]) for j, p in enumerate(weights)}
         self._num_inputs, self._num_weights = len(inputs), len(weights)
         self._values: dict[str, Value] = {}
         self._registers: dict[str, _Register] = {}

@@ -8,7 +8,7 @@ global phases are left.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from qiskit.circuit import (
@@ -36,19 +36,13 @@ from qiskit.transpiler.passes import HighLevelSynthesis
 
 from qnn_jax.bridge.export import LENGTHS, QISKIT_GATES
 from qnn_jax.bridge.expressions import from_parameter_expression
+from qnn_jax.bridge.parameters import FreeParameters, ParameterLike
 from qnn_jax.circuits.angles import AngleLike, w, x
-from qnn_jax.circuits.checks import (
-    of_type,
-    several,
-    shown,
-)
+from qnn_jax.circuits.checks import of_type
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.circuits.op import MAX_UNITARY_QUBITS, Op
 from qnn_jax.errors import InputError
-
-#: A free parameter or a vector of them, by itself or by its name.
-ParameterLike: TypeAlias = "Parameter | ParameterVector | str"
 
 #: What has no meaning for a pure state, and the way out.
 _REFUSED: tuple[tuple[type, str], ...] = (
@@ -60,8 +54,6 @@ _REFUSED: tuple[tuple[type, str], ...] = (
 )
 #: What Qiskit's definitions and syntheses raise where they do not work.
 _FAILURES = (QiskitError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-#: So many names stand in a message.
-_NAMES_SHOWN = 8
 
 
 def from_qiskit(
@@ -86,9 +78,11 @@ def from_qiskit(
         weights: those that become w[0], w[1], …, in the same way.
 
     Where neither is given, the elements of the ParameterVector named x are inputs and all other
-    parameters are weights. A circuit of a single other vector, or of a single Parameter, is taken
-    for an ansatz: all are weights. Any other circuit is refused, since nothing tells inputs from
-    weights; inputs=[] makes weights of all. The names that `to_qiskit` was given are known.
+    parameters are weights. A circuit with a single other vector, or with a single Parameter, is
+    an ansatz: all its parameters are weights, unless the name is one of data (x, data, input,
+    inputs, feature, features, in upper or lower case). That case and several other vectors are
+    refused, because inputs and weights cannot be told apart; inputs=[] makes all of them weights.
+    The vectors that `to_qiskit` has written are recognised whatever their names.
 
     Raises:
         InputError: for instructions without meaning for a pure state (measurements that something
@@ -107,7 +101,11 @@ def from_qiskit(
     of_type("circuit", circuit, QuantumCircuit, "a QuantumCircuit")
     if not circuit.num_qubits:
         raise InputError("Argument `circuit` must have at least one qubit, but has none.")
-    first, second = _sorted_parameters(circuit, inputs, weights)
+    free = _free_parameters(circuit)
+    whole = None
+    if inputs is None and weights is None:
+        whole = _whole_vectors(free.parameters, (circuit.metadata or {}).get(LENGTHS))
+    first, second = whole or free.sorted_into(inputs, weights)
     symbols: dict[Parameter, AngleLike] = {p: x[i] for i, p in enumerate(first)}
     symbols |= {p: w[j] for j, p in enumerate(second)}
     return Circuit(circuit.num_qubits, gates_of(circuit, symbols), len(first), len(second))
@@ -150,124 +148,35 @@ def differences(first: Circuit, second: Circuit) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _sorted_parameters(
-    circuit: QuantumCircuit,
-    inputs: Iterable[ParameterLike] | None,
-    weights: Iterable[ParameterLike] | None,
-) -> tuple[Sequence[Parameter], Sequence[Parameter]]:
-    """Which parameters are inputs and which are weights, in order."""
+def _free_parameters(circuit: QuantumCircuit) -> FreeParameters:
     free = list(circuit.parameters)
-    if inputs is None and weights is None:
-        whole = _whole_vectors(free, (circuit.metadata or {}).get(LENGTHS))
-        return whole or _by_default(free)
-    first = None if inputs is None else _chosen("inputs", inputs, circuit)
-    second = None if weights is None else _chosen("weights", weights, circuit)
-    first = [p for p in free if p not in second] if first is None else first  # type: ignore[operator]
-    second = [p for p in free if p not in first] if second is None else second
-    for parameter in free:
-        if (parameter in first) + (parameter in second) != 1:
-            where = "both" if parameter in first else "neither"
-            raise InputError(
-                "Arguments `inputs` and `weights` must name every free parameter once, but "
-                f"{parameter.name!r} is in {where}."
-            )
-    return first, second
-
-
-def _vector_name(parameter: Parameter) -> str | None:
-    return parameter.vector.name if isinstance(parameter, ParameterVectorElement) else None
-
-
-def _by_default(free: Sequence[Parameter]) -> tuple[list[Parameter], list[Parameter]]:
-    """The vector x as inputs and all others as weights; refused where that would be a guess."""
-    chosen = [p for p in free if _vector_name(p) == "x"]
-    names = list(dict.fromkeys(_vector_name(p) or p.name for p in free))
-    if not chosen and (len(names) > 1 or names == ["x"]):
-        raise InputError(
-            "Argument `inputs` must say which parameters are inputs where no ParameterVector is "
-            f"called x, but the circuit has {_listed(names)}; write inputs={names[0]!r} for one of "
-            "them, a list for several, or inputs=[] where all are weights."
-        )
-    return chosen, [p for p in free if p not in chosen]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return ", ".join(map(repr, names[:_NAMES_SHOWN])) + more or "none"
+    elements = [p for p in free if isinstance(p, ParameterVectorElement)]
+    return FreeParameters(free, {p: p.vector for p in elements}, "the circuit")
 
 
 def _whole_vectors(
     free: Sequence[Parameter], lengths: Any
 ) -> tuple[list[Parameter], list[Parameter]] | None:
-    """A named form's vectors, whether gates read all elements or not, if they hold all of `free`.
+    """The two vectors of a named form, with the elements that no gate reads.
 
-    None where they do not, or the metadata are none of ours.
+    None where they do not hold all of `free`, or where the metadata are not `to_qiskit`'s.
     """
     if not isinstance(lengths, Mapping) or len(lengths) != 2:
         return None
     if not all(type(length) is int and length >= 0 for length in lengths.values()):
         return None
-    whole: dict[str | None, list[Parameter]] = {
+    whole: dict[str, list[Parameter]] = {
         name: list(ParameterVector(name, length)) for name, length in lengths.items()
     }
     for parameter in free:
-        name = _vector_name(parameter)
+        if not isinstance(parameter, ParameterVectorElement):
+            return None
+        name = parameter.vector.name
         if name not in whole or parameter.index >= len(whole[name]):
             return None
         whole[name][parameter.index] = parameter
     first, second = whole.values()
     return first, second
-
-
-def _chosen(
-    argument: str, given: ParameterLike | Iterable[ParameterLike], circuit: QuantumCircuit
-) -> Sequence[Parameter]:
-    """Parameters and whole vectors, given by themselves or by their names, in order."""
-    if isinstance(given, str | Parameter | ParameterVector) or not isinstance(given, Iterable):
-        given = [given]
-    own = {parameter.name: parameter for parameter in circuit.parameters}
-    chosen: list[Parameter] = []
-    for one in several(argument, given, "parameters or their names"):
-        found = _meant(argument, one, own)
-        again = [parameter.name for parameter in found if parameter in chosen]
-        if again:
-            raise InputError(
-                f"Argument `{argument}` must name each parameter once, but has {again[0]!r} twice."
-            )
-        chosen += found
-    return chosen
-
-
-def _meant(argument: str, one: ParameterLike, own: Mapping[str, Parameter]) -> list[Parameter]:
-    """The parameters that an object or a name stands for; `own` are the circuit's, by name."""
-    if isinstance(one, str):
-        elements = [p for p in own.values() if _vector_name(p) == one]
-        found = [own[one]] if one in own else []
-        found += elements[0].vector if elements else []
-        if (one in own and elements) or not all(p in found for p in elements):
-            raise InputError(
-                f"Argument `{argument}` must tell what it names, but {one!r} is the name of "
-                "several in the circuit; give the object instead of the name."
-            )
-        known = bool(found)
-    elif isinstance(one, ParameterVector):
-        found, known = list(one), True
-    else:
-        found = [one]
-        known = isinstance(one, Parameter) and own.get(one.name) == one
-    foreign = [p.name for p in found if known and own.get(p.name, p) != p]
-    if foreign:
-        raise InputError(
-            f"Argument `{argument}` must hold the circuit's own parameters, but its {foreign[0]!r} "
-            "is another of that name; give the name instead of the object."
-        )
-    if not known:
-        names = list(dict.fromkeys(_vector_name(p) or p.name for p in own.values()))
-        raise InputError(
-            f"Argument `{argument}` must hold free parameters, but has "
-            f"{shown(getattr(one, 'name', one))}; the circuit's are {_listed(names)}."
-        )
-    return found
 
 
 def _without_final_measurements(circuit: QuantumCircuit) -> list[int]:

@@ -1000,7 +1000,14 @@ CALLS: Mapping[str, Call] = {
     "draw": Call(
         bridge.draw, {"circuit": (ONE, CIRCUIT), "output": ("text", choice("text", "mpl"))}
     ),
-    "from_qasm": Call(bridge.from_qasm, {"text": (QASM, TEXT)}),
+    "from_qasm": Call(
+        bridge.from_qasm,
+        {
+            "text": (QASM, TEXT),
+            "inputs": ([], optional(NAMES_OF_PARAMETERS)),
+            "weights": ([], optional(NAMES_OF_PARAMETERS)),
+        },
+    ),
     "from_qiskit": Call(
         bridge.from_qiskit,
         {
@@ -1037,7 +1044,10 @@ CALLS: Mapping[str, Call] = {
         },
     ),
     "to_qasm2": Call(bridge.to_qasm2, ON_ONE),
-    "to_qasm3": Call(bridge.to_qasm3, {"circuit": (ONE, CIRCUIT)}),
+    "to_qasm3": Call(
+        bridge.to_qasm3,
+        {"circuit": (ONE, CIRCUIT), "inputs": ("x", TEXT), "weights": ("w", TEXT)},
+    ),
     "to_qiskit": Call(
         lambda **given: str(bridge.to_qiskit(**given)),
         {

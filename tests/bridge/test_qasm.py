@@ -160,6 +160,21 @@ def test_a_whole_circuit_through_openqasm_3():
     np.testing.assert_allclose(operator_of(read), operator_of(circuit), atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "weights"), [("features", "theta"), ("w", "θ2"), ("x1", "x2"), ("x", "a_b")]
+)
+def test_names_and_unused_elements_come_back_from_openqasm_3(inputs, weights):
+    circuit = Circuit(1, (Op("rx", 0, x[1] * w[10]), Op("ry", 0, w[2])), 3, 12)
+    text = to_qasm3(circuit, inputs, weights)
+    assert f"rx({inputs}_1*{weights}_10) q[0];" in text
+    assert from_qasm(text, inputs, weights) == circuit
+    if inputs == "x":
+        assert from_qasm(text) == circuit
+    else:
+        with pytest.raises(InputError, match=f"the text has '{inputs}', '{weights}'; write inputs"):
+            from_qasm(text)
+
+
 def test_a_controlled_gate_keeps_its_phase_through_openqasm_3():
     circuit = Circuit(1, (Op("u3", 0, WRITTEN[:3]), Op("global_phase", (), w[2])), 3, 3)
     for num_controls in (1, 2, 3):
@@ -225,6 +240,15 @@ def test_pictures():
             r"but sign\(x\[0\]\) uses 'sign', which it does not have; to_qasm2 writes numbers",
         ),
         (lambda: to_qasm3("h"), "must be a Circuit, but is 'h'"),
+        (lambda: to_qasm3(zz(2), "w"), "must be two names, but both are 'w'"),
+        (lambda: to_qasm3(zz(2), "w", "x"), "`weights` must not be 'x', because from_qasm takes"),
+        *(
+            (
+                lambda name=name: to_qasm3(zz(2), name),
+                "`inputs` must be a name of at most 100 letters, digits and underscores, such as",
+            )
+            for name in (3, "", "a b", "a;", "_a", "a_", "1a", "a_1", "a²", "a" * 101, "2")
+        ),
         (lambda: to_qasm2(zz(2), [1.0], []), r"`inputs` must have shape \(2,\)"),
         (lambda: to_qasm2(zz(2), [1.0, math.nan], []), "`inputs` must be finite"),
     ],

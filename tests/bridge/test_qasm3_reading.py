@@ -11,7 +11,7 @@ from qiskit.circuit import library
 from qiskit.quantum_info import Operator, Statevector
 from reference import in_qiskit
 
-from qnn_jax import InputError, Op, x
+from qnn_jax import Circuit, InputError, Op, w, x
 from qnn_jax.bridge import from_qasm
 from qnn_jax.bridge.qasm3_gates import STANDARD_GATES
 
@@ -273,7 +273,7 @@ def test_inputs_stay_inputs_in_definitions_and_powers():
         (("x_10", "x_9", "x_0"), [2, 1, 0]),
         (("_x_1_", "_x_0_", "y_0"), [1, 0]),
         (("x1", "x0", "x"), [1, 0]),
-        (("x", "xx_0", "x_0_0"), []),
+        (("theta_1", "theta_0"), []),
     ],
 )
 def test_which_names_are_inputs_and_in_which_order(names, inputs):
@@ -284,6 +284,62 @@ def test_which_names_are_inputs_and_in_which_order(names, inputs):
     found = [turn.index for turn in turns if turn.vector == "x"]
     assert found == inputs
     assert circuit.num_inputs == len(inputs)
+
+
+NAMED = (
+    f"{HEAD} input float features_2; input float features_0; input angle theta1; "
+    "input float theta0; input float shift; qubit q; "
+    "U(features_0, features_2, theta0) q; U(theta1, shift, 0) q;"
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ({"inputs": "features"}, (x[0], x[1], w[1], w[2], w[0])),
+        ({"inputs": ["shift", "features"]}, (x[1], x[2], w[0], w[1], x[0])),
+        ({"weights": ("theta", "shift")}, (x[0], x[1], w[0], w[1], w[2])),
+        ({"weights": "features_2"}, (x[0], w[0], x[2], x[3], x[1])),
+        (
+            {"inputs": "theta", "weights": ["features_2", "shift", "features_0"]},
+            (w[2], w[0], x[0], x[1], w[1]),
+        ),
+        ({"inputs": []}, (w[0], w[1], w[3], w[4], w[2])),
+    ],
+)
+def test_vectors_are_named(names, found):
+    first, second = (op.angles for op in from_qasm(NAMED, **names).ops if op.gate != "global_phase")
+    assert (*first, *second[:2]) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "message"),
+    [
+        (
+            NAMED,
+            {},
+            "^Argument `inputs` must say which parameters are inputs where no vector is called x, "
+            "but the text has 'features', 'shift', 'theta'; write inputs='features' for one of "
+            r"them, a list for several, or inputs=\[\] where all are weights\.$",
+        ),
+        (f"{HEAD} input float x; qubit q; rx(x) q;", {}, "but the text has 'x'; write inputs='x'"),
+        (f"{HEAD} input float Data_0; qubit q; rx(Data_0) q;", {}, "but the text has 'Data'; wri"),
+        (NAMED, {"inputs": "phi"}, "but has 'phi'; the text has 'features', 'shift', 'theta'"),
+        (NAMED, {"inputs": 3}, "hold free parameters, but has 3; the text has 'features'"),
+        (NAMED, {"inputs": ["theta", "theta0"]}, "name each parameter once, but has 'theta0' twic"),
+        (NAMED, {"inputs": "theta", "weights": "shift"}, "but 'features_0' is in neither"),
+        ("OPENQASM 2.0; qreg q[1];", {"inputs": "x"}, "hold free parameters, but has 'x'; .* none"),
+    ],
+)
+def test_inputs_that_are_not_told_from_weights_are_refused(text, names, message):
+    with pytest.raises(InputError, match=message):
+        from_qasm(text, **names)
+
+
+def test_a_single_vector_of_another_name_is_an_ansatz():
+    circuit = from_qasm(f"{HEAD} input float beta_0; qubit q; rx(beta_0) q;")
+    assert circuit == Circuit(1, (Op("rx", 0, w[0]),))
+    assert from_qasm("OPENQASM 2.0; qreg q[1];", inputs=[]) == Circuit(1)
 
 
 def test_a_sum_may_have_as_many_terms_as_an_image_row():
@@ -486,7 +542,7 @@ def test_what_qiskit_writes_for_its_library_is_the_same_state(name):
         ("const float k = time;", "'time' is an input"),
         ("float k = 1;", "a circuit has no variables but bits"),
         ('bit[2] b = "01";', "bits hold the results of measurements"),
-        ("input int k;", "an input must be a float or an angle"),
+        ("input int x_0;", "an input must be a float or an angle"),
         ("output bit b;", "outputs are not read"),
         ("input float time;", "the name 'time' is taken already"),
         ("qubit[-1] b;", "a register cannot have -1 qubits"),

@@ -268,8 +268,8 @@ V = ParameterVector("v", 2)
     [
         (
             lambda: from_qiskit(two_vectors()[0]),
-            "^Argument `inputs` must say which parameters are inputs where no ParameterVector is "
-            "called x, but the circuit has 'features', 'theta'; write inputs='features' for one "
+            "^Argument `inputs` must say which parameters are inputs where no vector is called "
+            "x, but the circuit has 'features', 'theta'; write inputs='features' for one "
             r"of them, a list for several, or inputs=\[\] where all are weights\.$",
         ),
         (lambda: from_qiskit(of_parameters(P, Q)), "the circuit has 'p', 'q'; write"),
@@ -280,7 +280,7 @@ V = ParameterVector("v", 2)
         ),
         (
             lambda: from_qiskit(two_vectors()[0], inputs="feature"),
-            "`inputs` must hold free parameters, but has 'feature'; the circuit's are 'features', ",
+            "`inputs` must hold free parameters, but has 'feature'; the circuit has 'features', ",
         ),
         (
             lambda: from_qiskit(two_vectors()[0], inputs="features", weights=["features[0]"]),
@@ -292,20 +292,31 @@ V = ParameterVector("v", 2)
         ),
         (
             lambda: from_qiskit(two_vectors()[0], inputs=ParameterVector("features", 3)),
-            r"the circuit's own parameters, but its 'features\[0\]' is another of that name; give",
+            r"of the circuit, but 'features\[0\]' is another parameter with the same name; g",
         ),
         (
             lambda: from_qiskit(of_parameters(V[0], Parameter("v")), inputs="v"),
-            "must tell what it names, but 'v' is the name of several in the circuit",
+            "must have one meaning, but 'v' is the name of several vectors or parameters of the",
         ),
         (
             lambda: from_qiskit(of_parameters(V[0], ParameterVector("v", 2)[1]), inputs="v"),
-            "must tell what it names, but 'v' is the name of several in the circuit",
+            "must have one meaning, but 'v' is the name of several vectors or parameters of the",
         ),
         (lambda: from_qiskit(of_parameters(P), inputs=3), "hold free parameters, but has 3; the"),
         (lambda: from_qiskit(of_parameters(P), inputs=[[]]), r"free parameters, but has \[\]; the"),
         (lambda: from_qiskit(of_parameters(P), inputs=[2 * P]), "hold free parameters, but has "),
         (lambda: from_qiskit(of_parameters(P), inputs=[Q]), "hold free parameters, but has 'q'"),
+        (
+            lambda: from_qiskit(of_parameters(P), inputs=Parameter("p")),
+            "of the circuit, but 'p' is another parameter with the same name; give the name inst",
+        ),
+        *(
+            (
+                lambda name=name: from_qiskit(of_parameters(ParameterVector(name, 2)[1])),
+                f"but the circuit has '{name}'; write inputs='{name}' for one of them",
+            )
+            for name in ("X", "features", "inputs")
+        ),
     ],
 )
 def test_parameters_that_are_not_told_apart_are_refused(call, message):
@@ -497,7 +508,7 @@ def inside():
         ),
         (
             lambda: from_qiskit(with_(lambda c: c.rx(P, 0)), inputs=["o"]),
-            "Argument `inputs` must hold free parameters, but has 'o'; the circuit's are 'p'",
+            "Argument `inputs` must hold free parameters, but has 'o'; the circuit has 'p'",
         ),
         (
             lambda: from_qiskit(with_(lambda c: c.rx(P, 0)), weights=[P, P]),
