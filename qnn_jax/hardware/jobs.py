@@ -162,6 +162,14 @@ class Chunk:
         """Rows times shots, which IBM counts and charges."""
         return self.shots * sum(pub.rows for pub in self.pubs)
 
+    @property
+    def shapes(self) -> list[dict[str, tuple[int, int]]]:
+        """By PUB, by register, the shape (rows, outcomes) of its counts."""
+        return [
+            {name: (pub.rows, 1 << size) for name, size in pub.registers.items()}
+            for pub in self.pubs
+        ]
+
     def digest(self, device: str) -> str:
         """sha256 of everything that determines the counts' distribution: 64 hexadecimal digits."""
         options: list[object] = [self.options.init_qubits, self.options.dynamical_decoupling]

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -295,10 +295,18 @@ class Ledger:
             "done", digest, counts=_counts(digest), sha256=sha256, pubs=len(counts), **fields
         )
 
-    def counts(self, digest: str) -> list[dict[str, np.ndarray[Any, Any]]]:
+    def counts(
+        self, digest: str, shapes: Sequence[Mapping[str, tuple[int, int]]], shots: int
+    ) -> list[dict[str, np.ndarray[Any, Any]]]:
         """The counts of a chunk that is done: by PUB, by classical register.
 
-        Raises InputError if the file is gone, damaged or not the recorded one.
+        Args:
+            digest: of the chunk.
+            shapes: by PUB, by register, the shape (rows, outcomes) of its counts.
+            shots: of each row.
+
+        Raises InputError if the file is gone, damaged, not the recorded one, or does not hold such
+        counts.
         """
         done = self.entry(digest).done
         if done is None:
@@ -309,26 +317,34 @@ class Ledger:
         if hashlib.sha256(data).hexdigest() != done["sha256"]:
             raise InputError(f"File {path} is not the one recorded in {self.path}: {way_out}.")
         arrays = arrays_of(data, path, way_out)
-        if done["pubs"] > len(arrays):
+        if done["pubs"] != len(shapes):
             raise InputError(
-                f"File {path} must hold the counts of {done['pubs']} PUBs, but has {len(arrays)} "
-                f"arrays: {way_out}."
+                f"File {path} must hold the counts of {len(shapes)} PUBs, but {self.path} says "
+                f"{done['pubs']}: {way_out}."
             )
-        found: list[dict[str, np.ndarray[Any, Any]]] = [{} for _ in range(done["pubs"])]
+        wanted = {
+            f"{i}.{name}": s for i, by_name in enumerate(shapes) for name, s in by_name.items()
+        }
+        if arrays.keys() != wanted.keys():
+            raise InputError(
+                f"File {path} must hold the arrays {_names(wanted)}, but holds {_names(arrays)}: "
+                f"{way_out}."
+            )
         for name, array in arrays.items():
-            pub, _, register = name.partition(".")
-            if not re.fullmatch("[0-9]{1,9}", pub) or int(pub) >= len(found):
+            if array.shape != wanted[name] or array.dtype.kind not in "iu":
                 raise InputError(
-                    f"File {path} must hold the counts of {len(found)} PUBs, but has an array "
-                    f"{clean(name)!r}: {way_out}."
+                    f"File {path} must hold integer counts of shape {wanted[name]} under "
+                    f"{clean(name)!r}, but they are of shape {array.shape} and dtype "
+                    f"{array.dtype}: {way_out}."
                 )
-            if array.ndim != 2 or array.dtype.kind not in "iu":
+            if (array < 0).any() or (array > shots).any() or (array.sum(axis=1) != shots).any():
                 raise InputError(
-                    f"File {path} must hold tables of counts, but {clean(name)!r} is of shape "
-                    f"{array.shape} and dtype {array.dtype}: {way_out}."
+                    f"File {path} must hold counts of {shots} shots in each row of "
+                    f"{clean(name)!r}, but one row has others: {way_out}."
                 )
-            found[int(pub)][register] = array
-        return found
+        return [
+            {name: arrays[f"{i}.{name}"] for name in by_name} for i, by_name in enumerate(shapes)
+        ]
 
     def _file(self, digest: str, kind: str) -> Path:
         folder = self.folder / "jobs"
@@ -372,6 +388,10 @@ class Ledger:
                 entry.done = line
             elif event == "usage" and entry.done:
                 entry.done["usage_seconds"] = line["seconds"]
+
+
+def _names(arrays: Mapping[str, object]) -> str:
+    return _shown(sorted(map(clean, arrays)))
 
 
 def _counts(digest: str) -> str:

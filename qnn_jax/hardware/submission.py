@@ -104,7 +104,10 @@ def run_chunks(
     if missing:
         work.send_all(missing, predicted)
         work.collect_all(missing, predicted)
-    return [ledger.counts(digest) for digest in digests]
+    return [
+        ledger.counts(digest, chunk.shapes, chunk.shots)
+        for digest, chunk in zip(digests, chunks, strict=True)
+    ]
 
 
 def collect(

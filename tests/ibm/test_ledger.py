@@ -15,6 +15,7 @@ MODEL, OTHER = "a" * 64, "b" * 64
 ONE, TWO = "1" * 64, "2" * 64
 SENT = {"device": "ibm_fez", "account": "0123", "simulated": False}
 COUNTS = [{"c0": np.array([[3, 1]]), "c1": np.array([[0, 4]])}, {"c": np.array([[4, 0], [2, 2]])}]
+SHAPES, SHOTS = [{"c0": (1, 2), "c1": (1, 2)}, {"c": (2, 2)}], 4
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_it_reads_back_what_it_wrote(ledger, tmp_path):
         assert found.entry(TWO).job is None
         assert found.plan("question")["chunks"] == [ONE, TWO]
         assert found.plan("question")["details"] == {"layout": [2, 3], "rows": [0, 1]}
-        np.testing.assert_equal(found.counts(ONE), COUNTS)
+        np.testing.assert_equal(found.counts(ONE, SHAPES, SHOTS), COUNTS)
 
 
 def test_statuses_follow_the_lines(ledger):
@@ -263,25 +264,34 @@ def test_counts_of_another_place_are_not_read(ledger, tmp_path):
         Ledger(tmp_path)
 
 
+@pytest.mark.parametrize("pubs", [10**18, 1, 0])
+def test_counts_of_more_or_fewer_pubs_are_refused(ledger, pubs):
+    fill(ledger).entries[ONE].done["pubs"] = pubs
+    with pytest.raises(InputError, match=rf"the counts of 2 PUBs, but .*jobs.jsonl says {pubs}: "):
+        ledger.counts(ONE, SHAPES, SHOTS)
+
+
 @pytest.mark.parametrize(
-    ("pubs", "said"),
+    ("counts", "said"),
     [
-        (10**18, "must hold the counts of 10{18} PUBs, but has 3 arrays"),
-        (1, "but has an array '1.c'"),
+        ({"d": np.array([[3, 1]])}, r"must hold the arrays \['0.c'\], but holds \['0.d'\]: delete"),
+        ({"c": np.array([[3, 1]]), "d": np.array([[4, 0]])}, r"but holds \['0.c', '0.d'\]: delete"),
+        ({}, r"must hold the arrays \['0.c'\], but holds \[\]: delete"),
+        ({"c": np.array([[3.0, 1.0]])}, r"integer counts of shape \(1, 2\) .* and dtype float64"),
+        ({"c": np.array([[True, False]])}, "and dtype bool: delete the line of"),
+        ({"c": np.array(4)}, r"under '0\.c', but they are of shape \(\) and dtype int64"),
+        ({"c": np.array([[2, 1, 1, 0]])}, r"are of shape \(1, 4\) and"),
+        ({"c": np.array([[4, 0], [4, 0]])}, r"are of shape \(2, 2\) and"),
+        ({"c": np.array([[3, 2]])}, "counts of 4 shots in each row of '0.c', but one row has othe"),
+        ({"c": np.array([[5, -1]])}, "counts of 4 shots in each row"),
+        ({"c": np.array([[2**63, 2**63 + 4]], np.uint64)}, "counts of 4 shots in each row"),
     ],
 )
-def test_counts_of_more_or_fewer_pubs_are_refused(ledger, pubs, said):
-    fill(ledger).entries[ONE].done["pubs"] = pubs
-    with pytest.raises(InputError, match=said):
-        ledger.counts(ONE)
-
-
-@pytest.mark.parametrize("array", [np.array(3), np.ones((2, 4)), np.arange(4)])
-def test_what_is_no_table_of_counts_is_refused(ledger, array):
+def test_counts_that_are_not_the_chunks_are_refused(ledger, counts, said):
     fill(ledger)
-    ledger.keep_counts(TWO, [{"c": array}], job="j3")
-    with pytest.raises(InputError, match=r"must hold tables of counts, but '0\.c' is of shape"):
-        ledger.counts(TWO)
+    ledger.keep_counts(TWO, [counts], job="j3")
+    with pytest.raises(InputError, match=said):
+        ledger.counts(TWO, [{"c": (1, 2)}], SHOTS)
 
 
 def test_another_models_ledger_is_refused(ledger, tmp_path):
@@ -316,10 +326,10 @@ def test_counts_that_were_exchanged_are_refused(ledger, tmp_path):
     one, two = (tmp_path / ledger.entry(d).done["counts"] for d in (ONE, TWO))
     one.write_bytes(two.read_bytes())
     with pytest.raises(InputError, match=r"is not the one recorded in .*: delete the line of"):
-        ledger.counts(ONE)
+        ledger.counts(ONE, SHAPES, SHOTS)
     one.write_bytes(one.read_bytes()[:-5])
     with pytest.raises(InputError, match=r"is damaged, because its sha256 does not match: delete"):
-        ledger.counts(ONE)
+        ledger.counts(ONE, SHAPES, SHOTS)
 
 
 def test_a_full_disk_leaves_a_ledger_that_reads(ledger, tmp_path):
