@@ -179,6 +179,11 @@ def _number(value: Any) -> Expression:
     number = complex(value)
     if number.imag:
         raise InputError(f"Argument `circuit` must have real angles, but has {number:g}.")
+    if not math.isfinite(number.real):
+        raise InputError(
+            f"Argument `circuit` must have finite angles, but one is {number.real}; a number "
+            "above 1.8e308 is infinite as a float."
+        )
     return angle(number.real)
 
 

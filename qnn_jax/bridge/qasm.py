@@ -145,6 +145,9 @@ def _from_qasm2(text: str, inputs: Names, weights: Names) -> Circuit:
         raise InputError(str(error).replace("`circuit`", "`text`")) from None
     except Wrong as error:
         reason = str(error)
+    except TypeError as error:
+        # Qiskit's parser does not count the angles of a gate that is written without brackets.
+        reason = f"a gate has too few angles (Qiskit says: {error})"
     except QiskitError as error:
         reason = "Qiskit says: " + " ".join(str(error).strip("'\"").split()).removesuffix(".")
     except BaseException as error:

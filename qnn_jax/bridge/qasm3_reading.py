@@ -503,8 +503,8 @@ class _Reader:
                 raise Wrong("the result of a measurement must go to a bit")
             if len(bits.elements) != len(measured.elements):
                 raise Wrong(
-                    f"{len(measured.elements)} qubits cannot be measured into "
-                    f"{len(bits.elements)} bits"
+                    f"{_counted(len(measured.elements), 'qubit')} cannot be measured into "
+                    f"{_counted(len(bits.elements), 'bit')}"
                 )
         assert self.statement is not None
         line = 0 if self.statement.span is None else self.statement.span.start_line
@@ -541,11 +541,19 @@ def _check_operands(
 ) -> None:
     """Refuse a gate with too many or too few angles or qubits."""
     if len(arguments) != gate.num_parameters:
-        raise Wrong(f"it must have {gate.num_parameters} angles, but has {len(arguments)}")
+        raise Wrong(
+            f"the gate must have {_counted(gate.num_parameters, 'angle')}, but has {len(arguments)}"
+        )
     wanted = len(controls) + gate.num_qubits
     if num_operands != wanted:
         with_controls = ", controls included" if controls else ""
-        raise Wrong(f"it must have {wanted} qubits{with_controls}, but has {num_operands}")
+        raise Wrong(
+            f"the gate must have {_counted(wanted, 'qubit')}{with_controls}, but has {num_operands}"
+        )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
 def _check_different(qubits: Sequence[int]) -> None:

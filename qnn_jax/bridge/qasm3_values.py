@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 from openqasm3 import ast
 
 from qnn_jax.bridge.qasm3 import FUNCTION_NAMES
@@ -29,6 +30,27 @@ class Real:
         return self.expression.value if isinstance(self.expression, Number) else None
 
 
+class Integer(int):
+    """An integer with the type that a constant or a cast has given it; literals are plain ints.
+
+    Attributes:
+        bits: how many the type has.
+        signed: whether it is int and not uint.
+    """
+
+    bits: int
+    signed: bool
+
+    def __new__(cls, value: int, bits: int, signed: bool) -> Integer:
+        """Refuse what the type cannot hold: what wraps around is hardly ever meant."""
+        if not -(2 ** (bits - 1)) * signed <= value < 2 ** (bits - signed):
+            name = f"{'int' if signed else 'uint'}[{bits}]"
+            raise Wrong(f"{_text(value)} does not fit in {name}; declare a type that can hold it")
+        made = super().__new__(cls, value)
+        made.bits, made.signed = bits, signed
+        return made
+
+
 #: What an expression may be.
 Value: TypeAlias = "bool | int | Real"
 
@@ -40,6 +62,10 @@ CONSTANTS: Mapping[str, Real] = MappingProxyType(
     }
     | {name: Real(Number(math.e)) for name in ("euler", "ℇ")}
 )
+#: Floats that are less precise than Python's, by their bits.
+_FLOATS: Mapping[int, type[np.floating[Any]]] = MappingProxyType({16: np.float16, 32: np.float32})
+#: An angle of so many bits is as precise as a double.
+_DOUBLE_BITS = 53
 #: The functions that a text may use, and their names here.
 _FUNCTIONS: Mapping[str, str] = MappingProxyType({v: k for k, v in FUNCTION_NAMES.items()})
 _OPERATORS: Mapping[str, str] = MappingProxyType(
@@ -110,7 +136,7 @@ def _simple(node: ast.Expression, look_up: Callable[[str], Value]) -> Value:
         value = evaluate(node.expression, look_up)
         if isinstance(value, bool | Real):
             return apply("neg", real(value))
-        return _in_range(-value)
+        return _typed(-int(value), value, value)
     if isinstance(node, ast.Cast):
         return converted(evaluate(node.argument, look_up), node.type, look_up)
     if isinstance(node, ast.FunctionCall):
@@ -154,14 +180,28 @@ def _binary(operator: str, left: Value, right: Value) -> Value:
 
 
 def _of_integers(operator: str, left: int, right: int) -> int:
+    one, other = int(left), int(right)
     if operator == "/":
-        return _quotient(left, right)
+        return _typed(_quotient(one, other), left, right)
     if operator == "**":
-        if right < 0:
-            raise Wrong(f"the power of an integer is an integer: write {left}.0**{right}")
-        return _in_range(left**right if right <= 64 or abs(left) < 2 else 2**64)
-    results = {"+": left + right, "-": left - right, "*": left * right}
-    return _in_range(results[operator])
+        if other < 0:
+            raise Wrong(f"the power of an integer is an integer: write {one}.0**{other}")
+        power = one**other if other <= 64 or abs(one) < 2 else 2**64
+        return _typed(_in_range(power), left, right)
+    results = {"+": one + other, "-": one - other, "*": one * other}
+    return _typed(_in_range(results[operator]), left, right)
+
+
+def _typed(result: int, left: int, right: int) -> int:
+    """A result in the type that C's rules give it: the wider one, unsigned before signed."""
+    typed = [value for value in (left, right) if isinstance(value, Integer)]
+    if not typed:
+        return _in_range(result)
+    types = [
+        (v.bits, not v.signed) if isinstance(v, Integer) else (64, False) for v in (left, right)
+    ]
+    bits, unsigned = max(types)
+    return Integer(result, bits, not unsigned)
 
 
 def _quotient(left: int, right: int) -> int:
@@ -198,12 +238,22 @@ def apply(function: str, *arguments: Real) -> Real:
 def converted(value: Value, kind: ast.ClassicalType, look_up: Callable[[str], Value]) -> Value:
     """A value as the type that a constant is declared with or that a cast names.
 
-    Reals are kept in double precision, whatever size they are declared with.
+    An angle[n] is a multiple of 2π/2**n, float[16] and float[32] are rounded; every other real
+    number is kept in double precision.
     """
     if isinstance(kind, ast.BoolType) and isinstance(value, bool):
         return value
+    precision = None
+    if isinstance(kind, ast.FloatType | ast.AngleType) and kind.size is not None:
+        precision = integer(evaluate(kind.size, look_up))
+        if precision < 1:
+            raise Wrong(f"a number must have at least 1 bit, but has {precision}")
     if isinstance(kind, ast.FloatType):
-        return real(value)
+        found = real(value)
+        if found.number is None or precision is None or precision not in _FLOATS:
+            return found
+        with np.errstate(over="ignore"):
+            return Real(_finite(float(_FLOATS[precision](found.number))))
     if isinstance(kind, ast.AngleType):
         number = real(value).number
         if number is None or not 0 <= number < math.tau:
@@ -211,7 +261,10 @@ def converted(value: Value, kind: ast.ClassicalType, look_up: Callable[[str], Va
                 f"an angle is kept modulo 2π, so a constant one must be at least 0 and below 2π, "
                 f"but is {_text(value)}; declare a float"
             )
-        return real(value)
+        if precision is not None and precision < _DOUBLE_BITS:
+            steps = 2**precision
+            number = round(number / math.tau * steps) % steps * math.tau / steps
+        return Real(Number(number))
     if isinstance(kind, ast.IntType | ast.UintType):
         size = 64 if kind.size is None else integer(evaluate(kind.size, look_up))
         number = value.number if isinstance(value, Real) else value
@@ -220,7 +273,5 @@ def converted(value: Value, kind: ast.ClassicalType, look_up: Callable[[str], Va
             raise Wrong(f"an integer cannot be made of {_text(value)}")
         if not 1 <= size <= 64:
             raise Wrong(f"an integer must have 1 to 64 bits, but has {size}")
-        if not -(2 ** (size - 1)) * signed <= number < 2 ** (size - signed):
-            raise Wrong(f"{_text(value)} does not fit in its {size} bits")
-        return int(number)
+        return Integer(int(number), size, signed)
     raise Wrong(f"values of {_kind(kind)} can not be read")

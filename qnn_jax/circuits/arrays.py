@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from qnn_jax.circuits.checks import BYTES, shown
+from qnn_jax.circuits.checks import BYTES, is_integer, shown
 from qnn_jax.errors import InputError
 
 
@@ -46,6 +46,11 @@ def as_numbers(name: str, value: Any, complex_too: bool = False) -> np.ndarray:
     if not plain and array.size == 0 and array.dtype.kind in "bO":
         return np.zeros(array.shape)
     if not plain:
+        if array.dtype == object and any(is_integer(v) and abs(v) >= 2**64 for v in array.flat):
+            raise InputError(
+                f"Argument `{name}` must hold {what}, but has an integer of more than 64 bits; "
+                "write large numbers as floats, such as 1e30."
+            )
         found = f"has dtype {array.dtype}" if hasattr(value, "dtype") else f"is {shown(value)}"
         raise InputError(f"Argument `{name}` must hold {what}, but {found}.")
     if array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):  # of 80 bits and more

@@ -18,6 +18,9 @@ FILES = Path(__file__).parent / "qasm"
 READABLE = ["bell", "ghz", "qft", "adder", "grover", "vqe", "deutsch_jozsa"]
 
 
+QASM2 = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[1];'
+
+
 def text_of(name):
     return (FILES / f"{name}.qasm").read_text()
 
@@ -233,6 +236,18 @@ def test_pictures():
         (
             lambda: from_qasm("OPENQASM 2.0; foo q;"),
             "read, but Qiskit says: .*'foo' is not defined",
+        ),
+        (
+            lambda: from_qasm(f"{QASM2} rx q[0];"),
+            r"read, but a gate has too few angles \(Qiskit says: RXGate.* 'theta'\)\.",
+        ),
+        (lambda: from_qasm(f"{QASM2} U q[0];"), "read, but a gate has too few angles"),
+        *(
+            (
+                lambda huge=huge: from_qasm(f"{QASM2} rx({huge}) q[0];"),
+                "^Argument `text` must have finite angles, but one is inf; a number above 1.8e308",
+            )
+            for huge in ("1e400", "10^400", "1e200*1e200")
         ),
         (lambda: from_qasm('OPENQASM 2.0; include "/etc/passwd";'), "Qiskit says: .*passwd"),
         (

@@ -236,6 +236,48 @@ def test_constant_expressions(expression, value):
 
 
 @pytest.mark.parametrize(
+    ("declared", "value"),
+    [
+        # angle[4] has multiples of 2π/16: specification 3.1, "Angles".
+        ("angle[4] v = 0.3", math.pi / 8), ("angle[4] v = 0.1", 0), ("angle[4] v = 6.2", 0),
+        ("angle[1] v = 3", math.pi), ("angle v = 0.3", 0.3), ("angle[64] v = 0.3", 0.3),
+        ("angle[20] v = 1", round(2**20 / math.tau) * math.tau / 2**20),
+        ("float[32] v = 0.1", 0.100000001490116), ("float[16] v = 0.1", 0.0999755859375),
+        ("float[64] v = 0.1", 0.1), ("float v = angle[3](0.5)", math.pi / 4),
+        ("uint[4] v = 15", 15), ("int v = uint[8](3) - 5", -2), ("int v = int[4](-8) + 1", -7),
+        ("int v = uint[4](15) + 1", 16), ("uint[8] v = uint[4](15) + uint[8](1)", 16),
+    ],
+)  # fmt: skip
+def test_constants_have_the_values_of_their_types(declared, value):
+    (op,) = from_qasm(f"{HEAD} const {declared}; qubit q; rz(v) q;").ops
+    assert op.angles[0].value == pytest.approx(value, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("u - 5", r"-2 does not fit in uint\[64\]; declare a type that can hold it"),
+        ("(u - 5)*0.1", r"-2 does not fit in uint\[64\]"), ("-u", r"-3 does not fit in uint\[64\]"),
+        ("k + 1 - 5", None), ("k + k", r"30 does not fit in uint\[4\]"),
+        ("k - uint[4](15)*uint[4](2)", r"30 does not fit in uint\[4\]"),
+        ("int[4](1)*int[4](7) - uint[4](14)", r"-7 does not fit in uint\[4\]"),
+        ("-int[4](-8)", r"8 does not fit in int\[4\]"),
+        ("uint[2](2)**uint[2](3)", "8 does not fit"),
+        ("uint[4](16)", r"16 does not fit in uint\[4\]"), ("uint(-1)", r"-1 does not fit in uint"),
+        ("angle[1 - 1](1.0)", "a number must have at least 1 bit, but has 0"),
+        ("float[16](1e6)", "a number must be finite"),
+    ],
+)  # fmt: skip
+def test_integers_that_would_wrap_around_are_refused(expression, message):
+    text = f"{HEAD} const uint u = 3; const uint[4] k = 15; qubit q; rz({expression}) q;"
+    if message is None:
+        assert from_qasm(text).ops == (Op("rz", 0, 11.0),)
+        return
+    with pytest.raises(InputError, match=message):
+        from_qasm(text)
+
+
+@pytest.mark.parametrize(
     ("expression", "proposal"),
     [
         ("1/2", "1/2 is a division of integers and 0 in OpenQASM 3; write 1.0/2 for the fraction"),
@@ -511,10 +553,10 @@ def test_what_qiskit_writes_for_its_library_is_the_same_state(name):
         ("cx q, q;", "the qubits of a gate must differ"),
         ("cx q[0], q[0];", "the qubits of a gate must differ"),
         ("cx q, q[0:1];", "must have the same length, but have 2 and 3"),
-        ("rx q;", "it must have 1 angles, but has 0"),
-        ("cx q[0];", "it must have 2 qubits, but has 1"),
-        ("ctrl @ x q[0];", "it must have 2 qubits, controls included, but has 1"),
-        ("gphase(1) q;", "it must have 0 qubits, but has 1"),
+        ("rx q;", "the gate must have 1 angle, but has 0"),
+        ("cx q[0];", "the gate must have 2 qubits, but has 1"),
+        ("ctrl @ x q[0];", "the gate must have 2 qubits, controls included, but has 1"),
+        ("gphase(1) q;", "the gate must have no qubits, but has 1"),
         ("ctrl(0) @ x q[0];", "at least 1 control, but is given 0"),
         ("ctrl(1.5) @ x q[0], q[1];", "must be an integer, but is 1.5"),
         ("rx(true) q;", "an angle must be a number, but is a bool"),
@@ -531,12 +573,12 @@ def test_what_qiskit_writes_for_its_library_is_the_same_state(name):
         ("rx(nothing) q;", "'nothing' is not declared"),
         ("rx(mod(3, 2)) q;", "functions .* but not of 'mod'"),
         ("rx(sin(1, 2)) q;", "'sin' takes one argument, but is given 2"),
-        ("pow(0.5) @ gphase(1) q;", "it must have 0 qubits, but has 1"),
+        ("pow(0.5) @ gphase(1) q;", "the gate must have no qubits, but has 1"),
         ("pow(0.5) @ U(time, 0, 0) q[0];", "of gates without inputs, and of rotations, only"),
         ("pow(time) @ x q[0];", "'time' is an input"),
         ("const int k = 2.5;", "an integer cannot be made of 2.5"),
-        ("const uint k = -1;", "-1 does not fit in its 64 bits"),
-        ("const int[4] k = 8;", "8 does not fit in its 4 bits"),
+        ("const uint k = -1;", "-1 does not fit in uint\\[64\\]; declare a type"),
+        ("const int[4] k = 8;", "8 does not fit in int\\[4\\]; declare"),
         ("const angle k = -1.0;", "must be at least 0 and below 2π, but is -1.0; declare a float"),
         ("const duration k = 1ns;", "can have no duration literal"),
         ("const float k = time;", "'time' is an input"),
@@ -548,7 +590,7 @@ def test_what_qiskit_writes_for_its_library_is_the_same_state(name):
         ("qubit[-1] b;", "a register cannot have -1 qubits"),
         ("qubit[time] b;", "'time' is an input"),
         ("h q; c = measure q; h q[1];", "qubit 1 is measured in line 2; measure at the end only"),
-        ("c[0] = measure q;", "3 qubits cannot be measured into 1 bits"),
+        ("c[0] = measure q;", r"3 qubits cannot be measured into 1 bit\."),
         ("q = measure q;", "the result of a measurement must go to a bit"),
         ("reset q;", "'reset q': a state that is reset is no longer pure; take a fresh qubit"),
         ("delay[1ns] q;", "a circuit has no clock"),
@@ -561,7 +603,7 @@ def test_what_qiskit_writes_for_its_library_is_the_same_state(name):
         ('include "qelib1.inc";', "belongs to OpenQASM 2: begin the text with `OPENQASM 2.0;`"),
         ('include "/etc/passwd";', "files other than stdgates.inc are not read, nor is /etc"),
         ("pragma fast", "pragmas are not read"),
-        ("U q;", "it must have 3 angles, but has 0"),
+        ("U q;", "the gate must have 3 angles, but has 0"),
         ("x q; )", r"but line 2, column 5 has an unexpected '\)'"),
         ("x q", "has an unexpected end of the text"),
         ("x q; \x00", r"column 5 has an unexpected '\\x00'"),
