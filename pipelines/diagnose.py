@@ -16,7 +16,6 @@ from pipelines.flags import DataFlags, ResultsFlags
 from qnn_jax.configs import check_diagnosis
 from qnn_jax.runs import RunDirectory, check_name, write_json_atomic
 from qnn_jax.tasks.stored import newest, stored
-from qnn_jax.training.task import Folders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +60,12 @@ def write(path: Path, flags: DiagnoseFlags) -> None:
     from qnn_jax.tasks import load
 
     trained = load(path)
-    circuit, usual = trained.circuit, trained.folders
+    circuit = trained.circuit
     command.say(
         f"Run {path}: {circuit.num_qubits} qubits, {circuit.num_inputs} inputs, "
         f"{circuit.num_weights} weights"
     )
-    folders = Folders(flags.data_dir or usual.data_dir, flags.manual_dir or usual.manual_dir)
+    folders = trained.folders.given(flags.data_dir, flags.manual_dir)
     with progress_bar() as progress:
         test = trained.splits(folders, progress).test
     found = diagnose(

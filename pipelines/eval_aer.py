@@ -30,7 +30,7 @@ from qnn_jax.runs import (
     write_json_atomic,
 )
 from qnn_jax.tasks.stored import newest, stored
-from qnn_jax.training.task import Folders, Metric
+from qnn_jax.training.task import Metric
 
 if TYPE_CHECKING:
     from qnn_jax.studies.evaluation import Row
@@ -108,9 +108,7 @@ def evaluate_run(config: AerConfig, run: RunDirectory) -> None:
     from qnn_jax.tasks import load
 
     trained = load(run.path)
-    folders = Folders(
-        config.data_dir or trained.folders.data_dir, config.manual_dir or trained.folders.manual_dir
-    )
+    folders = trained.folders.given(config.data_dir, config.manual_dir)
     splits = trained.splits(folders)
     test = chosen(splits.test, config.images, config.seed)
     command.say(

@@ -23,7 +23,6 @@ from qnn_jax.hardware.ledger import Ledger
 from qnn_jax.hardware.plan import Settings
 from qnn_jax.runs import RunDirectory, check_name, read_as, write_json_atomic, write_npz_atomic
 from qnn_jax.tasks.stored import newest, stored
-from qnn_jax.training.task import Folders
 
 Action = Literal["evaluate", "status", "collect", "cancel"]
 
@@ -148,9 +147,7 @@ def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Any) -> None:
     device = config.where.open(config.seed, config.fractional_gates, planned)
     command.say(introduction(device))
     trained = load(run.path)
-    folders = Folders(
-        config.data_dir or trained.folders.data_dir, config.manual_dir or trained.folders.manual_dir
-    )
+    folders = trained.folders.given(config.data_dir, config.manual_dir)
     with progress_bar() as progress:
         splits = trained.splits(folders, progress)
     found = evaluate_on_device(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qnn_jax.circuits.checks import function, of_type
+from qnn_jax.circuits.checks import flag, function, of_type
 from qnn_jax.data.archives import read_folder
 from qnn_jax.data.dataset import ImageDataset
 from qnn_jax.data.idx import Uint8Array, read_split
@@ -26,19 +26,23 @@ from qnn_jax.runs.files import remove_torn, replace_file
 
 
 def load_fashion_mnist(
-    data_dir: Path | None = None, manual_dir: Path | None = None, report: Report = silent
+    data_dir: Path | None = None,
+    manual_dir: Path | None = None,
+    report: Report = silent,
+    prepare: bool = True,
 ) -> ImageDataset:
     """Load all ten classes of Fashion-MNIST; prepare them first if necessary.
 
     `data_dir` is the folder of prepared data: else the variable TFDS_DATA_DIR, else
     `~/tensorflow_datasets`. `manual_dir` is a folder with the four official archives, used
     instead of a download: else the variable QNN_JAX_MANUAL_DIR. An argument is always checked,
-    the variable only if data must be prepared. `report` is called with progress.
+    the variable only if data must be prepared. `report` is called with progress. Without `prepare`
+    nothing is written: the prepared data must be in `data_dir`.
 
     Raises InputError if there are no data and no way to get them, if an archive is not the official
     one, and if `data_dir` cannot be written.
     """
-    return load_images(FASHION_MNIST, data_dir, manual_dir, report)
+    return load_images(FASHION_MNIST, data_dir, manual_dir, report, prepare)
 
 
 def load_images(
@@ -46,12 +50,14 @@ def load_images(
     data_dir: Path | None = None,
     manual_dir: Path | None = None,
     report: Report = silent,
+    prepare: bool = True,
 ) -> ImageDataset:
     """`load_fashion_mnist` for any source of that form."""
     for name, folder in (("data_dir", data_dir), ("manual_dir", manual_dir)):
         if folder is not None:
             of_type(name, folder, Path, "a pathlib.Path")
     function("report", report)
+    flag("prepare", prepare)
     root = _data_dir(data_dir)
     folder = root / source.folder
     manual = _manual_folder(manual_dir)
@@ -61,6 +67,12 @@ def load_images(
         if manual and (manual_dir is not None or not _cache(folder).exists()):
             archives = read_folder(source, *manual)
         contents = _read_cache(source, folder)
+        if contents is None and not prepare:
+            raise InputError(
+                "Argument `data_dir` must name the folder for the data, because the one that the "
+                f"run's files name, {root}, does not have {source.title} prepared, and nothing is "
+                "written into a folder that only a file names."
+            )
         if contents is None:
             folder.mkdir(parents=True, exist_ok=True)
             waiting = f"Waiting for another process that prepares {source.title}"

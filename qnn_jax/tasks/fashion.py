@@ -238,4 +238,5 @@ def _images(folders: Folders, classes: tuple[int, ...], report: Report) -> Image
     """The images of some classes."""
     from qnn_jax.data import load_fashion_mnist
 
-    return load_fashion_mnist(folders.data_dir, folders.manual_dir, report).select(classes)
+    data = load_fashion_mnist(folders.data_dir, folders.manual_dir, report, folders.prepare)
+    return data.select(classes)

@@ -51,7 +51,7 @@ class Stored(NamedTuple):
         path: its folder.
         task: the task that was learned.
         seeds: of the run.
-        folders: of its data.
+        folders: of its data; nothing is written there.
         summary: the content of summary.json.
         model: its `model_sha256`.
         weights: the bytes of weights.npz.
@@ -184,5 +184,6 @@ def stored(path: Path, known: Mapping[str, type[Any]] = TASKS) -> Stored:
     except InputError as error:
         raise InputError(f"{where} cannot be used ({error}): {RESTORE}.") from None
     seeds = Seeds(run.seed, run.order_seed, run.split_seed)
-    folders = Folders(run.data_dir, run.manual_dir)
+    # Archives are only read to prepare data, which needs a folder that the user names.
+    folders = Folders(run.data_dir, prepare=run.data_dir is None)
     return Stored(path, task, seeds, folders, dict(summary), model, weights)

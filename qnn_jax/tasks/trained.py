@@ -124,8 +124,12 @@ class Trained:
         """The training, validation and test data of the model.
 
         Args:
-            folders: of the data; by default those of the training.
+            folders: of the data; by default those of the training. A loaded run must still have
+                its data there, unless they were in the default folder.
             report: called with the progress of their preparation.
+
+        Raises:
+            InputError: if the data are in no folder that may be used.
         """
         folders = self.folders if folders is None else folders
         return self.task.load(folders, self.seeds.split, report)

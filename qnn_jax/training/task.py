@@ -67,10 +67,21 @@ class Folders:
     Attributes:
         data_dir: prepared data; by default TFDS_DATA_DIR, else ~/tensorflow_datasets.
         manual_dir: official archives; by default QNN_JAX_MANUAL_DIR, else they are downloaded.
+        prepare: whether data may be written into `data_dir`. Not where only the files of a run
+            name that folder, because the run may be somebody else's: then the data must be there.
     """
 
     data_dir: Path | None = None
     manual_dir: Path | None = None
+    prepare: bool = True
+
+    def given(self, data_dir: Path | None, manual_dir: Path | None) -> Folders:
+        """These folders, those that the user gives now in their places."""
+        return Folders(
+            data_dir or self.data_dir,
+            manual_dir or self.manual_dir,
+            self.prepare or data_dir is not None,
+        )
 
 
 class Member(NamedTuple):

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import reference_models
 import toy_tasks
 from toy_tasks import Dots, Wave
 
@@ -25,6 +26,7 @@ from qnn_jax.runs.loop import StoppedError
 from qnn_jax.tasks import Calculator, Trained, load, newest, train
 from qnn_jax.tasks.stored import NOT_OF_THE_RUN, Seeds, config_of, model_sha256, stored
 from qnn_jax.training import HYBRID
+from qnn_jax.training.task import Folders
 
 TASK = Calculator(
     model=CalculatorModelConfig(layers=1),
@@ -362,3 +364,60 @@ def test_the_newest_run_of_each_task_is_found(whole, tmp_path: Path) -> None:
 def test_exact_is_the_usual_executor(wave) -> None:
     points = np.zeros((2, 1))
     assert np.array_equal(wave.predict(points), wave.predict(points, exact))
+
+
+# ---------------------------------------------------------------- folders that a file only names
+
+
+def fashion_run(folder: Path, **fields: object) -> Path:
+    """A finished run of Fashion, with fields of its config.json edited as an attacker could."""
+    run = folder / "run"
+    reference_models.fashion().save(run)
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, **fields}))
+    return run
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("there", ["nothing", "empty", "damaged", "records", "a pipe"])
+def test_nothing_is_prepared_in_a_folder_that_only_the_runs_file_names(tmp_path, there) -> None:
+    trap = tmp_path / "trap"
+    if there != "nothing":
+        (trap / "fashion_mnist_idx").mkdir(parents=True)
+    cache = trap / "fashion_mnist_idx" / "arrays-1.0.0.u8"
+    if there == "damaged":
+        cache.write_bytes(bytes(10))
+    elif there == "records":
+        (trap / "fashion_mnist_idx" / "1.0.0").mkdir()
+        (trap / "fashion_mnist_idx" / "1.0.0" / "dataset_info.json").write_text("{}")
+    elif there == "a pipe":
+        os.mkfifo(cache)
+    path = fashion_run(tmp_path, data_dir=str(trap), manual_dir=str(tmp_path / "archives"))
+    before = tree(tmp_path)
+    with pytest.raises(
+        InputError,
+        match="^Argument `data_dir` must name the folder for the data, because the one that the "
+        f"run's files name, {trap}, does not have Fashion-MNIST prepared, and nothing is written",
+    ):
+        load(path).splits()
+    assert tree(tmp_path) == before
+    # The twin: the same folder from the user's own hand is prepared, or would be.
+    assert load(path).folders.given(trap, None) == Folders(trap)
+
+
+def test_an_archive_folder_that_only_the_runs_file_names_is_not_read(tmp_path) -> None:
+    path = fashion_run(tmp_path, data_dir=None, manual_dir="/dev/zero")
+    assert load(path).folders == Folders()
+    assert load(path).folders.given(None, tmp_path) == Folders(None, tmp_path)
+
+
+def test_data_that_are_still_where_the_runs_file_says_are_read(tmp_path, data_dir) -> None:
+    trained = load(fashion_run(tmp_path, data_dir=str(data_dir)))
+    before = tree(data_dir)
+    assert len(trained.splits().test.targets) == 2000
+    assert tree(data_dir) == before
+    with_archives = trained.folders.given(None, tmp_path)
+    assert with_archives == Folders(data_dir, tmp_path, prepare=False)
