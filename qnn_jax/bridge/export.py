@@ -1,9 +1,9 @@
-"""Out: a circuit as Qiskit's QuantumCircuit.
+"""Writes a circuit as Qiskit's QuantumCircuit.
 
 The table form has one bare Parameter for each angle that depends on inputs or weights. It is
-transpiled once and bound with rows of the angle table, so no expression and no order of x and w
-ever leaves JAX: what could be bound in the wrong order is bound by column number. The named form
-is for people: x and w are ParameterVectors, and the expressions are Qiskit's own.
+transpiled once and bound with rows of the angle table, by column number. So no order of x and w
+has to be kept, and no expression has to be evaluated by Qiskit. The named form is for people: x and
+w are ParameterVectors, and angles are expressions of them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def to_qiskit(
         A circuit without measurements. Several global phases are one: their sum.
 
     Raises:
-        InputError: where `circuit` is none, the form is unknown, or the names are not two.
+        InputError: where `circuit` is not a Circuit, the form is unknown, or both names are equal.
 
     >>> from qnn_jax.circuits import Circuit, Op, w, x
     >>> circuit = Circuit(1, (Op("rx", 0, 2 * x[0]), Op("rz", 0, 0.5), Op("ry", 0, w[0])))
@@ -230,7 +230,7 @@ def _cu(theta: Any, phi: Any, lam: Any, gamma: Any) -> _Parts:
 
 #: Gates whose translation into a device's gates leaves a phase that depends on their angles: that
 #: phase, and gates without one. The transpiler would add it to a sum of symbols and numbers, and
-#: Qiskit 2.6's sums of both in turns take 2**k steps: 20 P gates take minutes, 40 for ever.
+#: Qiskit 2.6's sums of both in turns take 2**k steps: 20 P gates take minutes, 40 do not end.
 _WITHOUT_PHASE: Mapping[str, Callable[..., _Parts]] = MappingProxyType(
     {
         "p": _p,

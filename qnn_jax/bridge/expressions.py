@@ -1,11 +1,11 @@
 """Angles as Qiskit's ParameterExpressions and back.
 
-Out is plain arithmetic on Parameters. In is a walk along the instructions that built the
-expression: `_qpy_replay`, which Qiskit itself reads to write QPY files and to make SymPy
-expressions. Its name is private, yet there is no better way from Qiskit 2.2 on: `sympify` needs
-SymPy, which Qiskit no longer installs and whose parser evaluates strings; `str` is for the eye.
-So the walk is trusted as far as it is checked: every expression read is evaluated at random points
-by Qiskit's own `bind`, and a difference is refused.
+To Qiskit, an angle is arithmetic on Parameters. From Qiskit, an angle is rebuilt from the list of
+instructions that made the expression, `_qpy_replay`, which Qiskit uses to write QPY files and SymPy
+expressions. The name is private, but Qiskit 2.2 and later have no better way: `sympify` needs
+SymPy, which Qiskit no longer installs and whose parser evaluates strings, and the text of `str` has
+no fixed form. For safety, every expression that is read is compared at random points with Qiskit's
+own `bind`, and a difference is refused.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def from_parameter_expression(value: Any, symbols: Mapping[Parameter, AngleLike]
 
 
 def _bare(value: ParameterExpression, symbols: Mapping[Parameter, AngleLike]) -> Expression:
-    """What no instruction built: a symbol or a number, whatever parameters it has kept."""
+    """An expression without instructions: a symbol or a number."""
     for parameter in value.parameters:
         if value.is_symbol() and parameter.name == str(value):
             return _symbol(parameter, symbols)
@@ -190,7 +190,7 @@ def _number(value: Any) -> Expression:
 def _walked(
     value: ParameterExpression, instructions: Sequence[Any], symbols: Mapping[Parameter, AngleLike]
 ) -> Expression:
-    """Replay the instructions: an operand that is None is what was computed last."""
+    """Repeat the instructions; an operand that is None is the last result."""
     stack: list[Expression] = []
     for instruction in instructions:
         operands = [
@@ -221,7 +221,8 @@ def _at(expression: Expression, vectors: Mapping[str, dict[int, float]]) -> floa
     return evaluate(expression, vectors["x"], vectors["w"])
 
 
-#: Where expressions are compared; the later ones serve functions that the first are no values of.
+#: Ranges of the points at which expressions are compared. The later ones are for functions that are
+#: not defined in the first.
 _RANGES = ((0.2, 0.9), (0.2, 0.9), (1.1, 3.0), (-0.9, -0.2), (-3.0, -1.1))
 
 
@@ -257,5 +258,6 @@ def _check(
             return
     if not compared:
         raise InputError(
-            f"Argument `circuit` must have real angles, but {value} is none wherever it was tried."
+            f"Argument `circuit` must have real angles, but {value} was not real at any point that "
+            "was tried."
         )

@@ -98,7 +98,7 @@ def fake_backend(name: str) -> Any:
     """A fake backend by its name: a snapshot of a device's gates and errors.
 
     Raises:
-        InputError: where there is none of that name; it offers near ones.
+        InputError: where no fake backend has that name; the message lists similar names.
     """
     return getattr(qiskit_ibm_runtime.fake_provider, check_fake_backend(name))()
 

@@ -23,9 +23,11 @@ def to_sparse_pauli_op(value: ObservableLike) -> SparsePauliOp:
 def from_sparse_pauli_op(operator: SparsePauliOp) -> PauliSum:
     """A SparsePauliOp as a PauliSum, term by term, as every argument for observables reads it.
 
+    Imaginary parts and terms that are only rounding errors are dropped.
+
     Raises:
-        InputError: where it is none, or a coefficient is a parameter or is not real: then it
-            is no observable. Imaginary parts and terms that are rounding are dropped.
+        InputError: where it is not a SparsePauliOp, or a coefficient is a parameter or not real:
+            then the operator has no real expectation value.
     """
     of_type("operator", operator, SparsePauliOp, "a SparsePauliOp")
     return observable(operator)

@@ -37,7 +37,7 @@ def places(isa: QuantumCircuit, target: Target, most: int) -> list[Place]:
     Args:
         isa: transpiled for the device, measurements included; its own place is the first.
         target: of the device.
-        most: how many to find; there are fewer where the device has no room.
+        most: how many to find; a small device has fewer.
     """
     used = _used(isa)
     lattice = _lattice(target)

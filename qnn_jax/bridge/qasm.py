@@ -1,7 +1,7 @@
-"""OpenQASM text in, and OpenQASM 2 out.
+"""Reads OpenQASM 2 and 3, and writes OpenQASM 2.
 
-OpenQASM 2 is read by `qiskit.qasm2`, after a look at what the text asks for: Qiskit's parser would
-take any amount of memory. OpenQASM 3 is read by `qasm3_reading`.
+OpenQASM 2 is read by `qiskit.qasm2`, after a check of sizes: Qiskit's parser takes any amount of
+memory. OpenQASM 3 is read by `qasm3_reading`.
 """
 
 from __future__ import annotations

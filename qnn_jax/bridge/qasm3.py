@@ -1,8 +1,8 @@
-"""Out: a circuit as OpenQASM 3, inputs and weights as its input parameters.
+"""Writes a circuit as OpenQASM 3, with inputs and weights as its input parameters.
 
 Qiskit 2.6's own exporter loses global phases and writes functions that OpenQASM 3 does not have,
-so the text is written here. Every gate beyond `stdgates.inc` is defined by one line of the table
-below, exactly, phase included: control modifiers turn a phase that is lost into a wrong number.
+so this module writes the text. Every gate that is not in `stdgates.inc` is defined by one line of
+the table below, exactly and with its phase, because control modifiers make a phase visible.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STANDARD = frozenset(
     {"p", "x", "y", "z", "h", "s", "sdg", "t", "tdg", "sx", "rx", "ry", "rz", "id"}
     | {"cx", "cy", "cz", "cp", "crx", "cry", "crz", "ch", "cu", "swap", "ccx", "cswap"}
 )
-#: Gates that are another one by a second name, with other angles in front.
+#: Second names of gates, with the angles that come first.
 _ALIASES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {"u1": ("p", ()), "cu1": ("cp", ()), "u3": ("u", ()), "u2": ("u", ("pi/2",))}
 )

@@ -1,8 +1,8 @@
-"""In: OpenQASM 3 as a circuit of ours, statement by statement over the parser's syntax tree.
+"""Reads OpenQASM 3: makes a `Circuit` from the syntax tree, statement by statement.
 
-What a circuit can hold is read with the meaning that the specification gives it; everything else
-is refused with its line. The language is the part without a clock and without decisions: gates,
-their definitions and modifiers, registers and aliases, constants and inputs, final measurements.
+The reader follows the specification. It reads gates, their definitions and modifiers, registers,
+aliases, constants, inputs and final measurements. It refuses every other statement, such as
+delays, branches and loops, with the line number.
 
 Reference: https://openqasm.com, version 3.1.
 """
@@ -50,7 +50,8 @@ _REFUSED: Mapping[type, str] = MappingProxyType(
         ast.WhileLoop: "a circuit makes no decisions; write the gates out",
     }
 )
-#: The gates whose definitions in early versions of stdgates.inc have pow(1/2), meant as the root.
+#: Gates that early versions of stdgates.inc define with pow(1/2). There it means the square root,
+#: although 1/2 is 0 as a division of integers.
 _ROOTS = frozenset(
     {
         "gate s a { pow(1/2) @ z a; }",

@@ -42,7 +42,7 @@ class Integer(int):
     signed: bool
 
     def __new__(cls, value: int, bits: int, signed: bool) -> Integer:
-        """Refuse what the type cannot hold: what wraps around is hardly ever meant."""
+        """Refuse a value that the type cannot hold, because it would wrap around."""
         if not -(2 ** (bits - 1)) * signed <= value < 2 ** (bits - signed):
             name = f"{'int' if signed else 'uint'}[{bits}]"
             raise Wrong(f"{_text(value)} does not fit in {name}; declare a type that can hold it")
@@ -205,7 +205,7 @@ def _typed(result: int, left: int, right: int) -> int:
 
 
 def _quotient(left: int, right: int) -> int:
-    """Exact quotients only: 1/2 is 0 by the language's rules and hardly ever meant so."""
+    """An exact quotient. Others are refused: 1/2 is 0 in OpenQASM 3, but people mean 0.5."""
     if right == 0:
         raise Wrong(f"{left}/0 divides by zero")
     if left % right:

@@ -17,7 +17,7 @@ MAX_OPERATORS = 10_000
 
 
 class Wrong(Exception):  # noqa: N818
-    """What is wrong with a text, in words; whoever knows the place makes an InputError of it."""
+    """What is wrong with a text, in words; the reader adds the place and raises an InputError."""
 
 
 def check_size(what: str, number: int, most: int) -> None:

@@ -1,8 +1,8 @@
-"""In: a QuantumCircuit as a circuit of ours.
+"""Reads Qiskit's QuantumCircuit.
 
-Every standard gate is taken as it is, recognised by its class and not by its name; every other
-instruction is replaced by its definition, until only standard gates, unitaries of few qubits and
-global phases are left.
+A standard gate is recognised by its class, not by its name, and is kept. Every other instruction is
+replaced by its definition, until only standard gates, unitaries of few qubits and global phases are
+left.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from qnn_jax.circuits.gates import GATES
 from qnn_jax.circuits.op import MAX_UNITARY_QUBITS, Op
 from qnn_jax.errors import InputError
 
-#: What has no meaning for a pure state, and the way out.
+#: Instructions that a pure state does not allow, and what to do instead.
 _REFUSED: tuple[tuple[type, str], ...] = (
     (Initialize, "it resets its qubits; prepare_state or amplitude_encoding prepare a state"),
     (Reset, "a state that is reset is no longer pure; take a fresh qubit"),
@@ -61,7 +61,7 @@ def from_qiskit(
     inputs: ParameterLike | Iterable[ParameterLike] | None = None,
     weights: ParameterLike | Iterable[ParameterLike] | None = None,
 ) -> Circuit:
-    """A Qiskit circuit as a circuit of ours, global phase included.
+    """A Qiskit circuit as a `Circuit`, global phase included.
 
     Composite gates are replaced by their definitions, barriers are left out, and so are
     measurements that nothing follows. `from_qiskit(to_qiskit(circuit, form="named"))` is

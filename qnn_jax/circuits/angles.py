@@ -399,11 +399,11 @@ class Vector:
     def __getitem__(self, index: int) -> Symbol:
         return Symbol(self.name, int(index) if is_integer(index) else index)
 
-    # Without this Python would try __getitem__ with 0, 1, 2, … for ever.
+    # Without this, a loop over x calls __getitem__ with 0, 1, 2, … and does not end.
     __iter__ = None
 
 
-#: The inputs: what the circuit is told about a sample (features, data).
+#: The inputs: the features of one sample.
 x = Vector("x")
 #: The weights: what is trained.
 w = Vector("w")

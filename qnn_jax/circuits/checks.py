@@ -138,7 +138,7 @@ def several(name: str, value: Any, what: str, again: bool = False) -> tuple[Any,
     """Refuse what has no order or is read otherwise than entry by entry; give back a tuple.
 
     Text and bytes are one thing, sets have no order, a mapping would be read as its keys. What is
-    read `again` must be no iterator, which is empty the second time.
+    read `again` must not be an iterator, which is empty the second time.
     """
     if type(value) in (tuple, list):  # the usual cases
         return tuple(value)
@@ -182,7 +182,7 @@ _SEEDS = 2**32
 def seed(name: str, value: int) -> int:
     """Refuse what is no seed.
 
-    `jax.random.key` takes a seed modulo 2**32 without x64: one above it would silently be another.
+    Without x64, `jax.random.key` takes a seed modulo 2**32 and does not warn.
     """
     rule = f"an integer between 0 and {_SEEDS - 1}"
     number = integer(name, value, rule)

@@ -267,7 +267,7 @@ class Circuit:
 
     @staticmethod
     def from_json(text: str) -> Circuit:
-        """Read a circuit that `to_json` wrote. Raises InputError where it is none."""
+        """Read a circuit that `to_json` wrote. Raises InputError for any other text."""
         try:
             data = json.loads(text)
             ops = tuple(

@@ -165,7 +165,11 @@ def _meet(coordinator: str, processes: int, process: int) -> None:
         "heartbeat_timeout_seconds": _HEARTBEAT_SECONDS,
         "shutdown_timeout_seconds": _SECONDS_TO_PART,
     }
-    # JAX would handle SIGTERM, which is handled in this library.
+    # A process that dies between `meet` and the end of `initialize` ends the others with XLA's own
+    # message and SIGABRT: the native client aborts where its connection or a heartbeat fails.
+    # jaxlib's client has a callback for missed heartbeats, but `jax.distributed.initialize` of
+    # 0.10.2 does not pass one on, and Python code does not run while `initialize` waits.
+    # JAX's handler for SIGTERM would replace the one of the commands.
     jax.config.update("jax_enable_preemption_service", False)
     if coordinator != "auto":
         meet(coordinator, processes, process, _SECONDS_TO_MEET)

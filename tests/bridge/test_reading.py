@@ -520,7 +520,7 @@ def inside():
         ),
         (
             lambda: from_qiskit(with_(lambda c: c.rx((-1) ** P, 0))),
-            "must have real angles, but .* is none wherever it was tried",
+            "must have real angles, but .* was not real at any point that was tried",
         ),
     ],
 )  # fmt: skip
