@@ -371,7 +371,7 @@ NUMBERS = models.ModelConfig
 NAMES_OF_PARAMETERS = Kind(
     lambda v: None if isinstance(v, str | list | tuple) else False, lambda v: (list(v), v[0][0])
 )
-QASM = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[1]; h q[0];'
+QASM = "OPENQASM 3.0; input float x_0; input float w_0; qubit q; U(x_0, w_0, 0) q;"
 
 CALLS: Mapping[str, Call] = {
     # qnn_jax.circuits
@@ -1004,8 +1004,8 @@ CALLS: Mapping[str, Call] = {
         bridge.from_qasm,
         {
             "text": (QASM, TEXT),
-            "inputs": ([], optional(NAMES_OF_PARAMETERS)),
-            "weights": ([], optional(NAMES_OF_PARAMETERS)),
+            "inputs": (("x_0",), optional(NAMES_OF_PARAMETERS)),
+            "weights": (("w_0",), optional(NAMES_OF_PARAMETERS)),
         },
     ),
     "from_qiskit": Call(
