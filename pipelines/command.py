@@ -81,7 +81,8 @@ def with_flags(sentence: str, config_type: type[Any]) -> str:
     return re.sub(r"`([\w.]+)(=False)?`", flag, sentence)
 
 
-def _in_flags(error: Exception) -> str:
+def in_flags(error: Exception) -> str:
+    """An error's message with the flags of the command line that was read last."""
     return with_flags(str(error), _flags[0]) if _flags else str(error)
 
 
@@ -258,9 +259,9 @@ def _status_of(main: Callable[[], int]) -> int | str | None:
         except SystemExit as end:  # from tyro, after --help and after wrong flags
             status = end.code
         except InputError as error:
-            status = _answer(f"Error: {_in_flags(error)}", 2)
+            status = _answer(f"Error: {in_flags(error)}", 2)
         except (TrainingFailedError, CertificationError) as error:
-            status = _answer(f"Stopped: {_in_flags(error)}", 1)
+            status = _answer(f"Stopped: {in_flags(error)}", 1)
         except (MemoryError, RuntimeError) as error:
             # XLA's own class is a RuntimeError, and JAX may not be loaded here.
             if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):

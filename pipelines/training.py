@@ -108,7 +108,8 @@ def conclude(path: Path, summary: Mapping[str, Any], metric: Metric, flags: RunF
     for name, score in summary["baselines"].items():
         shown = metric.score(score, summary["baseline_intervals"][name])
         size = summary["baseline_parameters"][name]
-        print(f"{name.replace('_', ' ').capitalize():<18} {shown}, {size:,} parameters")
+        parameters = "1 parameter" if size == 1 else f"{size:,} parameters"
+        print(f"{name.replace('_', ' ').capitalize():<18} {shown}, {parameters}")
     print(summary["verdict"])
     print(f"{summary['seconds']['total']:.1f} s in all; open {path / 'report.html'}")
     print(f"Next: {command.make('eval-aer', ['--run', path.name, *command.same_folders(flags)])}")
