@@ -100,7 +100,7 @@ def estimate(
             of_type("counts", one, Counts, "a table of counts or a sequence of Counts")
             counted(one.shots[:, None])
     else:
-        table = counted(finite_array("counts", counts, ("rows", "outcomes"), least=0))
+        table = counted(finite_array("counts", counts, ("rows?", "outcomes"), least=0))
         sums = observables_on(_num_qubits(table), observables)
         for label in (label for one in sums for label, _ in one.terms):
             if set(label) - set("IZ"):
