@@ -21,7 +21,8 @@ def changed_path(event, args):
         path, _, flags = args
         writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
         return os.fspath(path) if writes and not isinstance(path, int) else None
-    return os.fspath(args[0]) if event in CHANGES else None
+    # A path or, of os.truncate, a descriptor: of the lock, which says nothing about the results.
+    return os.fspath(args[0]) if event in CHANGES and not isinstance(args[0], int) else None
 
 
 def watch(event, args):

@@ -245,7 +245,7 @@ def test_parameters_that_explode_in_an_epochs_last_step_stop_it_too(
         "--learning-rate", 1e37, "--results-dir", tmp_path, "--data-dir", data_dir,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "for the parameters became too large at step 1 of epoch 1" in done.stderr
+    assert "because the parameters became too large at step 1 of epoch 1" in done.stderr
     assert not checkpoints.epochs(tmp_path / "fashion" / "checkpoints")
 
 
@@ -275,7 +275,10 @@ BAD = [
     (("--epochs", -1), "Argument `--epochs` must be an integer of at least 0, but is -1."),
     (("--batch-size", 0), "Argument `--batch-size` must be between 1 and"),
     (("--seed", -1), "Argument `--seed` must be an integer between 0 and 4294967295, but is -1."),
-    (("--validation-images", -1), "Argument `--validation-images` must be at least 0"),
+    (
+        ("--validation-images", -1),
+        "Argument `--validation-images` must be an integer of at least 0",
+    ),
     (("--classes", "Trouser", "Trouser"), "must be different classes"),
     (("--classes", "Trouser", "Spoon"), "'Spoon' is none"),
     (("--classes", "Trouser"), "must be two or more classes"),
