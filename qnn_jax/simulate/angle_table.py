@@ -36,6 +36,7 @@ from qnn_jax.circuits.arrays import as_numbers
 from qnn_jax.circuits.checks import shortened, shown
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError, LargeAngleWarning
+from qnn_jax.simulate.xla import int32
 
 #: The functions of `circuits.angles.FUNCTIONS` as numpy and JAX call them.
 _NAMES: Mapping[str, str] = MappingProxyType(
@@ -131,7 +132,7 @@ def _joined(parts: list[Array], order: np.ndarray | None, m: Any) -> Array:
     if columns:  # some do not depend on the inputs
         parts = [m.broadcast_to(part, (len(part), *columns)) for part in parts]
     table = parts[0] if len(parts) == 1 else m.concatenate(parts)
-    return table if order is None else table[order.astype(np.int32)]
+    return table if order is None else table[int32(order)]
 
 
 def _evaluate_chains(chains: tuple[_Chain, ...], inputs: Array, weights: Array, m: Any) -> Array:
@@ -176,8 +177,7 @@ def take(vector: Array, indices: np.ndarray) -> Array:
     first, count = int(indices[0]), len(indices)
     if np.array_equal(indices, np.arange(first, first + count)):
         return vector[first : first + count]
-    # int32: a 64-bit index does not survive a change of x64 between two traces.
-    return vector[indices.astype(np.int32)]
+    return vector[int32(indices)]
 
 
 @functools.lru_cache(maxsize=256)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
@@ -22,6 +21,7 @@ from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan_by_gates, plan_to_measure, turned_by_inputs
 from qnn_jax.simulate.preflight import states_kept, watched
 from qnn_jax.simulate.run import run
+from qnn_jax.simulate.xla import alike
 
 
 def measured(
@@ -31,6 +31,7 @@ def measured(
     weights: Float[Array, " weights"],
 ) -> Float[Array, " observables"]:
     """Expectation values; JAX differentiates them in any mode."""
+    inputs, weights = alike(inputs, weights)
     found: Array = _measured_p.bind(inputs, weights, circuit=circuit, observables=observables)
     return found
 
@@ -52,7 +53,7 @@ _measured_p: Any = Primitive("measured_circuit")
 
 def _abstract(inputs: Any, weights: Any, circuit: Any, observables: Any) -> Any:
     del weights, circuit
-    return ShapedArray((len(observables),), inputs.dtype)
+    return inputs.update(shape=(len(observables),))
 
 
 @usual_promotion

@@ -17,16 +17,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from qnn_jax.simulate import tuning
 from qnn_jax.simulate.angle_table import usual_promotion
 from qnn_jax.simulate.atoms import Atom, Block, Gate, Phase, Segment
 from qnn_jax.simulate.planner import Plan
 from qnn_jax.simulate.steps import apply, parameters, parameters_of, phase_angles
+from qnn_jax.simulate.xla import alike, linear_in_many
 
 #: For each segment the parameters of its atoms that take angles, with an axis of repeats; or the
 #: angles themselves, where tables of matrices would take much memory.
 Parameters: TypeAlias = "tuple[tuple[Array, ...], ...]"
-#: Of so few amplitudes a step is done again backwards: that takes less than storing all it knew.
-_SHORT = 32
 _Pair: TypeAlias = "tuple[Array, Array]"
 
 
@@ -41,6 +41,7 @@ def evolve(
         state: shape (1 or 2, 2**n).
         late: compute the parameters of a step when it is done, not all of them before.
     """
+    state, *_ = alike(state, *jax.tree.leaves(every))
     for segment, own in zip(plan.segments, every, strict=True):
         data = data_of(segment, state.dtype)
         fill = _filler(segment, state.dtype)
@@ -60,7 +61,8 @@ def evolve(
             state, _ = once(state, _first((own, data)))
         if segment.repeats > apart:
             rest = _from(apart, (own, data))
-            few = state.shape[-1] <= _SHORT
+            few = state.shape[-1] <= tuning.current().recompute_up_to
+            # Doing a step again backwards takes less than storing all it knew.
             body = jax.checkpoint(once, prevent_cse=False) if few else once
             state, _ = jax.lax.scan(body, state, rest, length=segment.repeats - apart)
     return state
@@ -113,9 +115,9 @@ def _filler(segment: Segment, dtype: Any) -> Any:
     return fill
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def evolve_by_adjoint(plan: Plan, late: bool, every: Parameters, state: Array) -> Array:
-    """Do all steps; the gradient uncomputes them. No pure forward mode.
+    """Do all steps; reverse mode uncomputes them, forward mode does them again.
 
     Args:
         plan: the plan.
@@ -126,17 +128,56 @@ def evolve_by_adjoint(plan: Plan, late: bool, every: Parameters, state: Array) -
     return evolve(plan, every, state, late)
 
 
+@evolve_by_adjoint.defjvp
 @usual_promotion
-def _forwards(plan: Plan, late: bool, every: Parameters, state: Array) -> tuple[Array, Any]:
-    last = evolve(plan, every, state, late)
-    return last, (every, last, state[:, :0])
+def _(plan: Plan, late: bool, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    last = evolve_by_adjoint(plan, late, *primals)
+    every, state = primals
+    known, structure = jax.tree.flatten((every, state[:, :0], last))
+    moving = jax.tree.leaves(tangents)
+    tangent = _derivative(known, moving, plan=plan, late=late, structure=structure)
+    return last, tangent
 
 
-@usual_promotion
-def _backwards(
-    plan: Plan, late: bool, residuals: Any, cotangent: Array
-) -> tuple[Parameters, Array]:
-    every, last, first = residuals
+def _forwards(known: Any, tangents: list[Array], *, plan: Plan, late: bool, structure: Any) -> Any:
+    """The tangent of the last state. The state at the start is the last one, uncomputed."""
+    every, first, last = jax.tree.unflatten(structure, known)
+    state, _, _ = _uncompute(plan, late, every, first, last, jnp.zeros_like(last))
+    of_every = jax.tree.unflatten(jax.tree.structure(every), tangents[:-1])
+    _, tangent = jax.jvp(
+        lambda e, s: evolve(plan, e, s, late), (every, state), (of_every, tangents[-1])
+    )
+    return tangent
+
+
+def _backwards(known: Any, cotangent: Array, *, plan: Plan, late: bool, structure: Any) -> Any:
+    """The cotangents of all parameters and of the state at the start."""
+    every, first, last = jax.tree.unflatten(structure, known)
+    _, of_state, of_every = _uncompute(plan, late, every, first, last, cotangent)
+    return [*jax.tree.leaves(of_every), of_state]
+
+
+_derivative = linear_in_many(
+    "derivative_of_steps", usual_promotion(_forwards), usual_promotion(_backwards)
+)
+
+
+def _uncompute(
+    plan: Plan, late: bool, every: Parameters, first: Array, last: Array, cotangent: Array
+) -> tuple[Array, Array, Parameters]:
+    """From the last state back to the first, and the cotangents of all on the way.
+
+    Args:
+        plan: the plan.
+        late: as in `evolve`.
+        every: as in `evolve`.
+        first: of as many rows as the state at the start, without amplitudes.
+        last: the last state.
+        cotangent: of the last state.
+
+    Returns:
+        The state at the start, its cotangent, and those of all parameters.
+    """
     # How many rows (real, imaginary) the state has before each atom of each first repeat.
     rows = first.shape[0]
     before: list[list[int]] = []
@@ -188,10 +229,7 @@ def _backwards(
                 jnp.concatenate([a[None], b]) for a, b in zip(first_found, rest, strict=True)
             )
         gradients.append(now)
-    return tuple(reversed(gradients)), pair[1]
-
-
-evolve_by_adjoint.defvjp(_forwards, _backwards)
+    return *pair, tuple(reversed(gradients))
 
 
 def makes_complex(atom: Atom) -> bool:

@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qnn_jax.simulate import tuning
 from qnn_jax.simulate.atoms import Block
 from qnn_jax.simulate.layers import AngleNumbers, Cluster
 from qnn_jax.simulate.primitives import Primitive
 from qnn_jax.simulate.recipes import Recipe, recipe_of
-
-#: Blocks of a register up to this size are its two halves: what it costs is how many operations
-#: there are, not how large they are.
-COMPACT = 8
-#: Blocks that would begin a little above bit 0, up to here, join the first one up to this width.
-_NARROW, _WIDEST = 4, 7
-#: Blocks of a register up to this size are as equal as may be: equal ones are built together. With
-#: complex gates, whose program is twice as long, the larger one.
-EQUAL_UP_TO, COMPLEX_EQUAL_UP_TO = 14, 16
 
 
 @dataclass
@@ -108,7 +100,8 @@ def _natural_groups(clusters: list[Cluster], num_qubits: int, width: int) -> lis
     fewest = -(-num_qubits // width)
     equal = -(-num_qubits // fewest)
     real = all(gate.form.real for cluster in clusters for gate in cluster.gates)
-    most = EQUAL_UP_TO if real else COMPLEX_EQUAL_UP_TO
+    limits = tuning.current()
+    most = limits.equal_up_to if real else limits.equal_up_to_complex
     uneven = [[equal + 1, equal - 1, equal]] if num_qubits > most else []
     for sizes in (*uneven, *([size] for size in range(equal, width + 1))):
         groups: list[Group] = []
@@ -126,12 +119,17 @@ def _natural_groups(clusters: list[Cluster], num_qubits: int, width: int) -> lis
 
 def _merged_low(groups: list[Group], num_qubits: int) -> list[Group]:
     """Let no block begin a little above bit 0: it would be very many very narrow products."""
-    if num_qubits <= COMPACT:
+    limits = tuning.current()
+    if num_qubits <= limits.two_matrices_up_to:
         return groups
     first, *rest = groups
-    if 0 < first.base < _NARROW and first.base + first.size <= _WIDEST:
+    if 0 < first.base < limits.join_below and first.base + first.size <= limits.join_up_to:
         first = Group(first.clusters, 0, first.base + first.size)
-    if rest and rest[0].base < _NARROW and rest[0].base + rest[0].size <= _WIDEST:
+    if (
+        rest
+        and rest[0].base < limits.join_below
+        and rest[0].base + rest[0].size <= limits.join_up_to
+    ):
         top = rest[0].base + rest[0].size
         first, rest = Group(first.clusters + rest[0].clusters, 0, top), rest[1:]
     return [first, *rest]

@@ -14,20 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qnn_jax.simulate import tuning
 from qnn_jax.simulate.atoms import Move, Patch, Segment
 from qnn_jax.simulate.bits import IndexMap, bit_permutation, identity, on_bits
 from qnn_jax.simulate.moves import columns_of
 from qnn_jax.simulate.primitives import Form, Primitive
 from qnn_jax.simulate.recipes import embed
 
-#: A step takes gates on this many qubits, or more where a gate is wider, and this many gates with
-#: angles: its matrix is their product, pairwise. In a small register that product takes longer
-#: than applying it.
-WIDTH, FACTORS = 4, 4
-SMALL_UP_TO, SMALL_WIDTH, SMALL_FACTORS = 10, 3, 2
-#: With its index map a step does so many CCX and CSWAP, fewer where the numbers of amplitudes leave
-#: no bits for their controls. More would take longer than the steps they save.
-TOFFOLIS = 2
 _LONGEST = 31  # bits of an index with controls
 
 
@@ -50,8 +43,10 @@ def segments_of(
         gates: in the order of application.
         number: the number of a gate's angle.
     """
-    small = num_qubits <= SMALL_UP_TO
-    width, factors = (SMALL_WIDTH, SMALL_FACTORS) if small else (WIDTH, FACTORS)
+    limits = tuning.current()
+    width, factors = limits.uniform_bits, limits.uniform_gates
+    if num_qubits <= limits.uniform_small_up_to:
+        width, factors = limits.uniform_small_bits, limits.uniform_small_gates
     width = min(num_qubits, max([width, *(len(gate.qubits) for gate in gates)]))
     real = all(gate.form.real for gate in gates)
     num_bits = num_qubits + (not real)
@@ -78,7 +73,7 @@ def segments_of(
 
 
 def _most_toffolis(num_bits: int) -> int:
-    return max(0, min(TOFFOLIS, (_LONGEST - num_bits) // 2))
+    return max(0, min(tuning.current().uniform_toffolis, (_LONGEST - num_bits) // 2))
 
 
 def _numbers(index_map: IndexMap) -> np.ndarray:

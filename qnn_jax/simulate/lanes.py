@@ -1,7 +1,7 @@
 """A batch whose gates differ from one sample to the next: gates one by one, the batch last.
 
 Blocks would be as many matrices as there are samples, which is better only for large ones
-(`planner.BLOCKS_FROM`). Gates in a row on one qubit are one small matrix (`turns`); any other gate
+(`Tuning.blocks_from`). Gates in a row on one qubit are one small matrix (`turns`); any other gate
 is a few sums and products of rows (`rows`), each row holding one amplitude of all samples.
 """
 
@@ -27,11 +27,10 @@ from qnn_jax.simulate.evolve import makes_complex
 from qnn_jax.simulate.irregular import three_of
 from qnn_jax.simulate.planner import Plan
 from qnn_jax.simulate.recipes import Recipe
-from qnn_jax.simulate.rows import repeat_rows, settle, take_rows, times_rows
+from qnn_jax.simulate.rows import repeat_rows, take_rows, times_rows
 from qnn_jax.simulate.steps import phase_signs, reduced, slopes_of
 from qnn_jax.simulate.turns import Number, combination, cosines_and_sines, matrix_of
-
-_HIGHEST = lax.Precision.HIGHEST
+from qnn_jax.simulate.xla import HIGHEST, alike, materialize
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def run_lanes(
         def once(rows: Array, own: Any, segment: Segment = segment) -> tuple[Array, None]:
             if segment.repeats > 1:
                 # What is picked from a stack would else be picked again for every number.
-                own = [settle(parameter) for parameter in own]
+                own = [materialize(parameter) for parameter in own]
             state, rest = _State.of(rows), iter(own)
             for atom in segment.atoms:
                 parameter = next(rest) if isinstance(atom, Block) or atom.num_angles else None
@@ -126,6 +125,7 @@ def run_lanes(
                 state = _State.of(state).complex.natural
             # Doing a repeat again backwards takes less than storing every step of it.
             again = jax.checkpoint(once, prevent_cse=False)
+            state, *every = alike(state, *every)
             state, _ = lax.scan(again, state, every, length=segment.repeats)
     return state
 
@@ -307,11 +307,11 @@ def _phase(atom: Phase, angles: Array | None, state: Array) -> Array:
     parities = offsets
     if angles is not None:
         slopes = jnp.asarray(slopes_of(atom).T, state.dtype)
-        parities = offsets + jnp.matmul(slopes, reduced(angles, 8 * math.pi), precision=_HIGHEST)
-    phases = jnp.matmul(signs.T, parities, precision=_HIGHEST)
+        parities = offsets + jnp.matmul(slopes, reduced(angles, 8 * math.pi), precision=HIGHEST)
+    phases = jnp.matmul(signs.T, parities, precision=HIGHEST)
     if atom.real:
         return state * jnp.cos(phases)[None]
-    both = settle(jnp.concatenate([jnp.cos(phases), jnp.sin(phases)]))
+    both = materialize(jnp.concatenate([jnp.cos(phases), jnp.sin(phases)]))
     cos, sin = both[:amplitudes], both[amplitudes:]
     if len(state) == 1:
         return jnp.stack([state[0] * cos, state[0] * sin])

@@ -12,13 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn_jax.circuits.angles import Expression
+from qnn_jax.simulate import tuning
 from qnn_jax.simulate.atoms import Phase, Step
 from qnn_jax.simulate.bits import identity, on_bits, spread
 from qnn_jax.simulate.primitives import Primitive
-
-#: From so many qubits on diagonals behind a run of real gates on one qubit are phases: a complex
-#: block would take twice as long as a real one, and phases of single qubits next to nothing.
-REAL_FROM = 9
 
 
 class AngleNumbers:
@@ -154,7 +151,7 @@ def merged_into_blocks(num_qubits: int, gates: Sequence[Primitive], width: int) 
     Of a run of such gates with a dense one among them one small matrix is made. But where a layer
     of phases follows anyway, the diagonals at the run's end are left to it; and a gate like RX that
     is alone then is done in its real frame, S† RY S, whose diagonals join the phases. In a large
-    register diagonals are also left where the rest of the run is real (`REAL_FROM`).
+    register diagonals are also left where the rest of the run is real (`Tuning.phases_from`).
     """
     runs = [
         run
@@ -173,7 +170,9 @@ def merged_into_blocks(num_qubits: int, gates: Sequence[Primitive], width: int) 
         end = max(i for i, k in enumerate(run) if gates[k].is_dense) + 1
         # In the first layer a block is no more than a column.
         first = slots[run[0]] == 1
-        real = num_qubits >= REAL_FROM and all(gates[k].form.real for k in run[:end])
+        real = num_qubits >= tuning.current().phases_from and all(
+            gates[k].form.real for k in run[:end]
+        )
         if (real and not first) or slots[run[end - 1]] + 1 in phased:
             merged -= set(run if end == 1 and not first else run[end:])
     return merged

@@ -15,6 +15,7 @@ from qnn_jax.circuits.checks import at_least, qubits_of, shown
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, masks, observables_on
 from qnn_jax.errors import InputError
+from qnn_jax.simulate import tuning
 from qnn_jax.simulate.statevector import statevector
 
 #: So many outcomes take a few gigabytes.
@@ -98,7 +99,7 @@ def sample(
     # Scaled by the total, so that rounding leaves no outcome beyond the last.
     drawn = random.uniform(key, (int(shots),), weight.dtype) * cumulative[-1]
     # Comparing with all is much the faster of the two while there are few.
-    method = "compare_all" if len(weight) <= 16 else "scan_unrolled"
+    method = "compare_all" if len(weight) <= tuning.current().compare_up_to else "scan_unrolled"
     outcome = jnp.searchsorted(cumulative, drawn, side="right", method=method)
     outcome = jnp.minimum(outcome, len(weight) - 1).astype(jnp.int32)
     # NaN compares with nothing, so the search would end at some outcome that looks sure.

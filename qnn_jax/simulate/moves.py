@@ -7,20 +7,16 @@ move back, and a batch is one more leading axis.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import ShapedArray
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Int
 
+from qnn_jax.simulate import tuning
 from qnn_jax.simulate.bits import Affine, IndexMap
+from qnn_jax.simulate.xla import linear
 
 _FLAT = 2**31 - 1  # as far as int32 counts
-_LARGE = 2**18  # amplitudes of a state that memory is short for
 
 
 def columns_of(index_map: Affine | IndexMap, num_toffolis: int = 0) -> np.ndarray:
@@ -64,7 +60,7 @@ def move(state: Array, source: Int[Array, " numbers"], target: Int[Array, " numb
     Returns:
         out[..., j] = state[..., source(j)].
     """
-    return _move_p.bind(state, jnp.asarray(source), jnp.asarray(target))
+    return _move(state, jnp.asarray(source), jnp.asarray(target))
 
 
 def _indices(columns: Array, n: int) -> Array:
@@ -94,7 +90,7 @@ def _gather(state: Array, source: Array, target: Array) -> Array:
         return state.at[..., indices].get(mode="promise_in_bounds", unique_indices=True)
     # Flat gathers: with leading axes XLA would gather columns and transpose the result. One is
     # a shorter program; one a row takes indices of one row, which are half a state.
-    if rows == 2 and amplitudes >= _LARGE:
+    if rows == 2 and amplitudes >= tuning.current().one_row_gather_from:
         return jnp.stack([_taken(part, indices) for part in state.reshape(2, -1)]).reshape(
             state.shape
         )
@@ -106,34 +102,6 @@ def _taken(flat: Array, indices: Array) -> Array:
     return flat.at[indices].get(mode="promise_in_bounds", unique_indices=True)
 
 
-_move_p: Any = Primitive("move_amplitudes")
-
-
-def _abstract(state: Any, source: Any, target: Any) -> Any:
-    return ShapedArray(state.shape, state.dtype)
-
-
-def _jvp(primals: Any, tangents: Any) -> Any:
-    state, source, target = primals
-    out = _move_p.bind(state, source, target)
-    return out, _move_p.bind(tangents[0], source, target)
-
-
-def _transpose(cotangent: Any, state: Any, source: Any, target: Any) -> Any:
-    if isinstance(cotangent, ad.Zero):
-        return ad.Zero(state.aval), None, None
-    return _move_p.bind(cotangent, target, source), None, None
-
-
-def _batch(arguments: Any, axes: Any) -> Any:
-    state, source, target = arguments
-    assert tuple(axes[1:]) == (None, None), "an index map depends on the circuit alone"
-    return _move_p.bind(jnp.moveaxis(state, axes[0], 0), source, target), 0
-
-
-_move_p.def_impl(_gather)
-_move_p.def_abstract_eval(_abstract)
-mlir.register_lowering(_move_p, mlir.lower_fun(_gather, multiple_results=False))
-ad.primitive_jvps[_move_p] = _jvp
-ad.primitive_transposes[_move_p] = _transpose
-batching.primitive_batchers[_move_p] = _batch
+_move = linear(
+    "move_amplitudes", _gather, lambda state, source, target: _gather(state, target, source)
+)

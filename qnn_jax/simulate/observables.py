@@ -18,14 +18,11 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from qnn_jax.circuits.observables import PauliSum, masks
+from qnn_jax.simulate import tuning
 from qnn_jax.simulate.bits import Affine
 from qnn_jax.simulate.moves import columns_of, move
 from qnn_jax.simulate.steps import parity_moments
-
-#: From this many strings with X or Y on, one loop instead of one piece of program for each.
-_LOOP = 5
-#: A state of so many amplitudes takes longer to add up than to compute.
-_LARGE = 2**12
+from qnn_jax.simulate.xla import HIGHEST
 
 
 def measure(
@@ -37,7 +34,7 @@ def measure(
     others = [label for label in strings if masks(label)[0]]
     values = []
     if diagonal:
-        if state.shape[-1] < _LARGE:
+        if state.shape[-1] < tuning.current().add_parts_from:
             probabilities = jnp.sum(state**2, 0)
         else:
             # Not a sum over an axis, which XLA's CPU compiler adds number by number.
@@ -55,9 +52,7 @@ def measure(
     for k, one in enumerate(observables):
         for label, coefficient in one.terms:
             coefficients[position[label], k] += coefficient
-    return jnp.matmul(
-        table, jnp.asarray(coefficients, table.dtype), precision=lax.Precision.HIGHEST
-    )
+    return jnp.matmul(table, jnp.asarray(coefficients, table.dtype), precision=HIGHEST)
 
 
 def _flipped(labels: list[str], state: Array) -> Array:
@@ -86,7 +81,7 @@ def _flipped(labels: list[str], state: Array) -> Array:
         jnp.asarray(of_real, state.dtype),
         jnp.asarray(of_imag, state.dtype),
     )
-    if len(labels) < _LOOP:
+    if len(labels) < tuning.current().loop_from:
         return jnp.stack([one(*(a[k] for a in arrays)) for k in range(len(labels))])
     # Recomputed backwards: a loop would keep a state for every string.
     body = jax.checkpoint(lambda _, row: (None, one(*row)))

@@ -8,7 +8,6 @@ instead (`irregular`).
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,29 +17,16 @@ from qnn_jax.circuits.angles import Expression
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.drawing import html
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
+from qnn_jax.simulate import tuning
 from qnn_jax.simulate.atoms import Atom, Block, Gate, Move, Patch, Phase, Segment, Step
 from qnn_jax.simulate.bits import Affine, bit_permutation, identity
-from qnn_jax.simulate.groups import COMPACT, arrange, block_of
+from qnn_jax.simulate.groups import arrange, block_of
 from qnn_jax.simulate.irregular import segments_of
 from qnn_jax.simulate.layers import AngleNumbers, Diagonals, layers_of, merged_into_blocks, runs_of
 from qnn_jax.simulate.primitives import Primitive, lower, real_frame
 from qnn_jax.simulate.recipes import Recipe, recipe_of
 from qnn_jax.simulate.repeats import segments_that_repeat
 from qnn_jax.simulate.visible import visible
-
-#: For a batch that shares its weights registers up to this size are one block where inputs turn
-#: phases only: all gates between two such phases fuse.
-SMALL = 4
-#: Blocks of larger registers have about this many bits, and more where a gate is wider.
-BLOCK = 5
-#: A program of more pieces is done by uniform steps instead (`irregular`): they are fewer where
-#: nothing repeats, and they keep the program short where what repeats is itself long.
-SHORT, LONG = 30, 40
-#: A batch whose gates differ is done by blocks, a matrix for each sample, from so many qubits on
-#: where the blocks of a plan by layers have so many angles on average.
-BLOCKS_FROM, ANGLES_A_BLOCK = 5, 7
-#: Gate by gate a program may have this many pieces.
-LONGEST_BY_GATES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +120,7 @@ def plan(
     return plan_to_measure(circuit, observables_on(circuit.num_qubits, observables), False)[0]
 
 
-@functools.lru_cache(maxsize=256)
+@tuning.cached
 def plan_state(circuit: Circuit, shared: bool) -> Plan:
     """The plan of all of a circuit.
 
@@ -147,7 +133,7 @@ def plan_state(circuit: Circuit, shared: bool) -> Plan:
     return _plan_of(circuit.num_qubits, _lowered(circuit), shared)
 
 
-@functools.lru_cache(maxsize=256)
+@tuning.cached
 def plan_to_measure(
     circuit: Circuit, observables: tuple[PauliSum, ...], shared: bool
 ) -> tuple[Plan, tuple[PauliSum, ...]]:
@@ -164,7 +150,7 @@ def plan_to_measure(
     return (whole, observables) if _num_atoms(part) > _num_atoms(whole) else (part, behind)
 
 
-@functools.lru_cache(maxsize=256)
+@tuning.cached
 def _visible(
     circuit: Circuit, observables: tuple[PauliSum, ...]
 ) -> tuple[Sequence[Primitive], tuple[PauliSum, ...]]:
@@ -175,15 +161,21 @@ def _num_atoms(plan: Plan) -> int:
     return sum(len(segment.atoms) for segment in plan.segments)
 
 
-@functools.lru_cache(maxsize=256)
+@tuning.cached
 def _lowered(circuit: Circuit) -> tuple[Primitive, ...]:
     return tuple(p for op in circuit.ops for p in lower(op) if p.form.key != ("id",))
 
 
 def _plan_of(num_qubits: int, gates: Sequence[Primitive], shared: bool) -> Plan:
-    fused = shared and num_qubits <= SMALL and not _turned_by_inputs(gates)
+    fused = (
+        shared
+        and num_qubits <= tuning.current().fuse_register_up_to
+        and not _turned_by_inputs(gates)
+    )
     found = (_plan_fused if fused else _plan_layered)(num_qubits, gates)
-    most = LONG if any(segment.repeats > 1 for segment in found.segments) else SHORT
+    limits = tuning.current()
+    scans = any(segment.repeats > 1 for segment in found.segments)
+    most = limits.longest_plan_with_scans if scans else limits.longest_plan
     return found if _length(found) <= most else _plan_irregular(num_qubits, gates)
 
 
@@ -282,10 +274,12 @@ def _has_large_blocks(found: Plan) -> bool:
     blocks += [(block, 1) for block, _ in found.initial]
     turns = sum(block.num_angles * repeats for block, repeats in blocks)
     layered = not any(isinstance(atom, Patch) for atom, _ in atoms)
-    return layered and turns >= ANGLES_A_BLOCK * sum(repeats for _, repeats in blocks)
+    return layered and turns >= tuning.current().blocks_angles * sum(
+        repeats for _, repeats in blocks
+    )
 
 
-@functools.lru_cache(maxsize=256)
+@tuning.cached
 def plan_by_gates(
     circuit: Circuit, observables: tuple[PauliSum, ...]
 ) -> tuple[Plan, tuple[PauliSum, ...]] | None:
@@ -294,11 +288,11 @@ def plan_by_gates(
     None where blocks do better, or it would be long.
     """
     by_layers, _ = plan_to_measure(circuit, observables, False)
-    if circuit.num_qubits >= BLOCKS_FROM and _has_large_blocks(by_layers):
+    if circuit.num_qubits >= tuning.current().blocks_from and _has_large_blocks(by_layers):
         return None
     gates, behind = _visible(circuit, observables)
     found = _plan_by_gates(circuit.num_qubits, gates)
-    return None if _num_atoms(found) > LONGEST_BY_GATES else (found, behind)
+    return None if _num_atoms(found) > tuning.current().batch_last_up_to else (found, behind)
 
 
 def _plan_by_gates(num_qubits: int, gates: Sequence[Primitive]) -> Plan:
@@ -352,8 +346,11 @@ def _product(blocks: Sequence[tuple[Block, tuple[int, ...]]]) -> tuple[Block, tu
 
 def _plan_layered(num_qubits: int, primitives: Sequence[Primitive]) -> Plan:
     """Layers of diagonals and index maps alternate with layers of blocks."""
-    compact = num_qubits <= COMPACT
-    width = max([-(-num_qubits // 2) if compact else BLOCK, *(len(p.qubits) for p in primitives)])
+    compact = num_qubits <= tuning.current().two_matrices_up_to
+    half = -(-num_qubits // 2)
+    width = max(
+        [half if compact else tuning.current().matrix_bits, *(len(p.qubits) for p in primitives)]
+    )
     merged = merged_into_blocks(num_qubits, primitives, width)
     gates: list[Primitive] = []
     into_blocks: list[bool] = []

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 
 from qnn_jax.circuits.angles import Expression
@@ -24,8 +23,7 @@ from qnn_jax.circuits.observables import ObservableLike, PauliSum, masks, observ
 from qnn_jax.simulate.angle_table import evaluate, floating
 from qnn_jax.simulate.primitives import NUM_FEATURES, features, lower
 from qnn_jax.simulate.recipes import embed
-
-_HIGHEST = lax.Precision.HIGHEST  # float32 stays float32 on GPUs too
+from qnn_jax.simulate.xla import HIGHEST
 
 
 def lane_expectations(
@@ -126,4 +124,4 @@ def _real(matrices: np.ndarray) -> np.ndarray:
 
 
 def _product(matrix: np.ndarray, state: Array) -> Array:
-    return jnp.matmul(jnp.asarray(matrix, state.dtype), state, precision=_HIGHEST)
+    return jnp.matmul(jnp.asarray(matrix, state.dtype), state, precision=HIGHEST)

@@ -19,7 +19,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from qnn_jax.simulate.primitives import NUM_FEATURES, Form, Primitive, features
-from qnn_jax.simulate.products import product_of
+from qnn_jax.simulate.xla import int32, product_of
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ def _picked(
     if np.array_equal(starts, starts[0] + count * np.arange(len(starts))):
         own = angles[:, starts[0] : starts[0] + count * len(starts)]
         return own.reshape(len(angles), len(starts), count)
-    return angles[:, (starts[:, None] + np.arange(count)).astype(np.int32)]
+    return angles[:, int32(starts[:, None] + np.arange(count))]
 
 
 def _matrices(recipe: Recipe, angles: Float[Array, "lead angles"]) -> Array:
@@ -284,7 +284,7 @@ def _matrices(recipe: Recipe, angles: Float[Array, "lead angles"]) -> Array:
         if any(jnp.iscomplexobj(m) for m in matrices):
             matrices = [m.astype(jnp.result_type(dtype, jnp.complex64)) for m in matrices]
         stack = matrices[0] if len(matrices) == 1 else jnp.concatenate(matrices, -3)
-        back = np.argsort(order_of).astype(np.int32)
+        back = int32(np.argsort(order_of))
         if not np.array_equal(back, np.arange(len(back))):
             stack = stack[..., back, :, :]
         product = chain(stack)

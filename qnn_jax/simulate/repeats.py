@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from qnn_jax.simulate import tuning
 from qnn_jax.simulate.atoms import Segment, Step
 
 
@@ -17,10 +18,10 @@ def segments_that_repeat(steps: list[Step], num_weights: int) -> tuple[Segment, 
     row = [kinds.setdefault(signature(step), len(kinds)) for step in steps]
     segments: list[Segment] = []
     alone: list[Step] = []
-    start = 0
+    start, longest = 0, tuning.current().longest_period
     while start < len(steps):
         best = (1, 1)
-        for period in range(1, min(64, (len(row) - start) // 2) + 1):
+        for period in range(1, min(longest, (len(row) - start) // 2) + 1):
             pattern = row[start : start + period]
             repeats = 1
             while row[start + repeats * period : start + (repeats + 1) * period] == pattern:

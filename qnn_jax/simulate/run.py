@@ -5,23 +5,16 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 
+from qnn_jax.simulate import tuning
 from qnn_jax.simulate.angle_table import evaluate, take
 from qnn_jax.simulate.atoms import Patch
 from qnn_jax.simulate.evolve import Parameters, data_of, evolve, evolve_by_adjoint
 from qnn_jax.simulate.planner import Plan
 from qnn_jax.simulate.recipes import build_columns
-from qnn_jax.simulate.rows import settle
 from qnn_jax.simulate.steps import parameters_of
-
-_HIGHEST = lax.Precision.HIGHEST
-#: From so many qubits on a product state is the product of two, each of half the qubits.
-_HALVES_FROM = 12
-#: The adjoint method makes the matrices of uniform steps, each a product of several, together and
-#: first where they have so few numbers (a state of 14 qubits), else each with its step.
-_EARLY = 2**15
+from qnn_jax.simulate.xla import HIGHEST, materialize
 
 
 def run(
@@ -48,10 +41,12 @@ def run(
             for segment, own in zip(plan.segments, angles, strict=True)
         )
 
+    # The matrices of uniform steps, each a product of several, are made together and first where
+    # they have few numbers, else each with its step.
     late = gradient == "adjoint"
     if late and any(isinstance(atom, Patch) for s in plan.segments for atom in s.atoms):
         sizes = (array.size for array in jax.tree.leaves(jax.eval_shape(parameters, angles)))
-        late = sum(sizes) > _EARLY
+        late = sum(sizes) > tuning.current().early_numbers
     every = angles if late else parameters(angles)
     if gradient == "adjoint":
         state = evolve_by_adjoint(plan, late, every, state)
@@ -91,11 +86,11 @@ def _initial(plan: Plan, tables: _Tables) -> Array:
     angles = tables[np.array([k for _, own in plan.initial for k in own], int)]
     tops = np.cumsum([part.num_bits for part in parts])
     below = int(np.searchsorted(tops, plan.num_qubits // 2, side="right"))
-    if plan.num_qubits < _HALVES_FROM or below == 0:
+    if plan.num_qubits < tuning.current().halves_from or below == 0:
         return build_columns([parts], angles)[0]
     low, high = build_columns([parts[:below], parts[below:]], angles)
-    # Settled, or all that they are made of is computed again for every amplitude.
-    return _outer(settle(high), settle(low))
+    # Stored, or all that they are made of is computed again for every amplitude.
+    return _outer(materialize(high), materialize(low))
 
 
 def _outer(high: Array, low: Array) -> Array:
@@ -108,4 +103,4 @@ def _outer(high: Array, low: Array) -> Array:
         re, im = high
         matrix = jnp.stack([jnp.stack([re, -im], 1), jnp.stack([im, re], 1)])
     matrix = matrix.reshape(-1, len(low))
-    return jnp.matmul(matrix, low, precision=_HIGHEST).reshape(len(high), -1)
+    return jnp.matmul(matrix, low, precision=HIGHEST).reshape(len(high), -1)

@@ -17,16 +17,14 @@ from jaxtyping import Array, Complex, Float
 from qnn_jax.circuits.checks import one_of
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
+from qnn_jax.simulate import tuning
 from qnn_jax.simulate.angle_table import check_angles, checked_vectors, usual_promotion
 from qnn_jax.simulate.batches import measured
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan_state, plan_to_measure
 from qnn_jax.simulate.preflight import STATES_ADJOINT, check_memory, states_kept, watched
 from qnn_jax.simulate.run import run
-
-#: From this many qubits on "auto" means "adjoint": a state for each step no longer fits a core's
-#: cache (measured at depth 10: 1.0 against 1.4 ms, in a batch of 64 123 against 147 ms).
-ADJOINT_FROM = 12
+from qnn_jax.simulate.tuning import Tuning
 
 jax.tree_util.register_static(Circuit)
 jax.tree_util.register_static(PauliSum)
@@ -57,7 +55,7 @@ def statevector(
     vectors = checked_vectors(checked_circuit(circuit), inputs, weights)
     check_angles(circuit, *vectors)
     check_memory(circuit.num_qubits, vectors[0].dtype.itemsize)
-    return _state(circuit, *vectors)
+    return _state(circuit, tuning.current(), *vectors)
 
 
 def expectations(
@@ -82,7 +80,7 @@ def expectations(
         gradient: how derivatives are taken. "reverse" differentiates the steps in any mode and
             keeps a state for each of them; "adjoint" uncomputes them, in memory that does not grow
             with depth, for reverse mode and forward over reverse; "auto" is "adjoint" from
-            ADJOINT_FROM qubits on, so that forward mode alone (`jax.jvp`, `jax.jacfwd`) then needs
+            12 qubits on, so that forward mode alone (`jax.jvp`, `jax.jacfwd`) then needs
             "reverse" in words. The values are the same.
 
     Returns:
@@ -105,22 +103,26 @@ def expectations(
     sums = observables_on(checked_circuit(circuit).num_qubits, observables)
     one_of("gradient", gradient, ("auto", "reverse", "adjoint"))
     if gradient == "auto":
-        gradient = "adjoint" if circuit.num_qubits >= ADJOINT_FROM else "reverse"
+        gradient = "adjoint" if circuit.num_qubits >= tuning.current().adjoint_from else "reverse"
     vectors = checked_vectors(circuit, inputs, weights)
     check_angles(circuit, *vectors)
     check_memory(circuit.num_qubits, vectors[0].dtype.itemsize)
-    return _expectations(circuit, sums, *vectors, gradient)
+    return _expectations(circuit, sums, *vectors, gradient, tuning.current())
 
 
-@functools.partial(jax.jit, static_argnums=0)
+# The thresholds are an argument, so that a program is kept for each set of them.
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
 @usual_promotion
-def _state(circuit: Circuit, inputs: Array, weights: Array) -> Array:
+def _state(circuit: Circuit, limits: Tuning, inputs: Array, weights: Array) -> Array:
+    del limits
     found = plan_state(circuit, False)
     state = watched(run(found, inputs, weights), states_kept(found))
     return lax.complex(state[0], state[1] if len(state) == 2 else jnp.zeros_like(state[0]))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 4))
+@functools.partial(jax.jit, static_argnums=(0, 1, 4, 5))
 @usual_promotion
 def _expectations(
     circuit: Circuit,
@@ -128,7 +130,9 @@ def _expectations(
     inputs: Array,
     weights: Array,
     gradient: str,
+    limits: Tuning,
 ) -> Array:
+    del limits
     if gradient == "reverse":
         return measured(circuit, observables, inputs, weights)
     found, behind = plan_to_measure(circuit, observables, False)

@@ -15,14 +15,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from qnn_jax.simulate import tuning
 from qnn_jax.simulate.atoms import Atom, Block, Move, Patch, Phase, Segment
 from qnn_jax.simulate.moves import columns_of, move
-from qnn_jax.simulate.products import of_one_rank, on_states, product_of
 from qnn_jax.simulate.recipes import build, chain
-from qnn_jax.simulate.rows import settle
-
-_HIGHEST = lax.Precision.HIGHEST
-_DIRECT = 6  # up to here a table of all signs is smaller than the detour through halves
+from qnn_jax.simulate.xla import HIGHEST, int32, materialize, of_one_rank, on_states, product_of
 
 
 def parameters(
@@ -100,7 +97,7 @@ def slopes_of(phase: Phase) -> np.ndarray:
 
 def phase_signs(masks: tuple[int, ...], num_bits: int, dtype: Any) -> Array:
     """(-1)^popcount(i & mask), shape (masks, 2**num_bits)."""
-    if num_bits <= _DIRECT:
+    if num_bits <= tuning.current().direct_bits:
         return jnp.asarray(_signs(masks, num_bits), dtype)
     return _traced_signs(np.array(masks), num_bits, dtype)
 
@@ -135,10 +132,10 @@ def _times(left: Array, right: Array) -> Array:
     Two wide real products: XLA's complex one takes twice as long.
     """
     if left.shape[-3] == 1:
-        return jnp.matmul(left, right, precision=_HIGHEST)
+        return jnp.matmul(left, right, precision=HIGHEST)
     wide = jnp.concatenate([right[..., 0, :, :], right[..., 1, :, :]], -1)
-    by_re = jnp.matmul(left[..., 0, :, :], wide, precision=_HIGHEST)
-    by_im = jnp.matmul(left[..., 1, :, :], wide, precision=_HIGHEST)
+    by_re = jnp.matmul(left[..., 0, :, :], wide, precision=HIGHEST)
+    by_im = jnp.matmul(left[..., 1, :, :], wide, precision=HIGHEST)
     size = left.shape[-1]
     return jnp.stack(
         [
@@ -176,26 +173,26 @@ def phase_angles(masks: tuple[int, ...], parities: Array, num_bits: int) -> Arra
     matrix product H T L, with one row of signs for each half that occurs. For single qubits and
     pairs that is a few dozen rows; where all halves occur it is a Walsh-Hadamard transform.
     """
-    if num_bits <= _DIRECT:
+    if num_bits <= tuning.current().direct_bits:
         signs = jnp.asarray(_signs(masks, num_bits), parities.dtype)
         return product_of(parities[..., None, :], signs)[..., 0, :]
     high, low, rows, columns = _halves(masks, num_bits, parities.dtype)
     table = jnp.zeros((high.shape[0], low.shape[0]), parities.dtype)
     table = table.at[rows, columns].set(parities, unique_indices=True)
-    inner = jnp.matmul(table, low, precision=_HIGHEST)
-    return jnp.matmul(high.T, inner, precision=_HIGHEST).reshape(-1)
+    inner = jnp.matmul(table, low, precision=HIGHEST)
+    return jnp.matmul(high.T, inner, precision=HIGHEST).reshape(-1)
 
 
 def parity_moments(masks: tuple[int, ...], values: Float[Array, " amplitudes"]) -> Array:
     """Σ_i values[i] (-1)^popcount(i & mask) for every mask: the transpose of `phase_angles`."""
     num_bits = values.shape[-1].bit_length() - 1
-    if num_bits <= _DIRECT:
+    if num_bits <= tuning.current().direct_bits:
         signs = jnp.asarray(_signs(masks, num_bits), values.dtype)
         return product_of(values[..., None, :], signs.T)[..., 0, :]
     high, low, rows, columns = _halves(masks, num_bits, values.dtype)
     tensor = values.reshape(high.shape[1], low.shape[1])
-    inner = jnp.matmul(high, tensor, precision=_HIGHEST)
-    return jnp.matmul(inner, low.T, precision=_HIGHEST)[rows, columns]
+    inner = jnp.matmul(high, tensor, precision=HIGHEST)
+    return jnp.matmul(inner, low.T, precision=HIGHEST)[rows, columns]
 
 
 def _halves(
@@ -207,7 +204,7 @@ def _halves(
     lows, columns = np.unique(np.array(masks) & ((1 << low_bits) - 1), return_inverse=True)
     high = _traced_signs(highs, num_bits - low_bits, dtype)
     low = _traced_signs(lows, low_bits, dtype)
-    return high, low, rows.astype(np.int32), columns.astype(np.int32)
+    return high, low, int32(rows), int32(columns)
 
 
 def _traced_signs(masks: np.ndarray, num_bits: int, dtype: jnp.dtype) -> Array:
@@ -226,18 +223,18 @@ def _factor(atom: Phase, parities: Array, num_bits: int) -> tuple[Array, Array]:
     low_bits = num_bits // 2
     low = [k for k, mask in enumerate(atom.masks) if mask < 1 << low_bits]
     high = [k for k, mask in enumerate(atom.masks) if mask & ((1 << low_bits) - 1) == 0 and mask]
-    if num_bits <= _DIRECT or len(low) + len(high) < len(atom.masks):
+    if num_bits <= tuning.current().direct_bits or len(low) + len(high) < len(atom.masks):
         phases = phase_angles(atom.masks, parities, num_bits)
         return jnp.cos(phases), jnp.sin(phases)
     # No mask crosses the middle: an outer product of two small tables, without a cosine for
-    # every amplitude. They are settled, or XLA computes their cosines for every amplitude still.
+    # every amplitude. They are stored, or XLA computes their cosines for every amplitude still.
 
     def half(own: list[int], shift: int, bits: int) -> tuple[Array, Array]:
         if not own:
             return jnp.ones(1 << bits, parities.dtype), jnp.zeros(1 << bits, parities.dtype)
         masks = tuple(atom.masks[k] >> shift for k in own)
-        phases = phase_angles(masks, parities[np.array(own, np.int32)], bits)
-        both = settle(jnp.concatenate([jnp.cos(phases), jnp.sin(phases)]))
+        phases = phase_angles(masks, parities[int32(own)], bits)
+        both = materialize(jnp.concatenate([jnp.cos(phases), jnp.sin(phases)]))
         return both[: 1 << bits], both[1 << bits :]
 
     cos_a, sin_a = (of[:, None] for of in half(high, low_bits, num_bits - low_bits))

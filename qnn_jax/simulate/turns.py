@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from qnn_jax.simulate.irregular import three_of
 from qnn_jax.simulate.recipes import Recipe
-from qnn_jax.simulate.rows import settle
+from qnn_jax.simulate.xla import materialize
 
 #: A number of every sample; None where it vanishes.
 Number: TypeAlias = "Array | float | None"
@@ -31,7 +31,7 @@ def cosines_and_sines(
 ) -> Float[Array, "2 *lead batch"]:
     """Of angles times scales, which have the same leading axes; computed once."""
     turns = turns * jnp.asarray(scales, turns.dtype)[..., None]
-    return settle(jnp.stack([jnp.cos(turns), jnp.sin(turns)]))
+    return materialize(jnp.stack([jnp.cos(turns), jnp.sin(turns)]))
 
 
 def matrix_of(
@@ -66,7 +66,7 @@ def matrix_of(
 
     parts = range(1 if recipe.real else 2)
     every = [jnp.stack([row(e[part]) for line in product for e in line]) for part in parts]
-    return settle(jnp.stack(every))
+    return materialize(jnp.stack(every))
 
 
 def combination(three: np.ndarray, cos: Array | None, sin: Array | None) -> Number:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,12 +8,13 @@ from simulator_references import random_circuit, values, x64
 
 from qnn_jax import Circuit, Op, expectations, real_amplitudes, w, x, zz_feature_map
 from qnn_jax.circuits import efficient_su2
-from qnn_jax.simulate import evolve, groups, moves, planner
+from qnn_jax.simulate import evolve
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan
-from qnn_jax.simulate.products import on_states
 from qnn_jax.simulate.run import run
 from qnn_jax.simulate.statevector import observables_on
+from qnn_jax.simulate.tuning import CPU, using
+from qnn_jax.simulate.xla import on_states
 
 CIRCUITS = {
     "zz, real amplitudes, 2": zz_feature_map(2) + real_amplitudes(2, reps=2),
@@ -75,14 +78,55 @@ def test_reverse_adjoint_and_finite_differences_agree(name):
     np.testing.assert_allclose(curvatures[0] @ direction, curvature, atol=1e-5)
 
 
-def test_forward_mode_works_with_reverse():
-    circuit = CIRCUITS["zz, real amplitudes, 6"]
+@pytest.mark.parametrize("gradient", ["reverse", "adjoint"])
+@pytest.mark.parametrize("name", ["zz, real amplitudes, 6", "becomes complex while it repeats"])
+def test_forward_mode_is_reverse_mode(name, gradient):
+    """Also of a map, and a map of it: the adjoint method has rules of its own for all of these."""
+    circuit = CIRCUITS[name]
     with x64(True):
         inputs, weights = map(jnp.array, values(0, circuit))
-        loss = loss_of(circuit, "reverse")
-        forward = jax.jit(jax.jacfwd(loss, 1))(inputs, weights)
-        reverse = jax.jit(jax.grad(loss, 1))(inputs, weights)
-    np.testing.assert_allclose(forward, reverse, atol=1e-12)
+        loss = loss_of(circuit, gradient)
+        wanted = jax.jit(jax.grad(loss_of(circuit, "reverse"), (0, 1)))(inputs, weights)
+        forward = jax.jit(jax.jacfwd(loss, (0, 1)))(inputs, weights)
+        for ours, theirs in zip(forward, wanted, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-12)
+        many = jax.vmap(jax.vmap(loss, (None, 0)), (0, None))
+        rows, columns = jnp.stack([inputs, 2 * inputs]), jnp.stack([weights, -weights, 3 * weights])
+        along = jnp.cos(columns)
+        _, tangents = jax.jit(lambda v: jax.jvp(lambda v: many(rows, v), (v,), (along,)))(columns)
+        np.testing.assert_allclose(tangents[0, 0], along[0] @ wanted[1], atol=1e-12)
+        both = jax.jit(jax.grad(lambda i, v: jnp.sum(jnp.sin(many(i, v))), (0, 1)))(rows, columns)
+        right = loss_of(circuit, "reverse")
+        one = jax.grad(lambda i, v: jnp.sin(right(i, v)), (0, 1))
+        pairs = [[one(i, v) for v in columns] for i in rows]
+        np.testing.assert_allclose(both[0][0], sum(pair[0] for pair in pairs[0]), atol=1e-11)
+        np.testing.assert_allclose(both[1][2], sum(line[2][1] for line in pairs), atol=1e-11)
+
+
+def test_second_derivatives_are_the_same_in_every_order():
+    circuit = CIRCUITS["zz, real amplitudes, 2"]
+    with x64(True):
+        inputs, weights = map(jnp.array, values(0, circuit))
+        wanted = jax.hessian(loss_of(circuit, "reverse"), 1)(inputs, weights)
+        loss = loss_of(circuit, "adjoint")
+        for outer in (jax.jacfwd, jax.jacrev):
+            for inner in (jax.jacfwd, jax.jacrev):
+                found = jax.jit(outer(inner(loss, 1), 1))(inputs, weights)
+                np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
+def test_forward_mode_needs_no_word_from_12_qubits_on():
+    circuit = zz_feature_map(12, reps=1) + real_amplitudes(12, reps=1)
+    inputs, weights = values(0, circuit)
+
+    def value(v):
+        return expectations(circuit, "Z" * 12, inputs, v)[0]
+
+    along = np.cos(weights)
+    _, tangent = jax.jvp(value, (jnp.array(weights),), (jnp.array(along, jnp.float32),))
+    step = 1e-2
+    apart = float(value(weights + step * along)) - float(value(weights - step * along))
+    np.testing.assert_allclose(tangent, apart / (2 * step), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["zz, real amplitudes, 6", "random, 5, uniform steps"])
@@ -157,13 +201,13 @@ def test_memory_of_the_adjoint_does_not_grow_with_depth():
         ("re-uploading", None),
     ],
 )
-@pytest.mark.usefixtures("fresh_caches")
-def test_the_adjoint_of_20_qubits_takes_less_than_six_states(name, fault, monkeypatch):
+def test_the_adjoint_of_20_qubits_takes_less_than_six_states(name, fault):
     """Compiled, not run; blocks of equal size repeat a matrix as large as a state."""
-    if fault == "equal blocks":
-        monkeypatch.setattr(groups, "EQUAL_UP_TO", 20)
-    elif fault:
-        monkeypatch.setattr(moves, "_LARGE", 2**30)
+    limits = {
+        None: CPU,
+        "equal blocks": dataclasses.replace(CPU, equal_up_to=20),
+        "indices of both parts": dataclasses.replace(CPU, one_row_gather_from=2**30),
+    }[fault]
     if name == "re-uploading":
         turns = [Op(g, q, w[q] * x[q]) for q in range(20) for g in ("rx", "ry", "rz")]
         turns += [Op(g, q, w[20 + q]) for q in range(20) for g in ("ry", "rz")]
@@ -174,12 +218,10 @@ def test_the_adjoint_of_20_qubits_takes_less_than_six_states(name, fault, monkey
         circuit = efficient_su2(20, reps=10, entanglement="linear")
     else:
         circuit = zz_feature_map(20, reps=1) + real_amplitudes(20, reps=10)
-    found, behind = planner.plan_to_measure.__wrapped__(
-        circuit, observables_on(20, "Z" * 20), False
-    )
-    loss = jax.value_and_grad(lambda *at: measure(behind, run(found, *at, "adjoint"))[0], (0, 1))
+    loss = jax.value_and_grad(lambda *at: expectations(circuit, "Z" * 20, *at)[0], (0, 1))
     some = jnp.ones(circuit.num_inputs), jnp.ones(circuit.num_weights)
-    compiled = jax.jit(loss).lower(*some).compile()
+    with using(limits):
+        compiled = jax.jit(loss).lower(*some).compile()
     states = compiled.memory_analysis().temp_size_in_bytes / (8 * 2**20)
     assert (states < 6) == (fault is None)
     assert 4 < states < 7

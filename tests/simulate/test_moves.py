@@ -1,5 +1,7 @@
 """Index maps: affine ones, and Toffolis behind them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +10,11 @@ from simulator_references import qiskit_state, values, x64
 
 from qnn_jax import Circuit, Op, expectations, statevector, w
 from qnn_jax.circuits.gates import GATES
-from qnn_jax.simulate import irregular, planner
+from qnn_jax.simulate import planner
 from qnn_jax.simulate.bits import Affine, IndexMap, identity, on_bits, toffoli_of
 from qnn_jax.simulate.moves import columns_of, move
 from qnn_jax.simulate.primitives import lower
+from qnn_jax.simulate.tuning import CPU, using
 
 NUM_BITS = 5
 GATE_TOFFOLIS = {name: lower(Op(name, (0, 1, 2)))[0].form.toffoli for name in ("ccx", "cswap")}
@@ -118,17 +121,17 @@ def test_a_toffoli_that_later_ones_do_not_see_is_noticed():
 
 
 @pytest.mark.parametrize("most", [0, 1, 2, 4])
-def test_steps_with_toffolis_prepare_qiskits_state(most, monkeypatch):
-    monkeypatch.setattr(irregular, "TOFFOLIS", most)
+def test_steps_with_toffolis_prepare_qiskits_state(most):
+    limits = dataclasses.replace(CPU, uniform_toffolis=most)
     rng = np.random.default_rng(most)
     ops = []
     for k in range(40):
         three = [int(q) for q in rng.permutation(6)[:3]]
         turned = Op("ry", int(rng.integers(6)), w[k]), Op("rx", three[0], w[k])
         ops += [turned[0], Op(str(rng.choice(["ccx", "cswap"])), three), turned[1]]
-    circuit = Circuit(6, tuple(ops), 0, 40 + most)  # its own size, or its plan would be kept
+    circuit = Circuit(6, tuple(ops), 0, 40)
     inputs, weights = values(7, circuit)
-    with x64(True):
+    with x64(True), using(limits):
         found = planner.plan(circuit)
         numbers = found.segments[0].data[0][0]
         assert numbers.shape[-1] == 7 + 1 + most

@@ -10,7 +10,6 @@ from qnn_jax.circuits import GATES
 from qnn_jax.circuits.angles import evaluate
 from qnn_jax.simulate import (
     evolve,
-    groups,
     irregular,
     lanes,
     layers,
@@ -25,6 +24,7 @@ from qnn_jax.simulate.bits import Toffoli
 from qnn_jax.simulate.primitives import lower, real_frame
 from qnn_jax.simulate.recipes import embed
 from qnn_jax.simulate.run import run
+from qnn_jax.simulate.tuning import CPU, using
 
 RANDOM = [(n, seed) for n in range(1, 7) for seed in range(2)]
 
@@ -118,14 +118,12 @@ def test_runs_of_gates_on_one_qubit_prepare_qiskits_state(num_qubits, seed):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("num_qubits", [4, 9])
-def test_plans_of_large_registers_prepare_qiskits_state(num_qubits, seed, monkeypatch):
-    of = ((planner, "COMPACT"), (groups, "COMPACT"), (groups, "EQUAL_UP_TO"), (layers, "REAL_FROM"))
-    for module, name in of:
-        monkeypatch.setattr(module, name, 2)
+def test_plans_of_large_registers_prepare_qiskits_state(num_qubits, seed):
+    limits = dataclasses.replace(CPU, two_matrices_up_to=2, equal_up_to=2, phases_from=2)
     circuit = runs(seed, num_qubits)
     inputs, weights = values(seed, circuit)
-    with x64(True):
-        found = planner.plan_state.__wrapped__(circuit, False)
+    with x64(True), using(limits):
+        found = planner.plan_state(circuit, False)
         state = np.asarray(jax.jit(lambda i, v: run(found, i, v))(inputs, weights))
     state = state[0] + 1j * (state[1] if len(state) == 2 else 0)
     np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-12)
@@ -153,12 +151,12 @@ def test_what_becomes_of_runs(ops, wanted):
     assert ", ".join(s.split(":")[0].split(" of ")[0] for s in steps) == wanted
 
 
-def test_in_large_registers_diagonals_after_real_gates_are_phases(monkeypatch):
+def test_in_large_registers_diagonals_after_real_gates_are_phases():
     ops = [Op(gate, q, w[q]) for _ in range(2) for q in range(4) for gate in ("ry", "rz")]
     circuit = Circuit(4, (*ops[:8], Op("cx", (0, 1)), Op("cx", (2, 3)), *ops[8:]))
-    assert "phases" not in str(planner.plan_state.__wrapped__(circuit, False))
-    monkeypatch.setattr(layers, "REAL_FROM", 4)
-    text = str(planner.plan_state.__wrapped__(circuit, False))
+    assert "phases" not in str(planner.plan(circuit))
+    with using(dataclasses.replace(CPU, phases_from=4)):
+        text = str(planner.plan(circuit))
     assert "phases" in text
     assert "complex" not in text
 
@@ -279,17 +277,16 @@ def test_circuits_that_do_not_repeat_are_done_by_uniform_steps():
 
 @pytest.mark.parametrize("real", [True, False])
 @pytest.mark.parametrize("num_qubits", [1, 2, 5])
-def test_uniform_steps_prepare_qiskits_state(num_qubits, real, monkeypatch):
+def test_uniform_steps_prepare_qiskits_state(num_qubits, real):
     """Also where a plan by layers would do: few gates, few qubits, real gates alone."""
     ops = [Op("ry", q, w[q % 5]) for q in range(num_qubits)] + [Op("h", 0), Op("x", 0)]
     ops += [Op("cx", (q, q + 1)) for q in range(num_qubits - 1)]
     ops += [Op("ry", q, x[0]) for q in range(0, num_qubits, 2)]
     ops += [] if real else [Op("global_phase", (), 0.3), Op("rx", 0, x[1]), Op("s", 0)]
     circuit = Circuit(num_qubits, tuple(ops), 3, 5)
-    monkeypatch.setattr(planner, "SHORT", -1)
     inputs, weights = values(4, circuit)
-    with x64(True):
-        found = planner.plan_state.__wrapped__(circuit, False)
+    with x64(True), using(dataclasses.replace(CPU, longest_plan=-1)):
+        found = planner.plan_state(circuit, False)
         assert is_uniform(found)
         state = np.asarray(jax.jit(lambda i, v: run(found, i, v))(inputs, weights))
     assert len(state) == (1 if real else 2)
