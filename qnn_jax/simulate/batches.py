@@ -16,11 +16,11 @@ from jaxtyping import Array, Float
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.observables import PauliSum
 from qnn_jax.simulate.angle_table import evaluate, usual_promotion
-from qnn_jax.simulate.lanes import run_lanes
+from qnn_jax.simulate.batch_last import run_batch_last
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan_by_gates, plan_to_measure, turned_by_inputs
 from qnn_jax.simulate.preflight import states_kept, watched
-from qnn_jax.simulate.run import run
+from qnn_jax.simulate.state_last import run
 from qnn_jax.simulate.xla import alike
 
 
@@ -84,7 +84,7 @@ def _batch(arguments: Any, axes: Any, **parameters: Any) -> Any:
     def angles(inputs: Array, weights: Array) -> Array:
         return evaluate(found.from_weights + found.from_inputs, inputs, weights)
 
-    states = run_lanes(found, jax.vmap(angles, axes, -1)(*arguments))
+    states = run_batch_last(found, jax.vmap(angles, axes, -1)(*arguments))
     kept = states_kept(found, by_gates=True)
     return jax.vmap(lambda state: measure(behind, watched(state, kept)), -1)(states), 0
 

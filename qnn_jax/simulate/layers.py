@@ -13,42 +13,42 @@ import numpy as np
 
 from qnn_jax.circuits.angles import Expression
 from qnn_jax.simulate import tuning
-from qnn_jax.simulate.atoms import Phase, Step
-from qnn_jax.simulate.bits import identity, on_bits, spread
-from qnn_jax.simulate.primitives import Primitive
+from qnn_jax.simulate.gate_forms import Instruction
+from qnn_jax.simulate.gf2 import identity, on_bits, spread
+from qnn_jax.simulate.steps import DiagonalStep, Scheduled
 
 
 class AngleNumbers:
     """Numbers the expressions of a circuit, those without inputs first."""
 
-    def __init__(self, primitives: Sequence[Primitive]) -> None:
+    def __init__(self, instructions: Sequence[Instruction]) -> None:
         tables: tuple[dict[Expression, int], dict[Expression, int]] = ({}, {})
-        for primitive in primitives:
-            if primitive.angle is not None:
-                table = tables[primitive.reads_inputs]
-                table.setdefault(primitive.angle, len(table))
+        for instruction in instructions:
+            if instruction.angle is not None:
+                table = tables[instruction.reads_inputs]
+                table.setdefault(instruction.angle, len(table))
         self.from_weights, self.from_inputs = map(tuple, tables)
         self._number = {e: k for k, e in enumerate(self.from_weights + self.from_inputs)}
 
-    def __call__(self, primitive: Primitive) -> int:
+    def __call__(self, instruction: Instruction) -> int:
         """The number of a gate's angle."""
-        assert primitive.angle is not None
-        return self._number[primitive.angle]
+        assert instruction.angle is not None
+        return self._number[instruction.angle]
 
 
-class Diagonals:
+class DiagonalLayer:
     """An L layer: diagonals in terms of the incoming bits, and the map that follows them."""
 
     def __init__(self, num_qubits: int) -> None:
         self.map = identity(num_qubits)
         self.num_qubits = num_qubits
         self.offsets: dict[int, float] = {}
-        self.terms: list[tuple[int, float, Primitive]] = []
+        self.terms: list[tuple[int, float, Instruction]] = []
         self.real = True
 
-    def add(self, primitive: Primitive, places: tuple[int, ...]) -> None:
+    def add(self, instruction: Instruction, places: tuple[int, ...]) -> None:
         """A gate behind all others, on the bits where its qubits are."""
-        form = primitive.form
+        form = instruction.form
         if form.affine is not None:
             self.map = self.map.then(on_bits(form.affine, places, self.num_qubits))
             return
@@ -58,14 +58,14 @@ class Diagonals:
             mask, flipped = self.map.pull(spread(local, places))
             sign = -1 if flipped else 1
             self.offsets[mask] = self.offsets.get(mask, 0.0) + sign * offset
-            if primitive.angle is not None and slope:
-                self.terms.append((mask, sign * slope, primitive))
+            if instruction.angle is not None and slope:
+                self.terms.append((mask, sign * slope, instruction))
 
-    def phase(self, angles: AngleNumbers) -> Step | None:
+    def phase(self, angles: AngleNumbers) -> Scheduled | None:
         """The phases as a step, or None where there are none."""
         merged: dict[tuple[int, int], float] = {}
-        for mask, slope, primitive in self.terms:
-            key = (mask, angles(primitive))
+        for mask, slope, instruction in self.terms:
+            key = (mask, angles(instruction))
             merged[key] = merged.get(key, 0.0) + slope
         kept = {key: slope for key, slope in merged.items() if slope}
         offsets = {m: float(np.remainder(o, 2 * np.pi)) for m, o in self.offsets.items()}
@@ -78,8 +78,8 @@ class Diagonals:
         # alike to be repeated.
         numbers = list(dict.fromkeys(number for _, number in kept))
         at = {number: k for k, number in enumerate(numbers)}
-        return Step(
-            Phase(
+        return Scheduled(
+            DiagonalStep(
                 masks,
                 tuple(offsets.get(mask, 0.0) for mask in masks),
                 tuple((position[m], at[number], slope) for (m, number), slope in kept.items()),
@@ -91,31 +91,31 @@ class Diagonals:
 
 
 @dataclass
-class Cluster:
+class Fusion:
     """Gates of one B layer that share qubits."""
 
     qubits: set[int]
-    gates: list[Primitive]
+    gates: list[Instruction]
 
 
-def _join(clusters: list[Cluster], gate: Primitive, width: int) -> bool:
-    """Put a gate into a B layer, merging clusters that it connects; False where it is too wide."""
+def _join(fusions: list[Fusion], gate: Instruction, width: int) -> bool:
+    """Put a gate into a B layer, merging fusions that it connects; False where it is too wide."""
     qubits = set(gate.qubits)
-    touched = [c for c in clusters if c.qubits & qubits]
+    touched = [c for c in fusions if c.qubits & qubits]
     union = qubits.union(*(c.qubits for c in touched))
     if len(union) > width:
         return False
-    merged = Cluster(union, [g for c in touched for g in c.gates] + [gate])
-    clusters[:] = [c for c in clusters if not c.qubits & qubits] + [merged]
+    merged = Fusion(union, [g for c in touched for g in c.gates] + [gate])
+    fusions[:] = [c for c in fusions if not c.qubits & qubits] + [merged]
     return True
 
 
 def layers_of(
-    num_qubits: int, gates: Sequence[Primitive], into_blocks: Sequence[bool], width: int
-) -> tuple[list[int], dict[int, list[Cluster]]]:
+    num_qubits: int, gates: Sequence[Instruction], into_blocks: Sequence[bool], width: int
+) -> tuple[list[int], dict[int, list[Fusion]]]:
     """The layer of each gate, even for L and odd for B, as early as may be; and the B layers."""
     slots: list[int] = []
-    blocks: dict[int, list[Cluster]] = {}
+    blocks: dict[int, list[Fusion]] = {}
     level = [0] * num_qubits
     for gate, into_block in zip(gates, into_blocks, strict=True):
         slot = max((level[q] for q in gate.qubits), default=0)
@@ -128,7 +128,7 @@ def layers_of(
     return slots, blocks
 
 
-def runs_of(gates: Sequence[Primitive]) -> list[list[int]]:
+def runs_of(gates: Sequence[Instruction]) -> list[list[int]]:
     """The numbers of gates in order, those in a row on one qubit together."""
     runs: list[list[int]] = []
     last: dict[int, list[int]] = {}
@@ -145,7 +145,7 @@ def runs_of(gates: Sequence[Primitive]) -> list[list[int]]:
     return runs
 
 
-def merged_into_blocks(num_qubits: int, gates: Sequence[Primitive], width: int) -> set[int]:
+def merged_into_blocks(num_qubits: int, gates: Sequence[Instruction], width: int) -> set[int]:
     """The gates on one qubit that go into a block as they are, diagonals among them.
 
     Of a run of such gates with a dense one among them one small matrix is made. But where a layer

@@ -1,7 +1,7 @@
 """Index maps as a linear operation of JAX whose transpose is the inverse map, not a scatter-add.
 
 A gather's transpose is a scatter-add, which is slow and does not know that the map is a bijection.
-So moving amplitudes is a primitive of its own: it is its own tangent map, its transpose is the
+So moving amplitudes is a instruction of its own: it is its own tangent map, its transpose is the
 move back, and a batch is one more leading axis.
 """
 
@@ -13,7 +13,7 @@ from jax import lax
 from jaxtyping import Array, Int
 
 from qnn_jax.simulate import tuning
-from qnn_jax.simulate.bits import Affine, IndexMap
+from qnn_jax.simulate.gf2 import Affine, IndexMap
 from qnn_jax.simulate.xla import linear
 
 _FLAT = 2**31 - 1  # as far as int32 counts
@@ -49,7 +49,7 @@ def columns_of(index_map: Affine | IndexMap, num_toffolis: int = 0) -> np.ndarra
 
 
 def move(state: Array, source: Int[Array, " numbers"], target: Int[Array, " numbers"]) -> Array:
-    """Move amplitudes along an affine map over GF(2), and Toffolis behind it.
+    """PermutationStep amplitudes along an affine map over GF(2), and Toffolis behind it.
 
     Args:
         state: shape (..., 2**n).

@@ -19,9 +19,9 @@ from jaxtyping import Array, Float
 
 from qnn_jax.circuits.observables import PauliSum, masks
 from qnn_jax.simulate import tuning
-from qnn_jax.simulate.bits import Affine
+from qnn_jax.simulate.gf2 import Affine
+from qnn_jax.simulate.kernels import parity_moments
 from qnn_jax.simulate.moves import columns_of, move
-from qnn_jax.simulate.steps import parity_moments
 from qnn_jax.simulate.xla import HIGHEST
 
 

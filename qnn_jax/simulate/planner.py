@@ -1,15 +1,23 @@
-"""The plan of a circuit: how its gates become few large steps. Pure Python, no JAX, cached.
+"""The planner: from a circuit to a few large steps, pass by pass. Pure Python, cached.
 
-Layers alternate between L, one phase polynomial and one affine map over GF(2), and B, blocks of
-dense gates and of what is beside them on one qubit (`layers`, `groups`); those that repeat are put
-together (`repeats`). A circuit whose layers neither repeat nor are few is done by uniform steps
-instead (`irregular`).
+1. lower: gates as instructions of at most one angle (`gate_forms`);
+2. light cone: what the observables do not see is left out (`light_cone`);
+3. layers: each instruction comes as early as its qubits allow, diagonals and permutations in even
+   layers, all else in odd ones (`layers`);
+4. fusion: the gates of an odd layer become few matrices on neighbouring bits (`fusion`);
+5. schedule: the steps in order, and where their angles are;
+6. roll: steps that repeat become one scan (`rolled`).
+
+Passes 3 to 5 have four variants: by layers; one matrix for all of a small register, in a batch of
+inputs (`_plan_fused`); uniform steps, where nothing repeats (`uniform`); and gate by gate for the
+batch-last engine (`_plan_by_gates`). `print(plan(circuit, observables))` shows what each pass did.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,15 +26,32 @@ from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.drawing import html
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.simulate import tuning
-from qnn_jax.simulate.atoms import Atom, Block, Gate, Move, Patch, Phase, Segment, Step
-from qnn_jax.simulate.bits import Affine, bit_permutation, identity
-from qnn_jax.simulate.groups import arrange, block_of
-from qnn_jax.simulate.irregular import segments_of
-from qnn_jax.simulate.layers import AngleNumbers, Diagonals, layers_of, merged_into_blocks, runs_of
-from qnn_jax.simulate.primitives import Primitive, lower, real_frame
-from qnn_jax.simulate.recipes import Recipe, recipe_of
-from qnn_jax.simulate.repeats import segments_that_repeat
-from qnn_jax.simulate.visible import visible
+from qnn_jax.simulate.fusion import arrange, matrix_step
+from qnn_jax.simulate.gate_forms import Instruction, lower, real_frame
+from qnn_jax.simulate.gf2 import Affine, bit_permutation, identity
+from qnn_jax.simulate.layers import (
+    AngleNumbers,
+    DiagonalLayer,
+    layers_of,
+    merged_into_blocks,
+    runs_of,
+)
+from qnn_jax.simulate.light_cone import visible
+from qnn_jax.simulate.matrices import FusedGates, fused_gates
+from qnn_jax.simulate.steps import (
+    DiagonalStep,
+    GateStep,
+    MatrixStep,
+    PermutationStep,
+    ScannedSteps,
+    Scheduled,
+    Step,
+    UniformStep,
+)
+from qnn_jax.simulate.uniform import uniform_scans
+
+#: A step that is a matrix, and the numbers of its angles.
+_Placed: TypeAlias = "tuple[MatrixStep, tuple[int, ...]]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,59 +64,62 @@ class Plan:
         from_inputs: those that do. Angle k of a step is entry k of both, one after the other.
         initial: a product state to start from, as blocks on |0…0> with the numbers of their
             angles, from the lowest bits up.
-        segments: the steps, those that repeat put together.
+        scans: the steps, those that repeat put together.
+        passes: what each pass of the planner did, in words.
     """
 
     num_qubits: int
     from_weights: tuple[Expression, ...]
     from_inputs: tuple[Expression, ...]
-    initial: tuple[tuple[Block, tuple[int, ...]], ...]
-    segments: tuple[Segment, ...]
+    initial: tuple[_Placed, ...]
+    scans: tuple[ScannedSteps, ...]
+    passes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        steps = sum(segment.repeats * len(segment.atoms) for segment in self.segments)
+        steps = sum(scan.repeats * len(scan.steps) for scan in self.scans)
         return f"<Plan for {self.num_qubits} qubits: {steps} steps; print it to see them>"
 
     def _repr_html_(self) -> str:
         return html(str(self))
 
     def __str__(self) -> str:
-        """The steps, how often each is done, and what it costs."""
+        """What each pass did; then the steps, how often each is done, and what it costs."""
         n = self.num_qubits
         sizes = "+".join(str(block.num_bits) for block, _ in self.initial)
         lines = [
             f"{n} qubits; {len(self.from_weights)} angles of weights, "
             f"{len(self.from_inputs)} of inputs",
+            *self.passes,
             f"  start: a product state on {sizes} bits",
         ]
-        for segment in self.segments:
-            lines.append(f"  {segment.repeats} x:" if segment.repeats > 1 else "  once:")
-            lines += [f"    {_describe(atom, n)}" for atom in segment.atoms]
+        for scan in self.scans:
+            lines.append(f"  {scan.repeats} x:" if scan.repeats > 1 else "  once:")
+            lines += [f"    {_describe(step, n)}" for step in scan.steps]
         return "\n".join(lines)
 
 
-def _describe(atom: Atom, num_qubits: int) -> str:
-    if isinstance(atom, Phase):
+def _describe(step: Step, num_qubits: int) -> str:
+    if isinstance(step, DiagonalStep):
         return (
-            f"phases of {len(atom.masks)} parities from {atom.num_angles} angles: "
+            f"diagonal of {len(step.masks)} parities from {step.num_angles} angles: "
             f"cosine and sine of up to 2^{num_qubits} numbers, 1 pass"
         )
-    if isinstance(atom, Move):
-        return "index map: 1 pass"
-    if isinstance(atom, Gate):
-        return f"{atom.form.key[0]} on bits {', '.join(map(str, atom.bits))}: 1 pass"
-    if isinstance(atom, Patch):
-        width = atom.num_bits + (not atom.real)
-        flops = 2 * 2 ** (num_qubits + (not atom.real) + width)
+    if isinstance(step, PermutationStep):
+        return "permutation: 1 pass"
+    if isinstance(step, GateStep):
+        return f"{step.form.key[0]} on bits {', '.join(map(str, step.bits))}: 1 pass"
+    if isinstance(step, UniformStep):
+        width = step.num_bits + (not step.real)
+        flops = 2 * 2 ** (num_qubits + (not step.real) + width)
         return (
-            f"any gates on bits 0…{atom.num_bits - 1}, up to {atom.num_angles} with angles: "
+            f"any gates on bits 0…{step.num_bits - 1}, up to {step.num_angles} with angles: "
             f"{flops / 1e6:.3g} Mflop"
         )
-    kind = "real" if atom.real else "complex"
-    flops = (4 if atom.real else 8) * 2 ** (num_qubits + atom.num_bits)
-    top = atom.base + atom.num_bits - 1
+    kind = "real" if step.real else "complex"
+    flops = (4 if step.real else 8) * 2 ** (num_qubits + step.num_bits)
+    top = step.base + step.num_bits - 1
     return (
-        f"{kind} block on bits {atom.base}…{top} from {atom.num_angles} angles: "
+        f"{kind} matrix on bits {step.base}…{top} from {step.num_angles} angles: "
         f"{flops / 1e6:.3g} Mflop"
     )
 
@@ -109,10 +137,15 @@ def plan(
     >>> from qnn_jax import real_amplitudes
     >>> print(plan(real_amplitudes(2, reps=1)))
     2 qubits; 4 angles of weights, 0 of inputs
+    lower: 5 gates as 5 instructions: 0 diagonal, 1 permutation, 4 dense
+    light cone: no observables, all are kept
+    layers, fusion: by layers
+    schedule: 2 steps: 0 diagonal, 1 permutation, 1 matrix
+    roll: 2 steps in the program
       start: a product state on 2 bits
       once:
-        index map: 1 pass
-        real block on bits 0…1 from 2 angles: 6.4e-05 Mflop
+        permutation: 1 pass
+        real matrix on bits 0…1 from 2 angles: 6.4e-05 Mflop
     """
     circuit = checked_circuit(circuit)
     if observables is None:
@@ -130,7 +163,8 @@ def plan_state(circuit: Circuit, shared: bool) -> Plan:
             few, so those of a small register are multiplied with each other first, unless inputs
             turn other gates than phases.
     """
-    return _plan_of(circuit.num_qubits, _lowered(circuit), shared)
+    found = _plan_of(circuit.num_qubits, _lowered(circuit), shared)
+    return _explained(found, circuit, "light cone: no observables, all are kept")
 
 
 @tuning.cached
@@ -144,29 +178,64 @@ def plan_to_measure(
     """
     gates, behind = _visible(circuit, observables)
     whole = plan_state(circuit, shared)
-    if len(gates) == len(_lowered(circuit)):
+    left_out = len(_lowered(circuit)) - len(gates)
+    if not left_out:
         return whole, observables
     part = _plan_of(circuit.num_qubits, gates, shared)
-    return (whole, observables) if _num_atoms(part) > _num_atoms(whole) else (part, behind)
+    if _num_steps(part) > _num_steps(whole):
+        return whole, observables
+    note = f"light cone: {left_out} of {len(_lowered(circuit))} instructions are left out"
+    return _explained(part, circuit, note), behind
+
+
+def _explained(found: Plan, circuit: Circuit, light_cone: str) -> Plan:
+    """The plan with a line for each pass that made it."""
+    instructions = _lowered(circuit)
+    steps = [(step, scan.repeats) for scan in found.scans for step in scan.steps]
+
+    def count(*kinds: type) -> int:
+        return sum(repeats for step, repeats in steps if isinstance(step, kinds))
+
+    diagonal = sum(i.form.phases is not None for i in instructions)
+    permutation = sum(i.form.affine is not None for i in instructions)
+    uniform = count(UniformStep) > 0
+    one = len(found.initial) == 1 and len(found.initial[0][0].parts) == 1 < found.num_qubits
+    how = (
+        f"{len(circuit.ops)} gates as {len(instructions)} instructions: {diagonal} diagonal, "
+        f"{permutation} permutation, {len(instructions) - diagonal - permutation} dense"
+    )
+    kind = "uniform steps" if uniform else "one matrix for the register" if one else "by layers"
+    scheduled = (
+        f"{sum(repeats for _, repeats in steps)} steps: {count(DiagonalStep)} diagonal, "
+        f"{count(PermutationStep)} permutation, {count(MatrixStep, UniformStep, GateStep)} matrix"
+    )
+    passes = (
+        f"lower: {how}",
+        light_cone,
+        f"layers, fusion: {kind}",
+        f"schedule: {scheduled}",
+        f"roll: {len(steps)} steps in the program",
+    )
+    return replace(found, passes=passes)
 
 
 @tuning.cached
 def _visible(
     circuit: Circuit, observables: tuple[PauliSum, ...]
-) -> tuple[Sequence[Primitive], tuple[PauliSum, ...]]:
+) -> tuple[Sequence[Instruction], tuple[PauliSum, ...]]:
     return visible(_lowered(circuit), observables)
 
 
-def _num_atoms(plan: Plan) -> int:
-    return sum(len(segment.atoms) for segment in plan.segments)
+def _num_steps(plan: Plan) -> int:
+    return sum(len(scan.steps) for scan in plan.scans)
 
 
 @tuning.cached
-def _lowered(circuit: Circuit) -> tuple[Primitive, ...]:
+def _lowered(circuit: Circuit) -> tuple[Instruction, ...]:
     return tuple(p for op in circuit.ops for p in lower(op) if p.form.key != ("id",))
 
 
-def _plan_of(num_qubits: int, gates: Sequence[Primitive], shared: bool) -> Plan:
+def _plan_of(num_qubits: int, gates: Sequence[Instruction], shared: bool) -> Plan:
     fused = (
         shared
         and num_qubits <= tuning.current().fuse_register_up_to
@@ -174,35 +243,35 @@ def _plan_of(num_qubits: int, gates: Sequence[Primitive], shared: bool) -> Plan:
     )
     found = (_plan_fused if fused else _plan_layered)(num_qubits, gates)
     limits = tuning.current()
-    scans = any(segment.repeats > 1 for segment in found.segments)
+    scans = any(scan.repeats > 1 for scan in found.scans)
     most = limits.longest_plan_with_scans if scans else limits.longest_plan
     return found if _length(found) <= most else _plan_irregular(num_qubits, gates)
 
 
 def _length(plan: Plan) -> int:
-    """About how long the program of a plan is: its atoms, and what its matrices are made of."""
-    atoms = [atom for segment in plan.segments for atom in segment.atoms]
-    blocks = [atom for atom in atoms if isinstance(atom, Block)]
+    """About how long the program of a plan is: its steps, and what its matrices are made of."""
+    steps = [step for scan in plan.scans for step in scan.steps]
+    blocks = [step for step in steps if isinstance(step, MatrixStep)]
     blocks += [block for block, _ in plan.initial]
     recipes = {part for block in blocks for part in block.parts}
-    return len(atoms) + sum(len({*recipe.elements}) for recipe in recipes)
+    return len(steps) + sum(len({*fused.layers}) for fused in recipes)
 
 
-def _plan_irregular(num_qubits: int, primitives: Sequence[Primitive]) -> Plan:
+def _plan_irregular(num_qubits: int, instructions: Sequence[Instruction]) -> Plan:
     """Uniform steps on a real state, with one more bit where the circuit is complex."""
-    angles = AngleNumbers(primitives)
-    segments = segments_of(num_qubits, primitives, angles)
-    num_bits = num_qubits + (not all(gate.form.real for gate in primitives))
+    angles = AngleNumbers(instructions)
+    scans = uniform_scans(num_qubits, instructions, angles)
+    num_bits = num_qubits + (not all(gate.form.real for gate in instructions))
     start = ((_idle(num_bits), ()),)
-    return Plan(num_qubits, angles.from_weights, angles.from_inputs, start, segments)
+    return Plan(num_qubits, angles.from_weights, angles.from_inputs, start, scans)
 
 
-def _plan_fused(num_qubits: int, gates: Sequence[Primitive]) -> Plan:
+def _plan_fused(num_qubits: int, gates: Sequence[Instruction]) -> Plan:
     """The whole register is one block; only phases that depend on the inputs stay apart."""
     angles = AngleNumbers(gates)
 
     # Even slots hold phases of the inputs and constant permutations, odd ones all the rest.
-    slots: dict[int, list[Primitive]] = {}
+    slots: dict[int, list[Instruction]] = {}
     level = [0] * num_qubits
     for gate in gates:
         form = gate.form
@@ -214,21 +283,21 @@ def _plan_fused(num_qubits: int, gates: Sequence[Primitive]) -> Plan:
         for q in gate.qubits:
             level[q] = slot
 
-    steps: list[Step] = []
-    stretch: list[Primitive | np.ndarray] = []
+    steps: list[Scheduled] = []
+    stretch: list[Instruction | np.ndarray] = []
     bit_of = {q: q for q in range(num_qubits)}
 
-    def block() -> tuple[Block, tuple[int, ...]]:
-        recipe, members = recipe_of(stretch, bit_of, num_qubits)
+    def block() -> _Placed:
+        fused, members = fused_gates(stretch, bit_of, num_qubits)
         stretch.clear()
-        return Block((recipe,)), tuple(map(angles, members))
+        return MatrixStep((fused,)), tuple(map(angles, members))
 
-    initial: tuple[Block, tuple[int, ...]] | None = None
+    initial: _Placed | None = None
     for slot in sorted(slots):
         if slot % 2:
             stretch.extend(slots[slot])
             continue
-        layer = Diagonals(num_qubits)
+        layer = DiagonalLayer(num_qubits)
         for gate in slots[slot]:
             layer.add(gate, gate.qubits)
         phase = layer.phase(angles)
@@ -237,24 +306,24 @@ def _plan_fused(num_qubits: int, gates: Sequence[Primitive]) -> Plan:
             if initial is None:
                 initial = done
             else:
-                steps.append(Step(*done))
+                steps.append(Scheduled(*done))
             steps.append(phase)
         elif phase is not None:
-            assert isinstance(phase.atom, Phase)
-            stretch.append(_diagonal_matrix(phase.atom, num_qubits))
+            assert isinstance(phase.step, DiagonalStep)
+            stretch.append(_diagonal_matrix(phase.step, num_qubits))
         if not layer.map.is_identity:
             stretch.append(_permutation_matrix(layer.map, num_qubits))
     last = block()
     if initial is None:
         initial = last
     elif not last[0].is_identity:
-        steps.append(Step(*last))
+        steps.append(Scheduled(*last))
     return Plan(
         num_qubits,
         angles.from_weights,
         angles.from_inputs,
         (initial,),
-        segments_that_repeat(steps, len(angles.from_weights)),
+        rolled(steps, len(angles.from_weights)),
     )
 
 
@@ -263,17 +332,17 @@ def turned_by_inputs(circuit: Circuit, observables: tuple[PauliSum, ...]) -> boo
     return _turned_by_inputs(_visible(circuit, observables)[0])
 
 
-def _turned_by_inputs(gates: Sequence[Primitive]) -> bool:
+def _turned_by_inputs(gates: Sequence[Instruction]) -> bool:
     return any(gate.reads_inputs and gate.form.phases is None for gate in gates)
 
 
 def _has_large_blocks(found: Plan) -> bool:
     """Is it by layers, and have its blocks many angles on average?"""
-    atoms = [(atom, segment.repeats) for segment in found.segments for atom in segment.atoms]
-    blocks = [(atom, repeats) for atom, repeats in atoms if isinstance(atom, Block)]
+    steps = [(step, scan.repeats) for scan in found.scans for step in scan.steps]
+    blocks = [(step, repeats) for step, repeats in steps if isinstance(step, MatrixStep)]
     blocks += [(block, 1) for block, _ in found.initial]
     turns = sum(block.num_angles * repeats for block, repeats in blocks)
-    layered = not any(isinstance(atom, Patch) for atom, _ in atoms)
+    layered = not any(isinstance(step, UniformStep) for step, _ in steps)
     return layered and turns >= tuning.current().blocks_angles * sum(
         repeats for _, repeats in blocks
     )
@@ -292,20 +361,20 @@ def plan_by_gates(
         return None
     gates, behind = _visible(circuit, observables)
     found = _plan_by_gates(circuit.num_qubits, gates)
-    return None if _num_atoms(found) > tuning.current().batch_last_up_to else (found, behind)
+    return None if _num_steps(found) > tuning.current().batch_last_up_to else (found, behind)
 
 
-def _plan_by_gates(num_qubits: int, gates: Sequence[Primitive]) -> Plan:
+def _plan_by_gates(num_qubits: int, gates: Sequence[Instruction]) -> Plan:
     angles = AngleNumbers(gates)
     merged = merged_into_blocks(num_qubits, gates, num_qubits)
     into_blocks = [gate.is_dense or k in merged for k, gate in enumerate(gates)]
-    layers: dict[int, list[Primitive]] = {}
+    layers: dict[int, list[Instruction]] = {}
     slots, _ = layers_of(num_qubits, gates, into_blocks, num_qubits)
     for gate, slot in zip(gates, slots, strict=True):
         layers.setdefault(slot, []).append(gate)
 
-    steps: list[Step] = []
-    initial: list[tuple[Block, tuple[int, ...]]] = [(_idle(1), ())] * num_qubits
+    steps: list[Scheduled] = []
+    initial: list[_Placed] = [(_idle(1), ())] * num_qubits
     fresh = set(range(num_qubits))  # qubits on which nothing was done but what `initial` does
     for slot in sorted(layers):
         if slot % 2:
@@ -314,67 +383,69 @@ def _plan_by_gates(num_qubits: int, gates: Sequence[Primitive]) -> Plan:
                 first = run[0]
                 if len(first.qubits) > 1:
                     own = () if first.angle is None else (angles(first),)
-                    steps.append(Step(Gate(first.form, first.qubits), own))
+                    steps.append(Scheduled(GateStep(first.form, first.qubits), own))
                     fresh -= set(first.qubits)
                     continue
                 (q,) = first.qubits
-                recipe, members = recipe_of(run, {q: 0}, 1)
+                fused, members = fused_gates(run, {q: 0}, 1)
                 numbers = tuple(map(angles, members))
                 if q in fresh:
-                    initial[q] = (Block((recipe,)), numbers)
+                    initial[q] = (MatrixStep((fused,)), numbers)
                     fresh.remove(q)
                 else:
-                    steps.append(Step(Block((recipe,), q), numbers))
+                    steps.append(Scheduled(MatrixStep((fused,), q), numbers))
             continue
-        layer = Diagonals(num_qubits)
+        layer = DiagonalLayer(num_qubits)
         for gate in layers[slot]:
             layer.add(gate, gate.qubits)
             fresh -= set(gate.qubits)
         phase = layer.phase(angles)
         steps += [] if phase is None else [phase]
-        steps += [] if layer.map.is_identity else [Step(Move(layer.map))]
-    segments = segments_that_repeat(steps, len(angles.from_weights))
+        steps += [] if layer.map.is_identity else [Scheduled(PermutationStep(layer.map))]
+    scans = rolled(steps, len(angles.from_weights))
     start = (_product(initial),)
-    return Plan(num_qubits, angles.from_weights, angles.from_inputs, start, segments)
+    return Plan(num_qubits, angles.from_weights, angles.from_inputs, start, scans)
 
 
-def _product(blocks: Sequence[tuple[Block, tuple[int, ...]]]) -> tuple[Block, tuple[int, ...]]:
+def _product(
+    blocks: Sequence[_Placed],
+) -> _Placed:
     """Blocks beside each other, from the lowest bits up, as one."""
     parts = tuple(part for block, _ in blocks for part in block.parts)
-    return Block(parts), tuple(k for _, numbers in blocks for k in numbers)
+    return MatrixStep(parts), tuple(k for _, numbers in blocks for k in numbers)
 
 
-def _plan_layered(num_qubits: int, primitives: Sequence[Primitive]) -> Plan:
+def _plan_layered(num_qubits: int, instructions: Sequence[Instruction]) -> Plan:
     """Layers of diagonals and index maps alternate with layers of blocks."""
     compact = num_qubits <= tuning.current().two_matrices_up_to
     half = -(-num_qubits // 2)
     width = max(
-        [half if compact else tuning.current().matrix_bits, *(len(p.qubits) for p in primitives)]
+        [half if compact else tuning.current().matrix_bits, *(len(p.qubits) for p in instructions)]
     )
-    merged = merged_into_blocks(num_qubits, primitives, width)
-    gates: list[Primitive] = []
+    merged = merged_into_blocks(num_qubits, instructions, width)
+    gates: list[Instruction] = []
     into_blocks: list[bool] = []
-    for k, primitive in enumerate(primitives):
-        framed = primitive.is_dense and k not in merged and not primitive.form.real
-        frame = real_frame(primitive.form) if framed else None
+    for k, instruction in enumerate(instructions):
+        framed = instruction.is_dense and k not in merged and not instruction.form.real
+        frame = real_frame(instruction.form) if framed else None
         if frame is None:
-            gates.append(primitive)
-            into_blocks.append(primitive.is_dense or k in merged)
+            gates.append(instruction)
+            into_blocks.append(instruction.is_dense or k in merged)
         else:
             before, middle, after = frame
-            gates.append(Primitive(before, primitive.qubits))
-            gates.append(Primitive(middle, primitive.qubits, primitive.angle))
-            gates.append(Primitive(after, primitive.qubits))
+            gates.append(Instruction(before, instruction.qubits))
+            gates.append(Instruction(middle, instruction.qubits, instruction.angle))
+            gates.append(Instruction(after, instruction.qubits))
             into_blocks += [False, True, False]
     angles = AngleNumbers(gates)
     slots, blocks = layers_of(num_qubits, gates, into_blocks, width)
-    diagonals: dict[int, list[Primitive]] = {}
+    diagonals: dict[int, list[Instruction]] = {}
     for gate, slot in zip(gates, slots, strict=True):
         if slot % 2 == 0:
             diagonals.setdefault(slot, []).append(gate)
 
-    steps: list[Step] = []
-    initial: tuple[tuple[Block, tuple[int, ...]], ...] = ()
+    steps: list[Scheduled] = []
+    initial: tuple[_Placed, ...] = ()
     place = list(range(num_qubits))  # the bit where each qubit is
     pending = identity(num_qubits)
 
@@ -386,12 +457,12 @@ def _plan_layered(num_qubits: int, primitives: Sequence[Primitive]) -> Plan:
             turn[place[q]] = wanted[q]
         pending = pending.then(bit_permutation(tuple(turn)))
         if not pending.is_identity:
-            steps.append(Step(Move(pending)))
+            steps.append(Scheduled(PermutationStep(pending)))
         place, pending = list(wanted), identity(num_qubits)
 
-    for slot in sorted({*diagonals, *(s for s, clusters in blocks.items() if clusters)}):
+    for slot in sorted({*diagonals, *(s for s, fusions in blocks.items() if fusions)}):
         if slot % 2 == 0:
-            layer = Diagonals(num_qubits)
+            layer = DiagonalLayer(num_qubits)
             for gate in diagonals[slot]:
                 layer.add(gate, tuple(place[q] for q in gate.qubits))
             phase = layer.phase(angles)
@@ -400,7 +471,7 @@ def _plan_layered(num_qubits: int, primitives: Sequence[Primitive]) -> Plan:
             pending = pending.then(layer.map)
             continue
         wanted, groups = arrange(blocks[slot], place, num_qubits, width)
-        row = [block_of(group, wanted, angles) for group in groups]
+        row = [matrix_step(group, wanted, angles) for group in groups]
         untouched = not steps and not initial and pending.is_identity
         if untouched and wanted == list(range(num_qubits)):
             covered = 0
@@ -413,22 +484,22 @@ def _plan_layered(num_qubits: int, primitives: Sequence[Primitive]) -> Plan:
                 initial += ((_idle(num_qubits - covered), ()),)
             continue
         settle(wanted)
-        steps += [Step(*found) for found in row]
+        steps += [Scheduled(*found) for found in row]
     settle(list(range(num_qubits)))
     return Plan(
         num_qubits,
         angles.from_weights,
         angles.from_inputs,
         initial or ((_idle(num_qubits), ()),),
-        segments_that_repeat(steps, len(angles.from_weights)),
+        rolled(steps, len(angles.from_weights)),
     )
 
 
-def _idle(num_bits: int) -> Block:
-    return Block((Recipe(1, ()),) * num_bits)
+def _idle(num_bits: int) -> MatrixStep:
+    return MatrixStep((FusedGates(1, ()),) * num_bits)
 
 
-def _diagonal_matrix(phase: Phase, num_qubits: int) -> np.ndarray:
+def _diagonal_matrix(phase: DiagonalStep, num_qubits: int) -> np.ndarray:
     i = np.arange(1 << num_qubits)
     total = np.zeros(len(i))
     for mask, offset in zip(phase.masks, phase.offsets, strict=True):
@@ -442,3 +513,53 @@ def _permutation_matrix(affine: Affine, num_qubits: int) -> np.ndarray:
     matrix = np.zeros((size, size))
     matrix[[affine(i) for i in range(size)], range(size)] = 1
     return matrix
+
+
+def rolled(steps: list[Scheduled], num_weights: int) -> tuple[ScannedSteps, ...]:
+    """Find what repeats: greedily the period that covers most steps from here on."""
+
+    def signature(step: Scheduled) -> object:
+        return step.step, tuple(k >= num_weights for k in step.angles)
+
+    kinds: dict[object, int] = {}
+    row = [kinds.setdefault(signature(step), len(kinds)) for step in steps]
+    scans: list[ScannedSteps] = []
+    alone: list[Scheduled] = []
+    start, longest = 0, tuning.current().longest_period
+    while start < len(steps):
+        best = (1, 1)
+        for period in range(1, min(longest, (len(row) - start) // 2) + 1):
+            pattern = row[start : start + period]
+            repeats = 1
+            while row[start + repeats * period : start + (repeats + 1) * period] == pattern:
+                repeats += 1
+            if repeats > 1 and repeats * period > best[0] * best[1]:
+                best = (period, repeats)
+        period, repeats = best
+        if repeats == 1:
+            alone.append(steps[start])
+        else:
+            if alone:
+                scans.append(_scan(alone, 1, num_weights))
+                alone = []
+            span = steps[start : start + period * repeats]
+            scans.append(_scan(span, repeats, num_weights))
+        start += period * repeats
+    if alone:
+        scans.append(_scan(alone, 1, num_weights))
+    return tuple(scans)
+
+
+def _scan(steps: list[Scheduled], repeats: int, num_weights: int) -> ScannedSteps:
+    period = len(steps) // repeats
+    angles = [
+        np.array([s.angles for s in steps[k::period]], int).reshape(repeats, -1)
+        for k in range(period)
+    ]
+    return ScannedSteps(
+        repeats,
+        tuple(step.step for step in steps[:period]),
+        tuple(angles),
+        tuple(bool(np.any(numbers >= num_weights)) for numbers in angles),
+        ((),) * period,
+    )

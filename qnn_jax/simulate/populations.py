@@ -21,8 +21,8 @@ from qnn_jax.circuits.angles import Expression
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, masks, observables_on
 from qnn_jax.simulate.angle_table import evaluate, floating
-from qnn_jax.simulate.primitives import NUM_FEATURES, features, lower
-from qnn_jax.simulate.recipes import embed
+from qnn_jax.simulate.gate_forms import NUM_FEATURES, features, lower
+from qnn_jax.simulate.matrices import embed
 from qnn_jax.simulate.xla import HIGHEST
 
 
@@ -88,13 +88,13 @@ def _steps(circuit: Circuit, observable: PauliSum) -> tuple[tuple[_Step, ...], n
     """The circuit's steps, and the observable behind the constant gates after the last one."""
     n = circuit.num_qubits
     steps, constant = [], np.eye(2**n, dtype=complex)
-    for primitive in (p for op in circuit.ops for p in lower(op)):
-        if primitive.angle is None:
-            constant = embed(primitive.form.matrix(), primitive.qubits, n) @ constant
+    for instruction in (p for op in circuit.ops for p in lower(op)):
+        if instruction.angle is None:
+            constant = embed(instruction.form.matrix(), instruction.qubits, n) @ constant
             continue
-        every = embed(primitive.form.coefficients, primitive.qubits, n) @ constant
+        every = embed(instruction.form.coefficients, instruction.qubits, n) @ constant
         used = tuple(f for f in range(NUM_FEATURES) if np.any(abs(every[f]) > 1e-12))
-        steps.append(_Step(primitive.angle, used, every[list(used)]))
+        steps.append(_Step(instruction.angle, used, every[list(used)]))
         constant = np.eye(2**n, dtype=complex)
     last = constant.conj().T @ _matrix(observable) @ constant
     if not any(np.any(abs(m.imag) > 1e-12) for m in (last, *(one.matrices for one in steps))):

@@ -20,8 +20,8 @@ from qnn_jax.circuits.checks import at_least, one_of
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
 from qnn_jax.memory import MAX_SIMULATED_QUBITS, machine_bytes
-from qnn_jax.simulate.atoms import Block, Patch
 from qnn_jax.simulate.planner import Plan, plan_state
+from qnn_jax.simulate.steps import MatrixStep, UniformStep
 
 #: How many states (of a real and an imaginary part) live at once: measured on compiled programs,
 #: rounded up (`tests/simulate/test_preflight.py` compares).
@@ -65,7 +65,7 @@ def bytes_needed(
     if gradient == "reverse":
         found = plan_state(circuit, batch > 1)
         states = states_kept(found, batch > 1)
-        data = sum(array.size for s in found.segments for d in s.data for array in d)
+        data = sum(array.size for s in found.scans for d in s.data for array in d)
         tables = 2 * tables + itemsize * data
     return _bytes(circuit.num_qubits, batch, states, itemsize) + tables
 
@@ -79,17 +79,17 @@ def states_kept(plan: Plan, shared: bool = False, by_gates: bool = False) -> int
         by_gates: the plan is done gate by gate, and of a repeat only its beginning is kept.
     """
     steps, matrices = 0, 0.0
-    for segment in plan.segments:
-        for atom, reads_inputs in zip(segment.atoms, segment.reads_inputs, strict=True):
-            if not atom.num_angles:
+    for scan in plan.scans:
+        for step, reads_inputs in zip(scan.steps, scan.reads_inputs, strict=True):
+            if not step.num_angles:
                 continue
-            steps += segment.repeats
-            if isinstance(atom, Block | Patch) and (reads_inputs or not shared):
-                bits = atom.num_bits + (not atom.real)
-                matrices += segment.repeats * 4**bits / (2 << plan.num_qubits)
+            steps += scan.repeats
+            if isinstance(step, MatrixStep | UniformStep) and (reads_inputs or not shared):
+                bits = step.num_bits + (not step.real)
+                matrices += scan.repeats * 4**bits / (2 << plan.num_qubits)
     if by_gates:
-        longest = max((len(segment.atoms) for segment in plan.segments), default=0)
-        steps = longest + sum(segment.repeats for segment in plan.segments)
+        longest = max((len(scan.steps) for scan in plan.scans), default=0)
+        steps = longest + sum(scan.repeats for scan in plan.scans)
         return math.ceil(STATES_ADJOINT + steps + _OF_SMALL_MATRICES * matrices)
     return math.ceil(STATES_ADJOINT + _STATES_A_STEP * steps + _OF_MATRICES * matrices)
 

@@ -23,7 +23,7 @@ from qnn_jax.simulate.batches import measured
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan_state, plan_to_measure
 from qnn_jax.simulate.preflight import STATES_ADJOINT, check_memory, states_kept, watched
-from qnn_jax.simulate.run import run
+from qnn_jax.simulate.state_last import run
 from qnn_jax.simulate.tuning import Tuning
 
 jax.tree_util.register_static(Circuit)

@@ -1,283 +1,138 @@
-"""Applying atoms to states.
-
-A state is a real array of shape (..., c, 2**n): c = 1 while it is real, else 2 (real and imaginary
-part). A real gate acts on all leading axes alike, as one batched matrix product.
-"""
+"""The steps of a plan: the few things that are ever done to a state. Static values only."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
+import functools
+from dataclasses import dataclass
+from typing import TypeAlias
 
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Float
 
-from qnn_jax.simulate import tuning
-from qnn_jax.simulate.atoms import Atom, Block, Move, Patch, Phase, Segment
-from qnn_jax.simulate.moves import columns_of, move
-from qnn_jax.simulate.recipes import build, chain
-from qnn_jax.simulate.xla import HIGHEST, int32, materialize, of_one_rank, on_states, product_of
+from qnn_jax.simulate.gate_forms import GateForm
+from qnn_jax.simulate.gf2 import Affine
+from qnn_jax.simulate.matrices import FusedGates
 
 
-def parameters(
-    atom: Atom, angles: Float[Array, "*lead angles"], data: tuple[Array, ...] = ()
-) -> Array:
-    """What an atom needs to know beside its structure: a block's matrix, a phase's parities.
+@dataclass(frozen=True)
+class DiagonalStep:
+    """A diagonal: multiply amplitude i by exp(i Σ_m t[m] (-1)^popcount(i & masks[m])).
 
-    A complex block's matrix is the real one on real and imaginary parts, twice as wide.
+    Its parameters are t = offsets + Σ over terms (m, a, slope) of slope·angles[a] at position m.
 
-    Args:
-        atom: the atom.
-        angles: its angles.
-        data: its part of `Segment.data`, with the same leading axes.
+    Attributes:
+        masks: the parity masks.
+        offsets: the constant part of t, one a mask.
+        terms: (position of the mask, position of the angle, slope).
+        num_angles: how many angles it takes.
+        real: True where the diagonal is ±1 at every angle.
     """
-    if isinstance(atom, Block):
-        matrix = build(atom.parts, angles)
-        return matrix if atom.real else _as_real(matrix)
-    if isinstance(atom, Patch):
-        return build_patch(atom, angles, *data)
-    if isinstance(atom, Move):
-        if atom.affine is None:
-            return data[0]
-        return jnp.asarray(
-            np.stack([columns_of(atom.affine.inverse()), columns_of(atom.affine)]), jnp.int32
-        )
-    assert isinstance(atom, Phase)
-    offsets = jnp.asarray(np.array(atom.offsets), angles.dtype)
-    if not atom.terms:
-        return jnp.broadcast_to(offsets, (*angles.shape[:-1], len(offsets)))
-    slopes = slopes_of(atom)
-    # Slopes are multiples of 1/4, so whole turns of 8π may go before large sums lose them.
-    turned = reduced(angles, 8 * math.pi)
-    parities = product_of(turned[..., None, :], jnp.asarray(slopes, angles.dtype))[..., 0, :]
-    return sum(of_one_rank(offsets, parities))  # type: ignore[return-value]
+
+    masks: tuple[int, ...]
+    offsets: tuple[float, ...]
+    terms: tuple[tuple[int, int, float], ...]
+    num_angles: int
+    real: bool = False
 
 
-def parameters_of(
-    segment: Segment, own: Sequence[Array], data: Sequence[tuple[Array, ...]]
-) -> tuple[Array, ...]:
-    """The parameters of a segment's atoms that take angles; equal blocks are built together.
+@dataclass(frozen=True)
+class PermutationStep:
+    """An index map: amplitude i goes to place affine(i); None where it is data of its scan."""
 
-    Blocks of weights and blocks of inputs are not equal: under `vmap` only the latter are batched.
+    affine: Affine | None
+    num_angles: int = 0
 
-    Args:
-        segment: the segment.
-        own: the angles of those atoms that take any.
-        data: the data of all atoms, with the same leading axes.
+
+@dataclass(frozen=True)
+class MatrixStep:
+    """A matrix on neighbouring bits: out[a, k, l] = Σ_j M[k, j] s[a, j, l], l the bits below.
+
+    Attributes:
+        parts: what the matrix is the Kronecker product of, from the lowest bits up.
+        base: the lowest of the bits.
     """
-    atoms = [
-        (atom, (atom.parts, reads) if isinstance(atom, Block) else None, its_data)
-        for atom, reads, its_data in zip(segment.atoms, segment.reads_inputs, data, strict=True)
-        if atom.num_angles
-    ]
-    equal: dict[object, list[int]] = {}
-    for k, (_, kind, _) in enumerate(atoms):
-        equal.setdefault(k if kind is None else kind, []).append(k)
-    found: dict[int, Array] = {}
-    for places in equal.values():
-        atom, _, its_data = atoms[places[0]]
-        if len(places) == 1:
-            found[places[0]] = parameters(atom, own[places[0]], its_data)
-        else:
-            every = parameters(atom, jnp.stack([own[k] for k in places]))
-            found |= {k: every[j] for j, k in enumerate(places)}
-    return tuple(found[k] for k in range(len(atoms)))
+
+    parts: tuple[FusedGates, ...]
+    base: int = 0
+
+    @functools.cached_property
+    def num_bits(self) -> int:
+        """On how many bits it acts."""
+        return sum(part.num_bits for part in self.parts)
+
+    @functools.cached_property
+    def num_angles(self) -> int:
+        """How many angles it takes: those of the parts, one after the other."""
+        return sum(part.num_angles for part in self.parts)
+
+    @functools.cached_property
+    def real(self) -> bool:
+        """Is its matrix real at every angle?"""
+        return all(part.real for part in self.parts)
+
+    @functools.cached_property
+    def is_identity(self) -> bool:
+        """Does it do nothing?"""
+        return all(part.is_identity for part in self.parts)
 
 
-def slopes_of(phase: Phase) -> np.ndarray:
-    """By how much each angle turns each parity, shape (angles, masks)."""
-    slopes = np.zeros((phase.num_angles, len(phase.masks)))
-    for mask, angle, slope in phase.terms:
-        slopes[angle, mask] += slope
-    return slopes
+@dataclass(frozen=True)
+class UniformStep:
+    """A matrix on the lowest bits, given by data: gates of any kind, see `irregular`.
 
-
-def phase_signs(masks: tuple[int, ...], num_bits: int, dtype: Any) -> Array:
-    """(-1)^popcount(i & mask), shape (masks, 2**num_bits)."""
-    if num_bits <= tuning.current().direct_bits:
-        return jnp.asarray(_signs(masks, num_bits), dtype)
-    return _traced_signs(np.array(masks), num_bits, dtype)
-
-
-def build_patch(
-    atom: Patch,
-    angles: Float[Array, "*lead angles"],
-    scales: Float[Array, "*lead factors"],
-    tables: Float[Array, "*lead factors 3 c size size"],
-) -> Array:
-    """The orthogonal matrix of a patch, shape (..., 2**k, 2**k), k one more where not real."""
-    product = tables[..., 0, :, :, :]
-    if atom.num_angles:
-        turns = (angles * scales)[..., None, None, None]
-        product = product + jnp.cos(turns) * tables[..., 1, :, :, :]
-        product = product + jnp.sin(turns) * tables[..., 2, :, :, :]
-    product = chain(product, _times, -4)
-    if atom.real:
-        return product[..., 0, :, :]
-    return _as_real(product)
-
-
-def _as_real(matrix: Float[Array, "*lead 2 size size"]) -> Float[Array, "*lead wide wide"]:
-    """A complex matrix as a real one on the real and then the imaginary parts."""
-    re, im = matrix[..., 0, :, :], matrix[..., 1, :, :]
-    return jnp.concatenate([jnp.concatenate([re, -im], -1), jnp.concatenate([im, re], -1)], -2)
-
-
-def _times(left: Array, right: Array) -> Array:
-    """Products of matrices in parts, shape (..., 1 or 2, size, size).
-
-    Two wide real products: XLA's complex one takes twice as long.
+    Attributes:
+        num_bits: how many.
+        num_angles: how many gates with an angle it is the product of.
+        real: if not, bit `num_bits` tells the imaginary from the real part.
     """
-    if left.shape[-3] == 1:
-        return jnp.matmul(left, right, precision=HIGHEST)
-    wide = jnp.concatenate([right[..., 0, :, :], right[..., 1, :, :]], -1)
-    by_re = jnp.matmul(left[..., 0, :, :], wide, precision=HIGHEST)
-    by_im = jnp.matmul(left[..., 1, :, :], wide, precision=HIGHEST)
-    size = left.shape[-1]
-    return jnp.stack(
-        [
-            by_re[..., :size] - by_im[..., size:],
-            by_re[..., size:] + by_im[..., :size],
-        ],
-        -3,
-    )
+
+    num_bits: int
+    num_angles: int
+    real: bool
 
 
-def reduced(values: Array, period: float) -> Array:
-    """Values modulo a period, nearest to 0; exact in float32, of derivative 1."""
-    turns = jnp.round(values / period)
-    coarse = float(np.round(period * 256) / 256)  # few bits: its multiples are exact
-    return (values - turns * coarse) - turns * (period - coarse)
+@dataclass(frozen=True)
+class GateStep:
+    """One dense gate, for batches whose gates differ, see `lanes`.
 
-
-def apply(atom: Atom, parameter: Array, state: Array, inverse: bool = False) -> Array:
-    """An atom, or its inverse, applied to a state of shape (..., c, 2**n)."""
-    if isinstance(atom, Phase):
-        return _apply_phase(atom, parameter, state, inverse)
-    if isinstance(atom, Block):
-        return _apply_block(atom, parameter, state, inverse)
-    if isinstance(atom, Patch):
-        matrix = jnp.swapaxes(parameter, -1, -2) if inverse else parameter
-        return _multiply(matrix, state, matrix.shape[-1], 1)
-    source, target = parameter[0], parameter[1]
-    return move(state, target, source) if inverse else move(state, source, target)
-
-
-def phase_angles(masks: tuple[int, ...], parities: Array, num_bits: int) -> Array:
-    """Σ_m parities[m] (-1)^popcount(i & masks[m]) for every i, shape (2**num_bits,).
-
-    A mask is a high and a low half, so with T holding the parities at their halves the sum is the
-    matrix product H T L, with one row of signs for each half that occurs. For single qubits and
-    pairs that is a few dozen rows; where all halves occur it is a Walsh-Hadamard transform.
+    Attributes:
+        form: what it does.
+        bits: where: bit k of the form's matrix is bits[k].
     """
-    if num_bits <= tuning.current().direct_bits:
-        signs = jnp.asarray(_signs(masks, num_bits), parities.dtype)
-        return product_of(parities[..., None, :], signs)[..., 0, :]
-    high, low, rows, columns = _halves(masks, num_bits, parities.dtype)
-    table = jnp.zeros((high.shape[0], low.shape[0]), parities.dtype)
-    table = table.at[rows, columns].set(parities, unique_indices=True)
-    inner = jnp.matmul(table, low, precision=HIGHEST)
-    return jnp.matmul(high.T, inner, precision=HIGHEST).reshape(-1)
+
+    form: GateForm
+    bits: tuple[int, ...]
+
+    @property
+    def num_angles(self) -> int:
+        """How many angles it takes."""
+        return 0 if self.form.constant else 1
 
 
-def parity_moments(masks: tuple[int, ...], values: Float[Array, " amplitudes"]) -> Array:
-    """Σ_i values[i] (-1)^popcount(i & mask) for every mask: the transpose of `phase_angles`."""
-    num_bits = values.shape[-1].bit_length() - 1
-    if num_bits <= tuning.current().direct_bits:
-        signs = jnp.asarray(_signs(masks, num_bits), values.dtype)
-        return product_of(values[..., None, :], signs.T)[..., 0, :]
-    high, low, rows, columns = _halves(masks, num_bits, values.dtype)
-    tensor = values.reshape(high.shape[1], low.shape[1])
-    inner = jnp.matmul(high, tensor, precision=HIGHEST)
-    return jnp.matmul(inner, low.T, precision=HIGHEST)[rows, columns]
+Step: TypeAlias = "DiagonalStep | PermutationStep | MatrixStep | UniformStep | GateStep"
 
 
-def _halves(
-    masks: tuple[int, ...], num_bits: int, dtype: jnp.dtype
-) -> tuple[Array, Array, np.ndarray, np.ndarray]:
-    """Signs of the high and the low halves of masks, and which two halves each mask has."""
-    low_bits = num_bits // 2
-    highs, rows = np.unique(np.array(masks) >> low_bits, return_inverse=True)
-    lows, columns = np.unique(np.array(masks) & ((1 << low_bits) - 1), return_inverse=True)
-    high = _traced_signs(highs, num_bits - low_bits, dtype)
-    low = _traced_signs(lows, low_bits, dtype)
-    return high, low, int32(rows), int32(columns)
+@dataclass(frozen=True)
+class Scheduled:
+    """An step and where its angles are: positions in the plan's expressions, weights first."""
+
+    step: Step
+    angles: tuple[int, ...] = ()
 
 
-def _traced_signs(masks: np.ndarray, num_bits: int, dtype: jnp.dtype) -> Array:
-    i = jnp.arange(1 << num_bits, dtype=jnp.uint32)[None, :]
-    odd = lax.population_count(jnp.asarray(masks.astype(np.uint32))[:, None] & i) & 1
-    return 1 - 2 * odd.astype(dtype)
+@dataclass(frozen=True, eq=False)
+class ScannedSteps:
+    """Steps that are done `repeats` times, with other angles each time: one `lax.scan`.
 
+    Attributes:
+        steps: what is done each time.
+        angles: for each step an array of shape (repeats, step.num_angles).
+        reads_inputs: for each step, whether any of its angles depends on an input.
+        data: for each step constant arrays with a leading axis of repeats: what differs from one
+            repeat to the next beside the angles.
+    """
 
-def _signs(masks: tuple[int, ...], num_bits: int) -> np.ndarray:
-    i = np.arange(1 << num_bits)
-    return np.asarray(1 - 2 * (np.bitwise_count(np.array(masks)[:, None] & i) & 1).astype(int))
-
-
-def _factor(atom: Phase, parities: Array, num_bits: int) -> tuple[Array, Array]:
-    """Cosine and sine of the phases: of one axis, or a high and a low half of the bits as two."""
-    low_bits = num_bits // 2
-    low = [k for k, mask in enumerate(atom.masks) if mask < 1 << low_bits]
-    high = [k for k, mask in enumerate(atom.masks) if mask & ((1 << low_bits) - 1) == 0 and mask]
-    if num_bits <= tuning.current().direct_bits or len(low) + len(high) < len(atom.masks):
-        phases = phase_angles(atom.masks, parities, num_bits)
-        return jnp.cos(phases), jnp.sin(phases)
-    # No mask crosses the middle: an outer product of two small tables, without a cosine for
-    # every amplitude. They are stored, or XLA computes their cosines for every amplitude still.
-
-    def half(own: list[int], shift: int, bits: int) -> tuple[Array, Array]:
-        if not own:
-            return jnp.ones(1 << bits, parities.dtype), jnp.zeros(1 << bits, parities.dtype)
-        masks = tuple(atom.masks[k] >> shift for k in own)
-        phases = phase_angles(masks, parities[int32(own)], bits)
-        both = materialize(jnp.concatenate([jnp.cos(phases), jnp.sin(phases)]))
-        return both[: 1 << bits], both[1 << bits :]
-
-    cos_a, sin_a = (of[:, None] for of in half(high, low_bits, num_bits - low_bits))
-    cos_b, sin_b = (of[None, :] for of in half(low, 0, low_bits))
-    return cos_a * cos_b - sin_a * sin_b, sin_a * cos_b + cos_a * sin_b
-
-
-def _apply_phase(atom: Phase, parities: Array, state: Array, inverse: bool) -> Array:
-    shape = state.shape
-    cos, sin = _factor(atom, parities, shape[-1].bit_length() - 1)
-    state = state.reshape(*shape[:-1], *cos.shape)
-    parts = list(jnp.moveaxis(state, len(shape) - 2, 0))
-    cos, sin, *parts = of_one_rank(cos, sin, *parts)
-    sin = -sin if inverse else sin
-    if atom.real:
-        out = [part * cos for part in parts]
-    elif len(parts) == 1:
-        out = [parts[0] * cos, parts[0] * sin]
-    else:
-        re, im = parts
-        out = [re * cos - im * sin, re * sin + im * cos]
-    return jnp.stack(out, len(shape) - 2).reshape(*shape[:-2], len(out), shape[-1])
-
-
-def _apply_block(atom: Block, matrix: Array, state: Array, inverse: bool) -> Array:
-    size, below = 1 << atom.num_bits, 1 << atom.base
-    if inverse:
-        matrix = jnp.swapaxes(matrix, -1, -2)
-    if atom.real:
-        return _multiply(matrix, state, size, below)
-    if state.shape[-2] == 1:
-        state = jnp.concatenate([state, jnp.zeros_like(state)], -2)
-    # One real product on both parts, brought together, instead of four.
-    shape = state.shape
-    tensor = state.reshape(*shape[:-1], -1, size, below)
-    tensor = jnp.moveaxis(tensor, -4, -3).reshape(*shape[:-2], -1, 2 * size, below)
-    tensor = on_states(matrix, tensor).reshape(*shape[:-2], -1, 2, size, below)
-    return jnp.moveaxis(tensor, -3, -4).reshape(shape)
-
-
-def _multiply(matrix: Array, state: Array, size: int, below: int) -> Array:
-    """out[a, k, l] = Σ_j M[k, j] s[a, j, l]."""
-    if size == state.shape[-1]:
-        # Of a register that is one block: in a batch, too, a tiny sum fuses with its neighbours.
-        return product_of(state, jnp.swapaxes(matrix, -1, -2))
-    return on_states(matrix, state.reshape(*state.shape[:-1], -1, size, below)).reshape(state.shape)
+    repeats: int
+    steps: tuple[Step, ...]
+    angles: tuple[np.ndarray, ...]
+    reads_inputs: tuple[bool, ...]
+    data: tuple[tuple[np.ndarray, ...], ...]

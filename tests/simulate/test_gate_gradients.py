@@ -12,7 +12,7 @@ from simulator_references import qiskit_state, x64
 
 from qnn_jax import Circuit, Op, expectations, w
 from qnn_jax.circuits import GATES
-from qnn_jax.simulate import recipes
+from qnn_jax.simulate import matrices
 
 TURNED = [name for name, row in GATES.items() if row.num_angles]
 CHUNKS = [TURNED[k : k + 5] for k in range(0, len(TURNED), 5)]
@@ -21,7 +21,7 @@ FREQUENCIES = 4
 
 
 def circuit_of(names):
-    """The gates in a row on four qubits, each angle a weight, between fixed turns."""
+    """The gates in a row on four qubits, each angle a weight, between fixed batch_last."""
     rng = np.random.default_rng(len(names))
 
     def turns():
@@ -93,11 +93,11 @@ def test_the_gradient_of_all_gates_in_one_circuit_by_the_adjoint_method():
 def test_the_comparison_rejects_a_wrong_derivative(name, monkeypatch):
     """The value is right: the sine of half the angle does not know that it moves."""
 
-    def features(m, angle, of=recipes.features):
+    def features(m, angle, of=matrices.features):
         found = of(m, angle)
         return [*found[:2], jax.lax.stop_gradient(found[2]), *found[3:]]
 
-    monkeypatch.setattr(recipes, "features", features)
+    monkeypatch.setattr(matrices, "features", features)
     by_shift, by_difference = errors(circuit_of([name]), "reverse")
     assert by_shift.max() > 1e-3
     assert by_difference.max() > 1e-3

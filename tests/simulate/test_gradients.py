@@ -8,10 +8,10 @@ from simulator_references import random_circuit, values, x64
 
 from qnn_jax import Circuit, Op, expectations, real_amplitudes, w, x, zz_feature_map
 from qnn_jax.circuits import efficient_su2
-from qnn_jax.simulate import evolve
+from qnn_jax.simulate import state_last
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan
-from qnn_jax.simulate.run import run
+from qnn_jax.simulate.state_last import run
 from qnn_jax.simulate.statevector import observables_on
 from qnn_jax.simulate.tuning import CPU, using
 from qnn_jax.simulate.xla import on_states
@@ -135,22 +135,22 @@ def test_a_wrong_step_back_is_noticed(fault, name, monkeypatch):
     """The adjoint gradient is that of uncomputing: breaking the inverse steps breaks it."""
     circuit = CIRCUITS[name]
     sums = observables_on(circuit.num_qubits, "ZIZIZZ"[: circuit.num_qubits])
-    right = evolve.apply
+    right = state_last.apply
 
-    def broken(atom, parameter, state, inverse=False):
-        skip = fault == "inverse is not the inverse" and hasattr(atom, "affine")
-        return right(atom, parameter, state, inverse and not skip)
+    def broken(step, parameter, state, inverse=False):
+        skip = fault == "inverse is not the inverse" and hasattr(step, "affine")
+        return right(step, parameter, state, inverse and not skip)
 
     if fault == "cotangent left behind":
-        undo = evolve._undo
+        undo = state_last._undo
 
         def stuck(*arguments):
             (state, _), gradient = undo(*arguments)
             return (state, arguments[-2][1][: arguments[-1]]), gradient
 
-        monkeypatch.setattr(evolve, "_undo", stuck)
+        monkeypatch.setattr(state_last, "_undo", stuck)
     elif fault:
-        monkeypatch.setattr(evolve, "apply", broken)
+        monkeypatch.setattr(state_last, "apply", broken)
     with x64(True):
         inputs, weights = map(jnp.array, values(0, circuit))
 

@@ -11,9 +11,9 @@ from simulator_references import qiskit_state, values, x64
 from qnn_jax import Circuit, Op, expectations, statevector, w
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.simulate import planner
-from qnn_jax.simulate.bits import Affine, IndexMap, identity, on_bits, toffoli_of
+from qnn_jax.simulate.gate_forms import lower
+from qnn_jax.simulate.gf2 import Affine, IndexMap, identity, on_bits, toffoli_of
 from qnn_jax.simulate.moves import columns_of, move
-from qnn_jax.simulate.primitives import lower
 from qnn_jax.simulate.tuning import CPU, using
 
 NUM_BITS = 5
@@ -46,8 +46,8 @@ def permutation_of(name):
 def test_toffolis_are_read_off_the_matrix(name):
     """So a unitary is one, too, whatever it is called."""
     matrix = permutation_of(name)
-    (primitive,) = lower(Op("unitary", (0, 1, 2), matrix=matrix))
-    toffoli = primitive.form.toffoli
+    (instruction,) = lower(Op("unitary", (0, 1, 2), matrix=matrix))
+    toffoli = instruction.form.toffoli
     np.testing.assert_array_equal(matrix[[toffoli(i) for i in range(8)], range(8)], np.ones(8))
 
 
@@ -133,7 +133,7 @@ def test_steps_with_toffolis_prepare_qiskits_state(most):
     inputs, weights = values(7, circuit)
     with x64(True), using(limits):
         found = planner.plan(circuit)
-        numbers = found.segments[0].data[0][0]
+        numbers = found.scans[0].data[0][0]
         assert numbers.shape[-1] == 7 + 1 + most
         assert bool(np.any(numbers[..., 8:])) == (most > 0)
         state = statevector(circuit, inputs, weights)

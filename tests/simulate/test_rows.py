@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from simulator_references import x64
 
-from qnn_jax.simulate import rows as module
-from qnn_jax.simulate.rows import repeat_rows, take_rows, times_rows
+from qnn_jax.simulate import batch_last as module
+from qnn_jax.simulate.batch_last import repeat_rows, take_rows, times_rows
 
 
 def by_einsum(matrix, rows):

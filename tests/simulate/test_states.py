@@ -9,21 +9,20 @@ from qnn_jax import Circuit, Op, expectations, real_amplitudes, statevector, w, 
 from qnn_jax.circuits import GATES
 from qnn_jax.circuits.angles import evaluate
 from qnn_jax.simulate import (
-    evolve,
-    irregular,
-    lanes,
+    batch_last,
+    kernels,
     layers,
+    matrices,
     planner,
-    recipes,
-    steps,
-    turns,
+    state_last,
+    uniform,
 )
 from qnn_jax.simulate.angle_table import evaluate as evaluate_all
-from qnn_jax.simulate.atoms import Patch
-from qnn_jax.simulate.bits import Toffoli
-from qnn_jax.simulate.primitives import lower, real_frame
-from qnn_jax.simulate.recipes import embed
-from qnn_jax.simulate.run import run
+from qnn_jax.simulate.gate_forms import lower, real_frame
+from qnn_jax.simulate.gf2 import Toffoli
+from qnn_jax.simulate.matrices import embed
+from qnn_jax.simulate.state_last import run
+from qnn_jax.simulate.steps import UniformStep
 from qnn_jax.simulate.tuning import CPU, using
 
 RANDOM = [(n, seed) for n in range(1, 7) for seed in range(2)]
@@ -132,10 +131,10 @@ def test_plans_of_large_registers_prepare_qiskits_state(num_qubits, seed):
 @pytest.mark.parametrize(
     ("ops", "wanted"),
     [
-        ("ry rz cx ry rz", "index map, complex block, complex block"),
-        ("h p cz ry", "phases, real block, real block"),
-        ("rx cz rx cz", "phases, real block, real block, phases"),
-        ("rx ry rz cx rz ry rz", "index map, complex block, complex block"),
+        ("ry rz cx ry rz", "permutation, complex matrix, complex matrix"),
+        ("h p cz ry", "diagonal, real matrix, real matrix"),
+        ("rx cz rx cz", "diagonal, real matrix, real matrix, diagonal"),
+        ("rx ry rz cx rz ry rz", "permutation, complex matrix, complex matrix"),
     ],
 )
 def test_what_becomes_of_runs(ops, wanted):
@@ -154,10 +153,10 @@ def test_what_becomes_of_runs(ops, wanted):
 def test_in_large_registers_diagonals_after_real_gates_are_phases():
     ops = [Op(gate, q, w[q]) for _ in range(2) for q in range(4) for gate in ("ry", "rz")]
     circuit = Circuit(4, (*ops[:8], Op("cx", (0, 1)), Op("cx", (2, 3)), *ops[8:]))
-    assert "phases" not in str(planner.plan(circuit))
+    assert "diagonal of" not in str(planner.plan(circuit))
     with using(dataclasses.replace(CPU, phases_from=4)):
         text = str(planner.plan(circuit))
-    assert "phases" in text
+    assert "diagonal of" in text
     assert "complex" not in text
 
 
@@ -171,17 +170,17 @@ def test_a_wrong_block_is_noticed(fault, monkeypatch):
     circuit = Circuit(5, (*layer, *chain, *layer, *far, *chain))
     inputs, weights = values(0, circuit)
     if fault == "low bits high":
-        right = recipes._kron_of_two
-        monkeypatch.setattr(recipes, "_kron_of_two", lambda high, low: right(low, high))
+        right = matrices._kron_of_two
+        monkeypatch.setattr(matrices, "_kron_of_two", lambda high, low: right(low, high))
     elif fault == "angles of another":
-        block = planner.block_of
+        block = planner.matrix_step
         monkeypatch.setattr(
-            planner, "block_of", lambda *rest: (block(*rest)[0], block(*rest)[1][::-1])
+            planner, "matrix_step", lambda *rest: (block(*rest)[0], block(*rest)[1][::-1])
         )
     elif fault:
-        whole = steps._as_real
+        whole = kernels._as_real
         conjugate = np.array([1, -1])[:, None, None]
-        monkeypatch.setattr(steps, "_as_real", lambda matrix: whole(matrix * conjugate))
+        monkeypatch.setattr(kernels, "_as_real", lambda matrix: whole(matrix * conjugate))
     with x64(True):
         found = planner.plan_state.__wrapped__(circuit, False)
         state = np.asarray(jax.jit(lambda i, v: run(found, i, v))(inputs, weights))
@@ -202,30 +201,34 @@ def test_batches_of_weights_gate_by_gate(num_qubits, fault, monkeypatch):
     found = planner._plan_by_gates(num_qubits, planner._lowered(circuit))
     inputs, weights = map(np.array, zip(values(0, circuit), values(1, circuit), strict=True))
     if fault == "wrong bit":
-        right = lanes._gate
+        right = batch_last._gate
         monkeypatch.setattr(
-            lanes,
+            batch_last,
             "_gate",
             lambda g, *rest: right(dataclasses.replace(g, bits=g.bits[::-1]), *rest),
         )
     elif fault == "a run the other way round":
         monkeypatch.setattr(
-            turns,
+            batch_last,
             "_product",
-            lambda a, b, of=turns._product: of(*((a, b) if len(b[0]) == 1 else (b, a))),
+            lambda a, b, of=batch_last._product: of(*((a, b) if len(b[0]) == 1 else (b, a))),
         )
     elif fault == "the first layer upside down":
-        monkeypatch.setattr(lanes, "_kron", lambda high, low, of=lanes._kron: of(low, high))
+        monkeypatch.setattr(
+            batch_last, "_kron", lambda high, low, of=batch_last._kron: of(low, high)
+        )
     elif fault == "forgotten move":
-        monkeypatch.setattr(lanes._State, "moved", lambda state, affine: state)
+        monkeypatch.setattr(batch_last._State, "moved", lambda state, affine: state)
     elif fault:
-        right_sum = lanes.repeat_rows
-        monkeypatch.setattr(lanes, "repeat_rows", lambda row, rows: right_sum(row, rows) * 1.01)
+        right_sum = batch_last.repeat_rows
+        monkeypatch.setattr(
+            batch_last, "repeat_rows", lambda row, rows: right_sum(row, rows) * 1.01
+        )
 
     def states(w):
         expressions = found.from_weights + found.from_inputs
         rows = jax.vmap(lambda i, v: evaluate_all(expressions, i, v), 0, -1)(inputs, w)
-        return lanes.run_lanes(found, rows)
+        return batch_last.run_batch_last(found, rows)
 
     with x64(True):
         state = np.asarray(jax.jit(states)(weights))
@@ -246,7 +249,7 @@ def test_permutations_in_batches_of_weights(fault, monkeypatch):
         monkeypatch.setattr(Toffoli, "on_bits", lambda toffoli, bits: of(toffoli, bits[::-1]))
     found = planner._plan_by_gates(4, planner._lowered(circuit))
     with x64(True):
-        state = np.asarray(jax.jit(lambda v: lanes.run_lanes(found, v))(weights.T))
+        state = np.asarray(jax.jit(lambda v: batch_last.run_batch_last(found, v))(weights.T))
     wanted = [qiskit_state(circuit, [], one) for one in weights]
     error = abs((state[0] + 1j * state[1]).T - wanted).max()
     assert (error > 1e-3) if fault else (error < 1e-12)
@@ -265,7 +268,7 @@ def test_programs_of_large_registers_are_short(first):
 
 
 def is_uniform(plan):
-    return any(isinstance(atom, Patch) for segment in plan.segments for atom in segment.atoms)
+    return any(isinstance(step, UniformStep) for scan in plan.scans for step in scan.steps)
 
 
 def test_circuits_that_do_not_repeat_are_done_by_uniform_steps():
@@ -301,17 +304,19 @@ def test_the_comparison_rejects_a_broken_plan(fault, gates, monkeypatch):
     inputs, weights = values(5, circuit)
     if fault == "swapped qubits":
         right = layers.on_bits
-        for module in (layers, irregular):
+        for module in (layers, uniform):
             monkeypatch.setattr(module, "on_bits", lambda a, b, n: right(a, b[::-1], n))
     elif fault == "wrong phase":
         right = layers.spread
         monkeypatch.setattr(layers, "spread", lambda v, p: right(v, p) ^ (v == 1 and 1))
-        three = irregular.three_of
-        monkeypatch.setattr(irregular, "three_of", lambda form: (1.0, three(form)[1]))
+        three = uniform.three_of
+        monkeypatch.setattr(uniform, "three_of", lambda form: (1.0, three(form)[1]))
     elif fault == "dropped gate":
-        right = evolve.apply
+        right = state_last.apply
         monkeypatch.setattr(
-            evolve, "apply", lambda a, p, s, i=False: s if hasattr(a, "affine") else right(a, p, s)
+            state_last,
+            "apply",
+            lambda a, p, s, i=False: s if hasattr(a, "affine") else right(a, p, s),
         )
     with x64(True):
         plan = planner.plan_state.__wrapped__(circuit, False)
@@ -330,11 +335,11 @@ def test_primitives_multiply_to_the_gate(name):
         given = [w[k] for k in range(row.num_angles)] if symbolic else angles
         op = Op(name, tuple(range(row.num_qubits)), given)
         product = np.eye(2**row.num_qubits)
-        for primitive in lower(op):
+        for instruction in lower(op):
             theta = 0.0
-            if primitive.angle is not None:
-                theta = evaluate(primitive.angle, [], angles)
-            form = primitive.form
+            if instruction.angle is not None:
+                theta = evaluate(instruction.angle, [], angles)
+            form = instruction.form
             matrix = form.matrix(theta)
             if form.phases is not None:
                 i = np.arange(len(matrix))
@@ -348,7 +353,7 @@ def test_primitives_multiply_to_the_gate(name):
             if frame is not None:
                 before, middle, after = (f.matrix(theta) for f in frame)
                 np.testing.assert_allclose(after @ middle @ before, matrix, atol=1e-12)
-            product = embed(matrix, primitive.qubits, row.num_qubits) @ product
+            product = embed(matrix, instruction.qubits, row.num_qubits) @ product
         expected = np.array([[complex(e) for e in r] for r in row.matrix(np, *angles)])
         np.testing.assert_allclose(product, expected, atol=1e-12)
 
@@ -357,9 +362,9 @@ def test_depth_does_not_lengthen_the_program():
     programs = [
         planner.plan(zz_feature_map(8, reps=1) + real_amplitudes(8, reps=reps)) for reps in (10, 50)
     ]
-    lengths = [sum(len(s.atoms) for s in p.segments) for p in programs]
+    lengths = [sum(len(s.steps) for s in p.scans) for p in programs]
     assert lengths[0] == lengths[1] < 15
-    assert max(s.repeats for s in programs[1].segments) == 50
+    assert max(s.repeats for s in programs[1].scans) == 50
     assert "50 x:" in str(programs[1])
 
 
@@ -376,11 +381,11 @@ def test_the_number_of_gates_does_not_lengthen_the_program_either():
 def test_primitives_of_one_angle_use_it_or_its_half(name):
     row = GATES[name]
     op = Op(name, tuple(range(row.num_qubits)), [w[k] for k in range(row.num_angles)])
-    for primitive in lower(op):
-        if primitive.angle is not None:
-            scale, (one, cos, sin) = irregular.three_of(primitive.form)
+    for instruction in lower(op):
+        if instruction.angle is not None:
+            scale, (one, cos, sin) = uniform.three_of(instruction.form)
             matrix = one + np.cos(0.7 * scale) * cos + np.sin(0.7 * scale) * sin
-            np.testing.assert_allclose(matrix, primitive.form.matrix(0.7), atol=1e-12)
+            np.testing.assert_allclose(matrix, instruction.form.matrix(0.7), atol=1e-12)
 
 
 def test_equal_circuits_share_one_plan_and_one_trace():

@@ -6,10 +6,10 @@ from simulator_references import qiskit_state, random_circuit, values, x64
 
 from qnn_jax import Circuit, Op, expectations, w, x
 from qnn_jax.circuits.observables import observables_on
-from qnn_jax.simulate import visible as module
-from qnn_jax.simulate.bits import Affine
+from qnn_jax.simulate import light_cone as module
+from qnn_jax.simulate.gf2 import Affine
+from qnn_jax.simulate.light_cone import visible
 from qnn_jax.simulate.planner import _lowered, plan, plan_to_measure
-from qnn_jax.simulate.visible import visible
 
 FREE = ("cx", "swap", "x", "y", "cz", "rz", "h", "rzz", "t", "ccx", "dcx", "ry")
 
@@ -115,7 +115,7 @@ def test_values_and_gradients_of_what_is_seen_are_those_of_all(gradient):
 
 def test_a_weight_that_nobody_sees_has_a_gradient_of_zero():
     circuit = Circuit(2, (Op("ry", 0, w[0]), Op("ry", 1, w[1]), Op("rz", 0, w[2] * x[0])))
-    assert not plan_to_measure(circuit, observables_on(2, "IZ"), False)[0].segments
+    assert not plan_to_measure(circuit, observables_on(2, "IZ"), False)[0].scans
     slope = jax.grad(lambda v: expectations(circuit, "IZ", [0.3], v)[0])(np.ones(3))
     np.testing.assert_allclose(slope, [-np.sin(1.0), 0, 0], atol=1e-6)
 
@@ -124,13 +124,13 @@ def test_the_last_phases_and_index_map_are_left_out():
     layer = [Op(gate, q, w[3 * q + k]) for q in range(5) for k, gate in enumerate(("ry", "rz"))]
     ring = [Op("cx", (q, (q + 1) % 5)) for q in range(5)]
     circuit = Circuit(5, (*layer, *ring))
-    assert plan(circuit).segments
+    assert plan(circuit).scans
     part, (behind,) = plan_to_measure(circuit, observables_on(5, "ZIIII"), False)
-    assert not part.segments
+    assert not part.scans
     assert plan(circuit, "ZIIII") is part  # which `print` shows
     assert behind.terms == (("ZZZZZ", 1.0),)
     # An X sees phases, and what is on the qubits beside it is still left out.
-    assert plan_to_measure(circuit, observables_on(5, "XIIII"), False)[0].segments
+    assert plan_to_measure(circuit, observables_on(5, "XIIII"), False)[0].scans
 
 
 def test_layers_that_repeat_are_kept_whole():

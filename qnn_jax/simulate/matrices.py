@@ -1,7 +1,7 @@
 """Matrices of blocks: what a block of gates is made of, and its matrix at given angles.
 
-A recipe is static; it is the same for every part of a block that has the same gates on the same
-bits, so the matrices of all such parts, in all repeats of a segment, are built at once.
+A fused is static; it is the same for every part of a block that has the same gates on the same
+bits, so the matrices of all such parts, in all repeats of a scan, are built at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from qnn_jax.simulate.primitives import NUM_FEATURES, Form, Primitive, features
+from qnn_jax.simulate.gate_forms import NUM_FEATURES, GateForm, Instruction, features
 from qnn_jax.simulate.xla import int32, product_of
 
 
@@ -40,38 +40,38 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Element:
+class FusedLayer:
     """Gates on disjoint bits, and after them a constant matrix."""
 
-    factors: tuple[tuple[Form, tuple[int, ...]], ...]
+    factors: tuple[tuple[GateForm, tuple[int, ...]], ...]
     constant: Constant | None = None
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """A part of a block: a constant, then elements, in the order of application."""
+class FusedGates:
+    """A part of a block: a constant, then layers, in the order of application."""
 
     num_bits: int
-    elements: tuple[Element, ...]
+    layers: tuple[FusedLayer, ...]
     first: Constant | None = None
 
     @functools.cached_property
     def num_angles(self) -> int:
         """How many angles it takes."""
-        return sum(len(element.factors) for element in self.elements)
+        return sum(len(layer.factors) for layer in self.layers)
 
     @functools.cached_property
     def real(self) -> bool:
         """Is its matrix real at every angle?"""
-        constants = [self.first, *(element.constant for element in self.elements)]
-        return all(form.real for e in self.elements for form, _ in e.factors) and not any(
+        constants = [self.first, *(layer.constant for layer in self.layers)]
+        return all(form.real for e in self.layers for form, _ in e.factors) and not any(
             c is not None and np.iscomplexobj(c.matrix) for c in constants
         )
 
     @functools.cached_property
     def is_identity(self) -> bool:
         """Does it do nothing?"""
-        return not self.elements and self.first is None
+        return not self.layers and self.first is None
 
 
 def embed(matrix: np.ndarray, bits: Sequence[int], num_bits: int) -> np.ndarray:
@@ -90,63 +90,63 @@ def _masks(bits: tuple[int, ...], num_bits: int) -> tuple[np.ndarray, np.ndarray
     return rest[:, None] == rest[None, :], inside
 
 
-def recipe_of(
-    primitives: Sequence[Primitive | np.ndarray], bit_of: dict[int, int], num_bits: int
-) -> tuple[Recipe, list[Primitive]]:
-    """The recipe of gates in order, and the gates that its angles belong to, in its order.
+def fused_gates(
+    instructions: Sequence[Instruction | np.ndarray], bit_of: dict[int, int], num_bits: int
+) -> tuple[FusedGates, list[Instruction]]:
+    """The fused of gates in order, and the gates that its angles belong to, in its order.
 
     Args:
-        primitives: gates, and constant matrices on all bits.
+        instructions: gates, and constant matrices on all bits.
         bit_of: the bit of each qubit.
         num_bits: how many bits the block has.
     """
     constant: np.ndarray | None = None
     first: Constant | None = None
-    elements: list[Element] = []
-    members: list[Primitive] = []
-    factors: list[tuple[Primitive, tuple[int, ...]]] = []
+    layers: list[FusedLayer] = []
+    members: list[Instruction] = []
+    factors: list[tuple[Instruction, tuple[int, ...]]] = []
 
     def close() -> None:
         nonlocal constant, first, factors
         after = None if constant is None else Constant.of(constant)
         if factors:
-            forms = tuple((primitive.form, bits) for primitive, bits in factors)
-            elements.append(Element(forms, after))
-            members.extend(primitive for primitive, _ in factors)
+            forms = tuple((instruction.form, bits) for instruction, bits in factors)
+            layers.append(FusedLayer(forms, after))
+            members.extend(instruction for instruction, _ in factors)
         else:
             first = after
         constant, factors = None, []
 
-    for primitive in primitives:
-        if isinstance(primitive, np.ndarray):
-            constant = primitive if constant is None else primitive @ constant
+    for instruction in instructions:
+        if isinstance(instruction, np.ndarray):
+            constant = instruction if constant is None else instruction @ constant
             continue
-        bits = tuple(bit_of[q] for q in primitive.qubits)
-        if primitive.angle is None:
-            matrix = embed(primitive.form.matrix(), bits, num_bits)
+        bits = tuple(bit_of[q] for q in instruction.qubits)
+        if instruction.angle is None:
+            matrix = embed(instruction.form.matrix(), bits, num_bits)
             constant = matrix if constant is None else matrix @ constant
             continue
         busy = {b for _, other in factors for b in other}
         if constant is not None or busy & set(bits):
             close()
-        factors.append((primitive, bits))
+        factors.append((instruction, bits))
     close()
     if first is not None and np.allclose(first.matrix, np.eye(1 << num_bits), atol=1e-14, rtol=0):
         first = None
-    return Recipe(num_bits, tuple(elements), first), members
+    return FusedGates(num_bits, tuple(layers), first), members
 
 
 @functools.lru_cache(maxsize=1024)
-def _factor_tables(element: Element, num_bits: int) -> list[tuple[list[int], np.ndarray]]:
+def _factor_tables(layer: FusedLayer, num_bits: int) -> list[tuple[list[int], np.ndarray]]:
     """For each factor the features it uses and their coefficients on the whole block.
 
-    The element's matrix is the product, entry by entry, of its factors' tables: a Kronecker
+    The layer's matrix is the product, entry by entry, of its factors' tables: a Kronecker
     product without transposes. Bits that no factor touches must agree; the first table says so.
     """
     size = 1 << num_bits
     tables = []
     touched: tuple[int, ...] = ()
-    for form, bits in element.factors:
+    for form, bits in layer.factors:
         touched += bits
         _, inside = _masks(bits, num_bits)
         wide = form.coefficients[:, inside[:, None], inside[None, :]]
@@ -158,7 +158,7 @@ def _factor_tables(element: Element, num_bits: int) -> list[tuple[list[int], np.
     return [(used, table.reshape(len(used), size * size)) for used, table in tables]
 
 
-def build(parts: Sequence[Recipe], angles: Float[Array, "*lead angles"]) -> Array:
+def build(parts: Sequence[FusedGates], angles: Float[Array, "*lead angles"]) -> Array:
     """Kronecker products of recipes' matrices.
 
     Args:
@@ -176,7 +176,7 @@ def build(parts: Sequence[Recipe], angles: Float[Array, "*lead angles"]) -> Arra
 
 
 def build_columns(
-    groups: Sequence[Sequence[Recipe]], angles: Float[Array, " angles"]
+    groups: Sequence[Sequence[FusedGates]], angles: Float[Array, " angles"]
 ) -> list[Float[Array, "c size"]]:
     """What becomes of |0…0>: for each group a Kronecker product, equal recipes built together.
 
@@ -195,15 +195,15 @@ def build_columns(
 
 
 def _stacks(
-    parts: Sequence[Recipe], angles: Float[Array, "lead angles"]
-) -> dict[Recipe, Float[Array, "lead places size size"]]:
-    """The matrices of each recipe, in the order of its places, equal ones built together."""
-    starts: dict[Recipe, list[int]] = {}
+    parts: Sequence[FusedGates], angles: Float[Array, "lead angles"]
+) -> dict[FusedGates, Float[Array, "lead places size size"]]:
+    """The matrices of each fused, in the order of its places, equal ones built together."""
+    starts: dict[FusedGates, list[int]] = {}
     position = 0
     for part in parts:
         starts.setdefault(part, []).append(position)
         position += part.num_angles
-    stacks: dict[Recipe, Array] = {}
+    stacks: dict[FusedGates, Array] = {}
     for part, own in starts.items():
         picked = _picked(angles, np.array(own), part.num_angles)
         matrices = _matrices(part, picked.reshape(len(angles) * len(own), part.num_angles))
@@ -211,7 +211,7 @@ def _stacks(
     return stacks
 
 
-def _product(parts: Sequence[Recipe], stacks: dict[Recipe, Array]) -> Array:
+def _product(parts: Sequence[FusedGates], stacks: dict[FusedGates, Array]) -> Array:
     """The Kronecker product of the next of each part's stack, which it takes off."""
     product: Array | None = None
     for part, run in itertools.groupby(parts):
@@ -261,22 +261,22 @@ def _picked(
     return angles[:, int32(starts[:, None] + np.arange(count))]
 
 
-def _matrices(recipe: Recipe, angles: Float[Array, "lead angles"]) -> Array:
-    """The matrices of a recipe, shape (lead, 2**k, 2**k), of a complex dtype where not real."""
-    size = 1 << recipe.num_bits
+def _matrices(fused: FusedGates, angles: Float[Array, "lead angles"]) -> Array:
+    """The matrices of a fused, shape (lead, 2**k, 2**k), of a complex dtype where not real."""
+    size = 1 << fused.num_bits
     lead, dtype = len(angles), angles.dtype
     matrices: list[Array] = []
     # Elements of one structure are evaluated together.
-    places: dict[Element, list[tuple[int, int]]] = {}
+    places: dict[FusedLayer, list[tuple[int, int]]] = {}
     position = 0
-    for order, element in enumerate(recipe.elements):
-        places.setdefault(element, []).append((order, position))
-        position += len(element.factors)
+    for order, layer in enumerate(fused.layers):
+        places.setdefault(layer, []).append((order, position))
+        position += len(layer.factors)
     order_of: list[int] = []
-    for element, where in places.items():
+    for layer, where in places.items():
         starts = np.array([start for _, start in where])
-        own = _picked(angles, starts, len(element.factors)).reshape(-1, len(element.factors))
-        built = _element(element, own, recipe.num_bits)
+        own = _picked(angles, starts, len(layer.factors)).reshape(-1, len(layer.factors))
+        built = _matrix_of_layer(layer, own, fused.num_bits)
         matrices.append(built.reshape(lead, len(where), size, size))
         order_of += [order for order, _ in where]
     product: Array | None = None
@@ -288,8 +288,8 @@ def _matrices(recipe: Recipe, angles: Float[Array, "lead angles"]) -> Array:
         if not np.array_equal(back, np.arange(len(back))):
             stack = stack[..., back, :, :]
         product = chain(stack)
-    if recipe.first is not None:
-        start = jnp.asarray(recipe.first.matrix, _like(dtype, recipe.first.matrix))
+    if fused.first is not None:
+        start = jnp.asarray(fused.first.matrix, _like(dtype, fused.first.matrix))
         product = start if product is None else _matmul(product, start)
     if product is None:
         product = jnp.eye(size, dtype=dtype)
@@ -300,11 +300,11 @@ def _like(dtype: jnp.dtype, matrix: np.ndarray) -> jnp.dtype:
     return jnp.result_type(dtype, jnp.complex64) if np.iscomplexobj(matrix) else dtype
 
 
-def _element(element: Element, angles: Array, num_bits: int) -> Array:
+def _matrix_of_layer(layer: FusedLayer, angles: Array, num_bits: int) -> Array:
     size = 1 << num_bits
     product: Array | None = None
     values = features(jnp, angles)
-    for k, (used, table) in enumerate(_factor_tables(element, num_bits)):
+    for k, (used, table) in enumerate(_factor_tables(layer, num_bits)):
         columns = jnp.stack([values[f][..., k] for f in used], -1)
         parts = [
             product_of(columns, jnp.asarray(part, angles.dtype))
@@ -314,8 +314,8 @@ def _element(element: Element, angles: Array, num_bits: int) -> Array:
         product = factor if product is None else product * factor
     assert product is not None
     product = product.reshape(*product.shape[:-1], size, size)
-    if element.constant is not None:
-        constant = element.constant.matrix
+    if layer.constant is not None:
+        constant = layer.constant.matrix
         product = _matmul(jnp.asarray(constant, _like(angles.dtype, constant)), product)
     return product
 

@@ -15,27 +15,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn_jax.simulate import tuning
-from qnn_jax.simulate.atoms import Move, Patch, Segment
-from qnn_jax.simulate.bits import IndexMap, bit_permutation, identity, on_bits
+from qnn_jax.simulate.gate_forms import GateForm, Instruction
+from qnn_jax.simulate.gf2 import IndexMap, bit_permutation, identity, on_bits
+from qnn_jax.simulate.matrices import embed
 from qnn_jax.simulate.moves import columns_of
-from qnn_jax.simulate.primitives import Form, Primitive
-from qnn_jax.simulate.recipes import embed
+from qnn_jax.simulate.steps import PermutationStep, ScannedSteps, UniformStep
 
 _LONGEST = 31  # bits of an index with controls
 
 
 @dataclass
-class _Patch:
+class _UniformGates:
     """What one step does."""
 
     arrive: IndexMap
     qubits: tuple[int, ...]
-    gates: list[Primitive]
+    gates: list[Instruction]
 
 
-def segments_of(
-    num_qubits: int, gates: Sequence[Primitive], number: Callable[[Primitive], int]
-) -> tuple[Segment, ...]:
+def uniform_scans(
+    num_qubits: int, gates: Sequence[Instruction], number: Callable[[Instruction], int]
+) -> tuple[ScannedSteps, ...]:
     """Steps on a real state of num_qubits bits, or of one more where a gate is complex.
 
     Args:
@@ -50,25 +50,27 @@ def segments_of(
     width = min(num_qubits, max([width, *(len(gate.qubits) for gate in gates)]))
     real = all(gate.form.real for gate in gates)
     num_bits = num_qubits + (not real)
-    patches, last = _patches(num_qubits, num_bits, gates, width, factors)
-    most = max(sum(gate.angle is not None for gate in patch.gates) for patch in patches)
+    groups, last = _uniform_groups(num_qubits, num_bits, gates, width, factors)
+    most = max(sum(gate.angle is not None for gate in group.gates) for group in groups)
     tables, scales, numbers = [], [], []
-    for patch in patches:
-        table, scale, members = _tables(patch, width, max(most, 1))
+    for group in groups:
+        table, scale, members = _tables(group, width, max(most, 1))
         own = [number(gate) for gate in members]
         tables.append(np.stack([table.real] if real else [table.real, table.imag], 2))
         scales.append(scale)
         # What is left over multiplies by the identity whatever its angle is.
         numbers.append(own + [own[0] if own else 0] * (most - len(own)))
-    arrivals = [_numbers(patch.arrive) for patch in patches]
-    steps = Segment(
-        len(patches),
-        (Move(None), Patch(width, most, real)),
-        (np.zeros((len(patches), 0), int), np.array(numbers, int).reshape(len(patches), most)),
+    arrivals = [_numbers(group.arrive) for group in groups]
+    steps = ScannedSteps(
+        len(groups),
+        (PermutationStep(None), UniformStep(width, most, real)),
+        (np.zeros((len(groups), 0), int), np.array(numbers, int).reshape(len(groups), most)),
         (False, any(gate.reads_inputs for gate in gates)),
         ((np.array(arrivals),), (np.array(scales), np.array(tables))),
     )
-    home = Segment(1, (Move(None),), (np.zeros((1, 0), int),), (False,), ((_numbers(last)[None],),))
+    home = ScannedSteps(
+        1, (PermutationStep(None),), (np.zeros((1, 0), int),), (False,), ((_numbers(last)[None],),)
+    )
     return (steps,) if last.is_identity else (steps, home)
 
 
@@ -82,9 +84,9 @@ def _numbers(index_map: IndexMap) -> np.ndarray:
     return np.stack([columns_of(index_map.inverse(), most), columns_of(index_map, most)])
 
 
-def _patches(
-    num_qubits: int, num_bits: int, gates: Sequence[Primitive], width: int, factors: int
-) -> tuple[list[_Patch], IndexMap]:
+def _uniform_groups(
+    num_qubits: int, num_bits: int, gates: Sequence[Instruction], width: int, factors: int
+) -> tuple[list[_UniformGates], IndexMap]:
     """The steps, and the index map that is left at the end."""
     most = _most_toffolis(num_bits)
     wires = [gate.qubits or (0,) for gate in gates]  # a global phase goes anywhere
@@ -95,7 +97,7 @@ def _patches(
     done = [0] * num_qubits  # how many gates of each queue
     place = list(range(num_bits))  # the bit where each qubit is; the last may be the complex bit
     pending = IndexMap(identity(num_bits))
-    patches: list[_Patch] = []
+    groups: list[_UniformGates] = []
 
     def ready(done: list[int]) -> list[int]:
         """The gates all of whose predecessors are done."""
@@ -151,17 +153,17 @@ def _patches(
             turn[place[q]] = bit
             place[q] = bit
         arrive = pending.then(bit_permutation(tuple(turn)))
-        patches.append(_Patch(arrive, tuple(used), [gates[k] for k in members]))
+        groups.append(_UniformGates(arrive, tuple(used), [gates[k] for k in members]))
         pending = IndexMap(identity(num_bits))
     home = [0] * num_bits
     for q, bit in enumerate(place):
         home[bit] = q
-    return patches, pending.then(bit_permutation(tuple(home)))
+    return groups, pending.then(bit_permutation(tuple(home)))
 
 
 def _tables(
-    patch: _Patch, width: int, length: int
-) -> tuple[np.ndarray, np.ndarray, list[Primitive]]:
+    group: _UniformGates, width: int, length: int
+) -> tuple[np.ndarray, np.ndarray, list[Instruction]]:
     """For each gate with an angle θ the A, B, C, s with matrix A + B cos sθ + C sin sθ.
 
     Constant gates are multiplied into the one before them, or the first one after them.
@@ -169,12 +171,12 @@ def _tables(
     Returns:
         A, B, C of shape (length, 3, 2**width, 2**width), s of shape (length,), and the gates.
     """
-    bit_of = {q: bit for bit, q in enumerate(patch.qubits)}
+    bit_of = {q: bit for bit, q in enumerate(group.qubits)}
     tables = np.zeros((length, 3, 1 << width, 1 << width), complex)
     tables[:, 0] = np.eye(1 << width)
     scales = np.ones(length)
-    members: list[Primitive] = []
-    for gate in patch.gates:
+    members: list[Instruction] = []
+    for gate in group.gates:
         bits = tuple(bit_of[q] for q in gate.qubits)
         at = max(len(members) - 1, 0)
         if gate.angle is None:
@@ -189,7 +191,7 @@ def _tables(
     return tables, scales, members
 
 
-def three_of(form: Form) -> tuple[float, np.ndarray]:
+def three_of(form: GateForm) -> tuple[float, np.ndarray]:
     """The scale s of the angle, and the coefficients of 1, cos sθ and sin sθ."""
     half = bool(np.any(abs(form.coefficients[1:3]) > 1e-12))
     assert not (half and np.any(abs(form.coefficients[3:]) > 1e-12)), form.key

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qnn_jax.circuits.observables import PauliSum, masks
-from qnn_jax.simulate.bits import on_bits
-from qnn_jax.simulate.primitives import Primitive
+from qnn_jax.simulate.gate_forms import Instruction
+from qnn_jax.simulate.gf2 import on_bits
 
 
 def visible(
-    gates: Sequence[Primitive], observables: Sequence[PauliSum]
-) -> tuple[list[Primitive], tuple[PauliSum, ...]]:
+    gates: Sequence[Instruction], observables: Sequence[PauliSum]
+) -> tuple[list[Instruction], tuple[PauliSum, ...]]:
     """The gates that matter, and the observables to take behind the last of them.
 
     Args:
@@ -31,7 +31,7 @@ def visible(
     held = 0
     for label in labels:
         held |= masks(label)[0]
-    kept: list[Primitive] = []
+    kept: list[Instruction] = []
     for gate in reversed(gates):
         own = sum(1 << q for q in gate.qubits)
         seen = any(mask & own for mask, _ in strings.values())

@@ -6,71 +6,71 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qnn_jax.simulate import tuning
-from qnn_jax.simulate.atoms import Block
-from qnn_jax.simulate.layers import AngleNumbers, Cluster
-from qnn_jax.simulate.primitives import Primitive
-from qnn_jax.simulate.recipes import Recipe, recipe_of
+from qnn_jax.simulate.gate_forms import Instruction
+from qnn_jax.simulate.layers import AngleNumbers, Fusion
+from qnn_jax.simulate.matrices import FusedGates, fused_gates
+from qnn_jax.simulate.steps import MatrixStep
 
 
 @dataclass
-class Group:
+class FusionGroup:
     """Clusters that go into one block, on `size` bits from `base` up."""
 
-    clusters: list[Cluster]
+    fusions: list[Fusion]
     base: int
     size: int
 
 
-def block_of(
-    group: Group, bit_of: Sequence[int], angles: AngleNumbers
-) -> tuple[Block, tuple[int, ...]]:
-    """A group as a block, and the numbers of its angles: one part for each cluster.
+def matrix_step(
+    group: FusionGroup, bit_of: Sequence[int], angles: AngleNumbers
+) -> tuple[MatrixStep, tuple[int, ...]]:
+    """A group as a block, and the numbers of its angles: one part for each fusion.
 
     Clusters whose bits lie between one another's are one part.
     """
-    spans: list[tuple[int, int, list[Primitive]]] = []
-    for cluster in sorted(group.clusters, key=lambda c: min(bit_of[q] for q in c.qubits)):
-        bits = [bit_of[q] - group.base for q in cluster.qubits]
-        low, top, gates = min(bits), max(bits) + 1, cluster.gates
+    spans: list[tuple[int, int, list[Instruction]]] = []
+    for fusion in sorted(group.fusions, key=lambda c: min(bit_of[q] for q in c.qubits)):
+        bits = [bit_of[q] - group.base for q in fusion.qubits]
+        low, top, gates = min(bits), max(bits) + 1, fusion.gates
         if spans and low < spans[-1][1]:
             before = spans.pop()
             low, top, gates = before[0], max(before[1], top), before[2] + gates
         spans.append((low, top, gates))
-    parts: list[Recipe] = []
+    parts: list[FusedGates] = []
     numbers: tuple[int, ...] = ()
     covered = 0
     for low, top, gates in [*spans, (group.size, group.size, [])]:
-        parts += [Recipe(1, ())] * (low - covered)
+        parts += [FusedGates(1, ())] * (low - covered)
         covered = top
         if gates:
             local = {q: bit_of[q] - group.base - low for gate in gates for q in gate.qubits}
-            recipe, members = recipe_of(gates, local, top - low)
-            parts.append(recipe)
+            fused, members = fused_gates(gates, local, top - low)
+            parts.append(fused)
             numbers += tuple(map(angles, members))
-    return Block(tuple(parts), group.base), numbers
+    return MatrixStep(tuple(parts), group.base), numbers
 
 
 def arrange(
-    clusters: list[Cluster], place: list[int], num_qubits: int, width: int
-) -> tuple[list[int], list[Group]]:
+    fusions: list[Fusion], place: list[int], num_qubits: int, width: int
+) -> tuple[list[int], list[FusionGroup]]:
     """Where each qubit should be for a B layer, and the groups of bits, from the lowest up.
 
-    Qubits stay in their natural order where every cluster then lies on few neighbouring bits; else
+    Qubits stay in their natural order where every fusion then lies on few neighbouring bits; else
     those that are used come together on the lowest bits.
     """
-    clusters = sorted(clusters, key=lambda c: min(c.qubits))
-    natural = _natural_groups(clusters, num_qubits, width)
+    fusions = sorted(fusions, key=lambda c: min(c.qubits))
+    natural = _natural_groups(fusions, num_qubits, width)
     if natural is not None:
         return list(range(num_qubits)), natural
-    groups: list[Group] = []
-    for cluster in clusters:
-        if groups and groups[-1].size + len(cluster.qubits) <= width:
-            groups[-1].clusters.append(cluster)
-            groups[-1].size += len(cluster.qubits)
+    groups: list[FusionGroup] = []
+    for fusion in fusions:
+        if groups and groups[-1].size + len(fusion.qubits) <= width:
+            groups[-1].fusions.append(fusion)
+            groups[-1].size += len(fusion.qubits)
         else:
             base = groups[-1].base + groups[-1].size if groups else 0
-            groups.append(Group([cluster], base, len(cluster.qubits)))
-    order = [q for group in groups for c in group.clusters for q in sorted(c.qubits)]
+            groups.append(FusionGroup([fusion], base, len(fusion.qubits)))
+    order = [q for group in groups for c in group.fusions for q in sorted(c.qubits)]
     idle = sorted(set(range(num_qubits)) - set(order), key=lambda q: place[q])
     wanted = [0] * num_qubits
     for bit, q in enumerate(order + idle):
@@ -78,20 +78,20 @@ def arrange(
     return wanted, _merged_low(groups, num_qubits)
 
 
-def _natural_groups(clusters: list[Cluster], num_qubits: int, width: int) -> list[Group] | None:
-    """Groups of neighbouring qubits that hold whole clusters, or None where there are none."""
-    spans: list[Group] = []
-    for cluster in clusters:
-        low, high = min(cluster.qubits), max(cluster.qubits)
+def _natural_groups(fusions: list[Fusion], num_qubits: int, width: int) -> list[FusionGroup] | None:
+    """Groups of neighbouring qubits that hold whole fusions, or None where there are none."""
+    spans: list[FusionGroup] = []
+    for fusion in fusions:
+        low, high = min(fusion.qubits), max(fusion.qubits)
         if spans and low < spans[-1].base + spans[-1].size:
             last = spans[-1]
-            spans[-1] = Group(
-                [*last.clusters, cluster],
+            spans[-1] = FusionGroup(
+                [*last.fusions, fusion],
                 last.base,
                 max(high + 1, last.base + last.size) - last.base,
             )
         else:
-            spans.append(Group([cluster], low, high + 1 - low))
+            spans.append(FusionGroup([fusion], low, high + 1 - low))
     if any(span.size > width for span in spans):
         return None
     # As few groups as fit, of sizes as equal as may be: equal blocks are built together. But a
@@ -99,37 +99,37 @@ def _natural_groups(clusters: list[Cluster], num_qubits: int, width: int) -> lis
     # is larger and the next one smaller.
     fewest = -(-num_qubits // width)
     equal = -(-num_qubits // fewest)
-    real = all(gate.form.real for cluster in clusters for gate in cluster.gates)
+    real = all(gate.form.real for fusion in fusions for gate in fusion.gates)
     limits = tuning.current()
     most = limits.equal_up_to if real else limits.equal_up_to_complex
     uneven = [[equal + 1, equal - 1, equal]] if num_qubits > most else []
     for sizes in (*uneven, *([size] for size in range(equal, width + 1))):
-        groups: list[Group] = []
+        groups: list[FusionGroup] = []
         for span in spans:
             top = span.base + span.size
             if groups and top - groups[-1].base <= sizes[min(len(groups), len(sizes)) - 1]:
                 last = groups[-1]
-                groups[-1] = Group(last.clusters + span.clusters, last.base, top - last.base)
+                groups[-1] = FusionGroup(last.fusions + span.fusions, last.base, top - last.base)
             else:
-                groups.append(Group(list(span.clusters), span.base, span.size))
+                groups.append(FusionGroup(list(span.fusions), span.base, span.size))
         if len(groups) <= fewest:
             break
     return _merged_low(groups, num_qubits)
 
 
-def _merged_low(groups: list[Group], num_qubits: int) -> list[Group]:
+def _merged_low(groups: list[FusionGroup], num_qubits: int) -> list[FusionGroup]:
     """Let no block begin a little above bit 0: it would be very many very narrow products."""
     limits = tuning.current()
     if num_qubits <= limits.two_matrices_up_to:
         return groups
     first, *rest = groups
     if 0 < first.base < limits.join_below and first.base + first.size <= limits.join_up_to:
-        first = Group(first.clusters, 0, first.base + first.size)
+        first = FusionGroup(first.fusions, 0, first.base + first.size)
     if (
         rest
         and rest[0].base < limits.join_below
         and rest[0].base + rest[0].size <= limits.join_up_to
     ):
         top = rest[0].base + rest[0].size
-        first, rest = Group(first.clusters + rest[0].clusters, 0, top), rest[1:]
+        first, rest = FusionGroup(first.fusions + rest[0].fusions, 0, top), rest[1:]
     return [first, *rest]

@@ -20,7 +20,7 @@ import numpy as np
 from qnn_jax.circuits.angles import Expression, Number, symbols
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.circuits.op import Op
-from qnn_jax.simulate.bits import Affine, Toffoli, affine_of, parity_coefficients, toffoli_of
+from qnn_jax.simulate.gf2 import Affine, Toffoli, affine_of, parity_coefficients, toffoli_of
 
 NUM_FEATURES = 5
 _TOLERANCE = 1e-12
@@ -32,7 +32,7 @@ def features(m: Any, angle: Any) -> list[Any]:
 
 
 @dataclass(frozen=True)
-class Form:
+class GateForm:
     """What a gate of at most one angle does; forms of one key are equal.
 
     Attributes:
@@ -58,7 +58,7 @@ class Form:
     phases: tuple[tuple[int, float, float], ...] | None = field(compare=False)
     affine: Affine | None = field(compare=False)
     toffoli: Toffoli | None = field(compare=False)
-    after: Form | None = field(compare=False, default=None)
+    after: GateForm | None = field(compare=False, default=None)
 
     def matrix(self, angle: float = 0.0) -> np.ndarray:
         """The matrix at an angle."""
@@ -66,10 +66,10 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Primitive:
+class Instruction:
     """A form on some qubits, at an angle (None where the form is constant)."""
 
-    form: Form
+    form: GateForm
     qubits: tuple[int, ...]
     angle: Expression | None = None
 
@@ -95,7 +95,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     return np.asarray(snap(values.real) + 1j * snap(values.imag))
 
 
-def form_of(key: tuple[Any, ...], coefficients: np.ndarray) -> Form:
+def gate_form(key: tuple[Any, ...], coefficients: np.ndarray) -> GateForm:
     """Derive the structure of a gate from its coefficients."""
     size = coefficients.shape[-1]
     num_qubits = size.bit_length() - 1
@@ -113,8 +113,8 @@ def form_of(key: tuple[Any, ...], coefficients: np.ndarray) -> Form:
         if affine is None:
             toffoli = toffoli_of(images) if all_ones else None
         elif not all_ones:
-            after = form_of((*key, "after"), _constant(np.diag(rows)))
-    return Form(key, num_qubits, coefficients, constant, real, phases, affine, toffoli, after)
+            after = gate_form((*key, "after"), _constant(np.diag(rows)))
+    return GateForm(key, num_qubits, coefficients, constant, real, phases, affine, toffoli, after)
 
 
 def _constant(matrix: np.ndarray) -> np.ndarray:
@@ -149,11 +149,11 @@ def _entries(matrix: Any) -> np.ndarray:
 
 
 @functools.cache
-def _standard(name: str, fixed: tuple[float, ...] = ()) -> Form:
+def _standard(name: str, fixed: tuple[float, ...] = ()) -> GateForm:
     """A gate of the table; `fixed` holds the angles behind the first one."""
     row = GATES[name]
     if row.num_angles == 0:
-        return form_of((name,), _constant(_entries(row.matrix(np))))
+        return gate_form((name,), _constant(_entries(row.matrix(np))))
     points = np.linspace(-5.9, 6.1, 11)
     samples = np.array([_entries(row.matrix(np, p, *fixed)) for p in points])
     basis = np.array([features(np, p) for p in points])
@@ -161,19 +161,19 @@ def _standard(name: str, fixed: tuple[float, ...] = ()) -> Form:
     fit = np.linalg.lstsq(basis, flat, rcond=None)[0]
     assert np.max(abs(basis @ fit - flat)) < 1e-9, f"{name} has other entries than `features`"
     size = samples.shape[-1]
-    return form_of((name, *fixed), _rounded(fit).reshape(NUM_FEATURES, size, size))
+    return gate_form((name, *fixed), _rounded(fit).reshape(NUM_FEATURES, size, size))
 
 
 @functools.lru_cache(maxsize=4096)
-def _at(form: Form, angle: float) -> Form:
+def _at(form: GateForm, angle: float) -> GateForm:
     """A form at a fixed angle."""
-    return form_of((*form.key, angle), _constant(form.matrix(angle)))
+    return gate_form((*form.key, angle), _constant(form.matrix(angle)))
 
 
 @functools.lru_cache(maxsize=4096)
-def constant_form(matrix: tuple[tuple[complex, ...], ...]) -> Form:
+def constant_form(matrix: tuple[tuple[complex, ...], ...]) -> GateForm:
     """A matrix as a form."""
-    return form_of(("unitary", matrix), _constant(np.array(matrix, complex)))
+    return gate_form(("unitary", matrix), _constant(np.array(matrix, complex)))
 
 
 _Factors: TypeAlias = Sequence[tuple[str, tuple[int, ...], tuple[Any, ...]]]
@@ -211,16 +211,16 @@ _FACTORS: Mapping[str, Callable[..., _Factors]] = MappingProxyType(
 )
 
 
-def lower(op: Op) -> list[Primitive]:
-    """A gate of a circuit as primitives, in the order of application."""
+def lower(op: Op) -> list[Instruction]:
+    """A gate of a circuit as instructions, in the order of application."""
     if op.matrix is not None:
         form = constant_form(tuple(tuple(complex(e) for e in row) for row in op.matrix))
-        return _split_affine(Primitive(form, op.qubits))
+        return _split_affine(Instruction(form, op.qubits))
     angles = op.angles
     if all(isinstance(angle, Number) for angle in angles) and len(angles) > 1:
         row = op.row.matrix(np, *(a.value for a in angles))  # type: ignore[attr-defined]
         matrix = tuple(tuple(complex(e) for e in line) for line in row)
-        return _split_affine(Primitive(constant_form(matrix), op.qubits))
+        return _split_affine(Instruction(constant_form(matrix), op.qubits))
     if op.gate not in _FACTORS:
         return _one_angle(op.gate, op.qubits, angles)
     result = []
@@ -229,32 +229,32 @@ def lower(op: Op) -> list[Primitive]:
     return result
 
 
-def _one_angle(name: str, qubits: tuple[int, ...], angles: tuple[Any, ...]) -> list[Primitive]:
+def _one_angle(name: str, qubits: tuple[int, ...], angles: tuple[Any, ...]) -> list[Instruction]:
     form = _standard(name, tuple(map(float, angles[1:])))
     if not angles:
-        return _split_affine(Primitive(form, qubits))
+        return _split_affine(Instruction(form, qubits))
     angle = angles[0]
     if isinstance(angle, int | float):
         angle = Number(float(angle))
     if isinstance(angle, Number):
-        return _split_affine(Primitive(_at(form, angle.value), qubits))
-    return [Primitive(form, qubits, angle)]
+        return _split_affine(Instruction(_at(form, angle.value), qubits))
+    return [Instruction(form, qubits, angle)]
 
 
-def _split_affine(primitive: Primitive) -> list[Primitive]:
+def _split_affine(instruction: Instruction) -> list[Instruction]:
     """Y is X, then a diagonal: take the two apart."""
-    form = primitive.form
+    form = instruction.form
     if form.after is None:
-        return [primitive]
+        return [instruction]
     size = 1 << form.num_qubits
     permutation = np.zeros((size, size))
     permutation[[form.affine(i) for i in range(size)], range(size)] = 1  # type: ignore[misc]
-    moved = form_of((*form.key, "moved"), _constant(permutation))
-    return [Primitive(moved, primitive.qubits), Primitive(form.after, primitive.qubits)]
+    moved = gate_form((*form.key, "moved"), _constant(permutation))
+    return [Instruction(moved, instruction.qubits), Instruction(form.after, instruction.qubits)]
 
 
 @functools.lru_cache(maxsize=4096)
-def real_frame(form: Form) -> tuple[Form, Form, Form] | None:
+def real_frame(form: GateForm) -> tuple[GateForm, GateForm, GateForm] | None:
     """A complex gate as a diagonal, a real gate and a diagonal, in the order of application.
 
     S on some of its qubits, before and (inverted) after, makes many gates real at every angle:
@@ -277,7 +277,7 @@ def real_frame(form: Form) -> tuple[Form, Form, Form] | None:
                 continue
             # inner = D G D† / phase with D = diag(turn), so G = phase · D† inner D.
             key = (*form.key, "real", subset)
-            before = form_of((*key, "before"), _constant(np.diag(turn)))
-            after = form_of((*key, "after"), _constant(np.diag(turn.conj() * phase)))
-            return before, form_of(key, unphased.real + 0j), after
+            before = gate_form((*key, "before"), _constant(np.diag(turn)))
+            after = gate_form((*key, "after"), _constant(np.diag(turn.conj() * phase)))
+            return before, gate_form(key, unphased.real + 0j), after
     return None

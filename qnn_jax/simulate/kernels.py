@@ -1,0 +1,290 @@
+"""Applying steps to states.
+
+A state is a real array of shape (..., c, 2**n): c = 1 while it is real, else 2 (real and imaginary
+part). A real gate acts on all leading axes alike, as one batched matrix product.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from qnn_jax.simulate import tuning
+from qnn_jax.simulate.matrices import build, chain
+from qnn_jax.simulate.moves import columns_of, move
+from qnn_jax.simulate.steps import (
+    DiagonalStep,
+    MatrixStep,
+    PermutationStep,
+    ScannedSteps,
+    Step,
+    UniformStep,
+)
+from qnn_jax.simulate.xla import HIGHEST, int32, materialize, of_one_rank, on_states, product_of
+
+
+def parameters(
+    step: Step, angles: Float[Array, "*lead angles"], data: tuple[Array, ...] = ()
+) -> Array:
+    """What an step needs to know beside its structure: a block's matrix, a phase's parities.
+
+    A complex block's matrix is the real one on real and imaginary parts, twice as wide.
+
+    Args:
+        step: the step.
+        angles: its angles.
+        data: its part of `ScannedSteps.data`, with the same leading axes.
+    """
+    if isinstance(step, MatrixStep):
+        matrix = build(step.parts, angles)
+        return matrix if step.real else _as_real(matrix)
+    if isinstance(step, UniformStep):
+        return uniform_matrix(step, angles, *data)
+    if isinstance(step, PermutationStep):
+        if step.affine is None:
+            return data[0]
+        return jnp.asarray(
+            np.stack([columns_of(step.affine.inverse()), columns_of(step.affine)]), jnp.int32
+        )
+    assert isinstance(step, DiagonalStep)
+    offsets = jnp.asarray(np.array(step.offsets), angles.dtype)
+    if not step.terms:
+        return jnp.broadcast_to(offsets, (*angles.shape[:-1], len(offsets)))
+    slopes = slopes_of(step)
+    # Slopes are multiples of 1/4, so whole turns of 8π may go before large sums lose them.
+    turned = reduced(angles, 8 * math.pi)
+    parities = product_of(turned[..., None, :], jnp.asarray(slopes, angles.dtype))[..., 0, :]
+    return sum(of_one_rank(offsets, parities))  # type: ignore[return-value]
+
+
+def parameters_of(
+    scan: ScannedSteps, own: Sequence[Array], data: Sequence[tuple[Array, ...]]
+) -> tuple[Array, ...]:
+    """The parameters of a scan's steps that take angles; equal blocks are built together.
+
+    Blocks of weights and blocks of inputs are not equal: under `vmap` only the latter are batched.
+
+    Args:
+        scan: the scan.
+        own: the angles of those steps that take any.
+        data: the data of all steps, with the same leading axes.
+    """
+    steps = [
+        (step, (step.parts, reads) if isinstance(step, MatrixStep) else None, its_data)
+        for step, reads, its_data in zip(scan.steps, scan.reads_inputs, data, strict=True)
+        if step.num_angles
+    ]
+    equal: dict[object, list[int]] = {}
+    for k, (_, kind, _) in enumerate(steps):
+        equal.setdefault(k if kind is None else kind, []).append(k)
+    found: dict[int, Array] = {}
+    for places in equal.values():
+        step, _, its_data = steps[places[0]]
+        if len(places) == 1:
+            found[places[0]] = parameters(step, own[places[0]], its_data)
+        else:
+            every = parameters(step, jnp.stack([own[k] for k in places]))
+            found |= {k: every[j] for j, k in enumerate(places)}
+    return tuple(found[k] for k in range(len(steps)))
+
+
+def slopes_of(phase: DiagonalStep) -> np.ndarray:
+    """By how much each angle turns each parity, shape (angles, masks)."""
+    slopes = np.zeros((phase.num_angles, len(phase.masks)))
+    for mask, angle, slope in phase.terms:
+        slopes[angle, mask] += slope
+    return slopes
+
+
+def phase_signs(masks: tuple[int, ...], num_bits: int, dtype: Any) -> Array:
+    """(-1)^popcount(i & mask), shape (masks, 2**num_bits)."""
+    if num_bits <= tuning.current().direct_bits:
+        return jnp.asarray(_signs(masks, num_bits), dtype)
+    return _traced_signs(np.array(masks), num_bits, dtype)
+
+
+def uniform_matrix(
+    step: UniformStep,
+    angles: Float[Array, "*lead angles"],
+    scales: Float[Array, "*lead factors"],
+    tables: Float[Array, "*lead factors 3 c size size"],
+) -> Array:
+    """The orthogonal matrix of a group, shape (..., 2**k, 2**k), k one more where not real."""
+    product = tables[..., 0, :, :, :]
+    if step.num_angles:
+        turns = (angles * scales)[..., None, None, None]
+        product = product + jnp.cos(turns) * tables[..., 1, :, :, :]
+        product = product + jnp.sin(turns) * tables[..., 2, :, :, :]
+    product = chain(product, _times, -4)
+    if step.real:
+        return product[..., 0, :, :]
+    return _as_real(product)
+
+
+def _as_real(matrix: Float[Array, "*lead 2 size size"]) -> Float[Array, "*lead wide wide"]:
+    """A complex matrix as a real one on the real and then the imaginary parts."""
+    re, im = matrix[..., 0, :, :], matrix[..., 1, :, :]
+    return jnp.concatenate([jnp.concatenate([re, -im], -1), jnp.concatenate([im, re], -1)], -2)
+
+
+def _times(left: Array, right: Array) -> Array:
+    """Products of matrices in parts, shape (..., 1 or 2, size, size).
+
+    Two wide real products: XLA's complex one takes twice as long.
+    """
+    if left.shape[-3] == 1:
+        return jnp.matmul(left, right, precision=HIGHEST)
+    wide = jnp.concatenate([right[..., 0, :, :], right[..., 1, :, :]], -1)
+    by_re = jnp.matmul(left[..., 0, :, :], wide, precision=HIGHEST)
+    by_im = jnp.matmul(left[..., 1, :, :], wide, precision=HIGHEST)
+    size = left.shape[-1]
+    return jnp.stack(
+        [
+            by_re[..., :size] - by_im[..., size:],
+            by_re[..., size:] + by_im[..., :size],
+        ],
+        -3,
+    )
+
+
+def reduced(values: Array, period: float) -> Array:
+    """Values modulo a period, nearest to 0; exact in float32, of derivative 1."""
+    turns = jnp.round(values / period)
+    coarse = float(np.round(period * 256) / 256)  # few bits: its multiples are exact
+    return (values - turns * coarse) - turns * (period - coarse)
+
+
+def apply(step: Step, parameter: Array, state: Array, inverse: bool = False) -> Array:
+    """An step, or its inverse, applied to a state of shape (..., c, 2**n)."""
+    if isinstance(step, DiagonalStep):
+        return _apply_phase(step, parameter, state, inverse)
+    if isinstance(step, MatrixStep):
+        return _apply_block(step, parameter, state, inverse)
+    if isinstance(step, UniformStep):
+        matrix = jnp.swapaxes(parameter, -1, -2) if inverse else parameter
+        return _multiply(matrix, state, matrix.shape[-1], 1)
+    source, target = parameter[0], parameter[1]
+    return move(state, target, source) if inverse else move(state, source, target)
+
+
+def phase_angles(masks: tuple[int, ...], parities: Array, num_bits: int) -> Array:
+    """Σ_m parities[m] (-1)^popcount(i & masks[m]) for every i, shape (2**num_bits,).
+
+    A mask is a high and a low half, so with T holding the parities at their halves the sum is the
+    matrix product H T L, with one row of signs for each half that occurs. For single qubits and
+    pairs that is a few dozen rows; where all halves occur it is a Walsh-Hadamard transform.
+    """
+    if num_bits <= tuning.current().direct_bits:
+        signs = jnp.asarray(_signs(masks, num_bits), parities.dtype)
+        return product_of(parities[..., None, :], signs)[..., 0, :]
+    high, low, rows, columns = _halves(masks, num_bits, parities.dtype)
+    table = jnp.zeros((high.shape[0], low.shape[0]), parities.dtype)
+    table = table.at[rows, columns].set(parities, unique_indices=True)
+    inner = jnp.matmul(table, low, precision=HIGHEST)
+    return jnp.matmul(high.T, inner, precision=HIGHEST).reshape(-1)
+
+
+def parity_moments(masks: tuple[int, ...], values: Float[Array, " amplitudes"]) -> Array:
+    """Σ_i values[i] (-1)^popcount(i & mask) for every mask: the transpose of `phase_angles`."""
+    num_bits = values.shape[-1].bit_length() - 1
+    if num_bits <= tuning.current().direct_bits:
+        signs = jnp.asarray(_signs(masks, num_bits), values.dtype)
+        return product_of(values[..., None, :], signs.T)[..., 0, :]
+    high, low, rows, columns = _halves(masks, num_bits, values.dtype)
+    tensor = values.reshape(high.shape[1], low.shape[1])
+    inner = jnp.matmul(high, tensor, precision=HIGHEST)
+    return jnp.matmul(inner, low.T, precision=HIGHEST)[rows, columns]
+
+
+def _halves(
+    masks: tuple[int, ...], num_bits: int, dtype: jnp.dtype
+) -> tuple[Array, Array, np.ndarray, np.ndarray]:
+    """Signs of the high and the low halves of masks, and which two halves each mask has."""
+    low_bits = num_bits // 2
+    highs, rows = np.unique(np.array(masks) >> low_bits, return_inverse=True)
+    lows, columns = np.unique(np.array(masks) & ((1 << low_bits) - 1), return_inverse=True)
+    high = _traced_signs(highs, num_bits - low_bits, dtype)
+    low = _traced_signs(lows, low_bits, dtype)
+    return high, low, int32(rows), int32(columns)
+
+
+def _traced_signs(masks: np.ndarray, num_bits: int, dtype: jnp.dtype) -> Array:
+    i = jnp.arange(1 << num_bits, dtype=jnp.uint32)[None, :]
+    odd = lax.population_count(jnp.asarray(masks.astype(np.uint32))[:, None] & i) & 1
+    return 1 - 2 * odd.astype(dtype)
+
+
+def _signs(masks: tuple[int, ...], num_bits: int) -> np.ndarray:
+    i = np.arange(1 << num_bits)
+    return np.asarray(1 - 2 * (np.bitwise_count(np.array(masks)[:, None] & i) & 1).astype(int))
+
+
+def _factor(step: DiagonalStep, parities: Array, num_bits: int) -> tuple[Array, Array]:
+    """Cosine and sine of the phases: of one axis, or a high and a low half of the bits as two."""
+    low_bits = num_bits // 2
+    low = [k for k, mask in enumerate(step.masks) if mask < 1 << low_bits]
+    high = [k for k, mask in enumerate(step.masks) if mask & ((1 << low_bits) - 1) == 0 and mask]
+    if num_bits <= tuning.current().direct_bits or len(low) + len(high) < len(step.masks):
+        phases = phase_angles(step.masks, parities, num_bits)
+        return jnp.cos(phases), jnp.sin(phases)
+    # No mask crosses the middle: an outer product of two small tables, without a cosine for
+    # every amplitude. They are stored, or XLA computes their cosines for every amplitude still.
+
+    def half(own: list[int], shift: int, bits: int) -> tuple[Array, Array]:
+        if not own:
+            return jnp.ones(1 << bits, parities.dtype), jnp.zeros(1 << bits, parities.dtype)
+        masks = tuple(step.masks[k] >> shift for k in own)
+        phases = phase_angles(masks, parities[int32(own)], bits)
+        both = materialize(jnp.concatenate([jnp.cos(phases), jnp.sin(phases)]))
+        return both[: 1 << bits], both[1 << bits :]
+
+    cos_a, sin_a = (of[:, None] for of in half(high, low_bits, num_bits - low_bits))
+    cos_b, sin_b = (of[None, :] for of in half(low, 0, low_bits))
+    return cos_a * cos_b - sin_a * sin_b, sin_a * cos_b + cos_a * sin_b
+
+
+def _apply_phase(step: DiagonalStep, parities: Array, state: Array, inverse: bool) -> Array:
+    shape = state.shape
+    cos, sin = _factor(step, parities, shape[-1].bit_length() - 1)
+    state = state.reshape(*shape[:-1], *cos.shape)
+    parts = list(jnp.moveaxis(state, len(shape) - 2, 0))
+    cos, sin, *parts = of_one_rank(cos, sin, *parts)
+    sin = -sin if inverse else sin
+    if step.real:
+        out = [part * cos for part in parts]
+    elif len(parts) == 1:
+        out = [parts[0] * cos, parts[0] * sin]
+    else:
+        re, im = parts
+        out = [re * cos - im * sin, re * sin + im * cos]
+    return jnp.stack(out, len(shape) - 2).reshape(*shape[:-2], len(out), shape[-1])
+
+
+def _apply_block(step: MatrixStep, matrix: Array, state: Array, inverse: bool) -> Array:
+    size, below = 1 << step.num_bits, 1 << step.base
+    if inverse:
+        matrix = jnp.swapaxes(matrix, -1, -2)
+    if step.real:
+        return _multiply(matrix, state, size, below)
+    if state.shape[-2] == 1:
+        state = jnp.concatenate([state, jnp.zeros_like(state)], -2)
+    # One real product on both parts, brought together, instead of four.
+    shape = state.shape
+    tensor = state.reshape(*shape[:-1], -1, size, below)
+    tensor = jnp.moveaxis(tensor, -4, -3).reshape(*shape[:-2], -1, 2 * size, below)
+    tensor = on_states(matrix, tensor).reshape(*shape[:-2], -1, 2, size, below)
+    return jnp.moveaxis(tensor, -3, -4).reshape(shape)
+
+
+def _multiply(matrix: Array, state: Array, size: int, below: int) -> Array:
+    """out[a, k, l] = Σ_j M[k, j] s[a, j, l]."""
+    if size == state.shape[-1]:
+        # Of a register that is one block: in a batch, too, a tiny sum fuses with its neighbours.
+        return product_of(state, jnp.swapaxes(matrix, -1, -2))
+    return on_states(matrix, state.reshape(*state.shape[:-1], -1, size, below)).reshape(state.shape)
