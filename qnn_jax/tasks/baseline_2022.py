@@ -1,6 +1,6 @@
 """The 2022 project's model of the calculator, trained as in 2022, once for every key.
 
-All arrays have lanes (`qnn_jax.simulate.populations`) as last axis: parameters of shape
+All arrays have lanes as last axis: parameters of shape
 (parameters, lanes), inputs (2, lanes), outputs (lanes,).
 """
 
@@ -17,8 +17,8 @@ from jaxtyping import Array, Float
 
 from qnn_jax.circuits import Circuit, real_amplitudes, zz_feature_map
 from qnn_jax.circuits.angles import Expression
+from qnn_jax.simulate import expectations
 from qnn_jax.simulate.angle_table import evaluate
-from qnn_jax.simulate.populations import lane_expectations
 
 _RATE, _EPOCHS, _STEPS, _TESTS = 5e-3, 10, 200, 50
 _INIT, _TRAIN, _TEST = range(3)
@@ -33,8 +33,12 @@ def outputs_2022(
     params: Float[Array, "8 lanes"], inputs: Float[Array, "2 lanes"]
 ) -> Float[Array, " lanes"]:
     """Gain · <ZZ> + bias; the parameters are six weights, then gain and bias: a Linear(1, 1)."""
-    values = lane_expectations(circuit_2022(), "ZZ", inputs, params[:-2])
-    return params[-2] * values + params[-1]
+    circuit = circuit_2022()
+
+    def value(inputs: Array, weights: Array) -> Array:
+        return expectations(circuit, "ZZ", inputs, weights)[0]
+
+    return params[-2] * jax.vmap(value, (-1, -1))(inputs, params[:-2]) + params[-1]
 
 
 def train_as_in_2022(
