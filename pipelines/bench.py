@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 class BenchConfig:
     """Measure speed in comparison with other simulators, in one run."""
 
-    only: Literal["training", "scan", "calculator", "evaluation", "simulator"] | None = None
-    """One of the tables; default: all."""
+    only: Literal["training", "scan", "calculator", "evaluation", "simulator", "tuning"] | None = (
+        None
+    )
+    """One of the tables; default: all but tuning, the simulator's thresholds beside others."""
     full: bool = False
     """Every cell of the simulator's table (hours), not only the part that takes ten minutes."""
     num_qubits: tuple[int, ...] = ()
@@ -88,6 +90,11 @@ def main(argv: list[str] | None = None) -> int:
         found = evaluation(config.rounds)
         write_json_atomic(folder / "evaluation.json", found)
         print(f"\nWritten to {folder / 'evaluation.json'}")
+    if config.only == "tuning":
+        from pipelines.benchmarks.tuning import tuned
+
+        write_json_atomic(folder / "tuning.json", tuned(config.rounds))
+        print(f"\nWritten to {folder / 'tuning.json'}")
     if config.only in (None, "simulator"):
         from pipelines.benchmarks.simulator import simulator
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from qnn_jax.circuits.checks import one_of
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.errors import InputError
@@ -23,13 +24,25 @@ def exact(
     inputs: Float[Array, "batch inputs"],
     weights: Float[Array, " weights"],
     key: Array | None = None,
+    gradient: Literal["auto", "reverse", "adjoint"] = "auto",
 ) -> Expectations:
-    """The statevector simulator: exact values, differentiable, under any JAX transformation."""
+    """The statevector simulator: exact values, differentiable, under any JAX transformation.
+
+    Args:
+        circuit: the circuit.
+        observables: what is measured.
+        inputs: shape (batch, circuit.num_inputs).
+        weights: shape (circuit.num_weights,).
+        key: not used: nothing is drawn.
+        gradient: how derivatives are taken, as `qnn_jax.expectations` says. A layer takes another
+            method with `functools.partial(exact, gradient="adjoint")` as its executor.
+    """
     sums = observables_on(checked_circuit(circuit).num_qubits, observables)
+    one_of("gradient", gradient, ("auto", "reverse", "adjoint"))
     inputs, weights = checked_batch(circuit, inputs, weights)
 
     def one(sample: Array) -> Array:
-        return expectations(circuit, sums, sample, weights)
+        return expectations(circuit, sums, sample, weights, gradient)
 
     values = jax.vmap(one)(inputs)
     return Expectations(values, jnp.zeros_like(values))

@@ -7,8 +7,7 @@ that fails as soon as it is no longer needed. Measured with jaxlib 0.10.2 on CPU
   gather as a scatter-add, and that of a product by slices as sums over padded slices: both are
   several times slower than the transpose that we know.
 - `materialize`: XLA computes what is cheap again wherever it is used.
-- `product_of`: XLA calls a library for every product of matrices, also for tiny ones; and the
-  library crashes for some shapes of many axes.
+- `product_of`: XLA calls a library for every product of matrices, also for tiny ones.
 - `on_states`: XLA moves the whole state twice for a product with an index in the middle.
 - `added`: XLA adds over a leading axis one number after the other.
 - `of_one_rank`, `int32`: what users may switch: rank promotion, and x64 between two traces.
@@ -260,7 +259,10 @@ def materialize(array: Array) -> Array:
     """The same array, of any shape, computed once and stored.
 
     A gather of all rows, because XLA computes again whatever is cheap wherever it is used, gates
-    within gates, but not the operand of a gather.
+    within gates, but not the operand of a gather. `lax.optimization_barrier` prevents a part of
+    that: a gradient of a batch took 1.2 to 1.8 times as long with barriers and 1.7 to 4 times as
+    long with nothing (`make bench ARGS="--only tuning"`; benchmarks/closed_form.py, which has few
+    values to store and needs no derivative of them, is served well enough by barriers).
     """
     if not tuning.current().materialize:
         return array
@@ -288,8 +290,8 @@ def product_of(left: Array, right: Array) -> Array:
     tiny one; sums fuse with what comes before and after them. Not so for wider results: what is
     fused is computed anew for every entry, cosines included.
 
-    The axes in front become one: the CPU library that jaxlib 0.10 gives such sums to crashes the
-    process for some of seven axes, one of them of length 1 (`tests/simulate/test_gradients.py`).
+    The axes in front become one: a CPU library that an earlier jaxlib gave such sums to crashed the
+    process for some of seven axes. Not seen again with jaxlib 0.10.2.
     """
     limits = tuning.current()
     if left.shape[-1] > limits.sum_terms or right.shape[-1] > limits.sum_columns:

@@ -591,7 +591,10 @@ CALLS: Mapping[str, Call] = {
     "statevector": Call(qnn_jax.statevector, ON_ONE),
     "variances": Call(qnn_jax.variances, MEASURED),
     # qnn_jax.executors
-    "exact": Call(executors.exact, EXECUTED),
+    "exact": Call(
+        executors.exact,
+        {**EXECUTED, "gradient": ("auto", choice("auto", "reverse", "adjoint"))},
+    ),
     "sampled": Call(executors.sampled, {"shots": (3, integer(1))}),
     "an executor with shots": Call(executors.sampled(3), {**EXECUTED, "key": (KEY_0, KEY)}),
     # qnn_jax.initializers
