@@ -328,7 +328,7 @@ _START = -1
 
 
 def _matrices(plan: Plan, table: Array) -> dict[tuple[int, int], Array]:
-    """The matrices of all blocks, equal ones built together, with the batch last.
+    """The matrices of all matrix steps, equal ones built together, with the batch last.
 
     Returns:
         For the number of a scan and that of an step an array of shape (repeats, 1 or 2, 4,
@@ -364,7 +364,7 @@ def _parameters(
     """What each step needs, with a leading axis of repeats and the batch last.
 
     Of a gate cosine and sine, shape (repeats, 2, batch), all of them evaluated together; of a phase
-    its angles; of a block its matrix. Nothing of what is constant but a block.
+    its angles; of a matrix step its matrix. Nothing of what is constant but a matrix step.
     """
     found: dict[int, Array] = {}
     gates: list[int] = []
@@ -391,7 +391,7 @@ def _taken(table: Float[Array, "angles batch"], numbers: np.ndarray) -> Array:
 
 
 def _block(block: MatrixStep, matrix: Float[Array, "m 4 batch"], state: _State) -> _State:
-    """A block on one bit: gates in a row on one qubit."""
+    """A matrix step on one bit: gates in a row on one qubit."""
     batch = state.rows.shape[-1]
     state = state if block.real else state.complex
     # That bit comes on top, but below what tells real from imaginary parts.

@@ -1,4 +1,4 @@
-"""Putting the gates of a B layer into blocks of neighbouring bits."""
+"""Fusion: the gates of an odd layer become few matrices on neighbouring bits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qnn_jax.simulate.steps import MatrixStep
 
 @dataclass
 class FusionGroup:
-    """Clusters that go into one block, on `size` bits from `base` up."""
+    """Fusions that go into one matrix step, on `size` bits from `base` up."""
 
     fusions: list[Fusion]
     base: int
@@ -24,9 +24,9 @@ class FusionGroup:
 def matrix_step(
     group: FusionGroup, bit_of: Sequence[int], angles: AngleNumbers
 ) -> tuple[MatrixStep, tuple[int, ...]]:
-    """A group as a block, and the numbers of its angles: one part for each fusion.
+    """A group as a matrix step, and the numbers of its angles: one part for each fusion.
 
-    Clusters whose bits lie between one another's are one part.
+    Fusions whose bits lie between one another's are one part.
     """
     spans: list[tuple[int, int, list[Instruction]]] = []
     for fusion in sorted(group.fusions, key=lambda c: min(bit_of[q] for q in c.qubits)):
@@ -53,7 +53,7 @@ def matrix_step(
 def arrange(
     fusions: list[Fusion], place: list[int], num_qubits: int, width: int
 ) -> tuple[list[int], list[FusionGroup]]:
-    """Where each qubit should be for a B layer, and the groups of bits, from the lowest up.
+    """Where each qubit should be for a odd layer, and the groups of bits, from the lowest up.
 
     Qubits stay in their natural order where every fusion then lies on few neighbouring bits; else
     those that are used come together on the lowest bits.
@@ -94,9 +94,9 @@ def _natural_groups(fusions: list[Fusion], num_qubits: int, width: int) -> list[
             spans.append(FusionGroup([fusion], low, high + 1 - low))
     if any(span.size > width for span in spans):
         return None
-    # As few groups as fit, of sizes as equal as may be: equal blocks are built together. But a
-    # block repeats its matrix for every index above it; where that takes memory, the lowest block
-    # is larger and the next one smaller.
+    # As few groups as fit, of sizes as equal as may be: equal matrices are built together. But a
+    # matrix is repeated for every index above its bits; where that takes memory, the lowest one is
+    # larger and the next one smaller.
     fewest = -(-num_qubits // width)
     equal = -(-num_qubits // fewest)
     real = all(gate.form.real for fusion in fusions for gate in fusion.gates)
@@ -118,7 +118,7 @@ def _natural_groups(fusions: list[Fusion], num_qubits: int, width: int) -> list[
 
 
 def _merged_low(groups: list[FusionGroup], num_qubits: int) -> list[FusionGroup]:
-    """Let no block begin a little above bit 0: it would be very many very narrow products."""
+    """Let no matrix step begin a little above bit 0: it would be very many very narrow products."""
     limits = tuning.current()
     if num_qubits <= limits.two_matrices_up_to:
         return groups

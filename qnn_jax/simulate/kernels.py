@@ -1,4 +1,4 @@
-"""Applying steps to states.
+"""The kernels of the state-last engine: steps applied to states.
 
 A state is a real array of shape (..., c, 2**n): c = 1 while it is real, else 2 (real and imaginary
 part). A real gate acts on all leading axes alike, as one batched matrix product.
@@ -32,9 +32,9 @@ from qnn_jax.simulate.xla import HIGHEST, int32, materialize, of_one_rank, on_st
 def parameters(
     step: Step, angles: Float[Array, "*lead angles"], data: tuple[Array, ...] = ()
 ) -> Array:
-    """What an step needs to know beside its structure: a block's matrix, a phase's parities.
+    """What a step needs to know beside its structure: a matrix step's matrix, a phase's parities.
 
-    A complex block's matrix is the real one on real and imaginary parts, twice as wide.
+    A complex matrix step's matrix is the real one on real and imaginary parts, twice as wide.
 
     Args:
         step: the step.
@@ -66,9 +66,9 @@ def parameters(
 def parameters_of(
     scan: ScannedSteps, own: Sequence[Array], data: Sequence[tuple[Array, ...]]
 ) -> tuple[Array, ...]:
-    """The parameters of a scan's steps that take angles; equal blocks are built together.
+    """The parameters of a scan's steps that take angles; equal matrix steps are built together.
 
-    Blocks of weights and blocks of inputs are not equal: under `vmap` only the latter are batched.
+    Those of weights and those of inputs are not equal: under `vmap` only the latter are batched.
 
     Args:
         scan: the scan.
@@ -285,6 +285,6 @@ def _apply_block(step: MatrixStep, matrix: Array, state: Array, inverse: bool) -
 def _multiply(matrix: Array, state: Array, size: int, below: int) -> Array:
     """out[a, k, l] = Σ_j M[k, j] s[a, j, l]."""
     if size == state.shape[-1]:
-        # Of a register that is one block: in a batch, too, a tiny sum fuses with its neighbours.
+        # Of all bits: in a batch, too, a tiny sum fuses with its neighbours.
         return product_of(state, jnp.swapaxes(matrix, -1, -2))
     return on_states(matrix, state.reshape(*state.shape[:-1], -1, size, below)).reshape(state.shape)

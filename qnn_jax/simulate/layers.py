@@ -1,4 +1,4 @@
-"""Sorting gates into layers: L, diagonals and an index map, and B, gates that go into blocks.
+"""Layers: even ones (L) are diagonals and an index map, odd ones (B) gates that become matrices.
 
 Each gate comes as early as its qubits allow. Diagonals and permutations commute past each other at
 the price of rewriting parity masks, so all of an L layer is one phase polynomial and one map.
@@ -146,7 +146,7 @@ def runs_of(gates: Sequence[Instruction]) -> list[list[int]]:
 
 
 def merged_into_blocks(num_qubits: int, gates: Sequence[Instruction], width: int) -> set[int]:
-    """The gates on one qubit that go into a block as they are, diagonals among them.
+    """The gates on one qubit that go into a matrix step as they are, diagonals among them.
 
     Of a run of such gates with a dense one among them one small matrix is made. But where a layer
     of phases follows anyway, the diagonals at the run's end are left to it; and a gate like RX that
@@ -168,7 +168,7 @@ def merged_into_blocks(num_qubits: int, gates: Sequence[Instruction], width: int
     }
     for run in runs:
         end = max(i for i, k in enumerate(run) if gates[k].is_dense) + 1
-        # In the first layer a block is no more than a column.
+        # In the first layer a matrix step is no more than a column.
         first = slots[run[0]] == 1
         real = num_qubits >= tuning.current().phases_from and all(
             gates[k].form.real for k in run[:end]

@@ -1,6 +1,6 @@
-"""Matrices of blocks: what a block of gates is made of, and its matrix at given angles.
+"""Fused gates, and their matrix at given angles.
 
-A fused is static; it is the same for every part of a block that has the same gates on the same
+`FusedGates` are static. They are equal for every part of a step that has the same gates on the same
 bits, so the matrices of all such parts, in all repeats of a scan, are built at once.
 """
 
@@ -49,7 +49,7 @@ class FusedLayer:
 
 @dataclass(frozen=True)
 class FusedGates:
-    """A part of a block: a constant, then layers, in the order of application."""
+    """A part of a matrix step: a constant, then layers, in the order of application."""
 
     num_bits: int
     layers: tuple[FusedLayer, ...]
@@ -98,7 +98,7 @@ def fused_gates(
     Args:
         instructions: gates, and constant matrices on all bits.
         bit_of: the bit of each qubit.
-        num_bits: how many bits the block has.
+        num_bits: how many bits the matrix step has.
     """
     constant: np.ndarray | None = None
     first: Constant | None = None
@@ -138,7 +138,7 @@ def fused_gates(
 
 @functools.lru_cache(maxsize=1024)
 def _factor_tables(layer: FusedLayer, num_bits: int) -> list[tuple[list[int], np.ndarray]]:
-    """For each factor the features it uses and their coefficients on the whole block.
+    """For each factor the features it uses and their coefficients on the whole matrix step.
 
     The layer's matrix is the product, entry by entry, of its factors' tables: a Kronecker
     product without transposes. Bits that no factor touches must agree; the first table says so.
@@ -159,7 +159,7 @@ def _factor_tables(layer: FusedLayer, num_bits: int) -> list[tuple[list[int], np
 
 
 def build(parts: Sequence[FusedGates], angles: Float[Array, "*lead angles"]) -> Array:
-    """Kronecker products of recipes' matrices.
+    """Kronecker products of fused gates' matrices.
 
     Args:
         parts: what they are made of, from the lowest bits up.
@@ -178,10 +178,10 @@ def build(parts: Sequence[FusedGates], angles: Float[Array, "*lead angles"]) -> 
 def build_columns(
     groups: Sequence[Sequence[FusedGates]], angles: Float[Array, " angles"]
 ) -> list[Float[Array, "c size"]]:
-    """What becomes of |0…0>: for each group a Kronecker product, equal recipes built together.
+    """What becomes of |0…0>: for each group a Kronecker product, equal fused gates built together.
 
     Args:
-        groups: of recipes, from the lowest bits up.
+        groups: of fused gates, from the lowest bits up.
         angles: of all groups, one after the other.
     """
     parts = [part for group in groups for part in group]

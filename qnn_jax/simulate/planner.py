@@ -62,7 +62,7 @@ class Plan:
         num_qubits: of the circuit.
         from_weights: the expressions of the angles that do not depend on the inputs.
         from_inputs: those that do. Angle k of a step is entry k of both, one after the other.
-        initial: a product state to start from, as blocks on |0…0> with the numbers of their
+        initial: a product state to start from, as matrix steps on |0…0> with the numbers of their
             angles, from the lowest bits up.
         scans: the steps, those that repeat put together.
         passes: what each pass of the planner did, in words.
@@ -138,7 +138,7 @@ def plan(
     >>> print(plan(real_amplitudes(2, reps=1)))
     2 qubits; 4 angles of weights, 0 of inputs
     lower: 5 gates as 5 instructions: 0 diagonal, 1 permutation, 4 dense
-    light cone: no observables, all are kept
+    light cone: all instructions are kept
     layers, fusion: by layers
     schedule: 2 steps: 0 diagonal, 1 permutation, 1 matrix
     roll: 2 steps in the program
@@ -164,7 +164,7 @@ def plan_state(circuit: Circuit, shared: bool) -> Plan:
             turn other gates than phases.
     """
     found = _plan_of(circuit.num_qubits, _lowered(circuit), shared)
-    return _explained(found, circuit, "light cone: no observables, all are kept")
+    return _explained(found, circuit, "light cone: all instructions are kept")
 
 
 @tuning.cached
@@ -267,7 +267,7 @@ def _plan_irregular(num_qubits: int, instructions: Sequence[Instruction]) -> Pla
 
 
 def _plan_fused(num_qubits: int, gates: Sequence[Instruction]) -> Plan:
-    """The whole register is one block; only phases that depend on the inputs stay apart."""
+    """The whole register is one matrix step; only phases that depend on the inputs stay apart."""
     angles = AngleNumbers(gates)
 
     # Even slots hold phases of the inputs and constant permutations, odd ones all the rest.
@@ -337,7 +337,7 @@ def _turned_by_inputs(gates: Sequence[Instruction]) -> bool:
 
 
 def _has_large_blocks(found: Plan) -> bool:
-    """Is it by layers, and have its blocks many angles on average?"""
+    """Is it by layers, and have its matrix steps many angles on average?"""
     steps = [(step, scan.repeats) for scan in found.scans for step in scan.steps]
     blocks = [(step, repeats) for step, repeats in steps if isinstance(step, MatrixStep)]
     blocks += [(block, 1) for block, _ in found.initial]
@@ -354,7 +354,7 @@ def plan_by_gates(
 ) -> tuple[Plan, tuple[PauliSum, ...]] | None:
     """The plan for a batch whose gates differ, and the observables to take behind it.
 
-    None where blocks do better, or it would be long.
+    None where matrix steps do better, or it would be long.
     """
     by_layers, _ = plan_to_measure(circuit, observables, False)
     if circuit.num_qubits >= tuning.current().blocks_from and _has_large_blocks(by_layers):
@@ -410,13 +410,13 @@ def _plan_by_gates(num_qubits: int, gates: Sequence[Instruction]) -> Plan:
 def _product(
     blocks: Sequence[_Placed],
 ) -> _Placed:
-    """Blocks beside each other, from the lowest bits up, as one."""
+    """Matrix steps beside each other, from the lowest bits up, as one."""
     parts = tuple(part for block, _ in blocks for part in block.parts)
     return MatrixStep(parts), tuple(k for _, numbers in blocks for k in numbers)
 
 
 def _plan_layered(num_qubits: int, instructions: Sequence[Instruction]) -> Plan:
-    """Layers of diagonals and index maps alternate with layers of blocks."""
+    """Layers of diagonals and index maps alternate with layers of matrix steps."""
     compact = num_qubits <= tuning.current().two_matrices_up_to
     half = -(-num_qubits // 2)
     width = max(

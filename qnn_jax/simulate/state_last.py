@@ -356,7 +356,7 @@ def _undo(step: Step, parameter: Array, pair: _Pair, num_rows: int) -> tuple[_Pa
         gradient = pull(slope)[0]
         state = apply(step, parameter, state, inverse=True)[:num_rows]
     else:
-        # A block is linear in its matrix.
+        # A matrix step is linear in its matrix.
         state = apply(step, parameter, state, inverse=True)[:num_rows]
         _, pull = jax.vjp(lambda matrix: apply(step, matrix, state), parameter)
         gradient = pull(cotangent)[0]
