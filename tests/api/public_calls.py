@@ -595,7 +595,10 @@ CALLS: Mapping[str, Call] = {
         executors.exact,
         {**EXECUTED, "gradient": ("auto", choice("auto", "reverse", "adjoint"))},
     ),
-    "sampled": Call(executors.sampled, {"shots": (3, integer(1))}),
+    "sampled": Call(
+        executors.sampled,
+        {"shots": (3, integer(1)), "gradient": ("shift", choice("pathwise", "shift", "none"))},
+    ),
     "an executor with shots": Call(executors.sampled(3), {**EXECUTED, "key": (KEY_0, KEY)}),
     # qnn_jax.initializers
     "recommended": Call(initializers.recommended, {"circuit": (ONE, CIRCUIT)}),

@@ -120,24 +120,28 @@ def test_strings_that_commute_qubit_by_qubit_share_a_basis() -> None:
     assert bases[0].coefficients == ((1, 0, 0, 2, 0), (0, 1, 0, 0, 0))
 
 
-GRADIENT = (
-    "Executor `sampled` must not be differentiated, because shots have no derivative; train with "
-)
+GRADIENT = "^Argument `gradient` of an executor with shots must be 'pathwise' or 'shift' to be "
 
 
 @pytest.mark.parametrize("take", [jax.grad, jax.jacfwd, lambda f: jax.jit(jax.grad(f))])
 def test_a_gradient_is_refused_not_zero(take) -> None:
     def loss(weights):
-        return sampled(8)(CIRCUIT, ONE, rows(2), weights, KEY).values.sum()
+        return sampled(8, gradient="none")(CIRCUIT, ONE, rows(2), weights, KEY).values.sum()
 
     with pytest.raises(InputError, match=GRADIENT):
         take(loss)(jnp.asarray(WEIGHTS))
 
 
+def test_an_unknown_gradient_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^Argument `gradient` must be one of 'pathwise'"):
+        sampled(8, gradient="exact")
+
+
 def test_what_is_stopped_can_be_differentiated_around() -> None:
     def loss(scale, weights):
         fixed = jax.lax.stop_gradient(weights)
-        return (scale * sampled(64)(CIRCUIT, ONE, rows(2), fixed, KEY).values).sum()
+        executor = sampled(64, gradient="none")
+        return (scale * executor(CIRCUIT, ONE, rows(2), fixed, KEY).values).sum()
 
     value = sampled(64)(CIRCUIT, ONE, rows(2), WEIGHTS, KEY).values.sum()
     assert jax.grad(loss)(1.0, jnp.asarray(WEIGHTS)) == pytest.approx(float(value), rel=1e-5)
