@@ -14,6 +14,7 @@ from qnn_jax.executors.readout import Readout, calibration_states, fit_readout
 from qnn_jax.executors.shot_noise import flip_probabilities, shots_to_settle
 
 if TYPE_CHECKING:
+    from qnn_jax.executors.noise import noisy
     from qnn_jax.executors.shots import sampled
     from qnn_jax.executors.statevector import exact
 
@@ -31,17 +32,22 @@ __all__ = [
     "fit_readout",
     "flip_probabilities",
     "mitigated",
+    "noisy",
     "sampled",
     "shots_to_settle",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # These two run in JAX, which loads when they are asked for.
+    # These run in JAX, which loads when they are asked for.
     if name == "exact":
         from qnn_jax.executors.statevector import exact
 
         return exact
+    if name == "noisy":
+        from qnn_jax.executors.noise import noisy
+
+        return noisy
     if name == "sampled":
         from qnn_jax.executors.shots import sampled
 

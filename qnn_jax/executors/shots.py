@@ -187,18 +187,18 @@ def measured(
         extra: what else the probabilities depend on.
         key: of all shots.
     """
-    mean, variance = jnp.zeros(()), jnp.zeros(())
+    moments = []
     for number, part in enumerate(parts):
         own = random.fold_in(key, number)
         if gradient == "shift":
-            moments = _by_shifts(distribution, part, shots, inputs, weights, extra, own)
+            moments.append(_by_shifts(distribution, part, shots, inputs, weights, extra, own))
         else:
             exact = distribution(part.circuit, part.qubits, inputs, weights, extra)
             if gradient == "none":
                 exact = _undifferentiable(exact)
             drawn = _frequencies(exact, shots, random.fold_in(own, _VALUES))
-            moments = moments_of(part.basis, _moving(drawn, exact))
-        mean, variance = mean + moments[0], variance + moments[1]
+            moments.append(moments_of(part.basis, _moving(drawn, exact)))
+    mean, variance = jax.tree.map(lambda *terms: sum(terms), *moments)
     # Of a single shot nothing is known.
     return mean, _root(variance / (shots - 1)) if shots > 1 else variance + jnp.inf
 

@@ -1,1 +1,26 @@
 """Channels and the noise of devices as values, and their simulation. No Qiskit here."""
+
+from qnn_jax.noise.channels import (
+    amplitude_damping,
+    coherent,
+    compose,
+    depolarizing,
+    kraus,
+    pauli,
+    phase_damping,
+    thermal_relaxation,
+)
+from qnn_jax.noise.model import Idle, NoiseModel
+
+__all__ = [
+    "Idle",
+    "NoiseModel",
+    "amplitude_damping",
+    "coherent",
+    "compose",
+    "depolarizing",
+    "kraus",
+    "pauli",
+    "phase_damping",
+    "thermal_relaxation",
+]

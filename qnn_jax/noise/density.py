@@ -1,0 +1,373 @@
+"""The exact simulation of noise: a state as the real vector of its numbers Tr(Pρ), 4**n of them.
+
+Every channel is a real matrix there, so a gate and its error are one product, and neighbours on
+one or two qubits are fused. Qubits are kept in clusters, one tensor each, until a gate joins them;
+what no measured qubit depends on is left out, as channels preserve the trace. The batch is the last
+axis of what depends on the inputs; what does not is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from qnn_jax.circuits.angles import Expression, Number, symbols
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.op import Op
+from qnn_jax.errors import InputError
+from qnn_jax.noise.model import Idle, NoiseModel
+from qnn_jax.noise.transfer import constant_transfer, evaluated, gate_transfer
+from qnn_jax.simulate.angle_table import evaluate
+from qnn_jax.simulate.preflight import memory_bytes
+
+#: How many vectors of a sample live at once: the state, what becomes of it, and its gradient.
+_VECTORS = 4
+#: Shorter waits than this are rounding, in seconds.
+_ROUNDING = 1e-15
+#: |0>: the numbers of I and Z are 1.
+_ZERO = np.array([1.0, 0, 0, 1])
+#: From the numbers of I and Z to the probabilities of 0 and 1, and back.
+_TO_PROBABILITIES = np.array([[1.0, 1], [1, -1]]) / 2
+_TO_NUMBERS = np.array([[1.0, 1], [1, -1]])
+
+
+class Factor(NamedTuple):
+    """A channel of the circuit.
+
+    Attributes:
+        qubits: it acts on.
+        matrix: a constant one (of NumPy, or traced), or None where it depends on angles.
+        op: the gate with symbols in its angles, or None.
+    """
+
+    qubits: tuple[int, ...]
+    matrix: Any
+    op: Op | None = None
+
+
+def outcome_probabilities(
+    circuit: Circuit,
+    qubits: tuple[int, ...],
+    inputs: Float[Array, "batch inputs"],
+    weights: Float[Array, " weights"],
+    noise: NoiseModel,
+) -> Float[Array, "batch outcomes"]:
+    """The probabilities of what is read, readout errors included.
+
+    Args:
+        circuit: whose qubits are those of the noise model.
+        qubits: which are measured; bit k of an outcome is `qubits[k]`.
+        inputs: shape (batch, circuit.num_inputs).
+        weights: shape (circuit.num_weights,).
+        noise: its errors.
+
+    Raises:
+        InputError: where the vectors do not fit into memory.
+    """
+    together = noise.read_together()
+    read = list(qubits)
+    for group in together:
+        # Qubits that are read with a measured one matter as well.
+        if set(group) & set(qubits):
+            read += [qubit for qubit in group if qubit not in read]
+    factors = factors_of(circuit, noise)
+    kept, cone = light_cone(factors, read)
+    check_memory(len(cone), len(inputs), inputs.dtype.itemsize)
+    with jax.default_matmul_precision("highest"):
+        matrices = _matrices(kept, inputs, weights)
+        state = _State(len(inputs), inputs.dtype)
+        for factor, (matrix, batched) in zip(kept, matrices, strict=True):
+            state.apply(factor.qubits, matrix, batched)
+        numbers = state.read(read, noise)
+        for group, matrix in together.items():
+            if set(group) & set(qubits):
+                numbers = _read_group(numbers, [read.index(q) for q in group], matrix)
+        numbers = numbers.sum(tuple(range(len(qubits), len(read))))
+    # Axis k is bit k: the last bit is the slowest axis of an outcome's number.
+    order = [*reversed(range(len(qubits))), len(qubits)]
+    return jnp.transpose(numbers, order).reshape(2 ** len(qubits), -1).T
+
+
+def check_memory(num_qubits: int, batch: int, itemsize: int) -> None:
+    """Refuse what cannot fit.
+
+    Raises:
+        InputError: which names the method that would.
+    """
+    needed = _VECTORS * batch * itemsize * 4**num_qubits
+    there = memory_bytes()
+    if needed > max(there, 2**28):
+        raise InputError(
+            f"Argument `circuit` must fit into memory for exact noise, but the vectors of its "
+            f"{num_qubits} qubits in a batch of {batch} take about {needed / 2**30:.3g} GiB and "
+            f"there are {there / 2**30:.3g} GiB; method='trajectories' takes "
+            f"{batch * 2 * itemsize * 2**num_qubits / 2**30:.3g} GiB a trajectory."
+        )
+
+
+def factors_of(circuit: Circuit, noise: NoiseModel) -> list[Factor]:
+    """Gates, what follows them, and what qubits do while they wait, in order."""
+    found: list[Factor] = []
+    ops = [op for op in circuit.ops if op.qubits]
+    idle = noise.idle
+    waits = _waits(ops, circuit.num_qubits, idle) if idle else [[] for _ in range(len(ops) + 1)]
+
+    def wait(number: int) -> None:
+        if idle is not None:
+            found.extend(Factor((q,), idle.channel(q, seconds)) for q, seconds in waits[number])
+
+    for number, op in enumerate(ops):
+        wait(number)
+        if all(isinstance(angle, Number) for angle in op.angles):
+            found.append(Factor(op.qubits, constant_transfer(op)))
+        else:
+            found.append(Factor(op.qubits, None, op))
+        error = noise.channel(op.gate, op.qubits)
+        if error is not None and len(error) == 4:
+            found += [Factor((qubit,), error) for qubit in op.qubits]
+        elif error is not None:
+            found.append(Factor(op.qubits, error))
+    wait(len(ops))
+    return found
+
+
+def _waits(ops: Sequence[Op], num_qubits: int, idle: Idle) -> list[list[tuple[int, float]]]:
+    """How long qubits wait before each gate, and before they are measured, all at the same time.
+
+    Every gate is as late as possible.
+    """
+    # How long before the measurement a qubit's next gate begins.
+    begins = [0.0] * num_qubits
+    spans: list[tuple[float, float]] = []
+    for op in reversed(ops):
+        end = max(begins[qubit] for qubit in op.qubits)
+        spans.append((end + idle.duration(op.gate, op.qubits), end))
+        for qubit in op.qubits:
+            begins[qubit] = spans[-1][0]
+    free = [max(begins)] * num_qubits
+    found = []
+    for op, (begin, end) in zip(ops, reversed(spans), strict=True):
+        found.append([(qubit, free[qubit] - begin) for qubit in op.qubits])
+        for qubit in op.qubits:
+            free[qubit] = end
+    found.append(list(enumerate(free)))
+    return [[(qubit, gap) for qubit, gap in gaps if gap > _ROUNDING] for gaps in found]
+
+
+def light_cone(factors: Sequence[Factor], qubits: Sequence[int]) -> tuple[list[Factor], set[int]]:
+    """The factors that measured qubits depend on, and the qubits these are on."""
+    cone, kept = set(qubits), []
+    for factor in reversed(factors):
+        if cone & set(factor.qubits):
+            cone |= set(factor.qubits)
+            kept.append(factor)
+    return kept[::-1], cone
+
+
+def _matrices(factors: Sequence[Factor], inputs: Array, weights: Array) -> list[tuple[Any, bool]]:
+    """The matrix of each factor and whether its last axis is the batch; gates of a kind at once."""
+    kinds: dict[tuple[str, bool], list[int]] = {}
+    for number, factor in enumerate(factors):
+        if factor.op is not None:
+            reads_inputs = any(_reads_inputs(angle) for angle in factor.op.angles)
+            kinds.setdefault((factor.op.gate, reads_inputs), []).append(number)
+    found: list[Any] = [(factor.matrix, False) for factor in factors]
+    for (gate, batched), members in kinds.items():
+        ops: list[Op] = [factors[number].op for number in members]  # type: ignore[misc]
+        expressions = tuple(angle for op in ops for angle in op.angles)
+        shape = (len(ops), len(ops[0].angles))
+        transfer = gate_transfer(gate)
+        if batched:
+            table = jax.vmap(lambda row, e=expressions: evaluate(e, row, weights))(inputs)
+            many = evaluated(jnp, transfer, table.reshape(-1, *shape))
+            # The batch last: neighbours of one number are those of other samples.
+            matrices = jnp.moveaxis(many, 0, -1)
+        else:
+            nothing = jnp.zeros(inputs.shape[1:], inputs.dtype)
+            matrices = evaluated(
+                jnp, transfer, evaluate(expressions, nothing, weights).reshape(shape)
+            )
+        for place, number in enumerate(members):
+            found[number] = (matrices[place], batched)
+    return found
+
+
+def _reads_inputs(angle: Expression) -> bool:
+    return any(symbol.vector == "x" for symbol in symbols(angle))
+
+
+@dataclass
+class _Cluster:
+    """Qubits that a gate has joined: a tensor with an axis of 4 for each, then maybe the batch."""
+
+    qubits: list[int]
+    tensor: Any
+    batched: bool
+
+
+class _State:
+    """The clusters, and channels that wait to be fused with the next one on their qubits."""
+
+    def __init__(self, batch: int, dtype: Any) -> None:
+        self._batch, self._dtype = batch, dtype
+        self._clusters: dict[int, _Cluster] = {}
+        #: Of a qubit, done after the block that it may be in.
+        self._pending: dict[int, Any] = {}
+        #: Of two qubits, by each of them: the qubits in order, and the matrix.
+        self._blocks: dict[int, tuple[tuple[int, ...], Any]] = {}
+
+    def apply(self, qubits: tuple[int, ...], matrix: Any, batched: bool) -> None:
+        """One more channel; what does not depend on the inputs is fused."""
+        if not batched and len(qubits) == 1:
+            before = self._pending.get(qubits[0])
+            self._pending[qubits[0]] = matrix if before is None else self._times(matrix, before)
+            return
+        if not batched and len(qubits) == 2:
+            self._join(qubits, matrix)
+            return
+        for qubit in qubits:
+            self._settle(qubit)
+        self._contract(qubits, matrix, batched)
+
+    def _join(self, qubits: tuple[int, ...], matrix: Any) -> None:
+        block = self._blocks.get(qubits[0])
+        same = block is not None and set(block[0]) == set(qubits)
+        if not same:
+            for qubit in qubits:
+                self._close(qubit)
+        one, other = (self._pending.pop(qubit, None) for qubit in qubits)
+        if one is not None or other is not None:
+            parts = [np.eye(4) if part is None else part for part in (other, one)]
+            matrix = self._times(matrix, _of(*parts).kron(*parts))
+        if same and block is not None:
+            places, earlier = block
+            if places != qubits:
+                earlier = earlier.reshape(4, 4, 4, 4).transpose(1, 0, 3, 2).reshape(16, 16)
+            matrix = self._times(matrix, earlier)
+        for qubit in qubits:
+            self._blocks[qubit] = qubits, matrix
+
+    def _close(self, qubit: int) -> None:
+        """Apply the block that a qubit is in; what waits behind it goes on waiting."""
+        block = self._blocks.pop(qubit, None)
+        if block is not None:
+            qubits, matrix = block
+            for other in qubits:
+                self._blocks.pop(other, None)
+            self._contract(qubits, matrix, False)
+
+    def _settle(self, qubit: int) -> None:
+        self._close(qubit)
+        waiting = self._pending.pop(qubit, None)
+        if waiting is not None:
+            self._contract((qubit,), waiting, False)
+
+    def _times(self, left: Any, right: Any) -> Any:
+        if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+            return left @ right
+        return jnp.asarray(left, self._dtype) @ jnp.asarray(right, self._dtype)
+
+    def _cluster(self, qubits: Sequence[int]) -> _Cluster:
+        """The one cluster of these qubits, joined where they are in several."""
+        found: list[_Cluster] = []
+        for qubit in qubits:
+            cluster = self._clusters.setdefault(qubit, _Cluster([qubit], _ZERO, False))
+            if all(cluster is not other for other in found):
+                found.append(cluster)
+        joined = found[0]
+        for other in found[1:]:
+            joined = self._outer(joined, other)
+        for qubit in joined.qubits:
+            self._clusters[qubit] = joined
+        return joined
+
+    def _outer(self, one: _Cluster, other: _Cluster) -> _Cluster:
+        m = _of(one.tensor, other.tensor)
+        left, right = one.tensor, other.tensor
+        batched = one.batched or other.batched
+        if batched:
+            left = left if one.batched else left[..., None]
+            right = right if other.batched else right[..., None]
+            left = left.reshape(*left.shape[:-1], *(1,) * len(other.qubits), left.shape[-1])
+        else:
+            left = left.reshape(*left.shape, *(1,) * len(other.qubits))
+        return _Cluster([*one.qubits, *other.qubits], m.multiply(left, right), batched)
+
+    def _contract(self, qubits: tuple[int, ...], matrix: Any, batched: bool) -> None:
+        cluster = self._cluster(qubits)
+        count, old = len(qubits), cluster.tensor
+        axes = [cluster.qubits.index(qubit) for qubit in reversed(qubits)]
+        rest = [qubit for qubit in cluster.qubits if qubit not in qubits]
+        if batched:
+            if not cluster.batched:
+                old = old[..., None]
+            old = jnp.moveaxis(jnp.asarray(old, self._dtype), axes, range(count))
+            old = old.reshape(1, 4**count, *old.shape[count:])
+            own = matrix.reshape(4**count, 4**count, *(1,) * len(rest), matrix.shape[-1])
+            new = (own * old).sum(1).reshape(*(4,) * (count + len(rest)), -1)
+        else:
+            m = _of(matrix, old)
+            if m is jnp:
+                matrix, old = (jnp.asarray(a, self._dtype) for a in (matrix, old))
+            own = matrix.reshape((4,) * (2 * count))
+            new = m.tensordot(own, old, (list(range(count, 2 * count)), axes))
+        joined = _Cluster([*reversed(qubits), *rest], new, cluster.batched or batched)
+        for qubit in joined.qubits:
+            self._clusters[qubit] = joined
+
+    def read(self, qubits: Sequence[int], noise: NoiseModel) -> Array:
+        """Probabilities of the bits of qubits, an axis of 2 for each, and the batch behind them."""
+        for qubit in list(self._blocks):
+            self._close(qubit)
+        together = {qubit for group in noise.read_together() for qubit in group}
+        done: list[_Cluster] = []
+        clusters: list[_Cluster] = []
+        for qubit in qubits:
+            cluster = self._cluster((qubit,))
+            if all(cluster is not other for other in clusters):
+                clusters.append(cluster)
+        for cluster in clusters:
+            tensor, names = cluster.tensor, list(cluster.qubits)
+            for qubit in cluster.qubits:
+                axis = names.index(qubit)
+                if qubit not in qubits:  # its trace
+                    tensor = tensor[(slice(None),) * axis + (0,)]
+                    names.remove(qubit)
+                    continue
+                rows: Any = _TO_PROBABILITIES
+                waiting = self._pending.get(qubit)
+                matrix = None if qubit in together else noise.read(qubit)
+                if matrix is not None:
+                    rows = self._times(matrix, rows)
+                rows = self._times(rows, (np.eye(4) if waiting is None else waiting)[::3])
+                m = _of(rows, tensor)
+                if m is jnp:
+                    rows, tensor = (jnp.asarray(a, self._dtype) for a in (rows, tensor))
+                tensor = m.moveaxis(m.tensordot(rows, tensor, ([1], [axis])), 0, axis)
+            done.append(_Cluster(names, tensor, cluster.batched))
+        whole = done[0]
+        for other in done[1:]:
+            whole = self._outer(whole, other)
+        tensor = jnp.asarray(whole.tensor, self._dtype)
+        if not whole.batched:
+            tensor = jnp.broadcast_to(tensor[..., None], (*tensor.shape, self._batch))
+        return jnp.transpose(tensor, [*(whole.qubits.index(q) for q in qubits), len(qubits)])
+
+
+def _of(*arrays: Any) -> Any:
+    """The namespace in which arrays are computed with: constants in NumPy, while JAX traces."""
+    return np if all(isinstance(array, np.ndarray) for array in arrays) else jnp
+
+
+def _read_group(tensor: Array, axes: Sequence[int], matrix: Any) -> Array:
+    """Bits that are read together: bit k of an outcome is axis `axes[k]`."""
+    count = len(axes)
+    own = jnp.asarray(matrix, tensor.dtype).reshape((2,) * (2 * count))
+    moved = jnp.tensordot(own, tensor, (list(range(count, 2 * count)), list(reversed(axes))))
+    return jnp.moveaxis(moved, range(count), list(reversed(axes)))
