@@ -180,36 +180,68 @@ class Job(NamedTuple):
     layout: tuple[int, ...] | None = None
 
 
-@functools.lru_cache(maxsize=32)
-def prepared(circuit: Circuit, bases: tuple[Basis, ...], noise: str | NoiseSource | None) -> Job:
-    """Translate and transpile, once for a circuit and its noise."""
+class Transpiled(NamedTuple):
+    """Measured circuits as a device runs them: one for each basis.
+
+    Attributes:
+        circuits: transpiled, and of a backend cut down to the qubits in use.
+        columns: of the angle table, by the Parameters' names.
+        qubits: the device's qubit for each qubit of these circuits.
+        layout: the device's qubit for each qubit of the circuit.
+        target: the backend's gates on those qubits; None of a noise model.
+        calibration: date of the backend's errors, or None.
+    """
+
+    circuits: tuple[QuantumCircuit, ...]
+    columns: dict[str, int]
+    qubits: tuple[int, ...]
+    layout: tuple[int, ...]
+    target: Any = None
+    calibration: str | None = None
+
+
+def transpiled_for(circuit: Circuit, bases: tuple[Basis, ...], device: Any) -> Transpiled:
+    """Translate and transpile for a backend or a noise model of Aer."""
+    measured, columns = _measured(circuit, bases)
+    if isinstance(device, NoiseModel):
+        own = tuple(range(circuit.num_qubits))
+        return Transpiled(transpiled_to_model(measured, device), columns, own, own)
+    isa = transpiled(measured, device)
+    small = cut(isa, device.target)
+    return Transpiled(
+        small.circuits,
+        columns,
+        small.qubits,
+        tuple(isa[0].layout.initial_index_layout(filter_ancillas=True)),
+        small.target,
+        calibration_date(device),
+    )
+
+
+def _measured(
+    circuit: Circuit, bases: tuple[Basis, ...]
+) -> tuple[list[QuantumCircuit], dict[str, int]]:
     measured = []
     for basis in bases:
         translated = to_qiskit(measured_in(circuit, basis), form="table")
         translated.measure_all()
         measured.append(translated)
-    columns = angle_columns(circuit)
+    return measured, angle_columns(circuit)
+
+
+@functools.lru_cache(maxsize=32)
+def prepared(circuit: Circuit, bases: tuple[Basis, ...], noise: str | NoiseSource | None) -> Job:
+    """Translate and transpile, once for a circuit and its noise."""
     if noise is None:
+        measured, columns = _measured(circuit, bases)
         simulator = AerSimulator(**THREADS)
         check_width(circuit.num_qubits, simulator)
         return Job(tuple(transpile(measured, simulator, optimization_level=0)), columns, simulator)
     source = fake_backend(noise) if isinstance(noise, str) else noise.source
-    if isinstance(source, NoiseModel):
-        return Job(
-            transpiled_to_model(measured, source),
-            columns,
-            AerSimulator(noise_model=source, **THREADS),
-            layout=tuple(range(circuit.num_qubits)),
-        )
-    isa = transpiled(measured, source)
-    small = cut(isa, source.target)
-    return Job(
-        small.circuits,
-        columns,
-        AerSimulator(noise_model=noise_model(small.target), **THREADS),
-        calibration_date(source),
-        tuple(isa[0].layout.initial_index_layout(filter_ancillas=True)),
-    )
+    job = transpiled_for(circuit, bases, source)
+    model = source if job.target is None else noise_model(job.target)
+    simulator = AerSimulator(noise_model=model, **THREADS)
+    return Job(job.circuits, job.columns, simulator, job.calibration, job.layout)
 
 
 def table_of(circuit: Circuit, inputs: Any, weights: Any) -> np.ndarray:

@@ -64,31 +64,31 @@ class NoiseSource:
         return self.name
 
 
-def checked_noise(noise: Any) -> str | NoiseSource | None:
-    """What an executor may be given as noise.
+def checked_noise(noise: Any, argument: str = "noise") -> str | NoiseSource | None:
+    """What an executor may be given as noise; messages call it `argument`.
 
     Raises:
         InputError: where it is neither the name of a fake backend, nor a backend with errors, nor
             a noise model of Aer.
     """
     if noise is None or isinstance(noise, str):
-        return None if noise is None else check_fake_backend(noise)
+        return None if noise is None else check_fake_backend(noise, argument)
     if isinstance(noise, AerBackend):
         raise InputError(
-            f"Argument `noise` must be a device, but is the simulator {noise.name!r}; give its "
-            "noise model, which is simulator.options.noise_model."
+            f"Argument `{argument}` must be a device, but is the simulator {noise.name!r}; give "
+            "its noise model, which is simulator.options.noise_model."
         )
     if isinstance(noise, BackendV2):
         gates = (noise.target[name] for name in noise.target.operation_names)
         if not any(found and found.error for where in gates for found in where.values()):
             raise InputError(
-                f"Argument `noise` must be a backend whose gates have errors, but {noise.name!r} "
-                "has none; None runs without errors."
+                f"Argument `{argument}` must be a backend whose gates have errors, but "
+                f"{noise.name!r} has none; None runs without errors."
             )
     elif not isinstance(noise, NoiseModel):
         raise InputError(
-            "Argument `noise` must be the name of a fake backend, a backend or a NoiseModel of "
-            f"qiskit-aer, but is {shown(noise)}."
+            f"Argument `{argument}` must be the name of a fake backend, a backend or a NoiseModel "
+            f"of qiskit-aer, but is {shown(noise)}."
         )
     return NoiseSource(noise)
 
@@ -194,6 +194,13 @@ def cut(circuits: Sequence[QuantumCircuit], target: Target) -> Sublattice:
         )
     )
     place = {qubit: k for k, qubit in enumerate(qubits)}
+    moved = tuple(_moved(circuit, place) for circuit in circuits)
+    return Sublattice(moved, qubits, sublattice(target, qubits))
+
+
+def sublattice(target: Target, qubits: Sequence[int]) -> Target:
+    """A device cut down to some of its qubits: qubit k is the device's `qubits[k]`."""
+    place = {qubit: k for k, qubit in enumerate(qubits)}
     properties = target.qubit_properties
     small = Target(
         num_qubits=len(qubits),
@@ -209,7 +216,7 @@ def cut(circuits: Sequence[QuantumCircuit], target: Target) -> Sublattice:
         }
         if kept:
             small.add_instruction(target.operation_from_name(name), kept, name=name)
-    return Sublattice(tuple(_moved(circuit, place) for circuit in circuits), qubits, small)
+    return small
 
 
 def noise_model(target: Target) -> NoiseModel:

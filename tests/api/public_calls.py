@@ -49,6 +49,7 @@ from qnn_jax import (
     initializers,
     linen,
     models,
+    noise,
     runs,
     simulate,
     stats,
@@ -76,6 +77,14 @@ class Call:
     arguments: Mapping[str, tuple[Any, Kind]]
 
 
+def rate(kind: Kind) -> Kind:
+    """The same, or a traced number."""
+    return Kind(lambda v: None if isinstance(v, jax.core.Tracer) else kind.legal(v))
+
+
+#: What is a mapping or an array of the right kind only by chance.
+RARE = Kind(lambda value: None)
+DAMPED = noise.amplitude_damping(0.25)
 #: One circuit for all, so that JAX compiles little.
 ONE = Circuit(
     2,
@@ -600,6 +609,58 @@ CALLS: Mapping[str, Call] = {
         {"shots": (3, integer(1)), "gradient": ("shift", choice("pathwise", "shift", "none"))},
     ),
     "an executor with shots": Call(executors.sampled(3), {**EXECUTED, "key": (KEY_0, KEY)}),
+    "noisy": Call(
+        executors.noisy,
+        {
+            "noise": (noise.NoiseModel(), only(noise.NoiseModel)),
+            "shots": (3, optional(integer(1))),
+            "gradient": ("shift", choice("pathwise", "shift", "none")),
+        },
+    ),
+    "a noisy executor": Call(
+        executors.noisy(noise.NoiseModel({"ry": DAMPED}), 3), {**EXECUTED, "key": (KEY_0, KEY)}
+    ),
+    # qnn_jax.noise
+    "amplitude_damping": Call(noise.amplitude_damping, {"rate": (0.25, rate(real(0, 1)))}),
+    "phase_damping": Call(noise.phase_damping, {"rate": (0.25, rate(real(0, 1)))}),
+    "depolarizing": Call(
+        noise.depolarizing,
+        {"probability": (0.25, rate(real(0, 16 / 15))), "num_qubits": (2, integer(1, 4))},
+    ),
+    "pauli": Call(noise.pauli, {"probabilities": ({"X": 0.25}, RARE)}),
+    "thermal_relaxation": Call(
+        noise.thermal_relaxation,
+        {
+            "t1": (2.0, RARE),
+            "t2": (3.0, RARE),
+            "time": (0.5, rate(real(0, math.inf))),
+            "excited": (0.25, rate(real(0, 1))),
+        },
+    ),
+    "coherent": Call(
+        noise.coherent,
+        {"gate": ("rx", RARE), "angle": (0.25, rate(real(-math.inf, math.inf)))},
+    ),
+    "kraus": Call(noise.kraus, {"operators": (np.eye(2)[None], RARE)}),
+    "compose": Call(lambda channels: noise.compose(channels), {"channels": (DAMPED, RARE)}),
+    "NoiseModel": Call(
+        noise.NoiseModel,
+        {
+            "gates": ({"x": DAMPED}, RARE),
+            "readout": ([[0.75, 0.5], [0.25, 0.5]], optional(RARE)),
+            "idle": (None, optional(only(noise.Idle))),
+            "num_qubits": (2, optional(integer(1, 5000))),
+        },
+    ),
+    "Idle": Call(
+        noise.Idle,
+        {
+            "durations": ({"x": 1.0}, RARE),
+            "t1": ((2.0,), RARE),
+            "t2": ((3.0,), RARE),
+            "excited": ((0.25,), RARE),
+        },
+    ),
     # qnn_jax.initializers
     "recommended": Call(initializers.recommended, {"circuit": (ONE, CIRCUIT)}),
     "uniform": Call(
@@ -980,6 +1041,23 @@ CALLS: Mapping[str, Call] = {
             "progress": (None, optional(FUNCTION)),
         },
     ),
+    "bridge.noisy": Call(
+        bridge.noisy,
+        {
+            "device": ("FakeManilaV2", only(str)),
+            "shots": (3, optional(integer(1))),
+            "gradient": ("shift", choice("pathwise", "shift", "none")),
+            "idle": (False, FLAG),
+        },
+    ),
+    "noise_model": Call(
+        bridge.noise_model,
+        {
+            "source": ("FakeManilaV2", only(str)),
+            "qubits": ((1, 0), RARE),
+            "idle": (False, FLAG),
+        },
+    ),
     "angle_columns": Call(bridge.angle_columns, {"circuit": (ONE, CIRCUIT)}),
     "certify": Call(
         bridge.certify,
@@ -1129,6 +1207,7 @@ COSTLY = (
     "HybridRegressor",
     "MLPRegressor",
     "amplitude_angles",
+    "a noisy executor",
     "an executor with shots",
     "ansatz_bound",
     "augment",
@@ -1221,6 +1300,7 @@ NO_CALLS: Mapping[str, str] = {
             "ImageDataset",
             "LeastAbsolute",
             "Member",
+            "NoisyRecord",
             "Metric",
             "ModelConfig",
             "Plan",

@@ -20,6 +20,7 @@ MODULES = (
     "qnn_jax.circuits.library",
     "qnn_jax.simulate",
     "qnn_jax.executors",
+    "qnn_jax.noise",
     "qnn_jax.initializers",
     "qnn_jax.diagnostics",
     "qnn_jax.linen",

@@ -1,0 +1,269 @@
+"""The noise of a device as a NoiseModel of ours, and an executor in XLA that has it.
+
+A circuit is transpiled as `bridge.aer` does, once, and its angles are put back as expressions of
+inputs and weights; then JAX runs what a device would run, gate by gate, with its errors.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import jax
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.providers import BackendV2
+from qiskit.quantum_info import PTM
+from qiskit.transpiler import Target
+from qiskit_aer.noise import NoiseModel as AerNoiseModel
+from qiskit_aer.noise import QuantumError
+
+from qnn_jax.bridge.aer_executor import Transpiled, transpiled_for
+from qnn_jax.bridge.expressions import from_parameter_expression
+from qnn_jax.bridge.noise import (
+    NoiseSource,
+    checked_noise,
+    fake_backend,
+    sublattice,
+)
+from qnn_jax.bridge.noise import noise_model as of_target
+from qnn_jax.circuits.angles import Expression
+from qnn_jax.circuits.bases import Basis, bases_of
+from qnn_jax.circuits.checks import at_least, flag, one_of, qubits_of, shown
+from qnn_jax.circuits.circuit import Circuit, checked_circuit
+from qnn_jax.circuits.gates import GATES
+from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.circuits.op import Op
+from qnn_jax.errors import InputError
+from qnn_jax.executors import Executor, Expectations
+from qnn_jax.executors.noise import run_noisy
+from qnn_jax.executors.shots import Measurement, ShotGradient, key_for_shots, on_its_qubits
+from qnn_jax.executors.statevector import checked_batch
+from qnn_jax.noise import Idle, NoiseModel
+from qnn_jax.simulate.measurement import MOST_SHOTS
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class NoisyRecord:
+    """What a noisy run on a device's errors leaves.
+
+    Attributes:
+        backend: the name of the backend whose noise it was, or "NoiseModel".
+        calibration: the date of that backend's errors, or None.
+        layout: the device's qubit for each qubit of the circuit.
+        simulated: the device's qubits in the simulation.
+    """
+
+    backend: str
+    calibration: str | None
+    layout: tuple[int, ...]
+    simulated: tuple[int, ...]
+
+
+def noise_model(
+    source: str | BackendV2 | AerNoiseModel, qubits: Sequence[int], idle: bool = False
+) -> NoiseModel:
+    """The errors of some of a device's qubits, as Aer has them, in Pauli-transfer matrices.
+
+    Args:
+        source: a backend, the name of a fake one ("FakeFez"), or a NoiseModel of qiskit-aer.
+        qubits: of the device; qubit k of the model is `qubits[k]`.
+        idle: include what qubits lose while they wait for others. Aer has that for circuits with
+            delays; a noise model of Aer does not say how long gates take.
+
+    Returns:
+        Channels after the device's gates, by name and qubits; gates without errors, as a virtual
+        RZ, are not in it.
+
+    Raises:
+        InputError: for an unknown device, one without errors, and qubits that it does not have.
+    """
+    if source is None:
+        raise InputError(
+            "Argument `source` must be the name of a fake backend, a backend or a NoiseModel of "
+            "qiskit-aer, but is None."
+        )
+    device = _device(checked_noise(source, "source"))
+    places = qubits_of(qubits)
+    if not places or len(set(places)) < len(places):
+        raise InputError(f"Argument `qubits` must name different qubits, but is {shown(qubits)}.")
+    flag("idle", idle)
+    if isinstance(device, AerNoiseModel):
+        if idle:
+            raise InputError(
+                "Argument `idle` must be False for a NoiseModel of qiskit-aer, which does not say "
+                "how long gates take, but is True; give the backend."
+            )
+        return _of_aer(device, places)
+    if max(places) >= device.num_qubits:
+        raise InputError(
+            f"Argument `qubits` must be below {device.num_qubits}, the number of qubits of "
+            f"{device.name}, but is {shown(places)}."
+        )
+    target = sublattice(device.target, places)
+    return _of_aer(of_target(target), range(len(places)), _idle(target) if idle else None)
+
+
+def noisy(
+    device: str | BackendV2 | AerNoiseModel,
+    shots: int | None = None,
+    gradient: ShotGradient = "pathwise",
+    idle: bool = False,
+) -> Executor:
+    """A device's errors in XLA: what `bridge.aer` samples, exact or with shots, and differentiable.
+
+    The circuit is transpiled as `bridge.aer` does, once for each basis, and then runs with the
+    errors of the device's gates and readout.
+
+    Args:
+        device: as `noise` of `bridge.aer`: a backend, the name of a fake one ("FakeFez"), or a
+            NoiseModel of qiskit-aer.
+        shots: None takes exact expectation values of the noisy circuit; else how often each input
+            is measured in each basis.
+        gradient: through shots, as `sampled` takes it.
+        idle: include what qubits lose while they wait for others.
+
+    Returns:
+        An executor that works under `jax.jit`, `jax.vmap` and `jax.grad`; it needs a `key` where it
+        has shots. Its `record` is a `NoisyRecord`.
+
+    Raises:
+        InputError: for a bad argument or an unknown device; from the executor for too few qubits on
+            the device, or more in use than memory holds.
+    """
+    source = checked_noise(device, "device")
+    if source is None:
+        raise InputError("Argument `device` must be a device, but is None; `exact` has no errors.")
+    one_of("gradient", gradient, get_args(ShotGradient))
+    if flag("idle", idle) and isinstance(_device(source), AerNoiseModel):
+        raise InputError(
+            "Argument `idle` must be False for a NoiseModel of qiskit-aer, which does not say how "
+            "long gates take, but is True; give the backend."
+        )
+    if shots is not None:
+        shots = at_least("shots", shots, 1, MOST_SHOTS)
+    return _NoisyDevice(source, shots, gradient, idle)
+
+
+@dataclass(frozen=True)
+class _NoisyDevice:
+    device: str | NoiseSource
+    shots: int | None
+    gradient: str
+    idle: bool
+
+    def __call__(
+        self,
+        circuit: Circuit,
+        observables: ObservableLike | Sequence[ObservableLike],
+        inputs: Any,
+        weights: Any,
+        key: Any = None,
+    ) -> Expectations:
+        if self.shots is not None:
+            key = key_for_shots("noisy", key)
+        sums = observables_on(checked_circuit(circuit).num_qubits, observables)
+        inputs, weights = checked_batch(circuit, inputs, weights)
+        parts, noise, record = _prepared(circuit, bases_of(sums), self.device, self.idle)
+        found = run_noisy(parts, noise, self.shots, self.gradient, inputs, weights, key)
+        return found._replace(record=record)
+
+
+@functools.lru_cache(maxsize=32)
+def _prepared(
+    circuit: Circuit, bases: tuple[Basis, ...], source: str | NoiseSource, idle: bool
+) -> tuple[tuple[Measurement, ...], NoiseModel, NoisyRecord]:
+    """Transpile and read back, once for a circuit and its noise."""
+    device = _device(source)
+    job = transpiled_for(circuit, bases, device)
+    if job.target is None:
+        noise = _of_aer(device, job.qubits)
+    else:
+        noise = _of_aer(
+            of_target(job.target), range(len(job.qubits)), _idle(job.target) if idle else None
+        )
+    parts = tuple(
+        _measurement(circuit, isa, basis, job)
+        for isa, basis in zip(job.circuits, bases, strict=True)
+    )
+    name = source if isinstance(source, str) else source.name
+    return parts, noise, NoisyRecord(name, job.calibration, job.layout, job.qubits)
+
+
+def _measurement(
+    circuit: Circuit, isa: QuantumCircuit, basis: Basis, job: Transpiled
+) -> Measurement:
+    """A transpiled and measured circuit of Qiskit's as ours, of the same inputs and weights."""
+    angles = dict(enumerate(circuit.angles))
+    ops, places = [], {}
+    for item in isa.data:
+        qubits = tuple(isa.find_bit(qubit).index for qubit in item.qubits)
+        gate = item.operation
+        if gate.name == "measure":
+            places[isa.find_bit(item.clbits[0]).index] = qubits[0]
+        elif gate.name != "barrier":
+            ops.append(Op(gate.name, qubits, _angles(gate.params, job.columns, angles)))
+    own = Circuit(isa.num_qubits, tuple(ops), circuit.num_inputs, circuit.num_weights)
+    measured, local = on_its_qubits(basis)
+    return Measurement(own, tuple(places[qubit] for qubit in measured), local)
+
+
+def _angles(
+    params: Sequence[Any], columns: dict[str, int], angles: dict[int, Expression]
+) -> tuple[Expression, ...]:
+    return tuple(
+        from_parameter_expression(
+            param, {p: angles[columns[p.name]] for p in getattr(param, "parameters", ())}
+        )
+        for param in params
+    )
+
+
+def _device(source: str | NoiseSource | None) -> Any:
+    return fake_backend(source) if isinstance(source, str) else source.source  # type: ignore[union-attr]
+
+
+def _of_aer(model: AerNoiseModel, qubits: Sequence[int], idle: Idle | None = None) -> NoiseModel:
+    """The errors of a noise model of Aer on some of its qubits: qubit k is `qubits[k]`."""
+    place = {qubit: k for k, qubit in enumerate(qubits)}
+    gates: dict[Any, Any] = {}
+    readout: dict[Any, Any] = {}
+    for error in model.to_dict()["errors"]:
+        where = error.get("gate_qubits")
+        if where is not None and not set(where[0]) <= place.keys():
+            continue
+        own = None if where is None else tuple(place[qubit] for qubit in where[0])
+        if error["type"] == "roerror":
+            # Aer's rows are the prepared states, and the index of several qubits is as ours.
+            readout[own] = np.array(error["probabilities"], float).T
+            continue
+        channel = None
+        for name in error["operations"]:
+            if name in GATES:
+                if channel is None:
+                    channel = PTM(QuantumError.from_dict(error)).data.real
+                gates[name if own is None else (name, own)] = channel
+    return NoiseModel(gates, readout, idle, num_qubits=len(place))
+
+
+def _idle(target: Target) -> Idle:
+    """Durations and relaxation times of a device, as Aer takes them."""
+    durations = {
+        (name, where): found.duration
+        for name in target.operation_names
+        if name in GATES
+        for where, found in target[name].items()
+        if where is not None and found is not None and found.duration
+    }
+    t1, t2 = [], []
+    for own in target.qubit_properties or [None] * target.num_qubits:
+        one = getattr(own, "t1", None)
+        other = getattr(own, "t2", None)
+        t1.append(math.inf if one is None else one)
+        # Measured above 2 T1, which no channel is.
+        t2.append(min(math.inf if other is None else other, 2 * t1[-1]))
+    return Idle(durations, tuple(t1), tuple(t2))
