@@ -44,13 +44,17 @@ class RunFlags(DataFlags, ResultsFlags):
     """Resume an interrupted run of this name; --no-resume starts over."""
 
 
+#: Fields of a task whose own fields are flags without a prefix.
+BARE = ("training", "execution")
+
+
 def task_flags(task_type: type[Any]) -> type[Any]:
-    """A task's fields as a dataclass for tyro: those of `training` have no prefix."""
+    """A task's fields as a dataclass for tyro: the fields of `BARE` have no prefix."""
     hints = get_type_hints(task_type, include_extras=True)
     fields = []
     for field in dataclasses.fields(task_type):
         kind = hints[field.name]
-        if field.name == "training":
+        if field.name in BARE:
             kind = Annotated[kind, tyro.conf.arg(name="")]
         fields.append((field.name, kind, dataclasses.field(default=field.default)))
     return dataclasses.make_dataclass(
@@ -74,7 +78,7 @@ def words_of(value: Any, default: Any, prefix: str = "") -> list[str]:
         mine, usual = getattr(value, field.name), getattr(default, field.name)
         name = field.name.replace("_", "-")
         if dataclasses.is_dataclass(mine):
-            words += words_of(mine, usual, prefix if name == "training" else f"{prefix}{name}.")
+            words += words_of(mine, usual, prefix if name in BARE else f"{prefix}{name}.")
         elif mine == usual:
             continue
         elif isinstance(mine, bool):

@@ -2,7 +2,7 @@
 
     make train-calculator
     make train-calculator ARGS="--operation 'a*b + sin(a)' --run product"
-    python -m pipelines.train_calculator --ask 0.8586 0.4095
+    python -m pipelines.train_calculator --ask 0.8586 0.4095 --shots 4096
 
 The default learns addition, in well under a minute on two cores, with an error of about 3e-4.
 """
@@ -15,8 +15,12 @@ import os
 
 from pipelines import command, training
 from pipelines.flags import RunFlags
+from qnn_jax.configs import ExecutionConfig
 from qnn_jax.errors import InputError
 from qnn_jax.tasks import Calculator
+
+#: Shots of an answer, where the command line does not say.
+SHOTS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +31,6 @@ class CalculatorFlags(RunFlags):
     """Name of the run; its files go to RESULTS_DIR/RUN."""
     ask: tuple[float, float] | None = None
     """Do not train: evaluate the finished run for these a and b."""
-    shots: int = 4096
-    """Number of shots of this evaluation."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,11 +48,12 @@ def answer(task: Calculator, flags: CalculatorFlags) -> int:
     from qnn_jax.tasks.stored import stored
 
     assert flags.ask is not None
-    if flags.shots < 2:
-        raise InputError(f"Argument `--shots` must be at least 2, but is {flags.shots}.")
+    shots = SHOTS if task.execution.shots is None else task.execution.shots
+    if shots < 2:
+        raise InputError(f"Argument `--shots` must be at least 2, but is {shots}.")
     if not all(map(math.isfinite, flags.ask)):
         raise InputError(f"Argument `--ask` must be two finite numbers, but is {flags.ask}.")
-    if task != Calculator():
+    if task != Calculator(execution=ExecutionConfig(shots=task.execution.shots)):
         raise InputError(
             "Flags of training must be left out with --ask, which evaluates a finished run; "
             "name that run with --run."
@@ -70,7 +73,7 @@ def answer(task: Calculator, flags: CalculatorFlags) -> int:
     key = jax.random.key(int.from_bytes(os.urandom(4), "big"))
     truth = float(calculates(point.astype(float))[0])
     prediction = float(trained.predict(point, exact)[0])
-    measured = trained.expectations(point, sampled(flags.shots), key)
+    measured = trained.expectations(point, sampled(shots), key)
     drawn = float(trained.decide(measured.values)[0, 0])
     # The head is linear: the error of the result is that of <O> times the gain.
     error = abs(trained.summary["head_gain"]) * float(measured.stderr[0, 0])
@@ -84,7 +87,7 @@ def answer(task: Calculator, flags: CalculatorFlags) -> int:
     print(f"  truth              {truth:.6f}")
     print(f"  circuit, exact     {prediction:.6f}   off by {prediction - truth:+.6f}")
     digits = f"{drawn:.4f} ± {error:.4f}"
-    print(f"  with {flags.shots:,} shots   {digits}   off by {drawn - truth:+.4f}")
+    print(f"  with {shots:,} shots   {digits}   off by {drawn - truth:+.4f}")
     return 0
 
 

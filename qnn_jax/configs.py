@@ -126,6 +126,21 @@ class TrainingConfig:
     passes: int = 1
 
 
+@dataclass(frozen=True)
+class ExecutionConfig:
+    """Where circuits run in training, and in the evaluation that ends it.
+
+    Attributes:
+        executor: "exact" is the statevector, "sampled" takes shots, "noisy" has a device's errors.
+        shots: of each input in each basis; none with "noisy" are exact expectation values.
+        noise: the fake backend whose errors "noisy" has ("FakeFez").
+    """
+
+    executor: Literal["exact", "sampled", "noisy"] = "exact"
+    shots: int | None = None
+    noise: str | None = None
+
+
 def check_training(config: TrainingConfig, train_count: int) -> None:
     """Check a training configuration."""
     checks.of_type("config", config, TrainingConfig, "a TrainingConfig")

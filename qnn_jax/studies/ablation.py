@@ -29,6 +29,7 @@ from qnn_jax.studies.ablation_table import Ablation, Cell, bounded_interval, che
 from qnn_jax.tasks.fit import Tell, keep_manifest, manifest_of
 from qnn_jax.training.batches import in_batches
 from qnn_jax.training.epochs import chosen, init_population
+from qnn_jax.training.execution import execution, in_words
 from qnn_jax.training.task import Examples, Folders, Member, Report, Splits, Task
 
 #: The file with the score of every seed.
@@ -337,7 +338,8 @@ class _Study:
             ("qnn_jax", f"{qnn_jax.__version__} on {versions}"),
             (
                 "device",
-                f"{jax.default_backend()}, {os.cpu_count()} cores; circuits are simulated exactly",
+                f"{jax.default_backend()}, {os.cpu_count()} cores; circuits are "
+                f"{in_words(execution(self.task))}",
             ),
             (
                 "task",
@@ -429,7 +431,8 @@ def _scores(
         state, own = of_seed
         params = task.trainer.parameters(state)[name]
         inputs, targets = test if own is None else own
-        outputs = in_batches(member.network, params, inputs)
+        # Where the task takes shots, every seed takes the same.
+        outputs = in_batches(member.network, params, inputs, jax.random.key(0))
         return task.metric.of_each(outputs, targets).mean()
 
     return jax.lax.map(one, (state, test if own_test else None))

@@ -11,10 +11,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from qnn_jax.configs import CalculatorModelConfig, LeastSquaresConfig, check_least_squares
+from qnn_jax.configs import (
+    CalculatorModelConfig,
+    ExecutionConfig,
+    LeastSquaresConfig,
+    check_least_squares,
+)
 from qnn_jax.errors import InputError
 from qnn_jax.operations import MAX_GAIN, Operation, operation
 from qnn_jax.tasks.defaults import TaskDefaults
+from qnn_jax.training.execution import check_execution
 from qnn_jax.training.task import (
     HYBRID,
     MEAN_L1,
@@ -53,6 +59,7 @@ class Calculator(TaskDefaults):
             with other weights and samples.
         model: the circuit.
         training: settings of the trainer.
+        execution: where the circuit runs in training.
     """
 
     operation: str = "add"
@@ -60,6 +67,7 @@ class Calculator(TaskDefaults):
     baseline_2022: int = 100
     model: CalculatorModelConfig = CalculatorModelConfig()
     training: LeastSquaresConfig = LeastSquaresConfig()
+    execution: ExecutionConfig = ExecutionConfig()
 
     name: ClassVar[str] = "calculator"
     metric: ClassVar[Metric] = MEAN_L1
@@ -78,6 +86,7 @@ class Calculator(TaskDefaults):
     def check(self) -> None:
         """Check the settings before JAX loads."""
         self.calculates  # noqa: B018  reading it refuses
+        check_execution(self.execution)
         for name, value, least, most in (
             ("model.layers", self.model.layers, 1, 20),
             ("baseline_2022", self.baseline_2022, 0, 100_000),

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from qnn_jax.configs import LeastSquaresConfig
+from qnn_jax.configs import ExecutionConfig, LeastSquaresConfig
 from qnn_jax.errors import InputError
 from qnn_jax.training.task import HYBRID, Member, Metric, Reference, Splits, Trainer
 
@@ -22,6 +22,7 @@ class TaskDefaults:
     A task is a frozen dataclass that inherits from this class and has the class variables `name`
     and `metric` and a field `training`: a `TrainingConfig` for AdamW, or a `LeastSquaresConfig` for
     Levenberg-Marquardt, which suits few parameters and one real output. An optional field
+    `execution` is an `ExecutionConfig`: where its circuit runs in training. An optional field
     `train_count` is how many examples `load` keeps for training, all if it is 0.
     `examples/own_task.py` is a complete example.
     """
@@ -30,6 +31,7 @@ class TaskDefaults:
     metric: ClassVar[Metric]
     numbers: ClassVar[frozenset[str]] = frozenset({"training.learning_rate"})
     training: Any
+    execution: ExecutionConfig = ExecutionConfig()
 
     @property
     def trainer(self) -> Trainer:

@@ -7,10 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from qnn_jax.circuits import checks
-from qnn_jax.configs import ModelConfig, TrainingConfig, check_model, check_training
+from qnn_jax.configs import (
+    ExecutionConfig,
+    ModelConfig,
+    TrainingConfig,
+    check_model,
+    check_training,
+)
 from qnn_jax.data import FASHION_MNIST, ImageDataset, class_numbers
 from qnn_jax.errors import InputError
 from qnn_jax.tasks.defaults import TaskDefaults
+from qnn_jax.training.execution import check_execution
 from qnn_jax.training.task import (
     ACCURACY,
     HYBRID,
@@ -38,6 +45,7 @@ class Fashion(TaskDefaults):
         twin: also train the same network with a classical layer in place of the circuit.
         model: the network.
         training: settings of the trainer.
+        execution: where the circuit runs in training.
     """
 
     classes: tuple[str, ...] = ("T-shirt/top", "Trouser")
@@ -46,6 +54,7 @@ class Fashion(TaskDefaults):
     twin: bool = True
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+    execution: ExecutionConfig = ExecutionConfig()
 
     name: ClassVar[str] = "fashion"
     metric: ClassVar[Metric] = ACCURACY
@@ -73,6 +82,7 @@ class Fashion(TaskDefaults):
         """Check the settings before JAX loads."""
         count = len(self.class_numbers)
         checks.flag("twin", self.twin)
+        check_execution(self.execution)
         checks.of_type("model", self.model, ModelConfig, "a ModelConfig")
         check_model(self.model, FASHION_MNIST.image_shape)
         checks.of_type("training", self.training, TrainingConfig, "a TrainingConfig")

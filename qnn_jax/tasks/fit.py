@@ -19,6 +19,7 @@ import optax
 
 import qnn_jax
 from qnn_jax.circuits import checks
+from qnn_jax.configs import ExecutionConfig
 from qnn_jax.errors import LargeAngleWarning, TrainingFailedError
 from qnn_jax.models import count_parameters
 from qnn_jax.runs import (
@@ -36,6 +37,7 @@ from qnn_jax.tasks.stored import Seeds, model_sha256
 from qnn_jax.tasks.trained import Trained, flat
 from qnn_jax.training.batches import in_batches
 from qnn_jax.training.epochs import fit_epoch, init_state
+from qnn_jax.training.execution import execution, in_words, placed
 from qnn_jax.training.task import (
     HYBRID,
     Examples,
@@ -47,6 +49,8 @@ from qnn_jax.training.task import (
     Task,
 )
 
+#: Number for fold_in of the seed's key: the shots of the test, if there are any.
+_TEST_SHOTS = 101
 #: Called with lines of progress.
 Tell = Callable[[str], None]
 
@@ -199,8 +203,11 @@ def evaluate(
         seconds: "setup", "compile" and "epochs"; the total is added.
         began: when the run began, by `time.monotonic`.
     """
-    networks = {member.name: member.network for member in task.members()}
-    outcomes = {name: _outcome(task, networks[name], params[name], splits.test) for name in params}
+    networks = {member.name: placed(task, member).network for member in task.members()}
+    key = jax.random.fold_in(jax.random.key(seeds.seed), _TEST_SHOTS)
+    outcomes = {
+        name: _outcome(task, networks[name], params[name], splits.test, key) for name in params
+    }
     metric = task.metric
     trained = Trained(task, params[HYBRID], {}, seeds, folders)
     references = task.references(splits, seeds.seed)
@@ -212,7 +219,9 @@ def evaluate(
         "classes": splits.class_names,
         "examples": splits.examples,
         "data": splits.name,
-        "device": "exact statevector simulation",
+        "device": "exact statevector simulation"
+        if execution(task) == ExecutionConfig()
+        else f"circuit {in_words(execution(task))}",
         "metric": metric.name,
         f"test_{metric.name}": ours.value,
         "test_interval": ours.interval,
@@ -283,8 +292,9 @@ def keep_manifest(run: RunDirectory, manifest: Mapping[str, Any], tell: Tell) ->
     write_json_atomic(run.path / "manifest.json", manifest)
 
 
-def _outcome(task: Task, network: Any, params: Any, test: Examples) -> Outcome:
-    outputs = np.asarray(jax.jit(lambda p, x: in_batches(network, p, x))(params, test.inputs))
+def _outcome(task: Task, network: Any, params: Any, test: Examples, key: Any) -> Outcome:
+    run = jax.jit(lambda p, x, k: in_batches(network, p, x, k))
+    outputs = np.asarray(run(params, test.inputs, key))
     of_each = np.asarray(task.metric.of_each(outputs, test.targets))
     return Outcome(outputs, of_each, float(of_each.mean()), task.metric.interval(of_each))
 
@@ -349,8 +359,8 @@ def introduction(task: Task, splits: Splits, names: Sequence[str]) -> list[str]:
         ),
         (
             "device",
-            f"{jax.default_backend()}, {os.cpu_count()} cores; the circuit is simulated exactly "
-            "(statevector, no shots, no noise)",
+            f"{jax.default_backend()}, {os.cpu_count()} cores; the circuit is "
+            f"{in_words(execution(task))}",
         ),
         ("data", f"{splits.name}{classes}; {counts} {splits.examples}"),
         ("model", hybrid.what),

@@ -176,7 +176,10 @@ def stored(path: Path, known: Mapping[str, type[Any]] = TASKS) -> Stored:
             f"about, but one of them is another (model {told[:12]} there, {model[:12]} now): "
             f"{RESTORE}."
         )
-    task: Any = from_json(known[config["task"]], config["fields"], where, RESTORE)
+    # Runs of before circuits could run elsewhere do not say where.
+    task: Any = from_json(
+        known[config["task"]], config["fields"], where, RESTORE, may_miss=("execution",)
+    )
     rest = {k: v for k, v in config_json.items() if k not in ("task", "fields", "scan")}
     run = from_json(_Run, rest, where, RESTORE)
     try:

@@ -21,7 +21,7 @@ from qnn_jax.training.task import Examples, Member, Task
 
 # Numbers for fold_in, so that no two random draws share a key. 4 and 5 are used by
 # `losses.augment`, which gets the key of a step.
-_INIT, _EPOCHS, _ORDER, _DROPOUT, _STEPS = 0, 1, 2, 3, 6
+_INIT, _EPOCHS, _ORDER, _DROPOUT, _STEPS, _SHOTS = 0, 1, 2, 3, 6, 7
 
 
 class AdamWState(NamedTuple):
@@ -94,7 +94,8 @@ class AdamW:
         """Fresh parameters of all members from one key."""
         del task
         own = jax.random.fold_in(key, _INIT)
-        params = {m.name: m.network.init(own, inputs[:1])["params"] for m in members}
+        keys = {"params": own, "shots": own}  # shots of an output that nobody looks at
+        params = {m.name: m.network.init(keys, inputs[:1])["params"] for m in members}
         return AdamWState(params, self._optimizer(members, 1).init(params))
 
     def epoch(
@@ -131,7 +132,10 @@ class AdamW:
                         {"params": params[member.name]},
                         inputs,
                         train=True,
-                        rngs={"dropout": jax.random.fold_in(step_key, _DROPOUT)},
+                        rngs={
+                            "dropout": jax.random.fold_in(step_key, _DROPOUT),
+                            "shots": jax.random.fold_in(step_key, _SHOTS),
+                        },
                     )
                     losses[member.name] = task.loss(outputs, targets).mean()
                     scores[member.name] = metric.of_each(outputs, targets).mean()
@@ -148,7 +152,8 @@ class AdamW:
         told = {}
         for member in members:
             name, params = member.name, state.params[member.name]
-            outputs = in_batches(member.network, params, validation.inputs)
+            own = jax.random.fold_in(epoch_key, _SHOTS)
+            outputs = in_batches(member.network, params, validation.inputs, own)
             loss = task.loss(outputs, validation.targets).mean()
             finite = _all_finite(params)
             if validation.targets.size:

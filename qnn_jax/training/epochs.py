@@ -19,6 +19,7 @@ from jaxtyping import Array, Int
 from qnn_jax.circuits.checks import at_least, of_type, shown
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.angle_table import checked_numbers
+from qnn_jax.training.execution import placed
 from qnn_jax.training.programs import (
     check_epoch,
     check_examples,
@@ -36,7 +37,7 @@ _ONE_KEY = "one random key, as jax.random.key(0) is"
 
 
 def chosen(task: Task, names: Sequence[str]) -> tuple[Member, ...]:
-    """The members of a task with these names, in the task's order.
+    """The members of a task with these names, in the task's order, where the task runs them.
 
     Raises:
         InputError: if one does not exist.
@@ -48,7 +49,7 @@ def chosen(task: Task, names: Sequence[str]) -> tuple[Member, ...]:
                 f"Argument `names` must be members of the task ({', '.join(members)}), but has "
                 f"{shown(name)}."
             )
-    return tuple(member for name, member in members.items() if name in names)
+    return tuple(placed(task, member) for name, member in members.items() if name in names)
 
 
 def with_numbers(task: Any, numbers: Numbers) -> Any:

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from qnn_jax.configs import LeastSquaresConfig, check_least_squares
 from qnn_jax.training.task import Examples, Member, Task
 
-_INIT = 0  # number for fold_in of the run's key
+_INIT, _SHOTS = 0, 1  # numbers for fold_in of the run's key
 #: Steps of an epoch.
 STEPS = 8
 
@@ -77,7 +77,11 @@ class LeastSquares:
         keys = jax.random.split(jax.random.fold_in(key, _INIT), restarts)
 
         def fresh(network: Any) -> Descent:
-            params = jax.vmap(lambda key: network.init(key, inputs[:1])["params"])(keys)
+            def init(key: Array) -> Any:
+                # Shots of an output that nobody looks at.
+                return network.init({"params": key, "shots": key}, inputs[:1])["params"]
+
+            params = jax.vmap(init)(keys)
             return Descent(params, jnp.full((restarts,), 1e-2), jnp.full((restarts,), jnp.inf))
 
         return {member.name: fresh(member.network) for member in members}
@@ -93,14 +97,15 @@ class LeastSquares:
         validation: Examples,
     ) -> tuple[dict[str, Descent], dict[str, dict[str, Array]]]:
         """Some steps on the next `batch_size` examples, on all of them if it is 0."""
-        del key  # nothing is drawn
+        # The same shots in all steps of an epoch, so that their errors can be compared.
+        shots = jax.random.fold_in(jax.random.fold_in(key, _SHOTS), epoch)
         metric, size = task.metric, self.config.batch_size
         if size:
             place = (epoch * size + jnp.arange(size)) % train.targets.size
             train = Examples(train.inputs[place], train.targets[place])
         after, told = {}, {}
         for member in members:
-            model = _Flat.of(member, state[member.name].params)
+            model = _Flat.of(member, state[member.name].params, shots)
             before = jax.vmap(model.ravel)(state[member.name].params)
             flat, damping, loss = self._descend(model, before, state[member.name].damping, train)
             held = loss
@@ -200,35 +205,41 @@ class _Flat(NamedTuple):
         member: the network's member.
         ravel: converts parameters into a row.
         unravel: converts a row into parameters.
+        key: of shots, if the network draws any.
     """
 
     member: Member
     ravel: Callable[[Any], Array]
     unravel: Callable[[Array], Any]
+    key: Array
 
     @staticmethod
-    def of(member: Member, params: Any) -> _Flat:
+    def of(member: Member, params: Any, key: Array) -> _Flat:
         """Create it from parameters with a leading axis, for their shapes."""
         _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], params))
-        return _Flat(member, lambda tree: ravel_pytree(tree)[0], unravel)
+        return _Flat(member, lambda tree: ravel_pytree(tree)[0], unravel, key)
 
-    def _predict(self, row: Array, inputs: Array) -> Array:
+    def _predict(self, row: Array, inputs: Array, key: Array) -> Array:
         params = self.unravel(row)
         if self.member.frozen:
             params = {**params, "quantum": jax.lax.stop_gradient(params["quantum"])}
-        outputs: Any = self.member.network.apply({"params": params}, inputs[None])
+        outputs: Any = self.member.network.apply(
+            {"params": params}, inputs[None], rngs={"shots": key}
+        )
         return outputs[0, 0]
 
     def of_lanes(self, lanes: Array, inputs: Array) -> Array:
         """Outputs (restarts, points) if each point of each restart has its own row."""
-        return jax.vmap(lambda rows: jax.vmap(self._predict)(rows, inputs))(lanes)
+        keys = jax.random.split(self.key, len(inputs))
+        return jax.vmap(lambda rows: jax.vmap(self._predict)(rows, inputs, keys))(lanes)
 
     def outputs(self, flat: Array, inputs: Array) -> Array:
         """Outputs (restarts, points) of rows (restarts, parameters)."""
         network: Any = self.member.network
 
         def one(row: Array) -> Array:
-            return network.apply({"params": self.unravel(row)}, inputs)[:, 0]
+            params = {"params": self.unravel(row)}
+            return network.apply(params, inputs, rngs={"shots": self.key})[:, 0]
 
         return jax.vmap(one)(flat)
 

@@ -1,0 +1,91 @@
+"""Where the circuit of a network runs in training: a task's field `execution`. No JAX here."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from qnn_jax.bridge.backend_names import check_fake_backend
+from qnn_jax.circuits.checks import at_least, of_type, one_of
+from qnn_jax.configs import ExecutionConfig
+from qnn_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from qnn_jax.executors import Executor
+    from qnn_jax.training.task import Member
+
+
+def check_execution(config: ExecutionConfig) -> None:
+    """Refuse what names no executor, in one sentence, before JAX loads."""
+    of_type("execution", config, ExecutionConfig, "an ExecutionConfig")
+    kinds = get_args(get_type_hints(ExecutionConfig)["executor"])
+    executor = one_of("executor", config.executor, kinds)
+    if config.shots is not None:
+        at_least("shots", config.shots, 1)
+    if executor == "exact" and config.shots is not None:
+        raise InputError(
+            "Argument `shots` must be left out where `executor` is exact, but is "
+            f"{config.shots}; sampled takes shots, and so does noisy."
+        )
+    if executor == "sampled" and config.shots is None:
+        raise InputError(
+            "Argument `shots` must be given where `executor` is sampled, but is not; 1024 is usual."
+        )
+    if executor == "noisy" and config.noise is None:
+        raise InputError(
+            "Argument `noise` must name a fake backend where `executor` is noisy, but is left out; "
+            "FakeFez is one."
+        )
+    if executor != "noisy" and config.noise is not None:
+        raise InputError(
+            f"Argument `noise` must be left out where `executor` is {executor}, but is "
+            f"{config.noise!r}; the executor noisy takes it."
+        )
+    if config.noise is not None:
+        check_fake_backend(config.noise)
+
+
+@functools.cache
+def executor_of(config: ExecutionConfig) -> Executor:
+    """The executor that a configuration names."""
+    from qnn_jax.executors import exact, sampled
+
+    check_execution(config)
+    if config.executor == "noisy":
+        from qnn_jax.bridge import noisy
+
+        return noisy(config.noise, config.shots)
+    return exact if config.shots is None else sampled(config.shots)
+
+
+def execution(task: Any) -> ExecutionConfig:
+    """Where a task's circuits run in training: exactly, where it does not say."""
+    return getattr(task, "execution", ExecutionConfig())
+
+
+def placed(task: Any, member: Member) -> Member:
+    """A member whose circuit, if it has one, runs where the task trains it.
+
+    Raises:
+        InputError: where the member's network cannot be given an executor.
+    """
+    config = execution(task)
+    network: Any = member.network
+    if config.executor == "exact" or not hasattr(network, "circuit"):
+        return member
+    if not hasattr(network, "executor"):
+        raise InputError(
+            f"Argument `executor` must be exact for a network without a field `executor`, as "
+            f"{type(network).__name__} is, but is {config.executor}."
+        )
+    return member._replace(network=network.clone(executor=executor_of(config)))
+
+
+def in_words(config: ExecutionConfig) -> str:
+    """What is simulated, as part of a sentence."""
+    shots = "" if config.shots is None else f"with {config.shots:,} shots"
+    if config.executor == "noisy":
+        return f"simulated with the errors of {config.noise}, {shots or 'without shots'}"
+    if config.executor == "sampled":
+        return f"simulated {shots}, without noise"
+    return "simulated exactly (statevector, no shots, no noise)"
