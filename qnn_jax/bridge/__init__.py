@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy(
         "aer_executor": ("AerRecord", "aer"),
         "certificate": ("Certificate", "CertificationError"),
         "certification": ("certify",),
-        "channels": ("NoisyRecord", "noise_model", "noisy"),
+        "channels": ("noise_model", "noisy"),
         "drawing": ("draw",),
         "export": ("angle_columns", "to_qiskit"),
         "observables": ("from_sparse_pauli_op", "to_sparse_pauli_op"),

@@ -9,10 +9,9 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, get_args
+from dataclasses import dataclass, replace
+from typing import Any
 
-import jax
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2
@@ -32,36 +31,17 @@ from qnn_jax.bridge.noise import (
 from qnn_jax.bridge.noise import noise_model as of_target
 from qnn_jax.circuits.angles import Expression
 from qnn_jax.circuits.bases import Basis, bases_of
-from qnn_jax.circuits.checks import at_least, flag, one_of, qubits_of, shown
+from qnn_jax.circuits.checks import flag, qubits_of, shown
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Executor, Expectations
-from qnn_jax.executors.noise import run_noisy
-from qnn_jax.executors.shots import Measurement, ShotGradient, key_for_shots, on_its_qubits
+from qnn_jax.executors.noise import NoiseMethod, NoisyRecord, NoisyRun, run_noisy
+from qnn_jax.executors.shots import Measurement, ShotGradient, on_its_qubits
 from qnn_jax.executors.statevector import checked_batch
 from qnn_jax.noise import Idle, NoiseModel
-from qnn_jax.simulate.measurement import MOST_SHOTS
-
-
-@jax.tree_util.register_static
-@dataclass(frozen=True)
-class NoisyRecord:
-    """What a noisy run on a device's errors leaves.
-
-    Attributes:
-        backend: the name of the backend whose noise it was, or "NoiseModel".
-        calibration: the date of that backend's errors, or None.
-        layout: the device's qubit for each qubit of the circuit.
-        simulated: the device's qubits in the simulation.
-    """
-
-    backend: str
-    calibration: str | None
-    layout: tuple[int, ...]
-    simulated: tuple[int, ...]
 
 
 def noise_model(
@@ -113,6 +93,9 @@ def noisy(
     shots: int | None = None,
     gradient: ShotGradient = "pathwise",
     idle: bool = False,
+    method: NoiseMethod = "auto",
+    trajectories: int = 1000,
+    twirl: bool = False,
 ) -> Executor:
     """A device's errors in XLA: what `bridge.aer` samples, exact or with shots, and differentiable.
 
@@ -122,14 +105,17 @@ def noisy(
     Args:
         device: as `noise` of `bridge.aer`: a backend, the name of a fake one ("FakeFez"), or a
             NoiseModel of qiskit-aer.
-        shots: None takes exact expectation values of the noisy circuit; else how often each input
-            is measured in each basis.
+        shots: None takes expectation values of the noisy circuit; else how often each input is
+            measured in each basis.
         gradient: through shots, as `sampled` takes it.
         idle: include what qubits lose while they wait for others.
+        method: as `qnn_jax.executors.noisy` takes it, like the next two.
+        trajectories: over how many expectation values are taken without shots.
+        twirl: replace errors by random Paulis.
 
     Returns:
-        An executor that works under `jax.jit`, `jax.vmap` and `jax.grad`; it needs a `key` where it
-        has shots. Its `record` is a `NoisyRecord`.
+        An executor that works under `jax.jit`, `jax.vmap` and, if exact, `jax.grad`; it needs a
+        `key` where it has shots or trajectories. Its `record` is a `NoisyRecord`.
 
     Raises:
         InputError: for a bad argument or an unknown device; from the executor for too few qubits on
@@ -138,23 +124,19 @@ def noisy(
     source = checked_noise(device, "device")
     if source is None:
         raise InputError("Argument `device` must be a device, but is None; `exact` has no errors.")
-    one_of("gradient", gradient, get_args(ShotGradient))
     if flag("idle", idle) and isinstance(_device(source), AerNoiseModel):
         raise InputError(
             "Argument `idle` must be False for a NoiseModel of qiskit-aer, which does not say how "
             "long gates take, but is True; give the backend."
         )
-    if shots is not None:
-        shots = at_least("shots", shots, 1, MOST_SHOTS)
-    return _NoisyDevice(source, shots, gradient, idle)
+    return _NoisyDevice(source, idle, NoisyRun(shots, gradient, method, trajectories, twirl))
 
 
 @dataclass(frozen=True)
 class _NoisyDevice:
     device: str | NoiseSource
-    shots: int | None
-    gradient: str
     idle: bool
+    run: NoisyRun
 
     def __call__(
         self,
@@ -164,13 +146,11 @@ class _NoisyDevice:
         weights: Any,
         key: Any = None,
     ) -> Expectations:
-        if self.shots is not None:
-            key = key_for_shots("noisy", key)
         sums = observables_on(checked_circuit(circuit).num_qubits, observables)
         inputs, weights = checked_batch(circuit, inputs, weights)
-        parts, noise, record = _prepared(circuit, bases_of(sums), self.device, self.idle)
-        found = run_noisy(parts, noise, self.shots, self.gradient, inputs, weights, key)
-        return found._replace(record=record)
+        parts, noise, about = _prepared(circuit, bases_of(sums), self.device, self.idle)
+        found = run_noisy(parts, noise, self.run, inputs, weights, key)
+        return found._replace(record=replace(about, method=found.record.method))
 
 
 @functools.lru_cache(maxsize=32)
@@ -191,7 +171,7 @@ def _prepared(
         for isa, basis in zip(job.circuits, bases, strict=True)
     )
     name = source if isinstance(source, str) else source.name
-    return parts, noise, NoisyRecord(name, job.calibration, job.layout, job.qubits)
+    return parts, noise, NoisyRecord("", name, job.calibration, job.layout, job.qubits)
 
 
 def _measurement(

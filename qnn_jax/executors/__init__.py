@@ -14,7 +14,7 @@ from qnn_jax.executors.readout import Readout, calibration_states, fit_readout
 from qnn_jax.executors.shot_noise import flip_probabilities, shots_to_settle
 
 if TYPE_CHECKING:
-    from qnn_jax.executors.noise import noisy
+    from qnn_jax.executors.noise import NoisyRecord, noisy
     from qnn_jax.executors.shots import sampled
     from qnn_jax.executors.statevector import exact
 
@@ -24,6 +24,7 @@ __all__ = [
     "Estimate",
     "Executor",
     "Expectations",
+    "NoisyRecord",
     "Readout",
     "calibration_states",
     "estimate",
@@ -44,10 +45,10 @@ def __getattr__(name: str) -> Any:
         from qnn_jax.executors.statevector import exact
 
         return exact
-    if name == "noisy":
-        from qnn_jax.executors.noise import noisy
+    if name in ("NoisyRecord", "noisy"):
+        import qnn_jax.executors.noise
 
-        return noisy
+        return getattr(qnn_jax.executors.noise, name)
     if name == "sampled":
         from qnn_jax.executors.shots import sampled
 

@@ -200,7 +200,7 @@ def measured(
             moments.append(moments_of(part.basis, _moving(drawn, exact)))
     mean, variance = jax.tree.map(lambda *terms: sum(terms), *moments)
     # Of a single shot nothing is known.
-    return mean, _root(variance / (shots - 1)) if shots > 1 else variance + jnp.inf
+    return mean, root(variance / (shots - 1)) if shots > 1 else variance + jnp.inf
 
 
 def _frequencies(exact: Array, shots: int, key: Array) -> Array:
@@ -281,7 +281,7 @@ def moments_of(basis: Basis, shares: Array) -> tuple[Array, Array]:
     return mean, variance
 
 
-def _root(variance: Array) -> Array:
+def root(variance: Array) -> Array:
     """The square root, with the derivative 0 at 0."""
     some = variance > 0
     return jnp.where(some, jnp.sqrt(jnp.where(some, variance, 1)), variance * 0)

@@ -42,8 +42,8 @@ class Factor(NamedTuple):
 
     Attributes:
         qubits: it acts on.
-        matrix: a constant one (of NumPy, or traced), or None where it depends on angles.
-        op: the gate with symbols in its angles, or None.
+        matrix: a constant one (of NumPy, or traced), or None where it depends on symbols.
+        op: the gate, or None of an error.
     """
 
     qubits: tuple[int, ...]
@@ -125,7 +125,7 @@ def factors_of(circuit: Circuit, noise: NoiseModel) -> list[Factor]:
     for number, op in enumerate(ops):
         wait(number)
         if all(isinstance(angle, Number) for angle in op.angles):
-            found.append(Factor(op.qubits, constant_transfer(op)))
+            found.append(Factor(op.qubits, constant_transfer(op), op))
         else:
             found.append(Factor(op.qubits, None, op))
         error = noise.channel(op.gate, op.qubits)
@@ -174,7 +174,7 @@ def _matrices(factors: Sequence[Factor], inputs: Array, weights: Array) -> list[
     """The matrix of each factor and whether its last axis is the batch; gates of a kind at once."""
     kinds: dict[tuple[str, bool], list[int]] = {}
     for number, factor in enumerate(factors):
-        if factor.op is not None:
+        if factor.op is not None and factor.matrix is None:
             reads_inputs = any(_reads_inputs(angle) for angle in factor.op.angles)
             kinds.setdefault((factor.op.gate, reads_inputs), []).append(number)
     found: list[Any] = [(factor.matrix, False) for factor in factors]

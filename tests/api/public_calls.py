@@ -615,6 +615,9 @@ CALLS: Mapping[str, Call] = {
             "noise": (noise.NoiseModel(), only(noise.NoiseModel)),
             "shots": (3, optional(integer(1))),
             "gradient": ("shift", choice("pathwise", "shift", "none")),
+            "method": ("trajectories", choice("auto", "exact", "trajectories")),
+            "trajectories": (3, integer(2)),
+            "twirl": (False, FLAG),
         },
     ),
     "a noisy executor": Call(
@@ -997,6 +1000,7 @@ CALLS: Mapping[str, Call] = {
                 IMAGES,
                 k.called(IMAGES_KIND, "inputs", "images"),
             ),
+            "key": (KEY_0, optional(KEY)),
         },
     ),
     "init_population": Call(
@@ -1022,8 +1026,9 @@ CALLS: Mapping[str, Call] = {
     "map_batches": Call(
         training.map_batches,
         {
-            "function": (lambda batch: batch, FUNCTION),
+            "function": (lambda batch, key=None: batch, FUNCTION),
             "inputs": (jnp.asarray(IMAGES), ARRAYS),
+            "key": (KEY_0, optional(KEY)),
         },
     ),
     # qnn_jax.data
@@ -1047,6 +1052,9 @@ CALLS: Mapping[str, Call] = {
             "device": ("FakeManilaV2", only(str)),
             "shots": (3, optional(integer(1))),
             "gradient": ("shift", choice("pathwise", "shift", "none")),
+            "method": ("trajectories", choice("auto", "exact", "trajectories")),
+            "trajectories": (3, integer(2)),
+            "twirl": (False, FLAG),
             "idle": (False, FLAG),
         },
     ),
