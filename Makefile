@@ -20,13 +20,19 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-fashion train-calculator scan ablate diagnose eval-aer eval-hardware bench test test-all lint format lock clean
+.PHONY: help setup train predict train-fashion train-calculator scan ablate diagnose eval-aer eval-hardware bench test test-all lint format lock clean
 
 help: ## Say what there is to do
 	@echo 'Usage: make TARGET [ARGS="--flags of the command"] [PY=python3.13]'
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
 
 setup: $(STAMP) ## Build the environment, nothing else
+
+train: $(STAMP) ## Train on your own table or images (ARGS="--data my.csv --target species")
+	@$(PYTHON) -m pipelines.train $(ARGS)
+
+predict: $(STAMP) ## Let a run of yours predict new rows (ARGS="--run my --data new.csv")
+	@$(PYTHON) -m pipelines.predict $(ARGS)
 
 train-fashion: $(STAMP) ## Train the hybrid classifier on Fashion-MNIST (ARGS="--help" lists all flags)
 	@$(PYTHON) -m pipelines.train_fashion $(ARGS)
@@ -70,7 +76,7 @@ format: $(STAMP) ## Put the code into shape
 
 lock: $(STAMP) ## Resolve the locks anew, ours and the peers'
 	@$(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	    --extra pipelines --extra bridge --extra search --group dev --no-annotate --no-header --upgrade --quiet \
+	    --extra pipelines --extra bridge --extra search --extra sklearn --group dev --no-annotate --no-header --upgrade --quiet \
 	    --output-file requirements.lock
 	@$(PYTHON) -m pipelines.benchmarks.peers | $(UV) pip compile - --universal \
 	    --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \

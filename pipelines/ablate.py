@@ -157,6 +157,8 @@ def conclude(task: Any, flags: AblateFlags, summary: Mapping[str, Any]) -> None:
     page = flags.results_dir / flags.run / "report.html"
     print(f"{sum(summary['seconds'].values()):.1f} s in all; open {page}")
     named = [] if flags.task == _DEFAULT else ["--task", flags.task]
+    for name in ("data", "target"):  # of a table of one's own
+        named += [f"--{name}", str(value)] if (value := getattr(task, name, "")) else []
     again = command.make("ablate", [*named, *command.same_folders(flags)])
     print(
         f"Next: {again}, for the full ablation"

@@ -48,11 +48,16 @@ class RunFlags(DataFlags, ResultsFlags):
 BARE = ("training", "execution")
 
 
+def flagged(task_type: Any) -> list[dataclasses.Field[Any]]:
+    """The fields of a task, or of a dataclass within it, that are flags."""
+    return [one for one in dataclasses.fields(task_type) if one.metadata.get("flag", True)]
+
+
 def task_flags(task_type: type[Any]) -> type[Any]:
     """A task's fields as a dataclass for tyro: the fields of `BARE` have no prefix."""
     hints = get_type_hints(task_type, include_extras=True)
     fields = []
-    for field in dataclasses.fields(task_type):
+    for field in flagged(task_type):
         kind = hints[field.name]
         if field.name in BARE:
             kind = Annotated[kind, tyro.conf.arg(name="")]
@@ -74,7 +79,7 @@ def words_of(value: Any, default: Any, prefix: str = "") -> list[str]:
         prefix: of the flags.
     """
     words: list[str] = []
-    for field in dataclasses.fields(value):
+    for field in flagged(value):
         mine, usual = getattr(value, field.name), getattr(default, field.name)
         name = field.name.replace("_", "-")
         if dataclasses.is_dataclass(mine):

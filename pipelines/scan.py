@@ -28,7 +28,7 @@ from qnn_jax.studies.axes import changed, read_axes, value_of
 from qnn_jax.studies.leaderboard import conclusion, summary_kind
 from qnn_jax.studies.meeting import check_meeting
 from qnn_jax.studies.search import planned
-from qnn_jax.tasks import TASKS, Seeds
+from qnn_jax.tasks import TASKS, Seeds, Tabular
 from qnn_jax.tasks.stored import NOT_OF_THE_RUN, RESTORE
 from qnn_jax.training.task import Folders, Task
 
@@ -54,7 +54,8 @@ class ScanFlags(RunFlags):
     """Name of the scan; its files go to RESULTS_DIR/RUN, its best member's to RESULTS_DIR/RUN-best,
     an ordinary run."""
     task: str = "fashion"
-    """The task, fashion or calculator; all flags of its training are flags here."""
+    """The task: fashion, calculator or tabular (with --data); all flags of its training are flags
+    here."""
     preset: str = "default"
     """The defaults of all other values; names are those of the task's training."""
     axis: Annotated[
@@ -145,7 +146,8 @@ def repeat(task: Task, seeds: Seeds, name: str, flags: ScanFlags) -> str:
         if value != usual:
             words += [f"--{field.replace('_', '-')}", str(value)]
     words += words_of(task, presets[flags.preset])
-    return command.make(f"train-{task.name}", words)
+    target = "train" if task.name == Tabular.name else f"train-{task.name}"
+    return command.make(target, words)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""One training run as a command: the common part of `train_fashion` and `train_calculator`."""
+"""One training run as a command: what `train`, `train_fashion` and `train_calculator` share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from pipelines import command
-from pipelines.flags import RunFlags, task_flags
+from pipelines.flags import RunFlags, flagged, task_flags
 from qnn_jax.runs import GracefulStop, RunDirectory, check_name, read_json
 from qnn_jax.tasks.stored import NOT_OF_THE_RUN, Seeds, config_of
 from qnn_jax.training.task import Folders, Metric
@@ -33,7 +33,7 @@ def parse(
     # tyro reports an unknown preset, with the choices.
     task = presets.get(command.chosen(arguments, "--preset", "default"), presets["default"])
     fields = task_flags(task_type)
-    default = fields(**{f.name: getattr(task, f.name) for f in dataclasses.fields(task_type)})
+    default = fields(**{f.name: getattr(task, f.name) for f in flagged(task_type)})
     own, theirs = (Annotated[kind, tyro.conf.arg(name="")] for kind in (type(flags), fields))
     whole: Any = dataclasses.make_dataclass(
         "Flags",
@@ -45,8 +45,8 @@ def parse(
         namespace={"__doc__": what or task_type.__doc__},
     )
     found = command.read(whole, arguments)
-    named = {f.name: getattr(found.task, f.name) for f in dataclasses.fields(task_type)}
-    return task_type(**named), found.run
+    named = {f.name: getattr(found.task, f.name) for f in flagged(task_type)}
+    return task_type(**named).prepared(), found.run
 
 
 def train(task: Any, flags: RunFlags) -> int:

@@ -3,6 +3,7 @@
 from qnn_jax.configs import ModelConfig
 from qnn_jax.models.hybrid import (
     HybridClassifier,
+    HybridFeatures,
     PixelRegression,
     count_parameters,
     twin_width,
@@ -12,6 +13,7 @@ from qnn_jax.models.regressor import HybridRegressor, MLPRegressor
 
 __all__ = [
     "HybridClassifier",
+    "HybridFeatures",
     "HybridNetwork",
     "HybridRegressor",
     "MLPRegressor",

@@ -22,6 +22,8 @@ from jaxtyping import Array, Float, Shaped
 
 from qnn_jax.circuits import Circuit, PauliSum
 from qnn_jax.circuits.checks import at_least, of_type, one_of, shown
+from qnn_jax.circuits.checks import flag as checked_flag
+from qnn_jax.circuits.checks import real as checked_real
 from qnn_jax.circuits.observables import observables_on
 from qnn_jax.configs import KERNEL_SIDE, ModelConfig, check_image_shape
 from qnn_jax.errors import InputError
@@ -70,11 +72,15 @@ class Encoder(nn.Module):
 
     Attributes:
         config: the shape of the network.
-        bottleneck: end in those features; else in the last hidden layer of any width.
+        bottleneck: end in those features; else in the last hidden layer, whatever its width.
+        num_features: how many; by default one for each qubit.
+        dense: map to the features by a layer; else the inputs themselves are the features.
     """
 
     config: ModelConfig
     bottleneck: bool = True
+    num_features: int | None = None
+    dense: bool = True
 
     @nn.compact
     def __call__(
@@ -82,7 +88,9 @@ class Encoder(nn.Module):
     ) -> Float[Array, "batch features"]:
         """Normalise images to [-1, 1], convolve, and map to bounded features."""
         config = self.config
-        hidden = normalized(images)[..., None]
+        hidden = normalized(images)
+        # Images have channels, and so has a table: of each number one.
+        hidden = hidden if hidden.ndim == 4 else hidden[..., None]
         if config.channels and hidden.ndim != 4:
             raise InputError(
                 "Argument `images` must have shape (batch, height, width) for a network with "
@@ -97,6 +105,9 @@ class Encoder(nn.Module):
         # Whole channels are dropped, as the seed's Dropout2d did.
         hidden = nn.Dropout(config.dropout, broadcast_dims=(1, 2), deterministic=not train)(hidden)
         hidden = hidden.reshape(hidden.shape[0], math.prod(hidden.shape[1:]))
+        num_features = config.num_qubits if self.num_features is None else self.num_features
+        if not self.dense:
+            return self._bounded(hidden) if self.bottleneck else hidden
         for k, width in enumerate(config.hidden):
             hidden = nn.Dense(width, name=f"dense{k}")(hidden)
             if k + 1 < len(config.hidden) or config.activation_before_features:
@@ -106,7 +117,10 @@ class Encoder(nn.Module):
         init = nn.initializers.variance_scaling(
             config.feature_gain**2, "fan_in", "truncated_normal"
         )
-        features = nn.Dense(config.num_qubits, kernel_init=init, name="features")(hidden)
+        return self._bounded(nn.Dense(num_features, kernel_init=init, name="features")(hidden))
+
+    def _bounded(self, features: Float[Array, "batch features"]) -> Float[Array, "batch features"]:
+        config = self.config
         if config.bound == "tanh":
             features = config.feature_center + config.feature_scale * jnp.tanh(features)
         return features
@@ -129,13 +143,13 @@ class ClassicalMiddle(nn.Module):
 
     config: ModelConfig
     num_outputs: int
+    num_weights: int
 
     @nn.compact
     def __call__(self, features: Float[Array, "batch features"]) -> Float[Array, "batch outputs"]:
-        """Outputs in place of the circuit's expectation values."""
-        config = self.config
-        features = centered(config, features)
-        width = twin_width(features.shape[-1], self.num_outputs, config.circuit().num_weights)
+        """Outputs in the place of the circuit's expectation values."""
+        features = centered(self.config, features)
+        width = twin_width(features.shape[-1], self.num_outputs, self.num_weights)
         hidden = jnp.tanh(nn.Dense(width, use_bias=False)(features))
         return nn.Dense(self.num_outputs, use_bias=False)(hidden)
 
@@ -153,7 +167,74 @@ def twin_width(num_features: int, num_outputs: int, num_weights: int) -> int:
     return max(nearest, min(num_features, num_outputs))
 
 
-class HybridClassifier(nn.Module):
+class _Hybrid(nn.Module):
+    """Encoder, middle and head: what the networks below share.
+
+    They have the fields `config`, `middle` and `executor`, and say what the circuit is, what is
+    measured of it (`labels`), how many outputs there are (`num_outputs`) and how the head starts
+    (`head_gain`, 0 as Flax draws it).
+    """
+
+    def _set_up(self, num_features: int | None = None, dense: bool = True) -> None:
+        config = of_type("config", self.config, ModelConfig, "a ModelConfig")
+        one_of("middle", self.middle, get_args(Middle))
+        checked_executor(self.executor)
+        self.encoder = Encoder(config, self.middle != "network", num_features, dense)
+        if self.has_circuit:
+            init = uniform(config.weight_bound)
+            self.quantum = QuantumLayer(self.circuit, self.labels, self.executor, init)
+        elif self.middle == "classical":
+            self.classical = ClassicalMiddle(config, len(self.labels), self.circuit.num_weights)
+        self.head = nn.Dense(
+            self.num_outputs,
+            kernel_init=nn.initializers.constant(self.head_gain)
+            if self.head_gain and self.has_circuit
+            else nn.initializers.lecun_normal(),
+        )
+
+    @property
+    def has_circuit(self) -> bool:
+        """Whether a circuit stands in the middle."""
+        return self.middle in ("quantum", "separable")
+
+    @property
+    def observables(self) -> tuple[PauliSum, ...]:
+        """What is measured."""
+        return observables_on(self.circuit.num_qubits, self.labels)
+
+    def __call__(
+        self, images: Shaped[Array, "batch ..."], train: bool = False
+    ) -> Float[Array, "batch outputs"]:
+        """Outputs: of a classifier logits, one for two classes, positive for the second.
+
+        Args:
+            images: images of uint8, shape (batch, height, width), which are scaled to [-1, 1], or
+                floating-point numbers, which are taken as they are: images in that shape, or a
+                table (batch, features) for a model with `channels=()`. Images may have a last axis
+                of channels.
+            train: whether to drop channels at random.
+        """
+        return self.decide(self._middle(self.encoder(images, train)))
+
+    def _middle(self, features: Float[Array, "batch features"]) -> Float[Array, "batch outputs"]:
+        if self.has_circuit:
+            return self.quantum(features)
+        if self.middle == "classical":
+            return self.classical(features)
+        return centered(self.config, features) if self.middle == "bypass" else features
+
+    def encode(self, images: Shaped[Array, "batch ..."]) -> Float[Array, "batch features"]:
+        """The features of images: what the circuit is told."""
+        return self.encoder(images, False)
+
+    def decide(
+        self, expectations: Float[Array, "batch observables"]
+    ) -> Float[Array, "batch outputs"]:
+        """Outputs of expectation values."""
+        return self.head(expectations)
+
+
+class HybridClassifier(_Hybrid):
     """Images or features to logits; two classes have one logit, positive for class 1.
 
     Attributes:
@@ -170,29 +251,9 @@ class HybridClassifier(nn.Module):
 
     def setup(self) -> None:
         """Name the three parts, so that parameters read encoder/…, middle/…, head/…."""
-        config = of_type("config", self.config, ModelConfig, "a ModelConfig")
-        num_classes = at_least("num_classes", self.num_classes, 2, _MOST_CLASSES)
-        one_of("middle", self.middle, get_args(Middle))
-        checked_executor(self.executor)
-        labels = config.labels(num_classes)
-        self.encoder = Encoder(config, bottleneck=self.middle != "network")
-        if self.has_circuit:
-            init = uniform(config.weight_bound)
-            self.quantum = QuantumLayer(self.circuit, labels, self.executor, init)
-        elif self.middle == "classical":
-            self.classical = ClassicalMiddle(config, len(labels))
-        binary = num_classes == 2
-        self.head = nn.Dense(
-            1 if binary else num_classes,
-            kernel_init=nn.initializers.constant(config.head_gain)
-            if binary and config.head_gain and self.has_circuit
-            else nn.initializers.lecun_normal(),
-        )
-
-    @property
-    def has_circuit(self) -> bool:
-        """Whether the middle is a circuit."""
-        return self.middle in ("quantum", "separable")
+        of_type("config", self.config, ModelConfig, "a ModelConfig")
+        at_least("num_classes", self.num_classes, 2, _MOST_CLASSES)
+        self._set_up()
 
     @property
     def circuit(self) -> Circuit:
@@ -201,39 +262,69 @@ class HybridClassifier(nn.Module):
         return circuit.without_entanglement() if self.middle == "separable" else circuit
 
     @property
-    def observables(self) -> tuple[PauliSum, ...]:
-        """The observables that are measured."""
-        return observables_on(self.config.num_qubits, self.config.labels(self.num_classes))
+    def labels(self) -> tuple[str, ...]:
+        """What is measured, as Pauli labels."""
+        return self.config.labels(self.num_classes)
 
-    def __call__(
-        self, images: Shaped[Array, "batch ..."], train: bool = False
-    ) -> Float[Array, "batch logits"]:
-        """Logits, shape (batch, 1) for two classes and (batch, num_classes) for more.
+    @property
+    def num_outputs(self) -> int:
+        """How many logits there are."""
+        return 1 if self.num_classes == 2 else self.num_classes
 
-        Args:
-            images: images of uint8, shape (batch, height, width), which are scaled to [-1, 1], or
-                floating-point numbers, which are not scaled: images in that shape, or a
-                table (batch, features) for a model with `channels=()`.
-            train: whether to apply dropout.
-        """
-        return self.head(self._middle(self.encoder(images, train)))
+    @property
+    def head_gain(self) -> float:
+        """The weight that the head of two classes starts with."""
+        return self.config.head_gain if self.num_classes == 2 else 0.0
 
-    def _middle(self, features: Float[Array, "batch features"]) -> Float[Array, "batch outputs"]:
-        if self.has_circuit:
-            return self.quantum(features)
-        if self.middle == "classical":
-            return self.classical(features)
-        return centered(self.config, features) if self.middle == "bypass" else features
 
-    def encode(self, images: Shaped[Array, "batch ..."]) -> Float[Array, "batch features"]:
-        """The features of images: the circuit's inputs."""
-        return self.encoder(images, False)
+class HybridFeatures(_Hybrid):
+    """Features or images to logits or values, through a circuit of one's own.
+
+    Attributes:
+        config: the shape of the network; what it says of the circuit's form is not read.
+        given: the circuit, which reads as many inputs as there are features.
+        labels: what is measured, as Pauli labels.
+        num_outputs: logits or values.
+        middle: what stands between encoder and head.
+        executor: where the circuit runs.
+        dense: map the inputs to the circuit's by layers; else they enter it one by one.
+        center: added to the outputs, which are first multiplied by `scale`: the unit of a target.
+        scale: above 0.
+        head_gain: the weight that the head starts with; 0 draws it as Flax does.
+    """
+
+    config: ModelConfig
+    given: Circuit
+    labels: tuple[str, ...]
+    num_outputs: int = 1
+    middle: Middle = "quantum"
+    executor: Executor = exact
+    dense: bool = True
+    center: float = 0.0
+    scale: float = 1.0
+    head_gain: float = 0.0
+
+    def setup(self) -> None:
+        """Name the three parts, so that parameters read encoder/…, middle/…, head/…."""
+        given = of_type("given", self.given, Circuit, "a Circuit")
+        at_least("num_outputs", self.num_outputs, 1, _MOST_CLASSES)
+        observables_on(given.num_qubits, self.labels)
+        checked_flag("dense", self.dense)
+        checked_real("center", self.center)
+        checked_real("scale", self.scale, above=0)
+        checked_real("head_gain", self.head_gain)
+        self._set_up(given.num_inputs, self.dense)
+
+    @property
+    def circuit(self) -> Circuit:
+        """The circuit in the middle."""
+        return self.given.without_entanglement() if self.middle == "separable" else self.given
 
     def decide(
         self, expectations: Float[Array, "batch observables"]
-    ) -> Float[Array, "batch logits"]:
-        """Logits of expectation values."""
-        return self.head(expectations)
+    ) -> Float[Array, "batch outputs"]:
+        """Outputs of expectation values, in the unit of the targets."""
+        return self.center + self.scale * self.head(expectations)
 
 
 class PixelRegression(nn.Module):

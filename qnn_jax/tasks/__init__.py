@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy(
         "splits": ("splits_of",),
         "stored": ("Seeds", "newest"),
         "table": ("TASKS",),
+        "tabular": ("Tabular", "predict_file"),
         "trained": ("Trained", "load"),
     },
 )

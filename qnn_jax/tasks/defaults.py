@@ -44,6 +44,10 @@ class TaskDefaults:
 
         return AdamW(self.training)
 
+    def prepared(self: Own) -> Own:
+        """The task as commands train it: with what files decide filled in; here as it is."""
+        return self
+
     def check(self) -> None:
         """Does nothing; the trainer checks its settings once the data are loaded."""
 

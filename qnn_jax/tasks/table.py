@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from qnn_jax.configs import LeastSquaresConfig, TrainingConfig
 from qnn_jax.tasks.calculator import Calculator
 from qnn_jax.tasks.fashion import Fashion
+from qnn_jax.tasks.tabular import Tabular
 
 #: The tasks that a stored run may have.
 TASKS: Mapping[str, type[Any]] = MappingProxyType(
-    {task.name: task for task in (Fashion, Calculator)}
+    {task.name: task for task in (Fashion, Calculator, Tabular)}
 )
 
 

@@ -1266,9 +1266,15 @@ NO_CALLS: Mapping[str, str] = {
         ("class_losses", "squared_errors"),
         "part of an epoch's program, whose arguments are checked: tests/training",
     ),
-    **dict.fromkeys(("Calculator", "Fashion"), "a task, whose `check` is tried: tests/tasks"),
     **dict.fromkeys(
-        ("Trained", "load", "newest", "splits_of", "train"), "reads data or a run: tests/tasks"
+        ("Calculator", "Fashion", "Tabular"), "a task, whose `check` is tried: tests/tasks"
+    ),
+    **dict.fromkeys(
+        ("HybridFeatures", "HybridRegressor", "MLPRegressor"), "a task's network: tests/models"
+    ),
+    **dict.fromkeys(
+        ("Trained", "load", "newest", "predict_file", "splits_of", "train"),
+        "reads data or a run: tests/tasks",
     ),
     **dict.fromkeys(("Ledger", "Settings", "Where", "device"), "a device: tests/hardware"),
     **dict.fromkeys(

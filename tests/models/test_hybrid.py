@@ -166,7 +166,7 @@ def test_a_table_of_features_is_not_scaled() -> None:
         (TABLES, np.zeros((5, 2, 2), bool), "hold real numbers, but has dtype bool"),
         (TABLES, np.zeros(4), r"or \(batch, features\), but has shape \(4,\)"),
         (ModelConfig(), np.zeros((5, 4)), r"has shape \(5, 4\); for a table .* channels=\(\)"),
-        (ModelConfig(), np.zeros((5, 28, 28, 1)), r"convolutions, but has shape \(5, 28, 28, 1\)"),
+        (ModelConfig(), np.zeros((5, 28, 28, 1, 1)), r"convolutions, but has shape \(5, 28, 28"),
     ],
 )
 def test_other_arrays_than_images_or_features_are_refused(config, images, message: str) -> None:

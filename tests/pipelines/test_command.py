@@ -261,8 +261,8 @@ def test_too_little_memory_is_a_sentence(body: str) -> None:
     assert line.endswith("use fewer qubits or smaller batches, or a machine with more memory.")
 
 
-EVERY = ("train_fashion", "train_calculator", "scan", "ablate", "diagnose", "eval_aer",
-         "eval_hardware", "bench")  # fmt: skip
+EVERY = ("train", "predict", "train_fashion", "train_calculator", "scan", "ablate", "diagnose",
+         "eval_aer", "eval_hardware", "bench")  # fmt: skip
 
 
 def test_help_and_wrong_flags_load_nothing_heavy() -> None:

@@ -1,0 +1,48 @@
+"""Train a hybrid network on your own data: a table or images, to classify or to regress.
+
+    make train ARGS="--data my.csv --target species"
+    make train ARGS="--data my.csv --target price --kind regression --qubits 6"
+    make train ARGS="--data digits.npz --circuit my.qasm --observables ZZII IIZZ"
+
+The table is a CSV or Parquet file; arrays and images are an .npz file with x and y. Classical twins
+train alongside. A table of 500 rows takes about half a minute on two cores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from pipelines import command, training
+from pipelines.flags import RunFlags
+from qnn_jax.tasks import Tabular
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainFlags(RunFlags):
+    """What this command asks beside the task's own fields."""
+
+    run: str = ""
+    """Name of the run; its files go to RESULTS_DIR/RUN. Default: the name of the file."""
+    qubits: int | None = None
+    """Qubits of the circuit; the same as --model.num-qubits."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, train, report; the exit status."""
+    task, flags = training.parse({"default": Tabular()}, TrainFlags(), argv, __doc__)
+    if flags.qubits is not None:
+        model = dataclasses.replace(task.model, num_qubits=flags.qubits)
+        task = dataclasses.replace(task, model=model)
+    for line in task.notices():
+        command.say(line)
+    flags = dataclasses.replace(flags, run=flags.run or Path(task.data).stem)
+    status = training.train(task, flags)
+    if not status:
+        words = ["--run", flags.run, *command.same_folders(flags), "--data", "new.csv"]
+        print(f"Or:   {command.make('predict', words)}")
+    return status
+
+
+if __name__ == "__main__":
+    command.run(main)
