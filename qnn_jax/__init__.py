@@ -54,6 +54,12 @@ _ROOMS = {
     ),
     "qnn_jax.errors": ("InputError", "LargeAngleWarning"),
     "qnn_jax.tasks": ("Trained", "load"),
+    "qnn_jax.estimators": (
+        "QuantumClassifier",
+        "QuantumKernel",
+        "QuantumRegressor",
+        "QuantumSearch",
+    ),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 _MODULES = (
@@ -61,6 +67,7 @@ _MODULES = (
     "circuits",
     "data",
     "diagnostics",
+    "estimators",
     "executors",
     "hardware",
     "initializers",
@@ -104,7 +111,14 @@ def __getattr__(name: str) -> Any:
 
         return version("qnn-jax")
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+        try:
+            return getattr(importlib.import_module(_HOME[name]), name)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "sklearn":
+                raise
+            raise ImportError(
+                f"qnn_jax.{name} needs scikit-learn: pip install 'qnn-jax[sklearn]'"
+            ) from error
     if name in _MODULES:
         return importlib.import_module(f"qnn_jax.{name}")
     if name in _ELSEWHERE:

@@ -49,9 +49,11 @@ class ModelConfig:
             and vary so fast that some random seeds never train.
         feature_scale: maximum distance of bounded features from there, in radians.
         feature_gain: the initial size of the features, relative to Flax's default initialiser.
-        num_qubits: of the circuit; also its number of features.
-        feature_map: "zz" encodes features individually and in pairs, "z" individually only.
-        feature_map_reps: repetitions of the feature map.
+        num_qubits: of the circuit; also its number of features, which "dense_angle" has twice.
+        feature_map: "zz" encodes features individually and in pairs, "z" individually only; "angle"
+            rotates each qubit by one feature (RY), "dense_angle" by two (RY, RZ; arXiv:2003.01695).
+        feature_map_reps: repetitions of the feature map; of the two angle maps, repetitions of map
+            and ansatz in turn.
         ansatz_reps: repetitions of the real-amplitudes ansatz.
         entanglement: of the ansatz, one of Qiskit's patterns.
         observables: "parity" is Z on all qubits; "pairs" are all Z and ZZ. "auto" selects parity
@@ -70,7 +72,7 @@ class ModelConfig:
     feature_scale: float = 1.0
     feature_gain: float = 1.0
     num_qubits: int = 2
-    feature_map: Literal["zz", "z"] = "zz"
+    feature_map: Literal["zz", "z", "angle", "dense_angle"] = "zz"
     feature_map_reps: int = 2
     ansatz_reps: int = 2
     entanglement: str = "reverse_linear"
@@ -80,10 +82,15 @@ class ModelConfig:
 
     def circuit(self) -> Circuit:
         """The circuit between encoder and head: feature map, then real amplitudes."""
-        feature_map = zz_feature_map if self.feature_map == "zz" else z_feature_map
-        return feature_map(self.num_qubits, self.feature_map_reps) + real_amplitudes(
-            self.num_qubits, self.ansatz_reps, self.entanglement
-        )
+        n, reps = self.num_qubits, self.feature_map_reps
+        ansatz = real_amplitudes(n, self.ansatz_reps, self.entanglement)
+        if self.feature_map in ("zz", "z"):
+            feature_map = zz_feature_map if self.feature_map == "zz" else z_feature_map
+            return feature_map(n, reps) + ansatz
+        turns = [Op("ry", q, x[q]) for q in range(n)]
+        if self.feature_map == "dense_angle":
+            turns += [Op("rz", q, x[n + q]) for q in range(n)]
+        return (Circuit(n, tuple(turns)) + ansatz).repeat(reps)
 
     def labels(self, num_classes: int) -> tuple[str, ...]:
         """The observables that are measured, as Pauli labels in Qiskit's order."""
@@ -192,6 +199,7 @@ def check_model(config: ModelConfig, image_shape: tuple[int, ...] | None = None)
             f"Argument `num_qubits` must be at most {min(fits, MAX_SIMULATED_QUBITS)}, but "
             f"is {config.num_qubits}: {because}."
         )
+    checks.one_of("feature_map", config.feature_map, ("zz", "z", "angle", "dense_angle"))
     config.circuit()
     for name, sizes in (("channels", config.channels), ("hidden", config.hidden)):
         rule = f"a sequence of at most {_MAX_LAYERS} integers"

@@ -73,13 +73,13 @@ class Encoder(nn.Module):
     Attributes:
         config: the shape of the network.
         bottleneck: end in those features; else in the last hidden layer, whatever its width.
-        num_features: how many; by default one for each qubit.
+        num_features: how many the circuit reads.
         dense: map to the features by a layer; else the inputs themselves are the features.
     """
 
     config: ModelConfig
+    num_features: int
     bottleneck: bool = True
-    num_features: int | None = None
     dense: bool = True
 
     @nn.compact
@@ -105,7 +105,6 @@ class Encoder(nn.Module):
         # Whole channels are dropped, as the seed's Dropout2d did.
         hidden = nn.Dropout(config.dropout, broadcast_dims=(1, 2), deterministic=not train)(hidden)
         hidden = hidden.reshape(hidden.shape[0], math.prod(hidden.shape[1:]))
-        num_features = config.num_qubits if self.num_features is None else self.num_features
         if not self.dense:
             return self._bounded(hidden) if self.bottleneck else hidden
         for k, width in enumerate(config.hidden):
@@ -117,7 +116,7 @@ class Encoder(nn.Module):
         init = nn.initializers.variance_scaling(
             config.feature_gain**2, "fan_in", "truncated_normal"
         )
-        return self._bounded(nn.Dense(num_features, kernel_init=init, name="features")(hidden))
+        return self._bounded(nn.Dense(self.num_features, kernel_init=init, name="features")(hidden))
 
     def _bounded(self, features: Float[Array, "batch features"]) -> Float[Array, "batch features"]:
         config = self.config
@@ -175,11 +174,11 @@ class _Hybrid(nn.Module):
     (`head_gain`, 0 as Flax draws it).
     """
 
-    def _set_up(self, num_features: int | None = None, dense: bool = True) -> None:
+    def _set_up(self, num_features: int, dense: bool = True) -> None:
         config = of_type("config", self.config, ModelConfig, "a ModelConfig")
         one_of("middle", self.middle, get_args(Middle))
         checked_executor(self.executor)
-        self.encoder = Encoder(config, self.middle != "network", num_features, dense)
+        self.encoder = Encoder(config, num_features, self.middle != "network", dense)
         if self.has_circuit:
             init = uniform(config.weight_bound)
             self.quantum = QuantumLayer(self.circuit, self.labels, self.executor, init)
@@ -253,7 +252,7 @@ class HybridClassifier(_Hybrid):
         """Name the three parts, so that parameters read encoder/…, middle/…, head/…."""
         of_type("config", self.config, ModelConfig, "a ModelConfig")
         at_least("num_classes", self.num_classes, 2, _MOST_CLASSES)
-        self._set_up()
+        self._set_up(self.config.circuit().num_inputs)
 
     @property
     def circuit(self) -> Circuit:

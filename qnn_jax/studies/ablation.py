@@ -430,7 +430,7 @@ def _scores(
     def one(of_seed: tuple[Any, Examples | None]) -> Array:
         state, own = of_seed
         params = task.trainer.parameters(state)[name]
-        inputs, targets = test if own is None else own
+        inputs, targets, _ = test if own is None else own
         # Where the task takes shots, every seed takes the same.
         outputs = in_batches(member.network, params, inputs, jax.random.key(0))
         return task.metric.of_each(outputs, targets).mean()

@@ -115,7 +115,7 @@ class Calculator(TaskDefaults):
         else:
             epochs = range(max(1, self.training.epochs))
             drawn = [_draw(seed, calculates, _TRAIN, size, epoch) for epoch in epochs]
-            train = Examples(*map(np.concatenate, zip(*drawn, strict=True)))
+            train = Examples(*(np.concatenate([part[k] for part in drawn]) for k in range(2)))
         held = self.points or VALIDATION_POINTS
         test = _draw(seed, calculates, _TEST, TEST_POINTS)
         return Splits(
@@ -354,7 +354,8 @@ def _baseline_2022(text: str, count: int, seed: int, checksum: str) -> tuple[np.
     calculates = operation(text)
     test = _draw(seed, calculates, _TEST, TEST_POINTS)
     key = jax.random.fold_in(jax.random.key(seed), _BASELINE_2022)
-    return train_as_in_2022(jax.random.split(key, count), calculates.expression, *test)
+    keys = jax.random.split(key, count)
+    return train_as_in_2022(keys, calculates.expression, test.inputs, test.targets)
 
 
 def _linear(train: Examples, inputs: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ def split(
     """
     import jax
 
-    inputs, targets = examples
+    inputs, targets, _ = examples
     available = len(targets) - validation_count
     if available < 1:
         raise InputError(

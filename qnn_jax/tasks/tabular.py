@@ -141,7 +141,15 @@ class Tabular(FeatureTask):
     observables: tuple[str, ...] = ()
     encoder: EncoderKind = "auto"
     twin: bool = True
-    model: ModelConfig = ModelConfig(channels=(), hidden=(32,), num_qubits=4)
+    model: ModelConfig = ModelConfig(
+        channels=(),
+        hidden=(32,),
+        feature_center=0.0,
+        num_qubits=4,
+        feature_map="dense_angle",
+        feature_map_reps=1,
+        observables="pairs",
+    )
     training: TrainingConfig = TrainingConfig(
         epochs=60, batch_size=32, weight_decay=0.01, shift=0, flip=False
     )

@@ -124,6 +124,7 @@ class AdamW:
             step_key = jax.random.fold_in(steps_key, number)
             inputs = task.augment(step_key, train.inputs[indices])
             targets = train.targets[indices]
+            weights = None if train.weights is None else train.weights[indices]
 
             def total_loss(params: dict[str, Any]) -> Any:
                 losses, scores = {}, {}
@@ -137,8 +138,8 @@ class AdamW:
                             "shots": jax.random.fold_in(step_key, _SHOTS),
                         },
                     )
-                    losses[member.name] = task.loss(outputs, targets).mean()
-                    scores[member.name] = metric.of_each(outputs, targets).mean()
+                    losses[member.name] = _mean(task.loss(outputs, targets), weights)
+                    scores[member.name] = _mean(metric.of_each(outputs, targets), weights)
                 # Members share no parameter, so the gradient of the sum has each one's gradient.
                 return sum(losses.values()), (losses, scores)
 
@@ -154,7 +155,7 @@ class AdamW:
             name, params = member.name, state.params[member.name]
             own = jax.random.fold_in(epoch_key, _SHOTS)
             outputs = in_batches(member.network, params, validation.inputs, own)
-            loss = task.loss(outputs, validation.targets).mean()
+            loss = _mean(task.loss(outputs, validation.targets), validation.weights)
             finite = _all_finite(params)
             if validation.targets.size:
                 finite &= jnp.isfinite(loss)
@@ -163,7 +164,9 @@ class AdamW:
                 metric.name: scores[name].mean(),
                 "gradient_norm": norms[name].mean(),
                 "validation_loss": loss,
-                f"validation_{metric.name}": metric.of_each(outputs, validation.targets).mean(),
+                f"validation_{metric.name}": _mean(
+                    metric.of_each(outputs, validation.targets), validation.weights
+                ),
                 "finite": finite,
             }
         return state, told
@@ -192,6 +195,14 @@ class AdamW:
             f"the {what} at step {step + 1} of epoch {epoch + 1} (learning rate {rate:.3g}): train "
             "with a lower `learning_rate`"
         )
+
+
+def _mean(values: Array, weights: Array | None) -> Array:
+    """The mean over examples, weighted where they have weights; 0 where all of these are 0."""
+    if weights is None:
+        return values.mean()
+    total = weights.sum()
+    return (values * weights).sum() / jnp.where(total > 0, total, 1)
 
 
 def _all_finite(tree: Any) -> Bool[Array, ""]:

@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from qnn_jax.configs import LeastSquaresConfig, check_least_squares
+from qnn_jax.errors import InputError
 from qnn_jax.training.task import Examples, Member, Task
 
 _INIT, _SHOTS = 0, 1  # numbers for fold_in of the run's key
@@ -97,6 +98,11 @@ class LeastSquares:
         validation: Examples,
     ) -> tuple[dict[str, Descent], dict[str, dict[str, Array]]]:
         """Some steps on the next `batch_size` examples, on all of them if it is 0."""
+        if train.weights is not None:
+            raise InputError(
+                "Argument `train.weights` must be left out for least squares, but is given; AdamW "
+                "takes them."
+            )
         # The same shots in all steps of an epoch, so that their errors can be compared.
         shots = jax.random.fold_in(jax.random.fold_in(key, _SHOTS), epoch)
         metric, size = task.metric, self.config.batch_size

@@ -11,6 +11,7 @@ import numpy as np
 
 from qnn_jax.circuits.checks import at_least, shown
 from qnn_jax.errors import InputError
+from qnn_jax.training.task import Examples
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -80,9 +81,9 @@ def check_inputs(inputs: Any, name: str = "inputs") -> None:
 def check_examples(name: str, examples: Any) -> None:
     """Check that there are inputs with a target each."""
     rule = "Examples of arrays (inputs, targets)"
-    if not isinstance(examples, tuple) or not hasattr(examples, "_fields") or len(examples) != 2:
+    if not isinstance(examples, Examples):
         raise InputError(f"Argument `{name}` must be {rule}, but is {shown(examples)}.")
-    inputs, targets = examples
+    inputs, targets, weights = examples
     checked_array(name, inputs, rule, np.number, (2, 9))
     checked_array(name, targets, rule, np.number, (1, 1))
     if len(inputs) != len(targets):
@@ -90,6 +91,13 @@ def check_examples(name: str, examples: Any) -> None:
             f"Argument `{name}` must have a target for each input, but has {len(inputs)} inputs "
             f"and {len(targets)} targets."
         )
+    if weights is not None:
+        checked_array(f"{name}.weights", weights, "an array of weights", np.floating, (1, 1))
+        if weights.shape != targets.shape:
+            raise InputError(
+                f"Argument `{name}.weights` must have shape {targets.shape}, one for each target, "
+                f"but has {weights.shape}."
+            )
 
 
 def check_epoch(epoch: Any) -> None:

@@ -30,11 +30,13 @@ Report = Callable[[str, int, int], None]
 class Examples(NamedTuple):
     """Inputs (count, …) and the targets of a network (count,).
 
-    Targets are class numbers (integers) or values (floating-point numbers).
+    Targets are class numbers (integers) or values (floating-point numbers). Weights (count,) say
+    how much the loss of each example counts; without them all count alike.
     """
 
     inputs: Any
     targets: Any
+    weights: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,15 +317,18 @@ class Task(Protocol):
 
     Attributes:
         name: of the kind of task, in config.json.
-        metric: of a result.
         numbers: fields that may differ within one program of a scan, with dots:
             "training.learning_rate". All others change the program. They may be traced where the
             program calls `members`, `loss`, `augment` and `trainer`; `written` formats them.
     """
 
     name: ClassVar[str]
-    metric: ClassVar[Metric]
     numbers: ClassVar[frozenset[str]]
+
+    @property
+    def metric(self) -> Metric:
+        """What a result is; most tasks have it as a class variable."""
+        ...
 
     @property
     def trainer(self) -> Trainer:

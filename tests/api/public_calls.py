@@ -1212,8 +1212,6 @@ CALLS: Mapping[str, Call] = {
 #: Calls that compile each time, or take long: quick runs try only values that must be refused.
 COSTLY = (
     "HybridClassifier",
-    "HybridRegressor",
-    "MLPRegressor",
     "amplitude_angles",
     "a noisy executor",
     "an executor with shots",

@@ -33,6 +33,7 @@ MODULES = (
     "qnn_jax.bridge",
     "qnn_jax.hardware",
     "qnn_jax.tasks",
+    "qnn_jax.estimators",
 )
 
 

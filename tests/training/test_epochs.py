@@ -35,7 +35,7 @@ BOTH = (HYBRID, "classical")
 
 
 def examples(task) -> Examples:
-    return Examples(*map(jnp.asarray, task.load(Folders(), 0, print).train))
+    return jax.tree.map(jnp.asarray, task.load(Folders(), 0, print).train)
 
 
 def trained(task, names, train, epochs: int, first: int = 0, state=None):
