@@ -20,7 +20,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train predict train-fashion train-calculator scan ablate diagnose eval-aer eval-hardware bench test test-all lint format lock clean
+.PHONY: help setup train predict train-fashion train-calculator scan ablate diagnose eval-aer eval-hardware report bench test test-all lint format lock clean
 
 help: ## Say what there is to do
 	@echo 'Usage: make TARGET [ARGS="--flags of the command"] [PY=python3.13]'
@@ -54,6 +54,9 @@ eval-aer: $(STAMP) ## Evaluate trained runs on Aer: exact, with shots, with the 
 
 eval-hardware: $(STAMP) ## Evaluate a trained run on a quantum computer, or a simulated one, in one job
 	@$(PYTHON) -m pipelines.eval_hardware $(ARGS)
+
+report: $(STAMP) ## Write results/index.html: all runs side by side
+	@$(PYTHON) -m pipelines.report $(ARGS)
 
 bench: $(STAMP) ## Measure speed: ratios in one run, compile and steady state apart
 	@$(PYTHON) -m pipelines.bench $(ARGS)

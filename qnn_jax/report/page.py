@@ -43,6 +43,11 @@ class Section(NamedTuple):
     text: str = ""
 
 
+def render(template: str, **values: object) -> str:
+    """A template of this package with its values, which are escaped."""
+    return _TEMPLATES.get_template(template).render(**values)
+
+
 def write_page(
     path: Path, title: str, headline: str, sections: Sequence[Section], note: str
 ) -> None:
@@ -55,7 +60,5 @@ def write_page(
         sections: below the headline.
         note: where to find the numbers.
     """
-    page = _TEMPLATES.get_template("page.html.j2").render(
-        title=title, headline=headline, sections=sections, note=note
-    )
+    page = render("page.html.j2", title=title, headline=headline, sections=sections, note=note)
     write_bytes_atomic(path, page.encode())

@@ -1,0 +1,140 @@
+"""results/index.html: all runs side by side, in one page that needs nothing else.
+
+The page holds the numbers themselves, so that it can be sorted and curves be chosen without a
+server. It loads nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qnn_jax.errors import InputError
+from qnn_jax.report.page import render
+from qnn_jax.runs import read_bytes, read_json, write_bytes_atomic
+
+#: Points of a curve; of longer trainings some epochs are left out.
+_POINTS = 200
+_BROKEN = "delete the run, or train it again with `resume=False`"
+#: Pages that a run may have, in the order of their links.
+_PAGES = ("report.html", "diagnose.html")
+
+
+class Row(NamedTuple):
+    """A run in the table.
+
+    Attributes:
+        name: of its folder.
+        task: what was learned.
+        data: of what.
+        metric: "accuracy" or "mean_l1".
+        value: the metric on the test examples.
+        interval: the 95 % interval.
+        baseline: the best of the models beside it, its name and its metric.
+        parameters: how many.
+        seconds: of the whole training.
+        pages: its pages that are there.
+        curve: validation metric by epoch, of its own network.
+    """
+
+    name: str
+    task: str
+    data: str
+    metric: str
+    value: float
+    interval: tuple[float, float]
+    baseline: tuple[str, float] | None
+    parameters: int
+    seconds: float
+    pages: tuple[str, ...]
+    curve: tuple[tuple[int, float], ...]
+
+
+def write_index(results_dir: Path) -> Path:
+    """Write index.html into the folder of all runs; the path of it.
+
+    Raises:
+        InputError: where there is no finished training, or a file of one is damaged.
+    """
+    rows = [row for path in sorted(results_dir.glob("*/summary.json")) if (row := _row(path))]
+    if not rows:
+        raise InputError(
+            f"Argument `results_dir` must hold a finished run, but {results_dir} has none; train "
+            "one first, for instance with make train-fashion."
+        )
+    curves = {row.name: row.curve for row in rows if row.curve}
+    # "<" is written as an escape, so that no text can end the script.
+    data = json.dumps({"curves": curves}, allow_nan=False).replace("<", "\\u003c")
+    page = render("index.html.j2", rows=rows, data=data)
+    path = results_dir / "index.html"
+    write_bytes_atomic(path, page.encode())
+    return path
+
+
+def _row(path: Path) -> Row | None:
+    """What a run tells of itself; None of a folder that is no training."""
+    summary = read_json(path, _BROKEN)
+    metric = (summary or {}).get("metric")
+    if summary is None or metric not in ("accuracy", "mean_l1"):
+        return None  # an ablation, or a scan, which has a run of its own for its best member
+    if f"test_{metric}" not in summary or "parameters" not in summary:
+        return None
+    try:
+        low, high = summary["test_interval"]
+        value = float(summary[f"test_{metric}"])
+        parameters = sum(int(count) for count in summary["parameters"].values())
+        seconds = float(summary["seconds"]["total"])
+        baseline = _best(summary.get("baselines", {}), metric)
+        interval = (float(low), float(high))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"File {path} must be what a training wrote, but is not ({error}): {_BROKEN}."
+        ) from None
+    folder = path.parent
+    pages = tuple(name for name in _PAGES if (folder / name).is_file())
+    return Row(
+        folder.name,
+        str(summary.get("task", "")),
+        str(summary.get("operation", summary.get("data", ""))),
+        metric,
+        value,
+        interval,
+        baseline,
+        parameters,
+        seconds,
+        pages,
+        _curve(folder / "metrics.jsonl", f"validation_{metric}"),
+    )
+
+
+def _best(baselines: Mapping[str, Any], metric: str) -> tuple[str, float] | None:
+    found = [(name, float(value)) for name, value in baselines.items() if value is not None]
+    if not found:
+        return None
+    return (max if metric == "accuracy" else min)(found, key=lambda one: one[1])
+
+
+def _curve(path: Path, name: str) -> tuple[tuple[int, float], ...]:
+    """The validation metric of the run's own network by epoch; what is unreadable is left out."""
+    text = read_bytes(path, _BROKEN)
+    points: list[tuple[int, float]] = []
+    for line in (text or b"").splitlines():
+        try:
+            row = json.loads(line)
+            epoch, value = int(row["epoch"]), float(row["hybrid"][name])
+        except (ValueError, KeyError, TypeError):
+            continue
+        if math.isfinite(value):
+            points.append((epoch, value))
+    return _thinned(points)
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+    step = -(-len(points) // _POINTS) or 1
+    kept = list(points[::step])
+    if points and kept[-1] != points[-1]:
+        kept.append(points[-1])
+    return tuple(kept)
