@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from qnn_jax.training.task import Member
 
 
-def check_execution(config: ExecutionConfig) -> None:
+def check_execution(config: Any) -> None:
     """Refuse what names no executor, in one sentence, before JAX loads."""
     of_type("execution", config, ExecutionConfig, "an ExecutionConfig")
     kinds = get_args(get_type_hints(ExecutionConfig)["executor"])
