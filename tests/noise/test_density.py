@@ -304,6 +304,6 @@ def test_bad_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         InputError, match=r"15 qubits in a batch of 1 take about 32 GiB and there are"
     ):
-        noisy(NoiseModel())(many, ("Z" * 15,), rows, [])
+        noisy(NoiseModel(), method="exact")(many, ("Z" * 15,), rows, [])
     # Only what the measured qubits depend on counts.
     noisy(NoiseModel())(many, ("Z0",), rows, [])
