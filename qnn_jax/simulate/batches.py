@@ -1,14 +1,18 @@
 """The plan depends on what differs within a batch, and that only `vmap` knows.
 
-So taking expectation values is a primitive of JAX, whose batching rule chooses the plan. All else
-is that of the functions it stands for: it is differentiated and compiled as they are.
+So taking expectation values is a primitive of JAX, whose batching rule chooses the plan, and so is
+the gradient of one. All else is that of the functions they stand for.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
@@ -19,9 +23,9 @@ from qnn_jax.simulate.angle_table import evaluate, usual_promotion
 from qnn_jax.simulate.batch_last import run_batch_last
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan_by_gates, plan_to_measure, turned_by_inputs
-from qnn_jax.simulate.preflight import states_kept, watched
+from qnn_jax.simulate.preflight import check_memory, states_kept, watched
 from qnn_jax.simulate.state_last import run
-from qnn_jax.simulate.xla import alike
+from qnn_jax.simulate.xla import alike, both_batched
 
 
 def measured(
@@ -56,9 +60,8 @@ def _abstract(inputs: Any, weights: Any, circuit: Any, observables: Any) -> Any:
     return inputs.update(shape=(len(observables),))
 
 
-@usual_promotion
-def _jvp(primals: Any, tangents: Any, **parameters: Any) -> Any:
-    moving = [k for k, tangent in enumerate(tangents) if not isinstance(tangent, ad.Zero)]
+def _of_moving(primals: Any, moving: Sequence[int], **parameters: Any) -> Callable[..., Array]:
+    """The values as a function of those arguments that move."""
 
     def of_moving(*values: Array) -> Array:
         both = list(primals)
@@ -66,14 +69,85 @@ def _jvp(primals: Any, tangents: Any, **parameters: Any) -> Any:
             both[k] = value
         return _one(*both, **parameters)
 
-    return jax.jvp(of_moving, [primals[k] for k in moving], [tangents[k] for k in moving])
+    return of_moving
+
+
+@usual_promotion
+def _jvp(primals: Any, tangents: Any, **parameters: Any) -> Any:
+    circuit, observables = parameters["circuit"], parameters["observables"]
+    moving = tuple(k for k, tangent in enumerate(tangents) if not isinstance(tangent, ad.Zero))
+    if len(observables) > 1 or plan_by_gates(circuit, observables) is None:
+        of_moving = _of_moving(primals, moving, **parameters)
+        return jax.jvp(of_moving, [primals[k] for k in moving], [tangents[k] for k in moving])
+    # `vmap` of `grad` batches what is here, so the slopes are an operation that chooses, too.
+    check_memory(circuit.num_qubits, primals[0].dtype.itemsize, _kept(circuit, observables))
+    value, *slopes = _slopes_p.bind(*primals, moving=moving, **parameters)
+    along = [jnp.vdot(slope, tangents[k]) for slope, k in zip(slopes, moving, strict=True)]
+    return value, functools.reduce(operator.add, along)[None]
+
+
+def _kept(circuit: Circuit, observables: tuple[PauliSum, ...]) -> int:
+    return states_kept(plan_to_measure(circuit, observables, False)[0])
+
+
+@usual_promotion
+def _slopes(
+    inputs: Array, weights: Array, moving: tuple[int, ...], **parameters: Any
+) -> tuple[Array, ...]:
+    """The value of one observable, and its gradient by each argument that moves."""
+    primals = inputs, weights
+    of_moving = _of_moving(primals, moving, **parameters)
+    value, pull = jax.vjp(of_moving, *(primals[k] for k in moving))
+    return value, *pull(jnp.ones_like(value))
+
+
+_slopes_p: Any = Primitive("slopes_of_circuit")
+_slopes_p.multiple_results = True
+
+
+def _abstract_slopes(inputs: Any, weights: Any, moving: Any, **_: Any) -> Any:
+    primals = inputs, weights
+    return inputs.update(shape=(1,)), *(primals[k] for k in moving)
+
+
+@usual_promotion
+def _jvp_of_slopes(primals: Any, tangents: Any, **parameters: Any) -> Any:
+    tangents = [ad.instantiate_zeros(tangent) for tangent in tangents]
+    return jax.jvp(lambda *both: list(_slopes(*both, **parameters)), primals, tangents)
+
+
+@usual_promotion
+def _batch_of_slopes(arguments: Any, axes: Any, moving: tuple[int, ...], **parameters: Any) -> Any:
+    circuit, observables = parameters["circuit"], parameters["observables"]
+    if _are_together(axes, circuit, observables):
+        shared = axes[1] is None
+
+        def one(inputs: Array, weights: Array) -> tuple[Array, ...]:
+            return _slopes(inputs, weights, moving, shared=shared, **parameters)
+
+        return jax.vmap(one, axes)(*arguments), [0] * (1 + len(moving))
+    every = list(both_batched(arguments, axes))
+
+    def of_moving(*values: Array) -> Array:
+        for k, value in zip(moving, values, strict=True):
+            every[k] = value
+        found: Array = _batch(every, (0, 0), **parameters)[0]
+        return found
+
+    value, pull = jax.vjp(of_moving, *(every[k] for k in moving))
+    return [value, *pull(jnp.ones_like(value))], [0] * (1 + len(moving))
+
+
+def _are_together(axes: Any, circuit: Circuit, observables: tuple[PauliSum, ...]) -> bool:
+    """Do the samples of a batch share their matrices?"""
+    return axes[1] is None and not turned_by_inputs(circuit, observables)
 
 
 @usual_promotion
 def _batch(arguments: Any, axes: Any, **parameters: Any) -> Any:
     circuit, observables = parameters["circuit"], parameters["observables"]
     shared = axes[1] is None
-    together = shared and not turned_by_inputs(circuit, observables)
+    together = _are_together(axes, circuit, observables)
     size = next(a.shape[k] for a, k in zip(arguments, axes, strict=True) if k is not None)
     by_gates = None if together or size == 0 else plan_by_gates(circuit, observables)
     if by_gates is None:
@@ -94,3 +168,8 @@ _measured_p.def_abstract_eval(_abstract)
 mlir.register_lowering(_measured_p, mlir.lower_fun(_one, multiple_results=False))
 ad.primitive_jvps[_measured_p] = _jvp
 batching.primitive_batchers[_measured_p] = _batch
+_slopes_p.def_impl(_slopes)
+_slopes_p.def_abstract_eval(_abstract_slopes)
+mlir.register_lowering(_slopes_p, mlir.lower_fun(_slopes, multiple_results=True))
+ad.primitive_jvps[_slopes_p] = _jvp_of_slopes
+batching.primitive_batchers[_slopes_p] = _batch_of_slopes

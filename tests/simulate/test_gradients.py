@@ -298,6 +298,34 @@ def test_whatever_is_batched_gives_the_same(batched, circuit):
         )
 
 
+def test_a_map_of_gradients_is_done_as_the_gradient_of_a_map():
+    """With the batch last, where weights differ; also of second derivatives, and of inputs."""
+    circuit = zz_feature_map(3, reps=1) + real_amplitudes(3, reps=2)
+    rng = np.random.default_rng(0)
+    with x64(True):
+        inputs = jnp.asarray(rng.normal(size=(4, circuit.num_inputs)))
+        weights = jnp.asarray(rng.normal(size=(4, circuit.num_weights)))
+
+        def value(i, v):
+            return expectations(circuit, "ZZZ", i, v)[0]
+
+        slope = jax.grad(value, (0, 1))
+        mapped = jax.jit(jax.vmap(slope))
+        summed = jax.jit(jax.grad(lambda i, v: jax.vmap(value)(i, v).sum(), (0, 1)))
+        for function in (mapped, summed):
+            assert "take_rows" in str(jax.make_jaxpr(function)(inputs, weights))
+        for ours, theirs in zip(mapped(inputs, weights), summed(inputs, weights), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-12)
+        of_weights = jax.vmap(jax.grad(value, 1), (None, 0))(inputs[0], weights)
+        of_inputs = jax.vmap(jax.grad(value, 1), (0, None))(inputs, weights[0])
+        np.testing.assert_allclose(of_weights[2], slope(inputs[0], weights[2])[1], atol=1e-12)
+        np.testing.assert_allclose(of_inputs[2], slope(inputs[2], weights[0])[1], atol=1e-12)
+        curvature = jax.jit(jax.vmap(jax.hessian(value, 1)))(inputs[:2], weights[:2])
+        step = 1e-5 * jnp.eye(circuit.num_weights)[1]
+        apart = slope(inputs[0], weights[0] + step)[1] - slope(inputs[0], weights[0] - step)[1]
+        np.testing.assert_allclose(curvature[0, 1], apart / 2e-5, atol=1e-8)
+
+
 @pytest.mark.parametrize("num_qubits", [4, 8])
 def test_a_large_batch_of_gradients(num_qubits):
     """Sums of 64 samples go to a library of jaxlib 0.10 that crashes for some shapes."""
