@@ -261,8 +261,8 @@ def materialize(array: Array) -> Array:
     A gather of all rows, because XLA computes again whatever is cheap wherever it is used, gates
     within gates, but not the operand of a gather. `lax.optimization_barrier` prevents a part of
     that: a gradient of a batch took 1.2 to 1.8 times as long with barriers and 1.7 to 4 times as
-    long with nothing (`make bench ARGS="--only tuning"`; benchmarks/closed_form.py, which has few
-    values to store and needs no derivative of them, is served well enough by barriers).
+    long with nothing; for one large state there was little difference (`make bench
+    ARGS="--only tuning"`). benchmarks/closed_form.py is served well enough by barriers.
     """
     if not tuning.current().materialize:
         return array

@@ -31,16 +31,15 @@ CODE = """
         for function in (values, jax.jit(split)):
             def total(i, v):
                 return jnp.sum(jnp.sin(function(i, v)))
-            found = function(inputs, weights), *jax.grad(total, (0, 1))(inputs, weights)
+            found = jax.jit(jax.value_and_grad(total, (0, 1)))(inputs, weights)
             if function is values:
                 wanted = found
-        for ours, theirs in zip(found, wanted, strict=True):
+        for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
-    check(cases.feature_map_and_ansatz(4, 2), "auto", False)
-    check(cases.feature_map_and_ansatz(6, 2), "adjoint", False)
-    check(cases.efficient_su2(5, 2), "auto", True)
-    check(cases.random_circuit(6, 8), "adjoint", True)
+    check(cases.feature_map_and_ansatz(3, 2), "auto", False)
+    check(cases.feature_map_and_ansatz(4, 2), "adjoint", False)
+    check(cases.efficient_su2(3, 2), "auto", True)
 """
 
 
