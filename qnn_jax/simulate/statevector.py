@@ -77,11 +77,9 @@ def expectations(
             mappings from labels to coefficients, PauliSums, or Qiskit's SparsePauliOps.
         inputs: shape (circuit.num_inputs,).
         weights: shape (circuit.num_weights,).
-        gradient: how derivatives are taken. "reverse" differentiates the steps in any mode and
+        gradient: how derivatives are taken, in any mode. "reverse" differentiates the steps and
             keeps a state for each of them; "adjoint" uncomputes them, in memory that does not grow
-            with depth, for reverse mode and forward over reverse; "auto" is "adjoint" from
-            12 qubits on, so that forward mode alone (`jax.jvp`, `jax.jacfwd`) then needs
-            "reverse" in words. The values are the same.
+            with depth; "auto" is "adjoint" from 12 qubits on. The values are the same.
 
     Returns:
         Shape (len(observables),); batches go through `jax.vmap`.
