@@ -535,7 +535,7 @@ class QuantumClassifier(ClassifierMixin, _Hybrid):  # type: ignore[misc]
 
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
-    >>> QuantumClassifier(max_iter=30, n_qubits=2, random_state=0).fit(X, y).score(X, y) > 0.9
+    >>> QuantumClassifier(hidden=(), random_state=0).fit(X, y).score(X, y) > 0.9
     True
     """
 

@@ -477,3 +477,15 @@ def test_csv_text_is_read_as_csv(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text(text.getvalue())
     form = Tabular(str(tmp_path / "q.csv"), "t").prepared().form
     assert form.columns == (Column("a, b"),)
+
+
+@pytest.mark.parametrize(("kind", "inputs"), [("angle", 3), ("dense_angle", 6)])
+def test_angle_maps_turn_each_qubit_and_are_uploaded_again(kind, inputs: int) -> None:
+    once = ModelConfig(num_qubits=3, feature_map=kind, feature_map_reps=1, ansatz_reps=1).circuit()
+    assert (once.num_inputs, once.num_weights) == (inputs, 6)
+    turns = [(op.gate, op.qubits, op.angles) for op in once.ops[:inputs]]
+    wanted = [("ry", (q,), (x[q],)) for q in range(3)]
+    wanted += [("rz", (q,), (x[3 + q],)) for q in range(3)] if inputs == 6 else []
+    assert turns == wanted
+    twice = ModelConfig(num_qubits=3, feature_map=kind, feature_map_reps=2, ansatz_reps=1).circuit()
+    assert twice == once.repeat(2)

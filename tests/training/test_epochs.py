@@ -284,3 +284,20 @@ def test_a_diverged_training_is_reported(train) -> None:
 def test_what_cannot_be_trained_is_refused(changes, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_training(dataclasses.replace(TrainingConfig(), **changes), 256)
+
+
+def test_weights_of_examples_are_checked() -> None:
+    from qnn_jax.training.programs import check_examples
+
+    inputs, targets = jnp.zeros((3, 2)), jnp.zeros(3, jnp.int32)
+    check_examples("train", Examples(inputs, targets, jnp.ones(3)))
+    for weights, message in (
+        (
+            jnp.ones(2),
+            r"`train.weights` must have shape \(3,\), one for each target, but has \(2,\)",
+        ),
+        (jnp.ones(3, jnp.int32), "`train.weights` must be an array of weights, but is an array of"),
+        ([1.0, 1.0, 1.0], "`train.weights` must be an array of weights, but is"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_examples("train", Examples(inputs, targets, weights))
