@@ -287,7 +287,7 @@ def measured(cell: dict[str, Any], bandwidth: float, at_least: float) -> dict[st
     function = jax.jit(value if gradient is None else jax.value_and_grad(value, (0, 1)))
     try:
         began = time.perf_counter()
-        with tuning.using(tuning.CPU if cell["tuning"] == "CPU" else tuning.current()):
+        with tuning.using(tuning.PLAIN if cell["tuning"] == "PLAIN" else tuning.current()):
             jax.block_until_ready(function(inputs, weights))
         cell["first_call_seconds"] = time.perf_counter() - began
         cell["seconds"], cell["calls"] = seconds_of(lambda: function(inputs, weights), at_least)
@@ -314,7 +314,7 @@ def cells(
         # Do the workarounds of the CPU's compiler help here, too?
         for n in sizes[:4]:
             for family in families:
-                yield cell(family, n, batch, "auto", "CPU")
+                yield cell(family, n, batch, "auto", "PLAIN")
     # From how many qubits on is the adjoint method faster here?
     for n in sorted(sizes)[:4]:
         yield cell(families[0], n, batches[0], "reverse")
@@ -374,7 +374,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cell = measured(cell, bandwidth, 0.05 if asked.small else 0.3)
         found["cells"].append(cell)
         taken = f"{1e3 * cell['seconds']:9.3f} ms" if "seconds" in cell else cell["failed"]
-        whose = "CPU's tuning" if cell["tuning"] == "CPU" else ""
+        whose = "plain kernels" if cell["tuning"] == "PLAIN" else ""
         print(
             f"{family:21} n={n:2} batch={batch:2} {gradient or 'value':8} {taken} {whose}",
             flush=True,
