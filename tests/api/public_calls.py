@@ -1267,8 +1267,10 @@ NO_CALLS: Mapping[str, str] = {
     **dict.fromkeys(
         ("Calculator", "Fashion", "Tabular"), "a task, whose `check` is tried: tests/tasks"
     ),
+    "HybridFeatures": "a task's network: tests/models",
     **dict.fromkeys(
-        ("HybridFeatures", "HybridRegressor", "MLPRegressor"), "a task's network: tests/models"
+        ("QuantumClassifier", "QuantumKernel", "QuantumRegressor", "QuantumSearch"),
+        "an estimator, tried by scikit-learn's checks: tests/estimators",
     ),
     **dict.fromkeys(
         ("Trained", "load", "newest", "predict_file", "splits_of", "train"),
