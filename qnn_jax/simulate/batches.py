@@ -112,8 +112,8 @@ def _abstract_slopes(inputs: Any, weights: Any, moving: Any, **_: Any) -> Any:
 
 @usual_promotion
 def _jvp_of_slopes(primals: Any, tangents: Any, **parameters: Any) -> Any:
-    tangents = [ad.instantiate_zeros(tangent) for tangent in tangents]
-    return jax.jvp(lambda *both: list(_slopes(*both, **parameters)), primals, tangents)
+    moving = tuple(ad.instantiate_zeros(tangent) for tangent in tangents)
+    return jax.jvp(lambda *both: list(_slopes(*both, **parameters)), tuple(primals), moving)
 
 
 @usual_promotion

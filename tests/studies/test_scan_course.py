@@ -170,7 +170,7 @@ def planned_of(axes: Any, **options: Any):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--task", "none"), "`task` must be one of 'fashion', 'calculator', but is 'none'"),
+        (("--task", "none"), "`task` must be one of 'fashion', 'calculator', 'tabular', but is"),
         (("--preset", "none"), "`preset` must be one of 'default', 'slides', 'notebook'"),
         (("--task", "calculator", "--preset", "slides"), "`preset` must be one of 'default'"),
         (("--axis", "seed=4294967296"), "from 0 to 4294967295, but one is '4294967296'"),
