@@ -58,8 +58,9 @@ class HardwareConfig(DataFlags, ResultsFlags):
     """Seconds of quantum computer time to spend; default: a tenth of what the plan has left."""
     dry_run: bool = False
     """Print the cost and stop."""
-    anchors: int = 100
-    """Training examples in the same job, to correct scale and shift; 0: none."""
+    anchors: int | None = None
+    """Training examples in the same job, to correct scale and shift; 0: none. Default: 100, or all
+    if there are fewer."""
     readout: bool = True
     """Measure the readout errors in the same job and invert them."""
     recompile: bool = False

@@ -38,7 +38,8 @@ class Settings:
             requires.
         copies: of the circuit, side by side on the device; None: 1, or as the budget requires.
         budget_seconds: quantum computer time; None: a tenth of what the plan has left.
-        anchors: examples with known exact values in the same job, for scale and shift; 0: none.
+        anchors: examples with known exact values in the same job, for scale and shift; 0: none;
+            None: 100, or all if there are fewer.
         readout: measure the readout errors in the same job and invert them.
         recompile: each bound 2-qubit circuit into one template of 3 CZ.
         fractional_gates: let the device use its RX and RZZ gates.
@@ -55,7 +56,7 @@ class Settings:
     rep_delay: float | None = None
     copies: int | None = None
     budget_seconds: float | None = None
-    anchors: int = 100
+    anchors: int | None = None
     readout: bool = True
     recompile: bool = False
     fractional_gates: bool = False
@@ -71,7 +72,8 @@ class Settings:
             seconds = getattr(self, name)
             if seconds is not None and not 0 < seconds < math.inf:
                 raise InputError(f"Argument `{name}` must be above 0 seconds, but is {seconds}.")
-        at_least("anchors", self.anchors, 0)
+        if self.anchors is not None:
+            at_least("anchors", self.anchors, 0)
         if self.anchors in (1, 2):
             raise InputError(
                 f"Argument `anchors` must be 0 or at least 3, to fit a line, but is {self.anchors}."

@@ -33,6 +33,8 @@ from qnn_jax.training.task import Splits
 
 #: A decision is settled if it is this many standard errors away from zero.
 _SETTLED = 2.5
+#: Anchors if their number is not given and the training set has as many.
+_ANCHORS = 100
 #: The rows of the table, by their names in JSON.
 ROWS = {
     "exact": "exact",
@@ -217,17 +219,18 @@ def _choose(
             f"Argument `images` must be at most {len(order)}, the size of the test set, but is "
             f"{settings.images}."
         )
-    if settings.anchors > train:
+    count = min(_ANCHORS, train) if settings.anchors is None else settings.anchors
+    if count > train:
         raise InputError(
             f"Argument `anchors` must be at most {train}, the size of the training set, but is "
-            f"{settings.anchors}."
+            f"{count}."
         )
     random = np.random.default_rng([settings.seed, 1])
-    pool = random.permutation(train)[: 20 * settings.anchors]
+    pool = random.permutation(train)[: 20 * count]
     if not len(pool):
         return order, pool
     values = exact.values(trained.encode(splits.train.inputs[pool]))[:, 0]
-    spread = np.linspace(0, len(pool) - 1, settings.anchors).astype(int)
+    spread = np.linspace(0, len(pool) - 1, count).astype(int)
     return order, pool[np.argsort(values)][spread]
 
 
