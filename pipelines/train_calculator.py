@@ -4,7 +4,7 @@
     make train-calculator ARGS="--operation 'a*b + sin(a)' --run product"
     python -m pipelines.train_calculator --ask 0.8586 0.4095 --shots 4096
 
-The default learns addition, in well under a minute on two cores, with an error of about 3e-4.
+The default learns addition, in well under a minute on two cores, with an error of about 2e-4.
 """
 
 from __future__ import annotations

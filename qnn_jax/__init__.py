@@ -88,7 +88,7 @@ _ELSEWHERE = {
     "Executor": "qnn_jax.executors",
     "exact": "qnn_jax.executors",
     "mitigated": "qnn_jax.executors",
-    "noisy": "qnn_jax.executors (a NoiseModel) or qnn_jax.bridge (a device)",
+    "noisy": "qnn_jax.executors or qnn_jax.bridge",
     "sampled": "qnn_jax.executors",
     "NoiseModel": "qnn_jax.noise",
     "HybridClassifier": "qnn_jax.models",

@@ -375,7 +375,7 @@ def introduction(task: Task, splits: Splits, names: Sequence[str]) -> list[str]:
         for member in task.members()
         if member.name in names and member.name != HYBRID
     ]
-    return [f"{name:<11}{text}" for name, text in lines]
+    return [f"{name:<10} {text}" for name, text in lines]
 
 
 def epoch_line(
