@@ -58,7 +58,7 @@ def load_images(
             of_type(name, folder, Path, "a pathlib.Path")
     function("report", report)
     flag("prepare", prepare)
-    root = _data_dir(data_dir)
+    root = data_folder(data_dir)
     folder = root / source.folder
     manual = _manual_folder(manual_dir)
     with _data_dir_errors(source, root):
@@ -95,7 +95,8 @@ def load_images(
     )
 
 
-def _data_dir(argument: Path | None) -> Path:
+def data_folder(argument: Path | None = None) -> Path:
+    """The folder of prepared data: the argument, else TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     folder = _expand(argument or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     if folder.parts[:1] == ("~",):
         raise InputError(

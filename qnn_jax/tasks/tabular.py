@@ -17,6 +17,7 @@ import numpy as np
 
 from qnn_jax.circuits import checks
 from qnn_jax.configs import ModelConfig, TrainingConfig, check_training
+from qnn_jax.data.prepared import PREFIX, read_prepared
 from qnn_jax.data.tables import RawTable, finite, number, read_arrays, read_table
 from qnn_jax.errors import InputError
 from qnn_jax.tasks.features import EncoderKind, FeatureTask, Kind, Shape, stratified
@@ -106,7 +107,8 @@ class Tabular(FeatureTask):
     Attributes:
         data: a .csv, .tsv or .parquet file with names in its first line, or an .npz file with
             arrays x and y, and x_test and y_test where the test examples are given. x may hold
-            images (count, height, width[, channels]) of bytes.
+            images (count, height, width[, channels]) of bytes. Or tfds:NAME, a dataset of
+            tensorflow-datasets, which is kept in the folder TFDS_DATA_DIR.
         target: the column to predict; "y" of an .npz file.
         kind: classification or regression; "auto" takes text, and whole numbers of few different
             values, for classes.
@@ -167,7 +169,9 @@ class Tabular(FeatureTask):
             InputError: where a file cannot be read, or does not hold what is asked for.
         """
         self._check_fields()
-        path = str(Path(self.data).expanduser().absolute())
+        path = self.data
+        if not path.startswith(PREFIX):
+            path = str(Path(path).expanduser().absolute())
         whole = replace(self, data=path, circuit=read_circuit(self.circuit), form=None)
         whole = replace(whole, form=whole.found)
         if self.training.passes > 1 or not self.training.epochs:
@@ -202,7 +206,8 @@ class Tabular(FeatureTask):
     def _check_fields(self) -> None:
         if not self.data:
             raise InputError(
-                "Argument `data` must be a .csv, .parquet or .npz file, but is not given."
+                "Argument `data` must be a .csv, .parquet or .npz file or tfds:NAME, but is not "
+                "given."
             )
         checks.one_of("kind", self.kind, ("auto", "classification", "regression"))
         checks.one_of("encoder", self.encoder, ("auto", "dense", "none"))
@@ -246,6 +251,11 @@ class Tabular(FeatureTask):
 
     def _unscaled(self, folders: Folders, seed: int) -> tuple[list[Examples], _File]:
         """Rows to train, to validate and to test on, as they are in the file; and the file."""
+        if self.data.startswith(PREFIX) and folders.data_dir is not None and folders.prepare:
+            raise InputError(
+                "Argument `data_dir` must be left out with tfds:NAME, whose folder is the variable "
+                f"TFDS_DATA_DIR, but is {folders.data_dir}."
+            )
         file, form = _file(self.data, folders.manual_dir), self.found
         whole, test = _examples(file, self, form)
         if test is None:
@@ -338,6 +348,8 @@ class _File(NamedTuple):
 
 def _file(data: str, elsewhere: Path | None) -> _File:
     """The file of a task; where it is gone, the one of its name in the folder `manual_dir`."""
+    if data.startswith(PREFIX):
+        return _read_prepared(data)
     path = Path(data).expanduser()
     if not path.exists() and elsewhere is not None and (elsewhere / path.name).exists():
         path = elsewhere / path.name
@@ -358,6 +370,12 @@ def _read(path: Path, changed: int, size: int) -> _File:
         return _File(None, arrays, path, checksum)
     table = read_table(path)
     return _File(table, {}, path, table.checksum)
+
+
+@functools.lru_cache(maxsize=2)
+def _read_prepared(data: str) -> _File:
+    arrays, checksum = read_prepared(data.removeprefix(PREFIX))
+    return _File(None, arrays, Path(data), checksum)
 
 
 @functools.lru_cache(maxsize=8)
