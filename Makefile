@@ -43,7 +43,7 @@ train-calculator: $(STAMP) ## Train two qubits to add, or to compute another fun
 scan: $(STAMP) ## Train many configurations in one program; does the best beat the default?
 	@$(PYTHON) -m pipelines.scan $(ARGS)
 
-ablate: $(STAMP) ## What was the quantum part worth? The model beside its twins, over seeds and sizes
+ablate: $(STAMP) ## What did the quantum part contribute? The model and its twins, over seeds and sizes
 	@$(PYTHON) -m pipelines.ablate $(ARGS)
 
 diagnose: $(STAMP) ## What a trained circuit can represent and what it uses of that, in pictures
@@ -67,7 +67,7 @@ test: $(STAMP) ## Run the tests (minutes)
 test-all: $(STAMP) ## Run the tests and the slow proofs, also under Python 3.13
 	@$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
 
-lint: $(STAMP) ## Check style, types and who imports whom
+lint: $(STAMP) ## Check style, types and imports
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
@@ -77,7 +77,7 @@ format: $(STAMP) ## Put the code into shape
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-lock: $(STAMP) ## Resolve the locks anew, ours and the peers'
+lock: $(STAMP) ## Resolve both locks again, ours and the peers'
 	@$(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	    --extra pipelines --extra bridge --extra search --extra sklearn --group dev --no-annotate --no-header --upgrade --quiet \
 	    --output-file requirements.lock

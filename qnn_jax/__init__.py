@@ -10,7 +10,7 @@ import importlib
 from typing import Any
 
 #: The module of each public name.
-_ROOMS = {
+_NAMES = {
     "qnn_jax.circuits": (
         "Circuit",
         "Op",
@@ -61,10 +61,11 @@ _ROOMS = {
         "QuantumSearch",
     ),
 }
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = (
     "bridge",
     "circuits",
+    "configs",
     "data",
     "diagnostics",
     "estimators",
@@ -75,8 +76,10 @@ _MODULES = (
     "models",
     "nnx",
     "noise",
+    "report",
     "runs",
     "simulate",
+    "stats",
     "studies",
     "tasks",
     "training",

@@ -23,7 +23,3 @@ def test_named_files_and_targets_exist() -> None:
     makefile = (REPOSITORY / "Makefile").read_text("utf-8")
     for target in re.findall(r"(?:^|`|do )make ([a-z-]+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-
-
-def test_no_number_was_left_out() -> None:
-    assert not re.findall(r"@\w+@", README)

@@ -1,6 +1,6 @@
 r"""The environment of the other simulators: `.bench/`, from requirements-peers.lock.
 
-Their requirements are separate from the project's environment. To resolve the lock anew:
+Their requirements are separate from the project's environment. To resolve the lock again:
 
     python -m pipelines.benchmarks.peers | uv pip compile - --universal --python-version 3.11 \
         --generate-hashes --no-annotate --no-header --output-file requirements-peers.lock

@@ -152,7 +152,7 @@ def from_parameter_expression(value: Any, symbols: Mapping[Parameter, AngleLike]
         return _symbol(value, symbols)
     if not isinstance(value, ParameterExpression):
         return _number(value)
-    instructions = value._qpy_replay  # Qiskit makes the list anew each time it is asked for
+    instructions = value._qpy_replay  # Qiskit makes this list at each access
     expression = _walked(value, instructions, symbols) if instructions else _bare(value, symbols)
     _check(expression, value, symbols)
     return expression

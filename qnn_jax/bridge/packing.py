@@ -47,7 +47,7 @@ def places(isa: QuantumCircuit, target: Target, most: int) -> list[Place]:
     while len(found) < most:
         taken = found[-1].qubits
         free -= {*taken, *(n for q in taken for n in lattice.neighbors_undirected(q))}
-        # A subgraph numbers its nodes anew, in this order.
+        # A subgraph numbers its nodes again, in this order.
         rest = sorted(free)
         mappings = rustworkx.vf2_mapping(
             lattice.subgraph(rest), pattern, subgraph=True, induced=False

@@ -26,7 +26,7 @@ def load_torch(
 ) -> dict[str, Any]:
     """The parameters of a `HybridClassifier` that gives the logits of a PyTorch network.
 
-    The network is that of Qiskit Machine Learning's tutorial 05 and its kin: convolutions of 5×5
+    The network is that of Qiskit Machine Learning's tutorial 05, or similar: convolutions of 5×5
     with ReLU and pooling, flatten, Linear layers down to the features, a TorchConnector around
     ZZFeatureMap and RealAmplitudes, one Linear layer behind it. Layers are told apart by the shapes
     of their weights and taken in the order of the state_dict, whatever they are called.

@@ -40,7 +40,7 @@ def as_numbers(name: str, value: Any, complex_too: bool = False) -> np.ndarray:
                 f"Argument `{name}` must have rows of one length, but is {shown(value)}."
             ) from None
         array = np.asarray(None)
-    if array.dtype.kind == "V" and array.dtype.type is not np.void:  # JAX's bfloat16 and its kin
+    if array.dtype.kind == "V" and array.dtype.type is not np.void:  # JAX's bfloat16 and similar
         array = array.astype(np.float32)
     plain = array.dtype.kind in kinds
     if not plain and array.size == 0 and array.dtype.kind in "bO":

@@ -3,7 +3,7 @@
 Below the data folder each source has one of its own, named after its title and its checksum.
 `arrays.u8` in it are the decoded bytes (training images, training labels, test images, test
 labels), and `archives/` are the archives, if they were downloaded. Whatever is read is held against
-the one sha256 of the published data before it is used, and a cache that fails that is made anew.
+the one sha256 of the published data before it is used, and a cache that fails that is made again.
 """
 
 import contextlib

@@ -25,6 +25,6 @@ def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        # Whoever waits for a file that is gone makes it anew.
+        # A waiting process creates the removed file again.
         path.unlink(missing_ok=True)
         lock.release()

@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from qnn_jax.errors import InputError
+from qnn_jax.hardware.plan import is_number
 from qnn_jax.hardware.redaction import clean, cleaned
 from qnn_jax.runs.files import (
     arrays_of,
@@ -49,10 +50,6 @@ def _is_digest(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
-
-
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and len(value) < 10_000
 
@@ -79,8 +76,8 @@ def _is_object(value: object) -> bool:
 
 # Checks of a field's value, by the rule's wording in messages.
 _RULES: dict[str, Callable[[object], bool]] = {
-    "seconds": _is_seconds,
-    "seconds or null": _or_null(_is_seconds),
+    "seconds": is_number,
+    "seconds or null": _or_null(is_number),
     "64 hexadecimal digits": _is_digest,
     "a list of 64 hexadecimal digits each": _is_digests,
     "a text": _is_text,
@@ -211,7 +208,7 @@ class Ledger:
         ledger = cls(folder)
         if ledger.model is None:
             raise InputError(
-                f"Folder {folder} has no ledger of jobs: make eval-hardware sends the first one."
+                f"Folder {folder} has no ledger of jobs; evaluate the run on a device first."
             )
         ledger._wanted_model = ledger.model
         return ledger

@@ -166,17 +166,17 @@ def preflight(visit: Visit, question: Question, settings: Settings) -> Preflight
     isa = circuits.transpiled(circuit, device, settings)
     target = device.backend.target
     budget, whose = _budget(device, settings)
-    room = circuits.find_places(isa, target, settings.copies)
+    places = circuits.find_places(isa, target, settings.copies)
     shot = shot_seconds(isa, target)
     machine = Machine(
-        device.default_rep_delay, device.rep_delay_range, shot, instructions(isa), len(room)
+        device.default_rep_delay, device.rep_delay_range, shot, instructions(isa), len(places)
     )
     states = len(calibration_states(circuit.num_qubits)) if settings.readout else 0
     plan = choose(
         settings.levers, machine, len(question.inputs), len(question.anchors), states, budget
     )
     question = question.first(plan.images)
-    prepared = circuits.prepare(isa, room[: plan.copies], target, settings.readout)
+    prepared = circuits.prepare(isa, places[: plan.copies], target, settings.readout)
     stage_shots = max(1, plan.shots // 4) if settings.two_stage else plan.shots
     chunks = circuits.make_chunks(question, settings, prepared, plan, stage_shots)
     exact = Exact(circuit, question.observables, question.weights)

@@ -34,7 +34,6 @@ _ROUNDING = 1e-15
 _ZERO = np.array([1.0, 0, 0, 1])
 #: From the numbers of I and Z to the probabilities of 0 and 1, and back.
 _TO_PROBABILITIES = np.array([[1.0, 1], [1, -1]]) / 2
-_TO_NUMBERS = np.array([[1.0, 1], [1, -1]])
 
 
 class Factor(NamedTuple):

@@ -63,7 +63,7 @@ def write_index(results_dir: Path) -> Path:
     if not rows:
         raise InputError(
             f"Argument `results_dir` must hold a finished run, but {results_dir} has none; train "
-            "one first, for instance with make train-fashion."
+            "one first."
         )
     curves = {row.name: row.curve for row in rows if row.curve}
     # "<" is written as an escape, so that no text can end the script.

@@ -256,7 +256,7 @@ def _run_path(results_dir: Path, name: str) -> Path:
 
 
 def _locked(path: Path) -> "BaseFileLock":
-    """Take the lock of a run; it falls with the process, so a dead one's needs no clearing."""
+    """Take the lock of a run. It ends with the process, so none is left behind."""
     # Imported here, since it takes a tenth of a second that `--help` does not need.
     from filelock import FileLock, Timeout
 

@@ -80,7 +80,7 @@ def finished_rows(
     if [row["epoch"] for row in rows] != list(range(1, finished + 1)):
         raise InputError(
             f"File {run.metrics} must have a line for each of the {finished} epochs of the latest "
-            f"checkpoint, but has {len(rows)}: restore the file, or give --no-resume to start over."
+            f"checkpoint, but has {len(rows)}: restore the file, or start over by `resume=False`."
         )
     return rows
 

@@ -331,7 +331,7 @@ def _matrices(plan: Plan, table: Array) -> dict[tuple[int, int], Array]:
     """The matrices of all matrix steps, equal ones built together, with the batch last.
 
     Returns:
-        For the number of a scan and that of an step an array of shape (repeats, 1 or 2, 4,
+        For the number of a scan and the number of a step, an array of shape (repeats, 1 or 2, 4,
         batch); for `_START` and a qubit the first column, shape (1, 1 or 2, 2, batch).
     """
     together: dict[FusedGates, list[tuple[tuple[int, int], np.ndarray]]] = {}

@@ -1,7 +1,7 @@
 """Index maps as a linear operation of JAX whose transpose is the inverse map, not a scatter-add.
 
 A gather's transpose is a scatter-add, which is slow and does not know that the map is a bijection.
-So moving amplitudes is a instruction of its own: it is its own tangent map, its transpose is the
+So moving amplitudes is an instruction of its own: it is its own tangent map, its transpose is the
 move back, and a batch is one more leading axis.
 """
 

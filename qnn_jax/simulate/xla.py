@@ -288,7 +288,7 @@ def product_of(left: Array, right: Array) -> Array:
 
     XLA calls a library for every product of matrices, which takes longer than the arithmetic of a
     tiny one; sums fuse with what comes before and after them. Not so for wider results: what is
-    fused is computed anew for every entry, cosines included.
+    fused is computed again for every entry, cosines included.
 
     The axes in front become one: a CPU library that an earlier jaxlib gave such sums to crashed the
     process for some of seven axes. Not seen again with jaxlib 0.10.2.

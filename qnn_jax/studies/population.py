@@ -135,8 +135,8 @@ class Population:
         ):
             raise InputError(
                 f"{where} must have the numbers of the members that train at epoch "
-                f"{row['epoch']}, but has others: restore the file, or give --no-resume to start "
-                "over."
+                f"{row['epoch']}, but has others: restore the file, or start over by "
+                "`resume=False`."
             )
 
     # Groups: which members train in which program.

@@ -135,7 +135,7 @@ def newest(results_dir: Path, known: Mapping[str, type[Any]] = TASKS) -> dict[st
     if not names:
         raise InputError(
             f"Argument `results_dir` must hold a finished run, but {results_dir} has none; train "
-            "one first, for instance with make train-fashion."
+            "one first."
         )
     return names
 
@@ -176,7 +176,7 @@ def stored(path: Path, known: Mapping[str, type[Any]] = TASKS) -> Stored:
             f"about, but one of them is another (model {told[:12]} there, {model[:12]} now): "
             f"{RESTORE}."
         )
-    # Runs of before circuits could run elsewhere do not say where.
+    # Runs of earlier versions have no executor: their circuits ran exactly.
     task: Any = from_json(
         known[config["task"]], config["fields"], where, RESTORE, may_miss=("execution",)
     )

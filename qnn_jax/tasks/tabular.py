@@ -518,14 +518,14 @@ def _column(table: RawTable, name: str, cells: Sequence[Any], categorical: bool)
             if math.isinf(number(cell) or 0):
                 raise InputError(
                     f"Column {name!r} must hold finite numbers, but has {cell!r} in "
-                    f"{table.where(name, row)}; mend it."
+                    f"{table.where(name, row)}; correct it."
                 )
         return Column(name)
     if len(texts) < len(different) and not categorical:
         row = next(row for row, cell in enumerate(cells) if cell in texts)
         raise InputError(
             f"Column {name!r} must hold numbers or text throughout, but beside numbers has "
-            f"{cells[row]!r} in {table.where(name, row)}; mend it, or name the column in "
+            f"{cells[row]!r} in {table.where(name, row)}; correct it, or name the column in "
             "`categorical` or in `exclude`."
         )
     if len(different) > MOST_CATEGORIES:
@@ -544,8 +544,8 @@ def _matrix(table: RawTable, form: Form, impute: bool) -> np.ndarray:
         if None in cells and not impute:
             raise InputError(
                 f"Column {column.name!r} must have no missing values, but there is one in "
-                f"{table.where(column.name, cells.index(None))}; mend it, or let them be imputed "
-                "by `impute`."
+                f"{table.where(column.name, cells.index(None))}; fill it in, or let `impute` "
+                "do so."
             )
         if column.categories:
             place = {name: k for k, name in enumerate(column.categories)}
@@ -566,7 +566,7 @@ def _matrix(table: RawTable, form: Form, impute: bool) -> np.ndarray:
             if one is None or math.isinf(one):
                 raise InputError(
                     f"Column {column.name!r} must hold finite numbers, but has {cells[row]!r} in "
-                    f"{table.where(column.name, row)}; mend it."
+                    f"{table.where(column.name, row)}; correct it."
                 )
         blocks.append(np.array(numbers, float)[:, None])
     return np.concatenate(blocks, axis=1)
@@ -817,7 +817,7 @@ def predict_file(
     task = trained.task
     if not isinstance(task, Tabular):
         raise InputError(
-            f"Argument `run` must be of data of one's own (make train), but is of {task.name}."
+            f"Argument `run` must name a model of your own data, but is of {task.name}."
         )
     form, file = task.found, _file(str(path), None)
     told = from_json(_Told, dict(trained.summary), "File summary.json", "train the run again")

@@ -22,8 +22,7 @@ from test_noise import probabilities
 
 import qnn_jax.linen
 from qnn_jax import Circuit, InputError, Op, angles, real_amplitudes, w, x
-from qnn_jax.bridge import aer_executor as room
-from qnn_jax.bridge import noise
+from qnn_jax.bridge import aer_executor, noise
 from qnn_jax.bridge.aer_executor import aer
 from qnn_jax.circuits.bases import bases_of
 from qnn_jax.circuits.observables import observables_on
@@ -83,7 +82,7 @@ def noisy_values(observables) -> np.ndarray:
     backend = noise.fake_backend(NOISE)
     model = NoiseModel.from_backend(backend)
     bases = bases_of(observables)
-    job = room.prepared(CIRCUIT, bases, None)
+    job = aer_executor.prepared(CIRCUIT, bases, None)
     wanted = np.zeros((3, len(observables)))
     for basis, isa in zip(bases, noise.transpiled(job.circuits, backend), strict=True):
         odd = np.bitwise_count(np.arange(4)[:, None] & np.array(basis.parities)) % 2
@@ -116,19 +115,19 @@ def test_every_row_has_all_its_shots() -> None:
 def test_fewer_shots_than_asked_are_an_error() -> None:
     wide = Circuit(18, tuple(Op("rx", qubit, w[0]) for qubit in range(18)))
     observables = observables_on(18, "Z" * 18)
-    simulator = room.prepared(wide, bases_of(observables), None).simulator
+    simulator = aer_executor.prepared(wide, bases_of(observables), None).simulator
     # Aer gives empty results here, and only logs that it has failed.
     simulator.set_options(method="statevector", max_memory_mb=1)
     with pytest.raises(RuntimeError, match="Aer did not do all shots of all rows"):
         aer(64, seed=0)(wide, observables, np.zeros((2, 0)), np.ones(1))
-    room.prepared.cache_clear()
+    aer_executor.prepared.cache_clear()
 
 
 def test_a_circuit_is_transpiled_once() -> None:
-    room.prepared.cache_clear()
+    aer_executor.prepared.cache_clear()
     for shots in (10, 20):
         aer(shots, noise=NOISE)(CIRCUIT, OBSERVABLES, rows(2), WEIGHTS)
-    assert room.prepared.cache_info()[:2] == (1, 1)
+    assert aer_executor.prepared.cache_info()[:2] == (1, 1)
 
 
 def test_the_seed_decides_the_counts() -> None:
@@ -150,8 +149,8 @@ def test_rows_in_parts_have_the_counts_of_one_run_of_aers(device, monkeypatch) -
     features = rows(40)
     run = aer(50, device, 5, lambda *at: told.append(at))
     ours = run(CIRCUIT, OBSERVABLES, features, WEIGHTS).record.counts
-    job = room.prepared(CIRCUIT, bases_of(OBSERVABLES), device)
-    table = room.table_of(CIRCUIT, features, WEIGHTS)
+    job = aer_executor.prepared(CIRCUIT, bases_of(OBSERVABLES), device)
+    table = aer_executor.table_of(CIRCUIT, features, WEIGHTS)
     binds = [
         {one: table[:, job.columns[one.name]] for one in circuit.parameters}
         for circuit in job.circuits
@@ -168,7 +167,7 @@ def test_rows_in_parts_have_the_counts_of_one_run_of_aers(device, monkeypatch) -
     assert told[-1] == (120, 120)
     assert told == sorted(told)
     assert len(told) >= 5
-    monkeypatch.setattr(room, "_SEED_STEP", 1)
+    monkeypatch.setattr(aer_executor, "_SEED_STEP", 1)
     broken = run(CIRCUIT, OBSERVABLES, features, WEIGHTS).record.counts
     assert not np.array_equal(broken[0].count, ours[0].count)
 

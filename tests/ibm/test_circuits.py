@@ -32,8 +32,8 @@ def sent(copies: int, **flags: bool):
     """Chunks for all examples, and the expected results."""
     settings = Settings(**flags)
     isa = circuits.transpiled(CIRCUIT, DEVICE, settings)
-    room = circuits.find_places(isa, LINE.target, copies)
-    prepared = circuits.prepare(isa, room, LINE.target, calibrate=True)
+    places = circuits.find_places(isa, LINE.target, copies)
+    prepared = circuits.prepare(isa, places, LINE.target, calibrate=True)
     packed = -(-7 // copies)
     parts = ((0, packed // 2), (packed // 2, packed))
     plan = Plan(7, 100, 1e-4, copies, 2, packed + 16, parts, "", 100 * (packed + 16), 1.0)

@@ -315,7 +315,7 @@ def test_a_second_writer_is_detected(ledger, tmp_path):
 
 
 def test_no_ledger_to_look_at(tmp_path):
-    with pytest.raises(InputError, match=r"has no ledger of jobs: make eval-hardware sends"):
+    with pytest.raises(InputError, match=r"has no ledger of jobs; evaluate the run on a device"):
         Ledger.existing(tmp_path)
     assert not list(tmp_path.iterdir())
 
