@@ -96,7 +96,7 @@ def test_it_predicts(finished, table: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "flags", "message"),
     [
-        (train, (), "`data` must be a .csv, .parquet or .npz file, but is not given"),
+        (train, (), "`data` must be a .csv, .parquet or .npz file or tfds:NAME, but is not given"),
         (train, ("--target", "kin"), "`target` must be a column of"),
         (train, ("--target", "kind", "--circuit", "a.txt"), "`circuit` must be a .qasm"),
         (train, ("--target", "kind", "--qubits", "99"), "`num_qubits` must be at most"),

@@ -199,7 +199,11 @@ def test_missing_values_are_refused_or_become_the_mean(csv: Path) -> None:
         ({}, {"categorical": ("colour",)}, r"`categorical` must be .* did you mean 'color'\?"),
         ({}, {"exclude": ("species",)}, "`exclude` must not name the target"),
         ({}, {"exclude": ("row", "size", "color")}, "must have a column beside 'species' whose"),
-        ({}, {"data": ""}, "`data` must be a .csv, .parquet or .npz file, but is not given"),
+        (
+            {},
+            {"data": ""},
+            "`data` must be a .csv, .parquet or .npz file or tfds:NAME, but is not given",
+        ),
         ({}, {"data": "/nowhere.csv"}, "`data` must be a file that can be read, but is .*No such"),
         ({}, {"test_share": 0.0}, "`test_share` must be above 0"),
         ({}, {"test_share": 0.7, "validation_share": 0.3}, "must leave rows to train on"),
