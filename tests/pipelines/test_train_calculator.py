@@ -117,6 +117,7 @@ def test_a_trained_calculator_answers(finished) -> None:
     assert "Argument `--run` must name a finished run" in nowhere.stderr
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     done = run(
         *SMALL, "--epochs", 1, "--results-dir", tmp_path, "--model.weight-bound", 3e38

@@ -198,6 +198,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> P
     return results / "fashion"
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named_and_the_one_before_offered(
     tmp_path: Path, data_dir: Path
 ) -> None:
@@ -222,6 +223,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_offered(
     process.communicate()
 
 
+@pytest.mark.slow
 def test_a_loss_that_explodes_stops_the_run(tmp_path: Path, data_dir: Path) -> None:
     done = run(
         "--epochs", 3, *SMALL, "--results-dir", tmp_path, "--data-dir", data_dir,
@@ -249,6 +251,7 @@ def test_parameters_that_explode_in_an_epochs_last_step_stop_it_too(
     assert not checkpoints.epochs(tmp_path / "fashion" / "checkpoints")
 
 
+@pytest.mark.slow
 def test_no_epochs_is_evaluation_only(tmp_path: Path, data_dir: Path) -> None:
     done = run("--epochs", 0, *SMALL, "--results-dir", tmp_path, "--data-dir", data_dir)
     assert done.returncode == 0, done.stderr

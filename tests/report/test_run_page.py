@@ -49,6 +49,7 @@ def parts(page: str) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_task_explains_its_result_in_sections_with_their_pictures(results: Path) -> None:
     page = (results / "add/report.html").read_text()
     assert parts(page) == {
@@ -70,6 +71,7 @@ def test_a_task_explains_its_result_in_sections_with_their_pictures(results: Pat
     assert not re.search(r"\bnan\b|\binf\b|\{|\}", page.split("</style>")[1])
 
 
+@pytest.mark.slow
 def test_a_task_without_explanations_has_all_its_pictures_on_top(results: Path) -> None:
     found = parts((results / "plain/report.html").read_text())
     assert found == {

@@ -25,6 +25,7 @@ CALCULATOR = Calculator(training=LeastSquaresConfig(epochs=2, batch_size=64, res
 
 
 @pytest.mark.parametrize(("task", "data"), [(FASHION, IMAGES), (CALCULATOR, POINTS)])
+@pytest.mark.slow
 def test_the_formula_bounds_what_xla_takes(task, data: Examples) -> None:
     names = (HYBRID,)
     keys = jax.eval_shape(lambda: jax.vmap(jax.random.key)(jnp.arange(2)))
