@@ -78,7 +78,7 @@ def fault(read, text, capfd, seconds=10.0):
     try:
         read(text)
     except InputError as error:
-        if not re.fullmatch(r"Argument `text` .*\.", str(error)):
+        if not re.fullmatch(r"Argument `(text|inputs)` .*\.", str(error)):
             return f"no sentence: {error}"
     except _TooSlow:
         return f"takes more than {seconds} s"
