@@ -193,7 +193,17 @@ class IbmDevice:
 
     def ready(self) -> None:
         """Raise InputError if the backend is down or the plan's allowance is used up."""
-        status = self._ask(lambda: self._backend.status())
+
+        def look() -> Any:
+            status = self._backend.status()
+            if not status.operational and not status.status_msg:
+                # The client fills in what an answer lacks.
+                raise UnreachableError(
+                    "the answer does not say whether the backend is in operation"
+                )
+            return status
+
+        status = self._ask(look)
         if not status.operational:
             others, said = self._ask(self._others), _short(status.status_msg)
             raise InputError(
