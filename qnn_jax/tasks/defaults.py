@@ -13,6 +13,18 @@ from qnn_jax.training.task import HYBRID, Member, Metric, Reference, Splits, Tra
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
+#: The `numbers` of a task with a `ModelConfig` as `model` and a `TrainingConfig` as `training`.
+HYBRID_NUMBERS = frozenset(
+    {
+        "training.learning_rate",
+        "training.weight_decay",
+        "training.label_smoothing",
+        "model.weight_bound",
+        "model.feature_scale",
+        "model.feature_center",
+        "model.feature_gain",
+    }
+)
 Own = TypeVar("Own", bound="TaskDefaults")
 
 

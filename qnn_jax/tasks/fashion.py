@@ -16,7 +16,7 @@ from qnn_jax.configs import (
 )
 from qnn_jax.data import FASHION_MNIST, ImageDataset, class_numbers
 from qnn_jax.errors import InputError
-from qnn_jax.tasks.defaults import TaskDefaults
+from qnn_jax.tasks.defaults import HYBRID_NUMBERS, TaskDefaults
 from qnn_jax.training.execution import check_execution
 from qnn_jax.training.task import (
     ACCURACY,
@@ -58,17 +58,7 @@ class Fashion(TaskDefaults):
 
     name: ClassVar[str] = "fashion"
     metric: ClassVar[Metric] = ACCURACY
-    numbers: ClassVar[frozenset[str]] = frozenset(
-        {
-            "training.learning_rate",
-            "training.weight_decay",
-            "training.label_smoothing",
-            "model.weight_bound",
-            "model.feature_scale",
-            "model.feature_center",
-            "model.feature_gain",
-        }
-    )
+    numbers: ClassVar[frozenset[str]] = HYBRID_NUMBERS
 
     @property
     def class_numbers(self) -> tuple[int, ...]:

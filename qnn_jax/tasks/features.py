@@ -11,7 +11,7 @@ from qnn_jax.circuits import Circuit
 from qnn_jax.circuits.observables import observables_on
 from qnn_jax.configs import ModelConfig, TrainingConfig, check_model
 from qnn_jax.errors import InputError
-from qnn_jax.tasks.defaults import TaskDefaults
+from qnn_jax.tasks.defaults import HYBRID_NUMBERS, TaskDefaults
 from qnn_jax.training.task import ACCURACY, HYBRID, MEAN_L1, Member, Metric, written
 
 if TYPE_CHECKING:
@@ -59,17 +59,7 @@ class FeatureTask(TaskDefaults):
     observables: tuple[str, ...]
     encoder: EncoderKind
     twin: bool
-    numbers: ClassVar[frozenset[str]] = frozenset(
-        {
-            "training.learning_rate",
-            "training.weight_decay",
-            "training.label_smoothing",
-            "model.weight_bound",
-            "model.feature_scale",
-            "model.feature_center",
-            "model.feature_gain",
-        }
-    )
+    numbers: ClassVar[frozenset[str]] = HYBRID_NUMBERS
 
     @property
     def shape(self) -> Shape:
