@@ -294,7 +294,7 @@ def refused(done: subprocess.CompletedProcess[str], results: Path) -> None:
 def test_a_run_that_is_not_trained_is_refused(tmp_path: Path) -> None:
     done = run("--results-dir", tmp_path, HOME=str(tmp_path))
     assert done.returncode == 2
-    assert "has none; train one first, for instance with make" in done.stderr
+    assert "must hold a finished run, but" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def test_bad_flags_are_refused_before_jax_and_qiskit_load() -> None:
 
 
 def test_missing_runs_are_reported(tmp_path: Path, data_dir: Path) -> None:
-    with pytest.raises(InputError, match=r"must hold a finished run, .* make train-fashion"):
+    with pytest.raises(InputError, match="must hold a finished run, but .* train one first"):
         eval_aer.main(flags(tmp_path, data_dir))
     saved(tmp_path)
     with pytest.raises(
