@@ -14,6 +14,19 @@ REPOSITORY = Path(__file__).parents[1]
 ARCHIVES = Path(os.environ.get("QNN_JAX_MANUAL_DIR", REPOSITORY.parent / "shared/fashion-mnist"))
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest drops what `-m` leaves out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test marked `slow_but_one`, all cases but the first are slow."""
+    seen = set()
+    for item in items:
+        if item.get_closest_marker("slow_but_one") is None:
+            continue
+        test = item.nodeid.partition("[")[0]
+        if test in seen:
+            item.add_marker(pytest.mark.slow)
+        seen.add(test)
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (ARCHIVES / "train-images-idx3-ubyte.gz").is_file():

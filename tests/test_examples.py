@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[1]
 OWN_TASK = REPOSITORY / "examples/own_task.py"
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_goes_all_the_way(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, OWN_TASK, tmp_path / "sine"],

@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_examples_run(capsys) -> None:
     examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(examples) >= 2

@@ -57,6 +57,7 @@ def results() -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 # Each mode compiles everything again: one that changes most is quick enough for every day.
 @pytest.mark.parametrize(
     "mode",

@@ -207,6 +207,7 @@ def test_bad_arguments_are_refused(arguments, message: str) -> None:
         aer(**arguments)
 
 
+@pytest.mark.slow
 def test_observables_are_those_of_layers() -> None:
     operator = SparsePauliOp(["ZZ", "IX", "ZZ"], [0.25, 2, 0.25])
     for executor in (qnn_jax.executors.exact, sampled(100), aer(100, seed=0)):
@@ -334,6 +335,7 @@ def test_too_few_qubits_are_refused() -> None:
         aer(10)(Circuit(60), observables_on(60, "Z" * 60), np.zeros((1, 0)), np.zeros(0))
 
 
+@pytest.mark.slow
 def test_a_trained_model_takes_it_without_other_changes() -> None:
     features = jnp.asarray(np.random.default_rng(0).uniform(2, 4, (40, 2)), jnp.float32)
     model = HybridClassifier(ModelConfig(), 2)

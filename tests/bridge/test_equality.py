@@ -70,6 +70,7 @@ def test_the_library_is_the_same_in_jax_and_in_both_forms(name):
     check(LIBRARY[name], 1)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(("num_qubits", "seed"), GENERATED[3:6])
 def test_generated_circuits_are_the_same_in_jax_and_in_both_forms(num_qubits, seed):
     check(random_circuit(seed, num_qubits, 20), seed)

@@ -29,6 +29,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
     return 1 - abs(np.trace(a.conj().T @ b)) / len(a)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("circuit", CIRCUITS.values(), ids=CIRCUITS)
 def test_the_template_is_the_circuit(circuit: Circuit) -> None:
     random = np.random.default_rng(1)

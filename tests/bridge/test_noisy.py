@@ -98,6 +98,7 @@ def check_device(make, name: str) -> None:
     np.testing.assert_allclose(found.values, wanted, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("name", ["FakeFez", "FakeYorktownV2"])
 def test_values_are_those_of_aer(name: str) -> None:
     check_device(bridge.noisy, name)
@@ -162,6 +163,7 @@ def test_random_circuits_on_all_devices(name: str, num_qubits: int) -> None:
         jax.clear_caches()
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_differences() -> None:
     executor, name = bridge.noisy("FakeYorktownV2"), "FakeYorktownV2"
 
@@ -180,6 +182,7 @@ def test_gradients_are_finite_differences() -> None:
         assert found == pytest.approx((up - down) / 2e-4, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_shots_are_those_of_aer() -> None:
     """The scatter of both around the exact values, in one executor's standard errors."""
     exactly = bridge.noisy("FakeYorktownV2")(CIRCUIT, OBSERVABLES, INPUTS, WEIGHTS).values

@@ -184,6 +184,7 @@ LONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "length"), [*((name, 784) for name in LONG), ("sum", 10_000)])
 def test_long_expressions_are_values_as_short_ones_are(name: str, length: int) -> None:
     make, closed_form = LONG[name]

@@ -57,6 +57,7 @@ ENCODERS = {
 }
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("name", ENCODERS)
 def test_frequencies_in_reach(name) -> None:
     encoder, wanted = ENCODERS[name]

@@ -67,6 +67,7 @@ def test_any_function_of_a_tree_of_parameters() -> None:
     assert found["offset"].variances.tolist() == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_plateau_flattens_the_classical_part_before_it() -> None:
     def variance(n: int) -> float:
         circuit = Circuit(n, tuple(Op("ry", q, x[q] + w[q]) for q in range(n)))
@@ -148,6 +149,7 @@ def test_the_likelihood_of_a_sign() -> None:
     assert abs(np.trace(squared) / np.trace(wanted) - 1) > 0.01
 
 
+@pytest.mark.slow
 def test_effective_dimension_in_closed_form() -> None:
     counts = (100, 10_000, 1_000_000)
     kappa = np.array([n / (2 * math.pi * math.log(n)) for n in counts])
@@ -175,6 +177,7 @@ def test_effective_dimension_in_closed_form() -> None:
     np.testing.assert_allclose(apart.values, 2 * np.log(1 + kappa) / np.log(kappa), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_interval_is_of_the_draws() -> None:
     circuit = real_amplitudes(2, reps=1)
     rng = np.random.default_rng(0)

@@ -38,6 +38,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_the_linear_programs_value(case) -> None:
     features, targets = CASES[case]()

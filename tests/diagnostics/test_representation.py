@@ -58,6 +58,7 @@ def test_the_2022_feature_map_cannot_add() -> None:
     assert representation_bound(rotations, samples, samples.sum(axis=1)).mean_l1 < 0.01
 
 
+@pytest.mark.slow
 def test_the_2022_ansatz_is_worse_than_the_best_observable() -> None:
     found = ansatz_bound(
         SEED + real_amplitudes(2, reps=2), ["ZZ"], GRID, SUM, jax.random.key(0), starts=8
@@ -94,6 +95,7 @@ def test_closed_forms() -> None:
     assert representation_bound(still, samples, samples[:, 0]).mean_l1 == pytest.approx(0.25)
 
 
+@pytest.mark.slow
 def test_an_ansatz_reaches_what_it_contains() -> None:
     circuit = Circuit(1, (Op("ry", 0, x[0]), Op("ry", 0, w[0])))
     samples = midpoints(1, 50, -3, 3)

@@ -81,6 +81,7 @@ def test_a_pickle_and_a_clone_are_what_they_were(fitted) -> None:
     np.testing.assert_array_equal(fresh.fit(X, NAMES).predict_proba(X), fitted.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_an_executor_takes_the_predictions_elsewhere(fitted) -> None:
     few, many = (clone(fitted).fit(X, NAMES).set_params(executor=sampled(n)) for n in (8, 10**6))
     exact = fitted.predict_proba(X)
@@ -101,6 +102,7 @@ def test_frames_keep_their_names(fitted) -> None:
         model.predict(frame[["b", "a", "c", "d"]])
 
 
+@pytest.mark.slow
 def test_pipelines_and_searches_of_scikit_learn_take_it() -> None:
     pipe = make_pipeline(MinMaxScaler(), QuantumClassifier(**SMALL))
     scores = cross_val_score(pipe, X[MIXED], NAMES[MIXED], cv=2)
@@ -110,6 +112,7 @@ def test_pipelines_and_searches_of_scikit_learn_take_it() -> None:
     assert search.best_params_ == {"quantumclassifier__learning_rate": 0.05}
 
 
+@pytest.mark.slow
 def test_many_train_as_one_program_and_each_as_if_alone() -> None:
     grid = {"learning_rate": [0.01, 0.05], "weight_decay": [0.0, 0.1]}
     many = QuantumClassifier(**SMALL).fit_many(X, NAMES, grid)
@@ -136,6 +139,7 @@ def test_a_weight_is_how_often_a_row_is_there() -> None:
     assert np.abs(plain.predict_proba(X) - weighted.predict_proba(X)).max() > 0.01
 
 
+@pytest.mark.slow
 def test_class_weights_move_the_border() -> None:
     rng = np.random.default_rng(0)
     labels = (np.arange(120) % 4 == 0).astype(int)
@@ -147,6 +151,7 @@ def test_class_weights_move_the_border() -> None:
     assert shares[0] < shares[1] < shares[2]
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_the_best() -> None:
     rng = np.random.default_rng(0)
     noise, labels = rng.normal(size=(150, 8)), rng.integers(0, 2, 150)
@@ -158,6 +163,7 @@ def test_early_stopping_keeps_the_best() -> None:
     assert len(curve) - 1 - curve.argmin() == model.n_iter_no_change
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("member", ["separable", "frozen", "classical", "bypass", "linear"])
 def test_twins_train_alike(member: str) -> None:
     model = QuantumClassifier(**SMALL | {"max_iter": 100}, member=member).fit(X, NAMES)
@@ -182,6 +188,7 @@ def test_circuits_of_ones_own() -> None:
     assert set(ours.params_) == {"quantum", "head"}
 
 
+@pytest.mark.slow
 def test_values_are_learned_in_their_unit() -> None:
     points = np.random.default_rng(0).uniform(-1, 1, (120, 2))
     values = 1e6 + 2e3 * np.sin(2 * points[:, 0]) * points[:, 1]

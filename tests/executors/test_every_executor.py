@@ -55,6 +55,7 @@ OBSERVABLES = observables_on(2, ("ZZ", "XX", {"ZI": 1.0, "XX": 0.5}))
 ROWS = np.random.default_rng(0).uniform(-2, 2, (40, 2)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_readout_and_affine_take_a_device_to_the_exact_values() -> None:
     noisy = aer(20_000, device(), seed=0)
     readout = measured_readout(noisy, 2)
@@ -172,6 +173,7 @@ def test_a_trained_model_takes_it(name: str, trained: Trained, every: dict[str, 
     assert np.abs(predicted - trained.predict(points)).max() < 0.3
 
 
+@pytest.mark.slow
 def test_an_evaluation_takes_them_all(trained: Trained, every: dict[str, Executor]) -> None:
     test = chosen(trained.splits().test, 200)
     others = {name: executor for name, executor in every.items() if name != "exact"}

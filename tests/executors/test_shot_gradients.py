@@ -83,6 +83,7 @@ def test_a_path_gives_an_unbiased_jacobian() -> None:
     check_jacobian(lambda count: sampled(count, gradient="pathwise"))
 
 
+@pytest.mark.slow
 def test_an_angle_that_is_left_out_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     rule = transfer.shift_rule
     monkeypatch.setattr(shots, "shift_rule", lambda n, k: rule(n, k)[:2])  # as of one frequency
@@ -184,6 +185,7 @@ def test_a_path_gives_the_gradient_of_the_expected_loss() -> None:
     check_expected_gradient(shots._moving)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("broken", [with_noise_that_stands_still, twice, without_normalisation])
 def test_broken_paths_are_rejected(broken, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shots, "_MOVING", shots._moving, raising=False)
@@ -191,6 +193,7 @@ def test_broken_paths_are_rejected(broken, monkeypatch: pytest.MonkeyPatch) -> N
         check_expected_gradient(broken)
 
 
+@pytest.mark.slow
 def test_the_bias_of_another_loss_falls_as_the_square_of_the_shots() -> None:
     """Exactly, over all counts of one qubit: of exp(2 <Z>)."""
     read = np.array([[1.0], [-1.0]])
@@ -222,6 +225,7 @@ def test_the_bias_of_another_loss_falls_as_the_square_of_the_shots() -> None:
 # ------------------------------------------------------------------- where noise has no scatter
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("gradient", ["pathwise", "shift"])
 @pytest.mark.parametrize("angle", [0.0, np.pi, 1e-4, 1e-20])
 def test_gradients_are_finite_where_outcomes_are_certain(gradient: str, angle: float) -> None:
@@ -240,6 +244,7 @@ def test_gradients_are_finite_where_outcomes_are_certain(gradient: str, angle: f
             assert np.abs(part).max() < 100
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("gradient", ["pathwise", "shift"])
 def test_many_outcomes_and_large_tables_are_read_alike(
     gradient: str, monkeypatch: pytest.MonkeyPatch
@@ -268,6 +273,7 @@ def test_many_outcomes_and_large_tables_are_read_alike(
 # ------------------------------------------------------------------------------- in any place
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("gradient", ["pathwise", "shift"])
 def test_layers_are_differentiated_under_jit_and_vmap(gradient: str) -> None:
     circuit = Circuit(2, (Op("ry", 0, x[0] * w[0]), Op("cx", (0, 1)), Op("ry", 1, w[1])))

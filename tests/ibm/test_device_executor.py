@@ -33,6 +33,7 @@ def rms(values):
     return float(np.sqrt(np.mean((np.asarray(values) - true_values()) ** 2)))
 
 
+@pytest.mark.slow
 def test_every_correction_comes_nearer_to_the_exact_values(tmp_path):
     told = []
     run = device(

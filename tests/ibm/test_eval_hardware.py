@@ -73,6 +73,7 @@ def test_a_simulated_evaluation_says_so_and_improves_on_its_counts(
     assert [again[name]["rms"] for name in ("plain", "mitigated", "recalibrated")] == rms
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_account")
 def test_the_second_stage_goes_to_images_that_are_not_settled(
     results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
@@ -99,6 +100,7 @@ def test_the_second_stage_goes_to_images_that_are_not_settled(
     assert len(found["job_ids"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_account")
 def test_recompiled_and_packed_is_the_same_model(results: Path, data_dir: Path) -> None:
     config = HardwareConfig(
@@ -120,6 +122,7 @@ def test_recompiled_and_packed_is_the_same_model(results: Path, data_dir: Path) 
     assert found["recalibrated"]["rms"] < 0.06
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_account")
 def test_fractional_gates_are_the_same_model(
     results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
@@ -185,6 +188,7 @@ def test_one_job_is_sent_to_ibm_and_found_again(
         assert file.is_dir() or TOKEN.encode() not in file.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_calibration_while_the_job_queued_is_reported(
     server, results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str], fast_clock
 ) -> None:
@@ -334,6 +338,7 @@ def test_a_ledger_of_another_model_is_refused(results: Path, data_dir: Path) -> 
         evaluate(HardwareConfig(run="fashion", results_dir=results, data_dir=data_dir))
 
 
+@pytest.mark.slow
 def test_jobs_are_managed_on_the_device_that_has_them(
     server, results: Path, data_dir: Path, capsys, fast_clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,6 +383,7 @@ def interrupted_after(times: int, sleep):
     return sleeping
 
 
+@pytest.mark.slow
 def test_cancel_reaches_the_live_job(server, results: Path, data_dir: Path, capsys, fast_clock):
     asked = HardwareConfig(
         run="fashion", results_dir=results, data_dir=data_dir, images=20, shots=64, anchors=10,
@@ -393,6 +399,7 @@ def test_cancel_reaches_the_live_job(server, results: Path, data_dir: Path, caps
     assert not server.live()
 
 
+@pytest.mark.slow
 def test_several_jobs_are_one_result(
     server, results: Path, data_dir: Path, fast_clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

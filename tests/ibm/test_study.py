@@ -31,6 +31,7 @@ def manila():
     return FakeDevice("FakeManilaV2", seed=0)
 
 
+@pytest.mark.slow
 def test_a_regression_is_evaluated_and_found_again(adding, splits, manila, tmp_path):
     told = []
     ledger = Ledger(tmp_path, MODEL)

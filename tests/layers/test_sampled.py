@@ -76,6 +76,7 @@ def test_broken_shots_are_rejected(broken, part: str) -> None:
         check_shots(broken, KEY)
 
 
+@pytest.mark.slow
 def test_broken_bases_are_rejected() -> None:
     with pytest.raises(AssertionError, match="one shot for all that commutes"):
         check_one_shot(one_by_one, KEY)
@@ -83,6 +84,7 @@ def test_broken_bases_are_rejected() -> None:
         check_order(from_the_wrong_end, KEY)
 
 
+@pytest.mark.slow
 def test_jit_and_vmap_give_the_same_shots() -> None:
     executor = sampled(64)
 
@@ -99,6 +101,7 @@ def test_jit_and_vmap_give_the_same_shots() -> None:
     assert values(inputs[:0], KEY).shape == (0, 1)
 
 
+@pytest.mark.slow
 def test_chunks_of_the_batch_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = rows(10)
     whole = sampled(99)(CIRCUIT, ONE, inputs, WEIGHTS, KEY)
@@ -137,6 +140,7 @@ def test_an_unknown_gradient_is_refused() -> None:
         sampled(8, gradient="exact")
 
 
+@pytest.mark.slow
 def test_what_is_stopped_can_be_differentiated_around() -> None:
     def loss(scale, weights):
         fixed = jax.lax.stop_gradient(weights)

@@ -69,6 +69,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(("x_shape", "kernel_size", "features"), CASES)
 def test_equals_the_stock_layers(x_shape, kernel_size, features) -> None:
     check(conv_relu_pool, x_shape, kernel_size, features)

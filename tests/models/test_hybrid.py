@@ -50,6 +50,7 @@ SLIDES = {
 }
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("preset", ["default", "slides"])
 def test_the_slides_network_has_the_slides_sizes(preset: str) -> None:
     assert shapes(HybridClassifier(PRESETS[preset].model, 2)) == SLIDES
@@ -141,6 +142,7 @@ def by_hand(params, table: np.ndarray) -> np.ndarray:
 TABLES = ModelConfig(num_qubits=3, channels=(), hidden=(16,))
 
 
+@pytest.mark.slow
 def test_a_table_of_features_is_not_scaled() -> None:
     table = RNG.normal(size=(5, 4)).astype(np.float32)
     model = HybridClassifier(TABLES, 2)
@@ -193,6 +195,7 @@ def test_features_stay_within_their_bounds() -> None:
     assert np.abs(features).max() > 2 * math.pi
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("middle", ["quantum", "separable"])
 def test_encode_the_circuit_and_decide_are_the_model(middle: Middle) -> None:
     model = HybridClassifier(ModelConfig(), 2, middle)

@@ -66,6 +66,7 @@ def test_a_channel_is_aers(name: str) -> None:
     checked_channel("gates", ours)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(
     "make",
     [

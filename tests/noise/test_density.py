@@ -182,6 +182,7 @@ def test_noise_before_the_gate_is_rejected(monkeypatch: pytest.MonkeyPatch) -> N
         check_exact(noisy(model()))
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_differences() -> None:
     """In weights, inputs and a rate, of the reference."""
     sums = observables_on(4, OBSERVABLES)[1:2]
@@ -215,6 +216,7 @@ def test_without_errors_it_is_exact_and_takes_jit_and_vmap() -> None:
     np.testing.assert_allclose(found[1], values(many[1]), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_shots_scatter_around_the_noisy_values() -> None:
     sums = observables_on(4, OBSERVABLES)
     wanted = noisy(model())(CIRCUIT, sums, INPUTS, WEIGHTS).values
@@ -225,6 +227,7 @@ def test_shots_scatter_around_the_noisy_values() -> None:
     assert np.abs(z.std(0) - 1).max() < 0.15
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("gradient", ["pathwise", "shift"])
 def test_gradients_through_shots_have_the_exact_mean(gradient: str) -> None:
     circuit = Circuit(2, (Op("ry", 0, x[0]), Op("crx", (0, 1), w[0]), Op("ry", 1, w[0])))

@@ -49,10 +49,12 @@ def test_the_mean_of_trajectories_is_exact() -> None:
     check_trajectories(None)
 
 
+@pytest.mark.slow
 def test_each_shot_is_a_trajectory() -> None:
     check_trajectories(1500)
 
 
+@pytest.mark.slow
 def test_operators_that_do_not_ask_the_state_are_rejected(monkeypatch) -> None:
     """As if damping did not mind whether the qubit is excited."""
 
@@ -73,6 +75,7 @@ DAMPED = NoiseModel({"ry": amplitude_damping(0.3), "cx": depolarizing(0.2, 2)})
 PAIR = Circuit(2, (Op("ry", 0, w[0]), Op("cx", (0, 1)), Op("ry", 1, w[1])))
 
 
+@pytest.mark.slow
 def test_twirled_trajectories_are_random_paulis_and_differentiable() -> None:
     paulis = NoiseModel(
         {place[0]: np.diag(np.diag(channel)) for place, channel in DAMPED.gates.items()}
@@ -92,6 +95,7 @@ def test_twirled_trajectories_are_random_paulis_and_differentiable() -> None:
     assert abs(value(at, noisy(DAMPED)) - wanted[0]) > 0.02
 
 
+@pytest.mark.slow
 def test_the_size_chooses_the_method() -> None:
     chain = Circuit(13, tuple(Op("cx", (q, q + 1)) for q in range(12)))
     executor = noisy(NoiseModel({"cx": depolarizing(0.01, 2)}), trajectories=2)

@@ -50,6 +50,7 @@ def test_a_derivative_goes_through_the_expression():
     np.testing.assert_allclose(by_weights, [-np.sin(0.5) * 0.25], atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_wrong_value_fails(monkeypatch):
     right = gpu.expectations
     monkeypatch.setattr(gpu, "expectations", lambda *given: right(*given) * 1.001)

@@ -118,6 +118,7 @@ def test_nothing_is_evaluated_without_a_certificate(
     assert not list(run.glob("certificate-*"))
 
 
+@pytest.mark.slow
 def test_a_certificate_is_used_again_and_a_damaged_one_is_not(
     tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +168,7 @@ def test_bad_flags_are_refused_before_jax_and_qiskit_load() -> None:
 
 
 def test_missing_runs_are_reported(tmp_path: Path, data_dir: Path) -> None:
-    with pytest.raises(InputError, match="must hold a finished run, but .* train one first"):
+    with pytest.raises(InputError, match=r"must hold a finished run, but .* train one first"):
         eval_aer.main(flags(tmp_path, data_dir))
     saved(tmp_path)
     with pytest.raises(

@@ -116,6 +116,7 @@ def test_a_scan_leaves_a_leaderboard_figures_and_an_ordinary_run(finished) -> No
     assert board[0]["config"]["fields"] == json.loads((best / "config.json").read_text())["fields"]
 
 
+@pytest.mark.slow
 def test_the_printed_command_trains_the_member_alone(
     finished, data_dir: Path, tmp_path: Path
 ) -> None:
@@ -146,6 +147,7 @@ def test_the_printed_command_trains_the_member_alone(
     assert abs(rows[0]["hybrid"]["validation_loss"][place] - single[0]["validation_loss"]) > 4e-3
 
 
+@pytest.mark.slow
 def test_a_killed_scan_ends_with_the_same_bits(finished, data_dir: Path, tmp_path: Path) -> None:
     _, folder = finished
     flags = (*SMALL, *AXES, "--results-dir", tmp_path, "--data-dir", data_dir)
@@ -201,6 +203,7 @@ def without_manifest(copies: Path) -> list[Path]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status"),
     [(signal.SIGTERM, 75), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
@@ -373,6 +376,7 @@ def test_bad_flags_are_answered_before_jax_loads(flags, words: str, tmp_path: Pa
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_members_that_cannot_fit_are_refused(data_dir: Path, tmp_path: Path) -> None:
     _, error, status = scan(
         "--model.num-qubits", 22, "--axis", "learning_rate=1e-3", "--results-dir", tmp_path,

@@ -115,6 +115,7 @@ def test_what_is_wrong_is_refused_before_a_run_begins(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_images_and_a_circuit_of_ones_own(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 99, (60, 8, 8), np.uint8)
     labels = np.arange(60) % 2
@@ -138,6 +139,7 @@ def test_images_and_a_circuit_of_ones_own(tmp_path: Path) -> None:
     assert (folder / "predictions.csv").read_text().startswith("y,probability of 0,")
 
 
+@pytest.mark.slow
 def test_other_commands_take_the_run_as_it_is(finished, table: Path) -> None:
     _, folder = finished
     results = ("--results-dir", folder.parent)

@@ -96,6 +96,7 @@ def test_a_run_prints_and_writes_its_results(finished) -> None:
     assert all(f"figures/{name}" in report for name in pictures)
 
 
+@pytest.mark.slow
 def test_a_trained_calculator_answers(finished) -> None:
     _, folder = finished
     done = run("--ask", 0.8586, 0.4095, "--results-dir", folder.parent)

@@ -155,6 +155,7 @@ def start(*flags: object) -> subprocess.Popen:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
@@ -238,6 +239,7 @@ def test_a_loss_that_explodes_stops_the_run(tmp_path: Path, data_dir: Path) -> N
     assert not (tmp_path / "fashion" / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_parameters_that_explode_in_an_epochs_last_step_stop_it_too(
     tmp_path: Path, data_dir: Path
 ) -> None:
@@ -337,6 +339,7 @@ def test_bad_flags_are_answered_before_jax_loads(tmp_path: Path) -> None:
     check_bad_flags("train_fashion", BAD, tmp_path)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -357,6 +360,7 @@ def test_errors_found_in_the_data_are_one_sentence_too(
     assert not list(results.glob("*/checkpoints/*"))
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_share_a_run(tmp_path: Path, data_dir: Path) -> None:
     flags = (*LONG, "--results-dir", tmp_path, "--data-dir", data_dir)
     first = start(*flags)

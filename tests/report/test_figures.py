@@ -48,6 +48,7 @@ def test_four_qubits_fit_into_two_rows() -> None:
     assert width <= 16
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("num_classes", [2, 5])
 def test_the_plane_shows_who_is_near_it_and_every_mistake(num_classes: int) -> None:
     config = ModelConfig(num_qubits=3, channels=(), hidden=())

@@ -30,6 +30,7 @@ def test_an_angle_of_many_terms(length):
     np.testing.assert_allclose(slope, -np.sin(inputs @ weights) * inputs, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_many_angles_of_many_terms_in_one_circuit():
     rows = [
         dot(100),
@@ -94,6 +95,7 @@ def shortest_chains(rows, longest):
     return np.asarray(found), wanted
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(EXPRESSIONS)
 def test_all_chains_as_reductions_are_the_same_values(rows):

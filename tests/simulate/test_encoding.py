@@ -15,6 +15,7 @@ def prepared(vector: np.ndarray) -> np.ndarray:
     return np.asarray(statevector(circuit, amplitude_angles(vector), []))
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("num_qubits", [1, 2, 3, 5])
 def test_any_vector_is_prepared(num_qubits: int) -> None:
     rng = np.random.default_rng(num_qubits)
@@ -38,6 +39,7 @@ def test_any_vector_is_prepared(num_qubits: int) -> None:
             assert np.abs(prepared(vector) - wanted[::-1]).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_difference_quotient_and_finite_at_zeros() -> None:
     def state(vector):
         return statevector(amplitude_encoding(2), amplitude_angles(vector), []).real

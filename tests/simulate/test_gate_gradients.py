@@ -75,6 +75,7 @@ def errors(circuit, gradient):
     return abs(found - by_shift), abs(found - by_difference)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("names", CHUNKS, ids=lambda names: names[0])
 def test_the_gradient_of_every_gate(names):
     by_shift, by_difference = errors(circuit_of(names), "reverse")

@@ -44,6 +44,7 @@ def loss_of(circuit, gradient):
     return loss
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(
     "name",
     [
@@ -78,6 +79,7 @@ def test_reverse_adjoint_and_finite_differences_agree(name):
     np.testing.assert_allclose(curvatures[0] @ direction, curvature, atol=1e-5)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("gradient", ["reverse", "adjoint"])
 @pytest.mark.parametrize("name", ["zz, real amplitudes, 6", "becomes complex while it repeats"])
 def test_forward_mode_is_reverse_mode(name, gradient):
@@ -103,6 +105,7 @@ def test_forward_mode_is_reverse_mode(name, gradient):
         np.testing.assert_allclose(both[1][2], sum(line[2][1] for line in pairs), atol=1e-11)
 
 
+@pytest.mark.slow
 def test_second_derivatives_are_the_same_in_every_order():
     circuit = CIRCUITS["zz, real amplitudes, 2"]
     with x64(True):
@@ -129,6 +132,7 @@ def test_forward_mode_needs_no_word_from_12_qubits_on():
     np.testing.assert_allclose(tangent, apart / (2 * step), atol=1e-3)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("name", ["zz, real amplitudes, 6", "random, 5, uniform steps"])
 @pytest.mark.parametrize("fault", [None, "inverse is not the inverse", "cotangent left behind"])
 def test_a_wrong_step_back_is_noticed(fault, name, monkeypatch):
@@ -178,6 +182,7 @@ def test_gradients_are_those_of_the_parameter_shift():
     assert np.max(abs(gradient)) > 1e-2
 
 
+@pytest.mark.slow
 def test_memory_of_the_adjoint_does_not_grow_with_depth():
     sizes = {}
     for gradient, reps in (("adjoint", 5), ("adjoint", 40), ("reverse", 40)):
@@ -191,6 +196,7 @@ def test_memory_of_the_adjoint_does_not_grow_with_depth():
     assert sizes["reverse", 40] > 40 * 2
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
@@ -227,6 +233,7 @@ def test_the_adjoint_of_20_qubits_takes_less_than_six_states(name, fault):
     assert 4 < states < 7
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("name", ["zz, real amplitudes, 6", "random, 5, uniform steps"])
 def test_batches_are_loops(name):
     circuit = CIRCUITS[name]
@@ -249,6 +256,7 @@ def test_batches_are_loops(name):
 FUSED = zz_feature_map(3, reps=1) + real_amplitudes(3, reps=1) + zz_feature_map(3, reps=1)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("circuit", [FUSED, CIRCUITS["random, 3"]], ids=["fused", "random"])
 @pytest.mark.parametrize("batched", ["inputs", "weights", "both", "models of inputs"])
 def test_whatever_is_batched_gives_the_same(batched, circuit):
@@ -298,6 +306,7 @@ def test_whatever_is_batched_gives_the_same(batched, circuit):
         )
 
 
+@pytest.mark.slow
 def test_a_map_of_gradients_is_done_as_the_gradient_of_a_map():
     """With the batch last, where weights differ; also of second derivatives, and of inputs."""
     circuit = zz_feature_map(3, reps=1) + real_amplitudes(3, reps=2)
@@ -326,6 +335,7 @@ def test_a_map_of_gradients_is_done_as_the_gradient_of_a_map():
         np.testing.assert_allclose(curvature[0, 1], apart / 2e-5, atol=1e-8)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("num_qubits", [4, 8])
 def test_a_large_batch_of_gradients(num_qubits):
     """Sums of 64 samples go to a library of jaxlib 0.10 that crashes for some shapes."""
@@ -349,6 +359,7 @@ def test_a_large_batch_of_gradients(num_qubits):
         np.testing.assert_allclose(nested[k // 32, k % 32], alone(weights[k]), atol=1e-5)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("shape", [(3, 2, 4, 5), (2, 40, 40, 3), (1, 2, 4, 1), (40, 2, 40, 1)])
 def test_products_with_states_in_every_mode(shape):
     with x64(True):
@@ -404,6 +415,7 @@ def test_blocks_of_weights_stay_unbatched_beside_equal_ones_of_inputs():
     assert {"f32[8,1]", "f32[64,8,1]"} <= sines
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(("gates", "by_gates"), [(("ry", "rz"), False), (("ry",), True)])
 def test_a_batch_of_weights_goes_by_blocks_where_these_have_many_angles(gates, by_gates):
     ops = [Op(gate, q, w[2 * q + k]) for q in range(7) for k, gate in enumerate(gates)]
@@ -417,6 +429,7 @@ def test_a_batch_of_weights_goes_by_blocks_where_these_have_many_angles(gates, b
     np.testing.assert_allclose(slopes, [one(v) for v in weights], atol=1e-5)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("axes", [None, (0, None), (None, 0)])
 @pytest.mark.parametrize("name", ["zz, real amplitudes, 2", "zz, real amplitudes, 7", "uniform"])
 def test_users_may_forbid_rank_promotion(name, axes):

@@ -118,6 +118,7 @@ def tensor_by_differences(circuit: Circuit, inputs, weights) -> np.ndarray:
     return d.conj().T @ d - np.outer(a.conj(), a)
 
 
+@pytest.mark.slow
 def test_the_geometric_tensor_is_its_definition() -> None:
     # RX and RZ too, so that the imaginary part, the Berry curvature, is not zero.
     circuit = CIRCUIT + Circuit(

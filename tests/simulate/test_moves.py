@@ -98,6 +98,7 @@ def moved_as(composed, numbers, back):
     return there and np.array_equal(pulled, state)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("seed", range(6))
 def test_amplitudes_move_along_toffolis(seed):
     composed = IndexMap(identity(NUM_BITS))
@@ -120,6 +121,7 @@ def test_a_toffoli_that_later_ones_do_not_see_is_noticed():
     assert not moved_as(composed, *pair)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("most", [0, 1, 2, 4])
 def test_steps_with_toffolis_prepare_qiskits_state(most):
     limits = dataclasses.replace(CPU, uniform_toffolis=most)

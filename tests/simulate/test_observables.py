@@ -11,6 +11,7 @@ def random_labels(rng, n, count, letters="IXYZ"):
     return ["".join(rng.choice(list(letters), n)) for _ in range(count)]
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("num_qubits", [2, 7])
 @pytest.mark.parametrize("count", [1, 2, 12])
 def test_pauli_sums_have_qiskits_values(num_qubits, count):

@@ -38,6 +38,7 @@ def test_gradient_must_be_known():
         expectations(Circuit(1), "Z", [], [], gradient="shift")
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("num_qubits", [14, 16])
 @pytest.mark.parametrize("gradient", [None, "adjoint"])
 def test_the_formula_bounds_the_compilers_own_count(num_qubits, gradient):
@@ -91,6 +92,7 @@ def formula_and_compiler(circuit, gradient, batch, shared=True):
     return max(asked), compiled.memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(
     ("name", "num_qubits", "gradient", "batch", "shared"),
     [
@@ -112,6 +114,7 @@ def test_the_formula_knows_batches_and_reverse_mode(name, num_qubits, gradient, 
         assert formula <= bytes_needed(circuit, gradient, batch=batch) <= 8 * measured
 
 
+@pytest.mark.slow
 def test_the_comparison_rejects_a_formula_without_matrices(monkeypatch):
     monkeypatch.setattr(preflight, "_OF_MATRICES", 0)
     formula, measured = formula_and_compiler(efficient_su2(8, reps=5), "reverse", 128, shared=False)
@@ -288,11 +291,13 @@ def compare_precision(num_qubits, circuit=None, rtol=0.0):
         np.testing.assert_allclose(ours, wanted, atol=1e-4, rtol=rtol)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("num_qubits", [4, 10])
 def test_float32_is_float64_to_1e_4(num_qubits):
     compare_precision(num_qubits)
 
 
+@pytest.mark.slow
 def test_float32_is_float64_to_1e_4_in_uniform_steps():
     compare_precision(6, random_circuit(1, 6, 60), rtol=1e-4)
 

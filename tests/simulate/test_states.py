@@ -28,6 +28,7 @@ from qnn_jax.simulate.tuning import CPU, using
 RANDOM = [(n, seed) for n in range(1, 7) for seed in range(2)]
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(("num_qubits", "seed"), RANDOM)
 def test_random_circuits_prepare_qiskits_state(num_qubits, seed):
     circuit = random_circuit(seed, num_qubits, (15, 60)[seed])
@@ -105,6 +106,7 @@ def runs(seed, num_qubits):
     return Circuit(num_qubits, tuple(ops), 3, 5)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("num_qubits", [2, 3, 4, 5, 8, 9])
 def test_runs_of_gates_on_one_qubit_prepare_qiskits_state(num_qubits, seed):
@@ -115,6 +117,7 @@ def test_runs_of_gates_on_one_qubit_prepare_qiskits_state(num_qubits, seed):
     np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-12)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("num_qubits", [4, 9])
 def test_plans_of_large_registers_prepare_qiskits_state(num_qubits, seed):
@@ -188,6 +191,7 @@ def test_a_wrong_block_is_noticed(fault, monkeypatch):
     assert (error > 1e-3) if fault else (error < 1e-12)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(
     ("num_qubits", "fault"),
     [
@@ -297,6 +301,7 @@ def test_uniform_steps_prepare_qiskits_state(num_qubits, real):
     np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-12)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("gates", [15, 60])
 @pytest.mark.parametrize("fault", [None, "swapped qubits", "wrong phase", "dropped gate"])
 def test_the_comparison_rejects_a_broken_plan(fault, gates, monkeypatch):

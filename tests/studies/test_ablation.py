@@ -258,6 +258,7 @@ def whole() -> tuple[Ablation, list[tuple[int, int]], list[str]]:
     return found, list(LOADED), lines
 
 
+@pytest.mark.slow
 def test_a_seed_of_a_program_is_the_single_training() -> None:
     found, _, _ = whole()
     for size, seed in ((12, 5), (12, 7), (0, 6)):
@@ -294,6 +295,7 @@ def test_cells_tell_what_a_twin_got() -> None:
     assert "They are the same for all seeds" in found.notes[-1]
 
 
+@pytest.mark.slow
 def test_each_seed_may_have_its_own_examples_to_test_on() -> None:
     task, (shared, _, _) = Cosine(own_test=True, names=(HYBRID, "linear")), whole()
     found = ablate(task, sizes=[12], seeds=2, first_seed=5)
@@ -303,6 +305,7 @@ def test_each_seed_may_have_its_own_examples_to_test_on() -> None:
     assert "Each seed has its own." in found.notes[-1]
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(
     "training", [Cosine().training, LeastSquaresConfig(epochs=1, batch_size=0, restarts=2)]
 )
@@ -386,6 +389,7 @@ def test_it_writes_its_files(tmp_path: Path) -> None:
     assert all(f"figures/{name}" in page for name in pictures)
 
 
+@pytest.mark.slow
 def test_seeds_that_diverge_are_counted_and_shown(tmp_path: Path) -> None:
     training = replace(Cosine().training, learning_rate=1e30)
     wild = Cosine(names=(HYBRID, "linear"), training=training)

@@ -106,6 +106,7 @@ def folder(diagnosed, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_known_function(diagnosed) -> None:
     found = json.loads(json.dumps(diagnosed[0].as_json()))
     assert (found["task"], found["seed"], found["samples"]) == ("known", 0, SAMPLES)

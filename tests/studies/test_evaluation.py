@@ -17,6 +17,7 @@ def points(count: int) -> Examples:
     return Examples(inputs, inputs.sum(axis=1))
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_normal_noise() -> None:
     trained, test = calculator(), points(800)
     # The model's own values are the targets, so that only noise remains.

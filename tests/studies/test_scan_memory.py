@@ -37,6 +37,7 @@ def test_the_formula_bounds_what_xla_takes(task, data: Examples) -> None:
     assert taken <= member_bytes(task, names, data, data) <= 20 * taken
 
 
+@pytest.mark.slow
 def test_larger_batches_and_more_networks_take_more() -> None:
     def of(task, *names: str) -> int:
         return member_bytes(task, names, IMAGES, IMAGES)

@@ -153,6 +153,7 @@ def test_no_epochs_are_no_scan() -> None:
         scan(none, ["scale=0.5"])
 
 
+@pytest.mark.slow
 def test_a_scan_in_which_all_diverge_fails() -> None:
     hopeless = dataclasses.replace(
         TASK, training=dataclasses.replace(TASK.training, learning_rate=1e30)

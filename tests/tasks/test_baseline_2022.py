@@ -10,6 +10,7 @@ from qnn_jax import expectations, x
 from qnn_jax.tasks.baseline_2022 import circuit_2022, train_as_in_2022
 
 
+@pytest.mark.slow
 def test_many_trainings_are_the_training_of_2022_each() -> None:
     """Against a plain loop over samples with `expectations` and optax."""
     keys = jax.random.split(jax.random.key(5), 3)

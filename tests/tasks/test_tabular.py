@@ -379,6 +379,7 @@ def trained(tmp_path_factory):
     return train(task.prepared(), seed=2), folder
 
 
+@pytest.mark.slow
 def test_a_model_predicts_other_tables_without_its_own(trained, tmp_path: Path) -> None:
     model, folder = trained
     assert model.summary["test_accuracy"] >= 11 / 12
@@ -430,6 +431,7 @@ def test_other_tables_are_refused(trained, tmp_path: Path, change, message: str)
         predict_file(trained[0], tmp_path / "new.npz")
 
 
+@pytest.mark.slow
 def test_values_are_learned_in_their_own_unit(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     inputs = rng.uniform(-1, 1, (200, 2))

@@ -72,6 +72,7 @@ def test_a_run_leaves_a_model_that_predicts_the_same(whole) -> None:
     assert manifest["data"]["sha256"] == again.splits().checksum
 
 
+@pytest.mark.slow
 def test_predictions_are_encode_the_circuit_and_decide(wave) -> None:
     points = np.array([[-0.5], [0.0], [0.9]])
     weights, head = wave.weights, wave.params["head"]
@@ -143,6 +144,7 @@ def test_the_result_includes_twins_and_references(whole) -> None:
     assert shots == pytest.approx(summary["shots_4096_expected"], rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_classification_is_judged_by_mcnemar() -> None:
     trained = train(dataclasses.replace(Dots(), train_count=64))
     summary = trained.summary
@@ -255,6 +257,7 @@ def test_an_invalid_value_in_a_file_is_reported_with_the_file(whole, tmp_path: P
     )
 
 
+@pytest.mark.slow
 def test_features_too_large_for_float32_are_reported() -> None:
     for gain, told in ((1.0, False), (300.0, True)):
         model = ModelConfig(channels=(), hidden=(), bound="none", feature_gain=gain)

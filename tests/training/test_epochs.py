@@ -112,6 +112,7 @@ def test_the_second_epoch_does_not_compile_again(both, train) -> None:
     assert fit_epoch.jitted._cache_size() == before
 
 
+@pytest.mark.slow
 def test_more_classes_and_qubits_are_only_a_config() -> None:
     model = ModelConfig(channels=(), hidden=(16,), num_qubits=3)
     task = changed(Dots(classes=4, model=model), epochs=12)
@@ -214,6 +215,7 @@ def test_a_table_is_not_moved_nor_mirrored(train) -> None:
         trained(changed(Dots(), shift=1), (HYBRID,), train, 1)
 
 
+@pytest.mark.slow
 def test_dropout_is_off_outside_of_training() -> None:
     model = HybridClassifier(ModelConfig(hidden=(8,), dropout=0.5), 2)
     images = halves(4).inputs
@@ -234,6 +236,7 @@ def test_the_cosine_schedule_warms_up_and_ends_at_zero() -> None:
     assert AdamW(TrainingConfig(schedule="constant")).schedule(256)(1000) == 5e-3
 
 
+@pytest.mark.slow
 def test_small_sets_are_gone_through_several_times_an_epoch(train) -> None:
     few = Examples(train.inputs[:48], train.targets[:48])
     task = changed(Dots(), passes=3)
@@ -258,6 +261,7 @@ def test_a_failure_is_reported_with_its_step() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_diverged_training_is_reported(train) -> None:
     task = changed(Dots(), learning_rate=1e37, schedule="constant")
     _, told = trained(task, (HYBRID,), train, 1)

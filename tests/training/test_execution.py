@@ -40,6 +40,7 @@ def same(one, other) -> bool:
     return all(map(np.array_equal, jax.tree.leaves(one.params), jax.tree.leaves(other.params)))
 
 
+@pytest.mark.slow
 def test_training_with_shots_repeats_and_is_not_that_without() -> None:
     few = changed(DotsElsewhere(), epochs=4)
     found, again, other = train(few, seed=1), train(few, seed=1), train(few, seed=1, order_seed=2)
@@ -50,6 +51,7 @@ def test_training_with_shots_repeats_and_is_not_that_without() -> None:
     assert found.summary["device"] == "circuit simulated with 64 shots, without noise"
 
 
+@pytest.mark.slow
 def test_every_step_and_the_validation_have_shots_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -70,6 +72,7 @@ def test_every_step_and_the_validation_have_shots_of_their_own(
     assert len(set(seen)) == 1 + 2 * steps + 2 + 1
 
 
+@pytest.mark.slow
 def test_training_that_knows_its_device_errs_less_on_it() -> None:
     blind, aware = train(changed(Wave(), epochs=4)), train(changed(WaveElsewhere(), epochs=4))
     splits = aware.splits()
@@ -86,6 +89,7 @@ def test_training_that_knows_its_device_errs_less_on_it() -> None:
     assert "errors of FakeYorktownV2, without shots" in aware.summary["device"]
 
 
+@pytest.mark.slow
 def test_least_squares_takes_shots() -> None:
     task = changed(WaveElsewhere(execution=ExecutionConfig("sampled", 2000)), epochs=4)
     found = train(task, seed=1)
@@ -131,6 +135,7 @@ def test_flags_say_where_the_circuit_runs() -> None:
     check_execution(task.execution)
 
 
+@pytest.mark.slow
 def test_a_run_of_before_this_choice_is_still_read(tmp_path) -> None:
     training = LeastSquaresConfig(epochs=2, batch_size=32, restarts=2)
     trained = train(Calculator(training=training, baseline_2022=0))

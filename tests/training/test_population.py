@@ -68,6 +68,7 @@ def furthest(tree, member: int, single) -> float:
     return max(float(np.abs(one[member] - other).max()) for one, other in pairs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("member", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_member_is_the_single_training_of_its_numbers(population, train, member: int) -> None:
     state, told = population
@@ -108,6 +109,7 @@ def test_one_key_for_all_gives_all_the_same_batches(train) -> None:
         np.testing.assert_allclose(one, other, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_chunks_of_members_change_nothing(population, train, at_once: int) -> None:
     state, told = population
@@ -125,6 +127,7 @@ def test_the_second_epoch_does_not_compile_again(population, train) -> None:
     assert fit_population_epoch.jitted._cache_size() == before
 
 
+@pytest.mark.slow
 def test_least_squares_are_a_population_too() -> None:
     wave = Wave()
     train = examples(wave)
