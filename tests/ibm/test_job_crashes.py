@@ -48,6 +48,7 @@ def test_a_submission_without_look_up_pays_twice(server, tmp_path):
     assert max(paid.values()) == 2
 
 
+@pytest.mark.slow
 def test_the_token_is_seen_nowhere(server, tmp_path):
     server.seconds = 10.0**6
     server.clock = time.time

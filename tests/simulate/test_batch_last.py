@@ -16,7 +16,7 @@ def by_einsum(matrix, rows):
     return jnp.stack([out.real, out.imag])[: len(rows)]
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("of_matrix", "of_rows", "fault"),
     [(1, 1, None), (2, 2, None), (1, 2, None), (2, 2, "not conjugate")],

@@ -130,6 +130,7 @@ def test_the_numbers_are_those_of_the_known_function(diagnosed) -> None:
             assert value["paper"], name
 
 
+@pytest.mark.slow
 def test_every_diagnostic_is_reported_in_a_line(diagnosed) -> None:
     found, lines = diagnosed
     assert len(lines) == len(found.values) == 9
@@ -141,6 +142,7 @@ def test_every_diagnostic_is_reported_in_a_line(diagnosed) -> None:
     assert found.line("fourier") == "frequencies in use, of those in reach: 4 of 9"
 
 
+@pytest.mark.slow
 def test_the_page_has_words_and_a_picture_for_each(diagnosed, folder: Path) -> None:
     page = (folder / "diagnose.html").read_text()
     assert "<title>Diagnosis of &lt;known&gt;</title>" in page
@@ -153,6 +155,7 @@ def test_the_page_has_words_and_a_picture_for_each(diagnosed, folder: Path) -> N
     assert not re.search(r"\bnan\b|\binf\b|\{|\}", page.split("</style>")[1])
 
 
+@pytest.mark.slow
 def test_a_refusal_becomes_a_sentence_of_the_page(diagnosed, tmp_path: Path) -> None:
     refusal = InputError("Argument `circuit` must be simpler, but is <this>.")
     assert in_a_line("fourier", refusal) == f"refused: {refusal}"
