@@ -6,83 +6,86 @@ Every different circuit is compiled, and JAX keeps compiled programs: a process 
 of circuits should call `qnn_jax.clear_caches()`, or its memory grows by about 5 MB for each.
 """
 
-import importlib
 from typing import Any
 
-#: The module of each public name.
-_NAMES = {
-    "qnn_jax.circuits": (
-        "Circuit",
-        "Op",
-        "PauliSum",
-        "w",
-        "x",
-        "amplitude_encoding",
-        "angle_encoding",
-        "data_reuploading",
-        "efficient_su2",
-        "excitation_preserving",
-        "iqp",
-        "n_local",
-        "pauli_evolution",
-        "pauli_feature_map",
-        "qaoa_ansatz",
-        "qcnn",
-        "quantum_volume",
-        "random_circuit",
-        "random_iqp",
-        "real_amplitudes",
-        "strongly_entangling_layers",
-        "z_feature_map",
-        "zz_feature_map",
+from qnn_jax.lazy import lazy
+
+_get, _dir, _names = lazy(
+    __name__,
+    {
+        "circuits": (
+            "Circuit",
+            "Op",
+            "PauliSum",
+            "w",
+            "x",
+            "amplitude_encoding",
+            "angle_encoding",
+            "data_reuploading",
+            "efficient_su2",
+            "excitation_preserving",
+            "iqp",
+            "n_local",
+            "pauli_evolution",
+            "pauli_feature_map",
+            "qaoa_ansatz",
+            "qcnn",
+            "quantum_volume",
+            "random_circuit",
+            "random_iqp",
+            "real_amplitudes",
+            "strongly_entangling_layers",
+            "z_feature_map",
+            "zz_feature_map",
+        ),
+        "simulate": (
+            "amplitude_angles",
+            "angles",
+            "clear_caches",
+            "expectations",
+            "fidelity",
+            "fisher_information",
+            "kernel_matrix",
+            "overlap",
+            "plan",
+            "probabilities",
+            "quantum_geometric_tensor",
+            "sample",
+            "statevector",
+            "variances",
+        ),
+        "errors": ("InputError", "LargeAngleWarning"),
+        "tasks": ("Trained", "load"),
+        "estimators": (
+            "QuantumClassifier",
+            "QuantumKernel",
+            "QuantumRegressor",
+            "QuantumSearch",
+        ),
+    },
+    extra="sklearn",
+    submodules=(
+        "bridge",
+        "circuits",
+        "configs",
+        "data",
+        "diagnostics",
+        "estimators",
+        "executors",
+        "hardware",
+        "initializers",
+        "linen",
+        "models",
+        "nnx",
+        "noise",
+        "report",
+        "runs",
+        "simulate",
+        "stats",
+        "studies",
+        "tasks",
+        "training",
     ),
-    "qnn_jax.simulate": (
-        "amplitude_angles",
-        "angles",
-        "clear_caches",
-        "expectations",
-        "fidelity",
-        "fisher_information",
-        "kernel_matrix",
-        "overlap",
-        "plan",
-        "probabilities",
-        "quantum_geometric_tensor",
-        "sample",
-        "statevector",
-        "variances",
-    ),
-    "qnn_jax.errors": ("InputError", "LargeAngleWarning"),
-    "qnn_jax.tasks": ("Trained", "load"),
-    "qnn_jax.estimators": (
-        "QuantumClassifier",
-        "QuantumKernel",
-        "QuantumRegressor",
-        "QuantumSearch",
-    ),
-}
-_HOME = {name: module for module, names in _NAMES.items() for name in names}
-_MODULES = (
-    "bridge",
-    "circuits",
-    "configs",
-    "data",
-    "diagnostics",
-    "estimators",
-    "executors",
-    "hardware",
-    "initializers",
-    "linen",
-    "models",
-    "nnx",
-    "noise",
-    "report",
-    "runs",
-    "simulate",
-    "stats",
-    "studies",
-    "tasks",
-    "training",
 )
 
 #: Names that are elsewhere, because their modules need Flax or Qiskit, or because there are two.
@@ -105,7 +108,7 @@ _ELSEWHERE = {
     "to_qiskit": "qnn_jax.bridge",
 }
 
-__all__ = [*_HOME, "__version__"]
+__all__ = [*_names, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -113,25 +116,14 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("qnn-jax")
-    if name in _HOME:
-        try:
-            return getattr(importlib.import_module(_HOME[name]), name)
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "sklearn":
-                raise
-            raise ImportError(
-                f"qnn_jax.{name} needs scikit-learn: pip install 'qnn-jax[sklearn]'"
-            ) from error
-    if name in _MODULES:
-        return importlib.import_module(f"qnn_jax.{name}")
     if name in _ELSEWHERE:
         # An ImportError, because `from qnn_jax import name` drops the text of an AttributeError.
         raise ImportError(
             f"cannot import name {name!r} from 'qnn_jax'; it is in {_ELSEWHERE[name]}: "
             f"from {_ELSEWHERE[name].split()[0]} import {name}"
         )
-    raise AttributeError(f"module 'qnn_jax' has no attribute {name!r}")
+    return _get(name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_MODULES])
+    return sorted([*_dir(), "__version__"])

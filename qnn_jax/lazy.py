@@ -8,7 +8,10 @@ from typing import Any
 
 
 def lazy(
-    package: str, modules: Mapping[str, Sequence[str]], extra: str = ""
+    package: str,
+    modules: Mapping[str, Sequence[str]],
+    extra: str = "",
+    submodules: Sequence[str] = (),
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """The `__getattr__`, `__dir__` and `__all__` of a package (PEP 562).
 
@@ -16,10 +19,13 @@ def lazy(
         package: its name.
         modules: public names by the module of the package that defines them.
         extra: the optional dependencies that the package needs, as pip names them.
+        submodules: modules and packages of the package that are public themselves.
     """
     homes = {name: module for module, names in modules.items() for name in names}
 
     def get(name: str) -> Any:
+        if name in submodules:
+            return importlib.import_module(f"{package}.{name}")
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         try:
@@ -33,4 +39,4 @@ def lazy(
                 name=error.name,
             ) from error
 
-    return get, lambda: sorted(homes), sorted(homes)
+    return get, lambda: sorted([*homes, *submodules]), sorted(homes)

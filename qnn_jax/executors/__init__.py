@@ -5,13 +5,14 @@ take any of them, and nothing else of a model knows where its circuit runs. Furt
 Qiskit: `qnn_jax.bridge.aer`. Importing this package loads no JAX.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qnn_jax.executors.counts import Counts, Estimate, estimate
 from qnn_jax.executors.executor import Executor, Expectations
 from qnn_jax.executors.mitigation import Affine, fit_affine, mitigated
 from qnn_jax.executors.readout import Readout, calibration_states, fit_readout
 from qnn_jax.executors.shot_noise import flip_probabilities, shots_to_settle
+from qnn_jax.lazy import lazy
 
 if TYPE_CHECKING:
     from qnn_jax.executors.noise import NoisyRecord, noisy
@@ -39,21 +40,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # These run in JAX, which loads when they are asked for.
-    if name == "exact":
-        from qnn_jax.executors.statevector import exact
-
-        return exact
-    if name in ("NoisyRecord", "noisy"):
-        import qnn_jax.executors.noise
-
-        return getattr(qnn_jax.executors.noise, name)
-    if name == "sampled":
-        from qnn_jax.executors.shots import sampled
-
-        return sampled
-    raise AttributeError(f"module 'qnn_jax.executors' has no attribute {name!r}")
+# These run in JAX, which loads when they are asked for.
+__getattr__, _, _ = lazy(
+    __name__,
+    {"noise": ("NoisyRecord", "noisy"), "shots": ("sampled",), "statevector": ("exact",)},
+)
 
 
 def __dir__() -> list[str]:
