@@ -5,7 +5,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
@@ -28,31 +28,15 @@ class _MismatchError(Exception):
     """A value of the wrong kind; its text is the end of a sentence about the file."""
 
 
-def read_as(
-    path: Path,
-    kind: type[T],
-    way_out: str = "delete it or put it right",
-    *,
-    omitted: Collection[str] = (),
-    may_miss: Collection[str] = (),
-) -> T | None:
+def read_as(path: Path, kind: type[T], way_out: str = "delete it or put it right") -> T | None:
     """Read the JSON object in `path` as `from_json` does; None if the file does not exist."""
     value = read_json(path, way_out)
     if value is None:
         return None
-    what = f"File {path}"
-    return from_json(kind, value, what, way_out, omitted=omitted, may_miss=may_miss)
+    return from_json(kind, value, f"File {path}", way_out)
 
 
-def from_json(
-    kind: type[T],
-    value: object,
-    what: str,
-    way_out: str,
-    *,
-    omitted: Collection[str] = (),
-    may_miss: Collection[str] = (),
-) -> T:
+def from_json(kind: type[T], value: object, what: str, way_out: str) -> T:
     """Check decoded JSON against `kind` and convert it.
 
     Args:
@@ -62,15 +46,11 @@ def from_json(
         value: decoded by `json`; lists become tuples, str becomes Path, as annotated.
         what: the file or argument, for the message.
         way_out: for the message.
-        omitted: fields of the dataclass that are never in the file and keep their defaults.
-        may_miss: fields that may be missing in the file.
 
     Raises:
         InputError: names the field, the rule and the value, and ends in `way_out`.
     """
     try:
-        if dataclasses.is_dataclass(kind):
-            return cast(T, _dataclass(kind, value, "", omitted, may_miss))
         return cast(T, _read(kind, value, ""))
     except _MismatchError as wrong:
         raise InputError(f"{what} {wrong}: {way_out}.") from None
@@ -132,21 +112,14 @@ def _union(kinds: tuple[Any, ...], value: Any, at: str) -> Any:
     return _read(last, value, at)
 
 
-def _dataclass(
-    kind: Any,
-    value: Any,
-    at: str,
-    omitted: Collection[str] = (),
-    may_miss: Collection[str] = (),
-) -> Any:
+def _dataclass(kind: Any, value: Any, at: str) -> Any:
     found = _object(value, at)
     hints = typing.get_type_hints(kind)
-    wanted = {f.name: hints[f.name] for f in dataclasses.fields(kind) if f.name not in omitted}
+    wanted = {f.name: hints[f.name] for f in dataclasses.fields(kind)}
     for name in found:
         if name not in wanted:
             raise _MismatchError(f"has a field `{_below(at, name)}`, which is not known")
-    present = {name: hint for name, hint in wanted.items() if name in found or name not in may_miss}
-    return kind(**_fields(present, found, at))
+    return kind(**_fields(wanted, found, at))
 
 
 def _fields(hints: Mapping[str, Any], value: Mapping[str, Any], at: str) -> dict[str, Any]:
