@@ -15,7 +15,7 @@ from pipelines import command
 from pipelines.flags import DataFlags, ResultsFlags
 from qnn_jax.configs import check_diagnosis
 from qnn_jax.runs import RunDirectory, check_name, write_json_atomic
-from qnn_jax.tasks.stored import newest, stored
+from qnn_jax.tasks.stored import newest_of_all, stored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +44,6 @@ def main(argv: list[str] | None = None) -> int:
     print(f"\n{command.seconds():.1f} s. Open {run.path / 'diagnose.html'}")
     print(f"All numbers: {run.path / 'diagnose.json'}")
     return 0
-
-
-def newest_of_all(results_dir: Path) -> str:
-    """The name of the newest finished run of any task."""
-    names = newest(results_dir).values()
-    return max(names, key=lambda name: (results_dir / name / "summary.json").lstat().st_mtime)
 
 
 def write(path: Path, flags: DiagnoseFlags) -> None:

@@ -22,7 +22,7 @@ from qnn_jax.hardware.accounts import Where, introduction, simulated
 from qnn_jax.hardware.ledger import Ledger
 from qnn_jax.hardware.plan import Settings
 from qnn_jax.runs import RunDirectory, check_name, read_as, write_json_atomic, write_npz_atomic
-from qnn_jax.tasks.stored import newest, stored
+from qnn_jax.tasks.stored import newest_of_all, stored
 
 Action = Literal["evaluate", "status", "collect", "cancel"]
 
@@ -104,9 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     config = command.parse(HardwareConfig, {"default": HardwareConfig()}, argv)
     check(config)
     if config.run is None:
-        names = newest(config.results_dir).values()
-        last = max(names, key=lambda n: (config.results_dir / n / "summary.json").stat().st_mtime)
-        config = dataclasses.replace(config, run=last)
+        config = dataclasses.replace(config, run=newest_of_all(config.results_dir))
     stored(config.results_dir / str(config.run))
     command.start_jax()
     return evaluate(config)

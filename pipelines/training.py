@@ -14,7 +14,7 @@ from pipelines import command
 from pipelines.flags import RunFlags, flagged, task_flags
 from qnn_jax.runs import GracefulStop, RunDirectory, check_name, read_json
 from qnn_jax.tasks.stored import NOT_OF_THE_RUN, Seeds, config_of
-from qnn_jax.training.task import Folders, Metric
+from qnn_jax.training.task import Folders
 
 
 def parse(
@@ -69,7 +69,7 @@ def train(task: Any, flags: RunFlags) -> int:
     ) as run:
         if run.finished:
             command.tell_finished(run.path)
-            conclude(run.path, read_json(run.path / "summary.json") or {}, task.metric, flags)
+            conclude(run.path, read_json(run.path / "summary.json") or {}, task, flags)
             return 0
         with GracefulStop(notify=command.tell_stopping) as stop, progress_bar() as progress:
             try:
@@ -84,27 +84,23 @@ def train(task: Any, flags: RunFlags) -> int:
                     publish=lambda finished: write_run(run.path, finished),
                 )
             except StoppedError as saved:
-                print(
-                    f"{saved} epochs; the same command continues from there:\n  {command.again()}"
-                )
+                command.tell_saved(f"{saved} epochs")
                 return stop.exit_code
-        conclude(run.path, trained.summary, task.metric, flags)
+        conclude(run.path, trained.summary, task, flags)
     return 0
 
 
-def conclude(path: Path, summary: Mapping[str, Any], metric: Metric, flags: RunFlags) -> None:
+def conclude(path: Path, summary: Mapping[str, Any], task: Any, flags: RunFlags) -> None:
     """Print the result and its baselines, and the next command."""
+    metric = task.metric
     value, interval = summary[f"test_{metric.name}"], summary["test_interval"]
     print(
         f"\n{metric.heading} {metric.score(value, interval)} on "
         f"{summary['test_count']:,} {summary['examples']} that were not used for any choice (95 % "
         "interval in brackets)"
     )
-    if "test_mean_l1_shots_4096" in summary:
-        print(
-            f"With 4,096 shots {summary['test_mean_l1_shots_4096']:.4f} (expected "
-            f"{summary['shots_4096_expected']:.4f}), head gain {summary['head_gain']:.3f}"
-        )
+    for further in task.results(summary):
+        print(further.line)
     for name, score in summary["baselines"].items():
         shown = metric.score(score, summary["baseline_intervals"][name])
         size = summary["baseline_parameters"][name]

@@ -34,6 +34,10 @@ class InputError(ValueError):
         return found and found[1]
 
 
+class MissingRunError(InputError):
+    """A finished run is needed, and there is none; commands add the one that trains one."""
+
+
 class LargeAngleWarning(UserWarning):
     """Angles are so large that float32 represents them with few decimals.
 

@@ -1,21 +1,29 @@
 """Adding a gate, an ansatz, an executor, a task and a dataset as described in CONTRIBUTING.md."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from data.tiny_source import make_tiny
 from toy_tasks import Wave
 
 from qnn_jax.data.fashion_mnist import load_images
 from qnn_jax.executors import Expectations, exact
-from qnn_jax.tasks import load, train
+from qnn_jax.report import write_run
+from qnn_jax.report.index import write_index
+from qnn_jax.runs import RunDirectory
+from qnn_jax.tasks import Seeds, load, train
+from qnn_jax.tasks.stored import config_of
+from qnn_jax.training import Metric, Result
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "qnn_jax"
@@ -124,6 +132,66 @@ def test_an_executor_is_a_callable_and_a_task_a_dataclass(tmp_path: Path) -> Non
     faded = trained.predict(points, Faded(0.5))
     np.testing.assert_allclose(faded - bias, 0.5 * (plain - bias), atol=1e-6)
     assert abs(gain) > 0.1
+
+
+SQUARED = Metric(
+    "mse", "test squared error", "less", lambda outputs, y: (outputs[:, 0] - y) ** 2, form=".3g"
+)
+CLOSE = Metric(
+    "close",
+    "test share within 0.05",
+    "more",
+    lambda outputs, y: abs(outputs[:, 0] - y) < 0.05,
+    bounds=(0.0, 1.0),
+    scale=100.0,
+    unit="points",
+)
+
+
+@dataclass(frozen=True)
+class Measured(Wave):
+    """A wave that is scored by another metric, with a twin."""
+
+    name: ClassVar[str] = "measured"
+    better: str = "less"
+
+    @property
+    def metric(self):
+        return SQUARED if self.better == "less" else CLOSE
+
+    def members(self):
+        hybrid, frozen, _ = super().members()
+        return hybrid, frozen._replace(alongside=True)
+
+    def results(self, summary):
+        return (Result("halved", summary[f"test_{self.metric.name}"] / 2, (0.0, 1.0), "halved: 0"),)
+
+
+@pytest.mark.parametrize("metric", [SQUARED, CLOSE], ids=lambda metric: metric.name)
+def test_a_metric_is_a_value_that_a_task_names(metric, tmp_path: Path) -> None:
+    task = Measured(noise=0.02, better=metric.better)
+    path = tmp_path / "measured"
+    with RunDirectory.open(tmp_path, "measured", config_of(task, Seeds(), "measured")) as run:
+        trained = train(task, run=run, publish=lambda finished: write_run(path, finished))
+    test, summary = trained.splits().test, trained.summary
+    each = np.asarray(metric.of_each(trained.outputs(test.inputs), test.targets))
+    assert summary["metric"] == metric.name
+    assert summary[f"test_{metric.name}"] == pytest.approx(each.mean(), rel=1e-4)
+    expected = (
+        scipy.stats.binomtest(int(each.sum()), each.size).proportion_ci(method="wilson")
+        if metric is CLOSE
+        else scipy.stats.t.interval(0.95, each.size - 1, each.mean(), scipy.stats.sem(each))
+    )
+    assert summary["test_interval"] == pytest.approx(expected, rel=1e-3)
+    assert ("McNemar" in summary["verdict"]) == (metric is CLOSE)
+    # The trainer reports the restart that is best by this metric.
+    last = json.loads((path / "metrics.jsonl").read_text().splitlines()[-1])["hybrid"]
+    best, median = (last[f"validation_{metric.name}{end}"] for end in ("", "_median"))
+    assert metric.sign * best >= metric.sign * median
+    assert "hybrid, halved" in (path / "report.html").read_text()
+    page = write_index(tmp_path).read_text()
+    assert f"<td>{metric.name}</td>" in page
+    assert "<td>frozen</td>" in page
 
 
 def test_a_dataset_of_images_is_a_source(tmp_path: Path) -> None:

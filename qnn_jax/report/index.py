@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from qnn_jax.errors import InputError
 from qnn_jax.report.page import render
 from qnn_jax.runs import read_bytes, read_json, write_bytes_atomic
+from qnn_jax.tasks.stored import no_run
 
 #: Points of a curve; of longer trainings some epochs are left out.
 _POINTS = 200
@@ -30,10 +31,11 @@ class Row(NamedTuple):
         name: of its folder.
         task: what was learned.
         data: of what.
-        metric: "accuracy" or "mean_l1".
+        metric: its name.
         value: the metric on the test examples.
         interval: the 95 % interval.
-        baseline: the best of the models beside it, its name and its metric.
+        baseline: the best of the models beside it, its name and its metric; None of a run that
+            does not tell whether more or less is better, as those of earlier versions.
         parameters: how many.
         seconds: of the whole training.
         pages: its pages that are there.
@@ -61,10 +63,7 @@ def write_index(results_dir: Path) -> Path:
     """
     rows = [row for path in sorted(results_dir.glob("*/summary.json")) if (row := _row(path))]
     if not rows:
-        raise InputError(
-            f"Argument `results_dir` must hold a finished run, but {results_dir} has none; train "
-            "one first."
-        )
+        raise no_run(results_dir)
     curves = {row.name: row.curve for row in rows if row.curve}
     # "<" is written as an escape, so that no text can end the script.
     data = json.dumps({"curves": curves}, allow_nan=False).replace("<", "\\u003c")
@@ -78,7 +77,7 @@ def _row(path: Path) -> Row | None:
     """What a run tells of itself; None of a folder that is no training."""
     summary = read_json(path, _BROKEN)
     metric = (summary or {}).get("metric")
-    if summary is None or metric not in ("accuracy", "mean_l1"):
+    if summary is None or not isinstance(metric, str):
         return None  # an ablation, or a scan, which has a run of its own for its best member
     if f"test_{metric}" not in summary or "parameters" not in summary:
         return None
@@ -87,7 +86,7 @@ def _row(path: Path) -> Row | None:
         value = float(summary[f"test_{metric}"])
         parameters = sum(int(count) for count in summary["parameters"].values())
         seconds = float(summary["seconds"]["total"])
-        baseline = _best(summary.get("baselines", {}), metric)
+        baseline = _best(summary.get("baselines", {}), summary.get("better"))
         interval = (float(low), float(high))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
@@ -98,7 +97,7 @@ def _row(path: Path) -> Row | None:
     return Row(
         folder.name,
         str(summary.get("task", "")),
-        str(summary.get("operation", summary.get("data", ""))),
+        str(summary.get("data", "")),
         metric,
         value,
         interval,
@@ -110,11 +109,11 @@ def _row(path: Path) -> Row | None:
     )
 
 
-def _best(baselines: Mapping[str, Any], metric: str) -> tuple[str, float] | None:
+def _best(baselines: Mapping[str, Any], better: str | None) -> tuple[str, float] | None:
     found = [(name, float(value)) for name, value in baselines.items() if value is not None]
-    if not found:
+    if not found or better not in ("more", "less"):
         return None
-    return (max if metric == "accuracy" else min)(found, key=lambda one: one[1])
+    return (max if better == "more" else min)(found, key=lambda one: one[1])
 
 
 def _curve(path: Path, name: str) -> tuple[tuple[int, float], ...]:

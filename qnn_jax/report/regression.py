@@ -1,4 +1,4 @@
-"""Pictures of regressions: surfaces over two inputs, residuals, error by shots."""
+"""Pictures of regressions: surfaces over two inputs, residuals."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from qnn_jax.report.figures import COLORS
 from qnn_jax.training.task import Examples
 
-_OURS, _BASELINE, _BOUND = COLORS[0], COLORS[1], "#b2182b"
-_LEAST = {
-    "its_ansatz": "2022, best training found",
-    "any_observable": "2022, least possible with any observable",
-}
+_OURS = COLORS[0]
 _MOST_POINTS, _MOST_PLACES = 4000, 10_000
 
 
@@ -63,51 +58,4 @@ def residuals(test: Examples, predicted: np.ndarray) -> Figure:
     right.set(xlabel="predicted − true", ylabel="test examples", yscale="log")
     for axes in (left, right):
         axes.grid(alpha=0.25)
-    return figure
-
-
-def baseline_2022(summary: Mapping[str, Any]) -> Figure:
-    """The distribution of the 2022 model's mean L1 by epoch, with the lowest it could reach."""
-    found = summary["baseline_2022"]
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    axes = figure.subplots()
-    epochs = np.arange(1, len(found["median_by_epoch"]) + 1)
-    axes.fill_between(
-        epochs,
-        found["low_by_epoch"],
-        found["high_by_epoch"],
-        color=_BASELINE,
-        alpha=0.25,
-        linewidth=0,
-    )
-    label = f"2022, {found['seeds']} seeds: median and 95 %"
-    axes.plot(epochs, found["median_by_epoch"], color=_BASELINE, label=label)
-    if "reported_by_epoch" in found:
-        axes.plot(epochs, found["reported_by_epoch"], "k.--", linewidth=0.8, label="as reported")
-    for name, style in (("its_ansatz", "-"), ("any_observable", ":")):
-        axes.axhline(summary["bounds"][name], color=_BOUND, linestyle=style, label=_LEAST[name])
-    # Draw it over the axis if it is close to 0.
-    ours: Any = {"color": _OURS, "clip_on": False, "zorder": 5, "label": "this circuit"}
-    axes.axhline(summary["test_mean_l1"], **ours)
-    axes.set(xlabel="epoch", ylabel="mean L1", ylim=(0, None))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.25)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    return figure
-
-
-def shots(summary: Mapping[str, Any]) -> Figure:
-    """The error against shots: sampled and expected."""
-    figure = Figure(figsize=(5.6, 3.8), layout="constrained")
-    axes = figure.subplots()
-    numbers = [int(name) for name in summary["shots"]]
-    rows = list(summary["shots"].values())
-    means = np.array([row["mean_l1"] for row in rows])
-    spread = np.abs(np.array([row["interval"] for row in rows]).T - means)
-    axes.errorbar(numbers, means, yerr=spread, fmt="o", color=_OURS, label="sampled")
-    axes.plot(numbers, [row["expected"] for row in rows], color=_OURS, label="binomial prediction")
-    axes.axhline(summary["test_mean_l1"], color="black", linestyle="--", label="exact")
-    axes.set(xlabel="shots", ylabel="mean L1", xscale="log", yscale="log")
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=8)
     return figure

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from qnn_jax.circuits import Circuit
 from qnn_jax.report import regression
 from qnn_jax.report.figures import (
     circuit_picture,
@@ -21,7 +22,7 @@ from qnn_jax.report.figures import (
 )
 from qnn_jax.report.page import Picture, Section, Table, write_page
 from qnn_jax.tasks.fit import Finished
-from qnn_jax.training.task import HYBRID, Explanation
+from qnn_jax.training.task import HYBRID
 
 
 class _Drawn(NamedTuple):
@@ -43,20 +44,19 @@ def write_run(folder: Path, finished: Finished) -> None:
     (folder / "figures").mkdir(exist_ok=True)
     trained = finished.trained
     summary, metric = trained.summary, trained.task.metric
-    explain = getattr(trained.task, "explanations", None)
-    explanations: Sequence[Explanation] = explain(trained, finished.splits) if explain else ()
+    explanations = trained.task.explanations(trained, finished.splits)
     drawn = _pictures(finished)
     drawn += [
-        _Drawn(name, circuit_picture(circuit), caption)
+        _Drawn(name, circuit_picture(what) if isinstance(what, Circuit) else what(), caption)
         for one in explanations
-        for name, circuit, caption in one.circuits
+        for name, what, caption in one.own
     ]
     for picture in drawn:
         save(picture.figure, folder / "figures" / f"{picture.name}.png")
     pictures = {one.name: Picture(one.name, one.caption) for one in drawn}
     sections = []
     for one in explanations:
-        names = [*one.pictures, *(name for name, _, _ in one.circuits)]
+        names = [*one.pictures, *(name for name, _, _ in one.own)]
         own = [pictures.pop(name) for name in names if name in pictures]
         sections.append(Section(one.title, one.paragraphs, pictures=own))
     value, interval = summary[f"test_{metric.name}"], summary["test_interval"]
@@ -78,7 +78,7 @@ def _title(finished: Finished) -> str:
     summary, classes = finished.trained.summary, finished.splits.class_names
     if not classes:
         name = finished.trained.task.name.replace("_", " ").capitalize()
-        return f"{name}: {summary.get('operation', summary['data'])}"
+        return f"{name}: {summary['data']}"
     if len(classes) > 2:
         return f"{summary['data']}, {len(classes)} classes"
     return f"{summary['data']}, {' against '.join(classes)}"
@@ -86,7 +86,7 @@ def _title(finished: Finished) -> str:
 
 def _pictures(finished: Finished) -> list[_Drawn]:
     """The pictures for the type of data: classes or values, images or numbers."""
-    trained, test, summary = finished.trained, finished.splits.test, finished.trained.summary
+    trained, test = finished.trained, finished.splits.test
     metric, classes = trained.task.metric, finished.splits.class_names
     predicted = np.asarray(metric.predictions(finished.outcomes[HYBRID].outputs))
     names = [one.name for one in trained.task.members() if one.name in finished.outcomes]
@@ -117,23 +117,6 @@ def _pictures(finished: Finished) -> list[_Drawn]:
                 "Predicted against true values, and how often each error occurs.",
             )
         )
-    if "baseline_2022" in summary:
-        drawn.append(
-            _Drawn(
-                "baseline_2022",
-                regression.baseline_2022(summary),
-                "The model of 2022 over many seeds: mean L1 on 50 samples after each epoch, its "
-                "median and the range of 95 % of the seeds.",
-            )
-        )
-    if "shots" in summary:
-        drawn.append(
-            _Drawn(
-                "shots",
-                regression.shots(summary),
-                "The error by shots, down to the exact error.",
-            )
-        )
     return [*drawn, _Drawn("circuit", circuit_picture(trained.circuit), "The circuit.")]
 
 
@@ -160,11 +143,15 @@ def _results(finished: Finished) -> Table:
     parameters = sum(summary["parameters"].values())
     score = metric.score(summary[f"test_{metric.name}"], summary["test_interval"])
     rows = [("hybrid, exact", score, f"{parameters:,}", what[HYBRID])]
-    if "test_mean_l1_shots_4096" in summary:
-        with_shots = summary["test_mean_l1_shots_4096"], summary["test_interval_shots_4096"]
-        rows.append(
-            ("hybrid, 4,096 shots", metric.score(*with_shots), f"{parameters:,}", "the same")
+    rows += [
+        (
+            f"hybrid, {one.name}",
+            metric.score(one.value, one.interval),
+            f"{parameters:,}",
+            "the same",
         )
+        for one in finished.trained.task.results(summary)
+    ]
     rows += [
         (
             label(name),

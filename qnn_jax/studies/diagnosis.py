@@ -199,7 +199,7 @@ def subject_of(trained: Trained, examples: Examples | None = None) -> Subject:
     rows = np.asarray(examples.inputs)
     what = trained.circuit, trained.observables, trained.weights
     classical = _before_the_circuit(trained, rows)
-    if trained.task.metric.name == "accuracy":
+    if trained.task.metric.classes:
         last = max(len(class_names), int(targets.max()) + 1) - 1
         signs = np.where(targets == last, 1.0, -1.0)
         names = class_names or tuple(f"class {k}" for k in range(last + 1))

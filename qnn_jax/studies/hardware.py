@@ -381,7 +381,7 @@ def forecast(
 def is_binary(trained: Trained) -> bool:
     """Whether a decision is the sign of one number."""
     one = trained.decide(np.zeros((1, len(trained.observables))))
-    return trained.task.metric.name == "accuracy" and one.shape[1] == 1
+    return trained.task.metric.classes and one.shape[1] == 1
 
 
 def decision_of_outcomes(trained: Trained) -> np.ndarray:

@@ -408,6 +408,6 @@ def _zeros(shapes: Any) -> Any:
 
 def _numbers_of(task: Task, told: Mapping[str, Any]) -> dict[str, float]:
     """A member's metrics of an epoch; all nan once one of its numbers is not finite."""
-    found = task.trainer.row(told)
+    found = task.trainer.row(told, task.metric)
     sound = bool(told["finite"]) and all(np.isfinite(value) for value in found.values())
     return {metric: value if sound else np.nan for metric, value in found.items()}

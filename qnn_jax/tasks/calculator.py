@@ -31,6 +31,7 @@ from qnn_jax.training.task import (
     Metric,
     Reference,
     Report,
+    Result,
     Splits,
     written,
 )
@@ -122,7 +123,7 @@ class Calculator(TaskDefaults):
             train,
             _draw(seed, calculates, _VALIDATION, held),
             test,
-            f"{TEST_POINTS:,} points of {calculates.text}",
+            calculates.text,
             hashlib.sha256(test.inputs.tobytes() + test.targets.tobytes()).hexdigest(),
             examples="points",
         )
@@ -219,6 +220,19 @@ class Calculator(TaskDefaults):
         if self.baseline_2022:
             references["baseline_2022"] = self._reference_2022(splits, seed)
         return references
+
+    def results(self, summary: Mapping[str, Any]) -> tuple[Result, ...]:
+        """The result with shots."""
+        value, gain = summary["test_mean_l1_shots_4096"], summary["head_gain"]
+        return (
+            Result(
+                f"{SHOTS:,} shots",
+                value,
+                summary["test_interval_shots_4096"],
+                f"With {SHOTS:,} shots {value:.4f} (expected {summary['shots_4096_expected']:.4f}),"
+                f" head gain {gain:.3f}",
+            ),
+        )
 
     def explanations(self, trained: Any, splits: Splits) -> tuple[Explanation, ...]:
         """Sections of the run's page that explain the result."""

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from qnn_jax.configs import ExecutionConfig, LeastSquaresConfig
 from qnn_jax.errors import InputError
-from qnn_jax.training.task import HYBRID, Member, Metric, Reference, Splits, Trainer
+from qnn_jax.training.task import (
+    HYBRID,
+    Explanation,
+    Member,
+    Metric,
+    Reference,
+    Result,
+    Splits,
+    Trainer,
+)
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -56,6 +65,11 @@ class TaskDefaults:
 
         return AdamW(self.training)
 
+    @classmethod
+    def presets(cls: type[Own]) -> Mapping[str, Own]:
+        """Tasks whose values a command takes as defaults, by name; here the "default" only."""
+        return {"default": cls()}
+
     def prepared(self: Own) -> Own:
         """The task as commands train it: with what files decide filled in; here as it is."""
         return self
@@ -91,7 +105,7 @@ class TaskDefaults:
         """The squared error for values; for classes the loss given in `training`."""
         from qnn_jax.training.losses import class_losses, squared_errors
 
-        if self.metric.name == "mean_l1":
+        if not self.metric.classes:
             return squared_errors(outputs, targets)
         return class_losses(outputs, targets, self.training.loss, self.training.label_smoothing)
 
@@ -110,3 +124,11 @@ class TaskDefaults:
     def details(self, trained: Any, splits: Splits, seed: int) -> Mapping[str, Any]:
         """No further fields."""
         return {}
+
+    def results(self, summary: Mapping[str, Any]) -> Sequence[Result]:
+        """No further results."""
+        return ()
+
+    def explanations(self, trained: Any, splits: Splits) -> Sequence[Explanation]:
+        """No sections."""
+        return ()

@@ -159,7 +159,7 @@ def train(
         told = jax.tree.map(np.asarray, told)
         for name in names:
             _stop_at_failure(task, name, told[name], epoch, count, run)
-        return state, {name: task.trainer.row(told[name]) for name in names}
+        return state, {name: task.trainer.row(told[name], task.metric) for name in names}
 
     epochs = task.trainer.epochs
     state, rows = go_through(
@@ -223,6 +223,7 @@ def evaluate(
         if execution(task) == ExecutionConfig()
         else f"circuit {in_words(execution(task))}",
         "metric": metric.name,
+        "better": metric.better,
         f"test_{metric.name}": ours.value,
         "test_interval": ours.interval,
         "test_count": len(splits.test.targets),
@@ -325,7 +326,7 @@ def verdict(task: Task, outcomes: Mapping[str, Outcome], examples: str) -> str:
     hybrid, other = outcomes[HYBRID], outcomes[twin.name]
     gain = metric.sign * metric.scale * (hybrid.value - other.value)
     amount = f"{gain:+{metric.difference_form}} {metric.unit}"
-    if metric.name == "accuracy":
+    if hybrid.of_each.dtype == bool:  # right or wrong
         ahead = int((hybrid.of_each & ~other.of_each).sum())
         behind = int((~hybrid.of_each & other.of_each).sum())
         p = mcnemar(ahead, behind)
@@ -335,7 +336,7 @@ def verdict(task: Task, outcomes: Mapping[str, Outcome], examples: str) -> str:
         )
     else:
         p = paired_t_test(hybrid.of_each, other.of_each)
-        counts = f"Student's paired test of the errors, {p_value(p)}"
+        counts = f"Student's paired test of the scores, {p_value(p)}"
     if p >= 0.05:
         return f"No measurable difference of {twin.worth_of}: {amount} ({counts})."
     better = "better" if gain > 0 else "worse"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-from qnn_jax.errors import InputError
+from qnn_jax.errors import InputError, MissingRunError
 from qnn_jax.runs import fingerprint, from_json, read_as, read_json, read_sealed
 from qnn_jax.tasks.table import TASKS
 from qnn_jax.training.task import Folders, Task
@@ -133,11 +133,26 @@ def newest(results_dir: Path, known: Mapping[str, type[Any]] = TASKS) -> dict[st
         if summary is not None and summary["task"] in known:
             names[summary["task"]] = path.parent.name
     if not names:
-        raise InputError(
-            f"Argument `results_dir` must hold a finished run, but {results_dir} has none; train "
-            "one first."
-        )
+        raise no_run(results_dir)
     return names
+
+
+def newest_of_all(results_dir: Path) -> str:
+    """The name of the newest finished run of any task.
+
+    Raises:
+        InputError: if there is no finished run.
+    """
+    names = newest(results_dir).values()
+    return max(names, key=lambda name: (results_dir / name / "summary.json").lstat().st_mtime)
+
+
+def no_run(results_dir: Path) -> MissingRunError:
+    """The error that a folder holds no finished run."""
+    return MissingRunError(
+        f"Argument `results_dir` must hold a finished run, but {results_dir} has none; train one "
+        "first."
+    )
 
 
 def stored(path: Path, known: Mapping[str, type[Any]] = TASKS) -> Stored:
@@ -155,7 +170,7 @@ def stored(path: Path, known: Mapping[str, type[Any]] = TASKS) -> Stored:
     config_json = read_json(path / "config.json", RESTORE)
     if summary is None or config_json is None:
         there = sorted(found.parent.name for found in path.parent.glob("*/summary.json"))
-        raise InputError(
+        raise MissingRunError(
             f"Argument `run` must name a finished run in {path.parent} "
             f"({', '.join(there) or 'which has none yet'}), but is {path.name!r}; train one first."
         )
@@ -176,10 +191,7 @@ def stored(path: Path, known: Mapping[str, type[Any]] = TASKS) -> Stored:
             f"about, but one of them is another (model {told[:12]} there, {model[:12]} now): "
             f"{RESTORE}."
         )
-    # Runs of earlier versions have no executor: their circuits ran exactly.
-    task: Any = from_json(
-        known[config["task"]], config["fields"], where, RESTORE, may_miss=("execution",)
-    )
+    task: Any = from_json(known[config["task"]], config["fields"], where, RESTORE)
     rest = {k: v for k, v in config_json.items() if k not in ("task", "fields", "scan")}
     run = from_json(_Run, rest, where, RESTORE)
     try:

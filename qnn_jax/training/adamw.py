@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool
 
 from qnn_jax.configs import TrainingConfig, check_training
 from qnn_jax.training.batches import in_batches
-from qnn_jax.training.task import Examples, Member, Task
+from qnn_jax.training.task import Examples, Member, Metric, Task
 
 # Numbers for fold_in, so that no two random draws share a key. 4 and 5 are used by
 # `losses.augment`, which gets the key of a step.
@@ -175,8 +175,9 @@ class AdamW:
         """The parameters of each member."""
         return state.params
 
-    def row(self, told: Mapping[str, Any]) -> dict[str, float]:
+    def row(self, told: Mapping[str, Any], metric: Metric) -> dict[str, float]:
         """Numbers of an epoch, with the mean loss in place of the loss of every step."""
+        del metric
         rest = {k: float(v) for k, v in told.items() if k not in ("losses", "finite")}
         return {"loss": float(np.mean(told["losses"])), **rest}
 

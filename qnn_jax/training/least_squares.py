@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from qnn_jax.configs import LeastSquaresConfig, check_least_squares
 from qnn_jax.errors import InputError
-from qnn_jax.training.task import Examples, Member, Task
+from qnn_jax.training.task import Examples, Member, Metric, Task
 
 _INIT, _SHOTS = 0, 1  # numbers for fold_in of the run's key
 #: Steps of an epoch.
@@ -181,14 +181,15 @@ class LeastSquares:
 
         return {name: best(descent) for name, descent in state.items()}
 
-    def row(self, told: Mapping[str, Any]) -> dict[str, float]:
+    def row(self, told: Mapping[str, Any], metric: Metric) -> dict[str, float]:
         """The best and the median restart of an epoch."""
         row = {}
         for name, values in told.items():
             if name == "finite":
                 continue
             finite = values[np.isfinite(values)]
-            best = np.max if name == "validation_accuracy" else np.min
+            more = name == f"validation_{metric.name}" and metric.better == "more"
+            best = np.max if more else np.min
             row[name] = float(best(finite)) if finite.size else np.nan
             row[f"{name}_median"] = float(np.median(finite)) if finite.size else np.nan
         return row

@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, 
 
 import numpy as np
 
+from qnn_jax.circuits import checks
+from qnn_jax.errors import InputError
+
 if TYPE_CHECKING:
     import flax.linen as nn
     from jaxtyping import Array, Float
+    from matplotlib.figure import Figure
 
     from qnn_jax.circuits import Circuit
 
@@ -106,29 +110,99 @@ class Member(NamedTuple):
     alongside: bool = False
 
 
+def class_numbers(outputs: Any) -> Any:
+    """Class numbers, shape (count,), of logits (count, outputs), arrays of NumPy or of JAX.
+
+    A single logit is the second class if it is positive; of several the largest counts.
+    """
+    if outputs.shape[-1] == 1:
+        return (outputs[:, 0] > 0).astype("int32")
+    return outputs.argmax(axis=-1).astype("int32")
+
+
+def mean_interval_of(of_each: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of the mean: Wilson's of right or wrong (bool), else Student's."""
+    from qnn_jax.stats import mean_interval, wilson_interval
+
+    if of_each.dtype == bool:
+        return wilson_interval(int(of_each.sum()), of_each.size)
+    return mean_interval(of_each)
+
+
 @dataclass(frozen=True)
 class Metric:
     """The definition of a test score: a number for each example, and the mean.
 
+    `ACCURACY` and `MEAN_L1` are two; a task of your own may have another one:
+
+    >>> squared = Metric(
+    ...     "mse", "test squared error", "less", lambda outputs, y: (outputs[:, 0] - y) ** 2
+    ... )
+    >>> each = squared.of_each(np.array([[1.0], [2.0]]), np.array([1.0, 0.0]))
+    >>> squared.score(each.mean(), squared.interval(each))
+    '2 (-23.41 to 27.41)'
+
     Attributes:
-        name: in JSON.
+        name: in JSON, an identifier: summary.json has the score as `test_<name>`.
         title: on pictures and in tables.
         better: whether "more" or "less" is better.
+        of_each: maps outputs (count, outputs) and targets (count,) to the score of each example,
+            (count,): numbers, or bool for right or wrong. It gets arrays of NumPy and of JAX.
+        classes: whether outputs are logits and predictions are class numbers; else predictions are
+            the first output.
+        interval: the 95 % interval of the mean over examples, from the scores of each.
         bounds: range of scores and of their intervals.
         scale: factor from a score's unit to that of a difference, `unit`.
-        unit: of a difference.
+        unit: of a difference; by default the title without "test".
         form: format of a score.
         difference_form: format of a difference.
+
+    Raises:
+        InputError: if one of them cannot be used.
     """
 
-    name: Literal["accuracy", "mean_l1"]
+    name: str
     title: str
     better: Literal["more", "less"]
-    bounds: tuple[float, float]
-    scale: float
-    unit: str
-    form: str
-    difference_form: str
+    of_each: Callable[[Any, Any], Any]
+    classes: bool = False
+    interval: Callable[[np.ndarray], tuple[float, float]] = mean_interval_of
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    scale: float = 1.0
+    unit: str = ""
+    form: str = ".4g"
+    difference_form: str = ".2g"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise InputError(
+                f"Argument `name` must be an identifier, such as 'mse', but is "
+                f"{checks.shown(self.name)}."
+            )
+        if not isinstance(self.title, str) or not self.title:
+            raise InputError(f"Argument `title` must be a text, but is {checks.shown(self.title)}.")
+        checks.one_of("better", self.better, ("more", "less"))
+        checks.of_type("unit", self.unit, str, "a text")
+        checks.function("of_each", self.of_each)
+        checks.flag("classes", self.classes)
+        checks.function("interval", self.interval)
+        checks.real("scale", self.scale, above=0)
+        pair = self.bounds if isinstance(self.bounds, tuple) and len(self.bounds) == 2 else (0, 0)
+        if not all(type(bound) in (int, float) for bound in pair) or not pair[0] < pair[1]:
+            raise InputError(
+                "Argument `bounds` must be a tuple of two numbers, the lower one first, but is "
+                f"{checks.shown(self.bounds)}."
+            )
+        if not self.unit:
+            object.__setattr__(self, "unit", self.quantity)
+        for name in ("form", "difference_form"):
+            try:
+                format(0.5, getattr(self, name))
+            except (TypeError, ValueError):
+                raise InputError(
+                    f"Argument `{name}` must be a format of a number, such as '.4g', but is "
+                    f"{checks.shown(getattr(self, name))}."
+                ) from None
 
     @property
     def heading(self) -> str:
@@ -146,29 +220,8 @@ class Metric:
         return 1 if self.better == "more" else -1
 
     def predictions(self, outputs: Any) -> Any:
-        """Class numbers or values, shape (count,), of outputs (count, outputs).
-
-        A single logit is the second class if it is positive; of several the largest counts.
-        Takes arrays of NumPy and of JAX.
-        """
-        if self.name == "mean_l1":
-            return outputs[:, 0]
-        if outputs.shape[-1] == 1:
-            return (outputs[:, 0] > 0).astype("int32")
-        return outputs.argmax(axis=-1).astype("int32")
-
-    def of_each(self, outputs: Any, targets: Any) -> Any:
-        """The score of each example, shape (count,): right or not, or the absolute error."""
-        predicted = self.predictions(outputs)
-        return predicted == targets if self.name == "accuracy" else abs(predicted - targets)
-
-    def interval(self, of_each: np.ndarray) -> tuple[float, float]:
-        """The 95 % interval of the mean over examples: Wilson's, or Student's."""
-        from qnn_jax.stats import mean_interval, wilson_interval
-
-        if self.name == "accuracy":
-            return wilson_interval(int(of_each.sum()), of_each.size)
-        return mean_interval(of_each)
+        """Class numbers or values, shape (count,), of outputs (count, outputs)."""
+        return class_numbers(outputs) if self.classes else outputs[:, 0]
 
     def score(self, mean: float, interval: Sequence[float]) -> str:
         """A mean with its interval, as text."""
@@ -181,8 +234,28 @@ class Metric:
         return f"{mean} ({low} to {high})"
 
 
-ACCURACY = Metric("accuracy", "test accuracy", "more", (0.0, 1.0), 100.0, "points", ".4f", ".2f")
-MEAN_L1 = Metric("mean_l1", "test mean L1", "less", (0.0, math.inf), 1.0, "mean L1", ".2e", ".2g")
+#: The share of examples whose class is right.
+ACCURACY = Metric(
+    "accuracy",
+    "test accuracy",
+    "more",
+    lambda outputs, targets: class_numbers(outputs) == targets,
+    classes=True,
+    bounds=(0.0, 1.0),
+    scale=100.0,
+    unit="points",
+    form=".4f",
+    difference_form=".2f",
+)
+#: The mean absolute error.
+MEAN_L1 = Metric(
+    "mean_l1",
+    "test mean L1",
+    "less",
+    lambda outputs, targets: abs(outputs[:, 0] - targets),
+    bounds=(0.0, math.inf),
+    form=".2e",
+)
 
 
 class Reference(NamedTuple):
@@ -203,22 +276,37 @@ class Reference(NamedTuple):
     predicted: np.ndarray | None = None
 
 
+class Result(NamedTuple):
+    """A further result of a task's own network beside the exact one, such as with shots.
+
+    Attributes:
+        name: of the result: "4,096 shots".
+        value: the metric on the test examples.
+        interval: the 95 % interval.
+        line: the result as a line of text, for the command line.
+    """
+
+    name: str
+    value: float
+    interval: tuple[float, float]
+    line: str
+
+
 class Explanation(NamedTuple):
     """A section of a run's page that the task adds, to explain the result.
-
-    A task may have a method `explanations(trained, splits) -> Sequence[Explanation]`.
 
     Attributes:
         title: of the section.
         paragraphs: its text.
         pictures: names of pictures of the page that are shown here.
-        circuits: further circuits to draw here: name, circuit and caption of each.
+        own: further pictures of the task that are shown here: the name, a circuit or a function
+            that draws, and the caption of each.
     """
 
     title: str
     paragraphs: Sequence[str]
     pictures: Sequence[str] = ()
-    circuits: Sequence[tuple[str, Circuit, str]] = ()
+    own: Sequence[tuple[str, Circuit | Callable[[], Figure], str]] = ()
 
 
 def written(number: Any, form: str = "g") -> str:
@@ -299,8 +387,8 @@ class Trainer(Protocol):
         """The parameters of each member in the state, in Flax's form."""
         ...
 
-    def row(self, told: Mapping[str, Any]) -> dict[str, float]:
-        """A member's metrics of an epoch for metrics.jsonl, as NumPy arrays."""
+    def row(self, told: Mapping[str, Any], metric: Metric) -> dict[str, float]:
+        """A member's metrics of an epoch, as NumPy arrays, for metrics.jsonl."""
         ...
 
     def failure(self, told: Mapping[str, Any], epoch: int, train_count: int) -> str | None:
@@ -371,4 +459,12 @@ class Task(Protocol):
 
     def details(self, trained: Any, splits: Splits, seed: int) -> Mapping[str, Any]:
         """The fields of summary.json of this task in addition to the common ones; often none."""
+        ...
+
+    def results(self, summary: Mapping[str, Any]) -> Sequence[Result]:
+        """Further results of its own network in summary.json, for pages; often none."""
+        ...
+
+    def explanations(self, trained: Any, splits: Splits) -> Sequence[Explanation]:
+        """Sections of a run's page that explain the result; often none."""
         ...

@@ -11,6 +11,7 @@ import pytest
 from pipelines import diagnose
 from qnn_jax.errors import InputError
 from qnn_jax.runs import RunDirectory
+from qnn_jax.tasks.stored import newest_of_all
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -49,7 +50,7 @@ def test_the_newest_run_is_diagnosed(results: Path, capsys: pytest.CaptureFixtur
 
 
 def test_the_newest_is_found_by_its_summary(results: Path) -> None:
-    assert diagnose.newest_of_all(results) == "newer"
+    assert newest_of_all(results) == "newer"
 
 
 def test_a_run_in_use_is_left_alone(results: Path) -> None:

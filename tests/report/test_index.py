@@ -21,6 +21,7 @@ def add(folder: Path, name: str, metric: str = "accuracy", value: float = 0.9, *
         "task": "toy",
         "data": "<b>dots</b>",
         "metric": metric,
+        "better": "less" if metric == "mean_l1" else "more",
         f"test_{metric}": value,
         "test_interval": [value - 0.1, value + 0.1],
         "parameters": {"classical": 1000, "quantum": 234},

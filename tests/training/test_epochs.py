@@ -66,7 +66,7 @@ def test_both_members_learn(both, train) -> None:
         assert told[name]["validation_accuracy"] > 0.9
         assert told[name]["losses"].shape == (len(train.targets) // 16,)
         assert told[name]["gradient_norm"] > 0
-        row = AdamW(Dots().training).row(told[name])
+        row = AdamW(Dots().training).row(told[name], Dots.metric)
         assert row["loss"] == pytest.approx(float(told[name]["losses"].mean()))
         assert "finite" not in row
 

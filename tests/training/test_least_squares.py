@@ -111,7 +111,7 @@ def test_the_restart_with_the_least_validation_error_is_chosen(fitted, train) ->
     np.testing.assert_allclose(told[HYBRID]["validation_mean_l1"], every, rtol=1e-4)
     best = NOISY.trainer.parameters(state)[HYBRID]["head"]["kernel"]
     assert np.array_equal(best, state[HYBRID].params["head"]["kernel"][np.argmin(every)])
-    row = NOISY.trainer.row(told[HYBRID])
+    row = NOISY.trainer.row(told[HYBRID], NOISY.metric)
     assert row["validation_mean_l1"] == pytest.approx(min(every), rel=1e-4)
     assert row["validation_mean_l1_median"] == pytest.approx(np.median(every), rel=1e-4)
 
@@ -133,7 +133,7 @@ def test_a_restart_that_is_no_number_does_not_spread(train) -> None:
     assert told[HYBRID]["finite"]
     best = NOISY.trainer.parameters(state)[HYBRID]
     assert np.all(np.isfinite(best["quantum"]["weights"]))
-    row = NOISY.trainer.row(jax.tree.map(np.asarray, told[HYBRID]))
+    row = NOISY.trainer.row(jax.tree.map(np.asarray, told[HYBRID]), NOISY.metric)
     assert np.isfinite(row["loss_median"])
 
 
