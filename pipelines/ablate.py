@@ -18,23 +18,19 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from pipelines import command, training
-from pipelines.flags import DataFlags, ResultsFlags
+from pipelines.flags import DEFAULT_TASK, DataFlags, ResultsFlags, TaskFlag, chosen_task, words_of
 from qnn_jax.errors import InputError
 from qnn_jax.runs import GracefulStop, RunDirectory, check_name, read_as
 from qnn_jax.studies.ablation_table import check_ablation, text_of
 from qnn_jax.tasks.stored import NOT_OF_THE_RUN, RESTORE
-from qnn_jax.tasks.table import TASKS, effort
+from qnn_jax.tasks.table import effort
 from qnn_jax.training.task import Folders
-
-_DEFAULT = next(iter(TASKS))
 
 
 @dataclasses.dataclass(frozen=True)
-class AblateFlags(DataFlags, ResultsFlags):
+class AblateFlags(DataFlags, ResultsFlags, TaskFlag):
     """Flags of this command in addition to the task's own fields."""
 
-    task: str = _DEFAULT
-    """The task; the other flags are those of this task."""
     run: str = "ablate"
     """Name of the run; its files go to RESULTS_DIR/RUN."""
     quick: bool = False
@@ -90,13 +86,11 @@ class _Told(TypedDict):
 def parse(argv: list[str] | None) -> tuple[Any, AblateFlags]:
     """Read a command line; the defaults depend on the task, and on whether the look is quick."""
     arguments = sys.argv[1:] if argv is None else argv
-    name = command.chosen(arguments, "--task", _DEFAULT)
-    if name not in TASKS:
-        raise InputError(f"Argument `task` must be one of {', '.join(TASKS)}, but is {name!r}.")
+    name = chosen_task(arguments)
     start = effort(name, "--quick" in arguments)
     flags = AblateFlags(
         task=name,
-        run="ablate" if name == _DEFAULT else f"ablate-{name}",
+        run="ablate" if name == DEFAULT_TASK else f"ablate-{name}",
         seeds=start.seeds,
         sizes=tuple(str(size) if size else "all" for size in start.sizes),
     )
@@ -144,8 +138,7 @@ def main(argv: list[str] | None = None) -> int:
                     publish=lambda found: write_ablation(run.path, found),
                 )
             except StoppedError as saved:
-                again = command.again()
-                print(f"{saved} programs; the same command continues from there:\n  {again}")
+                command.tell_saved(f"{saved} programs")
                 return stop.exit_code
         conclude(task, flags, found.summary)
     return 0
@@ -156,12 +149,10 @@ def conclude(task: Any, flags: AblateFlags, summary: Mapping[str, Any]) -> None:
     print(f"\n{text_of(summary, task.metric)}")
     page = flags.results_dir / flags.run / "report.html"
     print(f"{sum(summary['seconds'].values()):.1f} s in all; open {page}")
-    named = [] if flags.task == _DEFAULT else ["--task", flags.task]
-    for name in ("data", "target"):  # of a table of one's own
-        named += [f"--{name}", str(value)] if (value := getattr(task, name, "")) else []
-    again = command.make("ablate", [*named, *command.same_folders(flags)])
+    words = [] if flags.task == DEFAULT_TASK else ["--task", flags.task]
+    words += [*command.same_folders(flags), *words_of(task, effort(flags.task, True).task)]
     print(
-        f"Next: {again}, for the full ablation"
+        f"Next: {command.make('ablate', words)}, for the full ablation"
         if summary["quick"]
         else 'Next: make ablate ARGS="--help", for all flags'
     )

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -22,8 +23,9 @@ import tyro
 from pipelines import STARTED
 from qnn_jax.bridge.certificate import CertificationError
 from qnn_jax.circuits.checks import seed as checked_seed
-from qnn_jax.errors import InputError, TrainingFailedError
+from qnn_jax.errors import InputError, MissingRunError, TrainingFailedError
 from qnn_jax.hardware.redaction import clean
+from qnn_jax.tasks.table import TASKS
 
 Config = TypeVar("Config")
 #: The message after Ctrl-C; `again` is the whole command.
@@ -124,6 +126,11 @@ def tell_finished(path: Path) -> None:
     print(f"The run {path} is finished: this is its result; --no-resume runs it again.")
 
 
+def tell_saved(what: object) -> None:
+    """Print what a stopped command has saved, and how it continues."""
+    print(f"{what}; the same command continues from there:\n  {again()}")
+
+
 def tell_stopping() -> None:
     """Print the message for the first Ctrl-C."""
     print(
@@ -179,6 +186,11 @@ def countdown(what: str, every: float = 5.0) -> Callable[[int, int], None]:
 def make(target: str, flags: Sequence[str]) -> str:
     """`make train-fashion ARGS="--seed 1"`, for a shell."""
     return f"make {target} ARGS={shlex.quote(shlex.join(flags))}" if flags else f"make {target}"
+
+
+def target_of(task: str) -> str:
+    """The make target that trains a task: the one named after it, else `train`."""
+    return f"train-{task}" if find_spec(f"pipelines.train_{task}") else "train"
 
 
 def seconds() -> float:
@@ -258,6 +270,9 @@ def _status_of(main: Callable[[], int]) -> int | str | None:
             status: int | str | None = main()
         except SystemExit as end:  # from tyro, after --help and after wrong flags
             status = end.code
+        except MissingRunError as error:
+            example = make(target_of(next(iter(TASKS))), [])
+            status = _answer(f"Error: {in_flags(error).removesuffix('.')} ({example}).", 2)
         except InputError as error:
             status = _answer(f"Error: {in_flags(error)}", 2)
         except (TrainingFailedError, CertificationError) as error:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import tyro
+
+from pipelines import command
+from qnn_jax.circuits.checks import one_of
+from qnn_jax.tasks.table import TASKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +47,27 @@ class RunFlags(DataFlags, ResultsFlags):
     """Random seed of the validation split; default: --seed."""
     resume: bool = True
     """Resume an interrupted run of this name; --no-resume starts over."""
+
+
+#: The task of commands that are given none.
+DEFAULT_TASK = next(iter(TASKS))
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskFlag:
+    """The task of commands that take any."""
+
+    task: Annotated[str, tyro.conf.arg(metavar="|".join(TASKS))] = DEFAULT_TASK
+    """The task; all flags of its training are flags here."""
+
+
+def chosen_task(arguments: Sequence[str]) -> str:
+    """The task of a command line, on which all other flags depend.
+
+    Raises:
+        InputError: if there is no such task.
+    """
+    return one_of("task", command.chosen(arguments, "--task", DEFAULT_TASK), tuple(TASKS))
 
 
 #: Fields of a task whose own fields are flags without a prefix.

@@ -17,8 +17,8 @@ from pipelines import command
 from pipelines.flags import ResultsFlags
 from qnn_jax.errors import InputError
 from qnn_jax.runs import check_name, write_bytes_atomic
-from qnn_jax.tasks import Tabular
 from qnn_jax.tasks.stored import stored
+from qnn_jax.tasks.tabular import own_data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +42,7 @@ def main(argv: list[str] | None = None) -> int:
             raise InputError(f"Argument `{name}` must be given, but is not.")
     check_name(flags.run)
     path = flags.results_dir / flags.run
-    found = stored(path)
-    if not isinstance(found.task, Tabular):
-        raise InputError(
-            f"Argument `run` must be of data of one's own (make train), but {path} is of "
-            f"{found.task.name}."
-        )
+    own_data(stored(path).task)
     command.start_jax()
     from qnn_jax.tasks import load, predict_file
 

@@ -14,21 +14,20 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from pipelines import command, train_fashion, training
-from pipelines.flags import RunFlags, words_of
+from pipelines import command, training
+from pipelines.flags import RunFlags, TaskFlag, chosen_task, words_of
 from qnn_jax.circuits.checks import at_least, one_of
 from qnn_jax.runs import GracefulStop, RunDirectory, check_name, read_as
 from qnn_jax.studies.axes import changed, read_axes, value_of
 from qnn_jax.studies.leaderboard import conclusion, summary_kind
 from qnn_jax.studies.meeting import check_meeting
 from qnn_jax.studies.search import planned
-from qnn_jax.tasks import TASKS, Seeds, Tabular
+from qnn_jax.tasks import TASKS, Seeds
 from qnn_jax.tasks.stored import NOT_OF_THE_RUN, RESTORE
 from qnn_jax.training.task import Folders, Task
 
@@ -40,22 +39,15 @@ USUAL_AXES = (
     "model.feature_scale=log:0.3:3",
     "model.weight_bound=log:0.1:3",
 )
-#: Tasks whose training has presets.
-_PRESETS: Mapping[str, Mapping[str, Any]] = {
-    presets["default"].name: presets for presets in (train_fashion.PRESETS,)
-}
 
 
 @dataclasses.dataclass(frozen=True)
-class ScanFlags(RunFlags):
+class ScanFlags(RunFlags, TaskFlag):
     """Flags of this command in addition to the task's own fields."""
 
     run: str = "scan"
     """Name of the scan; its files go to RESULTS_DIR/RUN, its best member's to RESULTS_DIR/RUN-best,
     an ordinary run."""
-    task: str = "fashion"
-    """The task: fashion, calculator or tabular (with --data); all flags of its training are flags
-    here."""
     preset: str = "default"
     """The defaults of all other values; names are those of the task's training."""
     axis: Annotated[
@@ -91,18 +83,16 @@ class ScanFlags(RunFlags):
 def parse(argv: list[str] | None) -> tuple[Task, ScanFlags]:
     """The default configuration and the flags of the scan."""
     arguments = sys.argv[1:] if argv is None else argv
-    name = one_of("task", command.chosen(arguments, "--task", "fashion"), tuple(TASKS))
-    presets = presets_of(name)
+    presets = presets_of(chosen_task(arguments))
     one_of("preset", command.chosen(arguments, "--preset", "default"), tuple(presets))
     return training.parse(presets, ScanFlags(), argv, __doc__)
 
 
 def presets_of(name: str) -> dict[str, Any]:
     """The presets of a task's training, without the twin, which --twin trains in addition."""
-    presets = _PRESETS.get(name, {"default": TASKS[name]()})
     return {
         preset: changed(task, {"twin": False} if hasattr(task, "twin") else {})
-        for preset, task in presets.items()
+        for preset, task in TASKS[name].presets().items()
     }
 
 
@@ -139,15 +129,13 @@ def _searching(flags: ScanFlags) -> dict[str, Any]:
 
 def repeat(task: Task, seeds: Seeds, name: str, flags: ScanFlags) -> str:
     """The command that trains a member alone, under that name."""
-    presets: Mapping[str, Any] = _PRESETS.get(task.name, {"default": TASKS[task.name]()})
     words = [] if flags.preset == "default" else ["--preset", flags.preset]
     words += ["--run", name, *command.same_folders(flags)]
     for field, value, usual in zip(Seeds._fields, seeds, Seeds(), strict=True):
         if value != usual:
             words += [f"--{field.replace('_', '-')}", str(value)]
-    words += words_of(task, presets[flags.preset])
-    target = "train" if task.name == Tabular.name else f"train-{task.name}"
-    return command.make(target, words)
+    words += words_of(task, TASKS[task.name].presets()[flags.preset])
+    return command.make(command.target_of(task.name), words)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -211,7 +199,7 @@ def _scan(task: Task, flags: ScanFlags, cluster: Any) -> int:
                 )
             except StoppedError as stopped:
                 if cluster.first:
-                    print(f"{stopped}; the same command continues from there:\n  {command.again()}")
+                    command.tell_saved(stopped)
                 return stop.exit_code or 75
     if cluster.first:
         best = f"{flags.run}-best"

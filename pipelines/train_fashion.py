@@ -11,12 +11,10 @@ images of T-shirt/top against Trouser.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Literal
 
 from pipelines import command, training
 from pipelines.flags import RunFlags
-from qnn_jax.configs import ModelConfig, TrainingConfig
 from qnn_jax.tasks import Fashion
 
 Preset = Literal["default", "slides", "notebook"]
@@ -33,28 +31,9 @@ class FashionFlags(RunFlags):
     training, as its slides show them and as its notebook ran them."""
 
 
-_SLIDES = Fashion(
-    train_images=400,
-    model=ModelConfig(hidden=(64,), activation_before_features=True, bound="none", head_gain=0.0),
-    training=TrainingConfig(
-        epochs=5, batch_size=4, schedule="constant", loss="mse", weight_decay=0, shift=0, flip=False
-    ),
-)
-PRESETS: Mapping[str, Fashion] = {
-    "default": Fashion(),
-    "slides": _SLIDES,
-    "notebook": dataclasses.replace(
-        _SLIDES,
-        model=dataclasses.replace(
-            _SLIDES.model, hidden=(128, 64), activation_before_features=False, dropout=0.5
-        ),
-    ),
-}
-
-
 def main(argv: list[str] | None = None) -> int:
     """Parse, train, report; the exit status."""
-    return training.train(*training.parse(PRESETS, FashionFlags(), argv))
+    return training.train(*training.parse(Fashion.presets(), FashionFlags(), argv))
 
 
 if __name__ == "__main__":

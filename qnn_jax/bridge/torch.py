@@ -38,7 +38,7 @@ def load_torch(
     Args:
         state_dict: names to tensors or arrays, as `module.state_dict()` gives them.
         preset: the shape of the network: `ModelConfig` with `bound="none"`, and hidden widths and
-            activations as in the network. `PRESETS["slides"].model` of pipelines/train_fashion.py
+            activations as in the network. `Fashion.presets()["slides"].model`
             is tutorial 05's.
         pixels: what the network was shown for black and for white. The default is the 2022
             project's; tutorial 05 trains on (0, 1). Ours are in [-1, 1]; the first convolution is

@@ -60,6 +60,32 @@ class Fashion(TaskDefaults):
     metric: ClassVar[Metric] = ACCURACY
     numbers: ClassVar[frozenset[str]] = HYBRID_NUMBERS
 
+    @classmethod
+    def presets(cls) -> dict[str, Fashion]:
+        """The default, and the networks and training of the 2022 project.
+
+        "slides" is as its slides show them, "notebook" as its notebook ran them.
+        """
+        slides = cls(
+            train_images=400,
+            model=ModelConfig(
+                hidden=(64,), activation_before_features=True, bound="none", head_gain=0.0
+            ),
+            training=TrainingConfig(
+                epochs=5,
+                batch_size=4,
+                schedule="constant",
+                loss="mse",
+                weight_decay=0,
+                shift=0,
+                flip=False,
+            ),
+        )
+        model = replace(
+            slides.model, hidden=(128, 64), activation_before_features=False, dropout=0.5
+        )
+        return {"default": cls(), "slides": slides, "notebook": replace(slides, model=model)}
+
     @property
     def class_numbers(self) -> tuple[int, ...]:
         """The numbers of the classes in the data."""

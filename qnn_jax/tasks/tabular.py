@@ -796,6 +796,19 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
     return np.stack([1 - second, second], axis=1)
 
 
+def own_data(task: Any) -> Tabular:
+    """The task, if it can read rows of a file.
+
+    Raises:
+        InputError: if it is another one.
+    """
+    if not isinstance(task, Tabular):
+        raise InputError(
+            f"Argument `run` must name a model of your own data, but is of {task.name}."
+        )
+    return task
+
+
 def predict_file(
     trained: Any, path: Path | str, executor: Any = None, key: Any = None
 ) -> Prediction:
@@ -814,11 +827,7 @@ def predict_file(
     from qnn_jax.executors import exact
     from qnn_jax.runs import from_json
 
-    task = trained.task
-    if not isinstance(task, Tabular):
-        raise InputError(
-            f"Argument `run` must name a model of your own data, but is of {task.name}."
-        )
+    task = own_data(trained.task)
     form, file = task.found, _file(str(path), None)
     told = from_json(_Told, dict(trained.summary), "File summary.json", "train the run again")
     if file.table is not None:

@@ -9,13 +9,14 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp, Statevector
 from scipy.signal import correlate2d
 
-from pipelines.train_fashion import PRESETS
 from qnn_jax import InputError
 from qnn_jax.bridge import load_torch
 from qnn_jax.configs import ModelConfig
 from qnn_jax.models.hybrid import HybridClassifier
+from qnn_jax.tasks import Fashion
 
-SLIDES, NOTEBOOK = PRESETS["slides"].model, PRESETS["notebook"].model
+_PRESETS = Fashion.presets()
+SLIDES, NOTEBOOK = _PRESETS["slides"].model, _PRESETS["notebook"].model
 WIDE = ModelConfig(
     channels=(3, 4), hidden=(6, 7), bound="none", num_qubits=3, observables="pairs", ansatz_reps=1
 )

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pipelines.train_fashion import PRESETS
 from qnn_jax import InputError, expectations
 from qnn_jax.configs import check_model
 from qnn_jax.executors import Expectations
@@ -20,6 +19,7 @@ from qnn_jax.models import (
     twin_width,
 )
 from qnn_jax.models.hybrid import Middle, centered
+from qnn_jax.tasks import Fashion
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -53,18 +53,19 @@ SLIDES = {
 @pytest.mark.slow_but_one
 @pytest.mark.parametrize("preset", ["default", "slides"])
 def test_the_slides_network_has_the_slides_sizes(preset: str) -> None:
-    assert shapes(HybridClassifier(PRESETS[preset].model, 2)) == SLIDES
+    assert shapes(HybridClassifier(Fashion.presets()[preset].model, 2)) == SLIDES
 
 
 def test_the_notebooks_network_has_the_notebooks_sizes() -> None:
-    config = PRESETS["notebook"].model
+    notebook = Fashion.presets()["notebook"]
+    config = notebook.model
     found = shapes(HybridClassifier(config, 2))
     assert found["encoder/dense0/kernel"] == (256, 128)
     assert found["encoder/dense1/kernel"] == (128, 64)
     assert found["encoder/features/kernel"] == (64, 2)
     assert config.dropout == 0.5
-    assert PRESETS["notebook"].training.loss == "mse"
-    assert (PRESETS["notebook"].training.batch_size, PRESETS["notebook"].training.epochs) == (4, 5)
+    assert notebook.training.loss == "mse"
+    assert (notebook.training.batch_size, notebook.training.epochs) == (4, 5)
 
 
 def test_the_twin_of_the_2022_circuit_has_its_six_weights() -> None:

@@ -131,9 +131,10 @@ def test_arguments_become_flags(told: str, shown: str) -> None:
 
 def test_arguments_become_the_flags_that_the_command_line_has() -> None:
     from pipelines import training
-    from pipelines.train_fashion import PRESETS, FashionFlags
+    from pipelines.train_fashion import FashionFlags
+    from qnn_jax.tasks import Fashion
 
-    training.parse(PRESETS, FashionFlags(), [])
+    training.parse(Fashion.presets(), FashionFlags(), [])
     (flags,) = command._flags
     for name in ("num_qubits", "batch_size", "no_twin", "results_dir"):
         told = f"Argument `{name}` must be another."

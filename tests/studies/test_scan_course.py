@@ -10,7 +10,7 @@ import pytest
 from pipelines import scan as command_of_scan
 from pipelines import training
 from pipelines.flags import RunFlags, words_of
-from pipelines.train_fashion import PRESETS, FashionFlags
+from pipelines.train_fashion import FashionFlags
 from qnn_jax.errors import InputError
 from qnn_jax.studies import axes as axes_module
 from qnn_jax.studies.axes import Axis, changed, draws, fields, grid, seeds_of_candidate, value_of
@@ -26,6 +26,7 @@ from qnn_jax.studies.search import Asked, Listed, planned
 from qnn_jax.tasks import Calculator, Fashion, Seeds
 from qnn_jax.training.task import HYBRID, Folders
 
+PRESETS = Fashion.presets()
 BASE = Fashion(training=dataclasses.replace(Fashion().training, epochs=8))
 METRICS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "gradient_norm")
 
