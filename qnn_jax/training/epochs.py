@@ -307,6 +307,8 @@ def _mapped(
     if mesh is None:
         return all_of_a_device(split, whole, shared)
     # Under shard_map every device runs the program of its own members, without communication.
+    # Its check refuses loops that begin with constants, as those of `LeastSquares` and of trainers
+    # of one's own may, and there is nothing to check without communication.
     members, same = PartitionSpec(mesh.axis_names), PartitionSpec()
     return jax.shard_map(
         all_of_a_device,
