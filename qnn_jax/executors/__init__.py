@@ -41,7 +41,7 @@ __all__ = [
 
 
 # These run in JAX, which loads when they are asked for.
-__getattr__, _, _ = lazy(
+__getattr__, *_ = lazy(
     __name__,
     {"noise": ("NoisyRecord", "noisy"), "shots": ("sampled",), "statevector": ("exact",)},
 )

@@ -971,7 +971,7 @@ CALLS: Mapping[str, Call] = {
             "classes": (True, FLAG),
             "interval": (lambda each: (0.0, 1.0), FUNCTION),
             "bounds": ((0.0, math.inf), Kind(lambda v: False)),
-            "scale": (1.0, real(above=0)),
+            "scale": (1.0, real(0, math.inf, "()")),
             "unit": ("points", Kind(lambda v: isinstance(v, str))),
             "form": (".4g", Kind(lambda v: v in ("", "3") if isinstance(v, str) else False)),
         },
