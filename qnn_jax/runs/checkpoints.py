@@ -5,10 +5,9 @@ not stored: they follow from the seed and the epoch by `fold_in`.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from qnn_jax.runs.files import (
 )
 from qnn_jax.runs.schema import from_json
 
-_META = "checkpoint.json"  # stored with the leaves: epoch, fingerprint and extra, as bytes of JSON
+_META = "checkpoint.json"  # stored with the leaves: epoch and fingerprint, as bytes of JSON
 _OTHER_RUN = "give another `run` name, or `resume=False` to start over"
 
 
@@ -35,16 +34,13 @@ class Checkpoint:
 
     epoch: int
     tree: Any
-    extra: Any
 
 
-@dataclass(frozen=True)
-class _Meta:
+class _Meta(TypedDict):
     """The contents of a checkpoint besides the leaves."""
 
     epoch: int
     fingerprint: str
-    extra: dict[str, Any]
 
 
 def epochs(folder: Path) -> dict[int, Path]:
@@ -58,26 +54,17 @@ def latest(folder: Path) -> Path | None:
     return next(reversed(epochs(folder).values()), None)
 
 
-def save(
-    folder: Path,
-    epoch: int,
-    tree: Any,
-    *,
-    fingerprint: str,
-    extra: Mapping[str, object] | None = None,
-    keep: int = 3,
-) -> Path:
+def save(folder: Path, epoch: int, tree: Any, *, fingerprint: str, keep: int = 3) -> Path:
     """Write the checkpoint of `epoch`, then delete earlier ones until `keep` remain.
 
-    `tree` is a pytree of arrays and Python numbers; `extra` is any value with a form in JSON, nan
-    and inf included; `fingerprint` identifies the run and is checked by `load`. Raises
-    InputError if the disk is full; every earlier checkpoint is then still there. Raises TypeError
-    for leaves of other types (bfloat16, typed PRNG keys).
+    `tree` is a pytree of arrays and Python numbers; `fingerprint` identifies the run and is checked
+    by `load`. Raises InputError if the disk is full; every earlier checkpoint is then still there.
+    Raises TypeError for leaves of other types (bfloat16, typed PRNG keys).
     """
     if keep < 1:
         raise InputError(f"Argument `keep` must be at least 1, but is {keep}.")
     leaves, _ = _flatten(tree)
-    meta = encode_json({"epoch": epoch, "fingerprint": fingerprint, "extra": dict(extra or {})})
+    meta = encode_json({"epoch": epoch, "fingerprint": fingerprint})
     path = folder / f"epoch-{epoch:06d}.npz"
     with explained(f"make {folder}", "give another `results_dir`"):
         folder.mkdir(exist_ok=True)
@@ -89,16 +76,13 @@ def save(
     return path
 
 
-def load(
-    path: Path, like: Any, *, fingerprint: str, extra: type[Any] = dict[str, Any]
-) -> Checkpoint:
+def load(path: Path, like: Any, *, fingerprint: str) -> Checkpoint:
     """Read the checkpoint at `path` into the structure of `like`.
 
-    `like` is a pytree of arrays, Python numbers or jax.ShapeDtypeStruct; `extra` is the value given
-    to `save`, as a kind that `from_json` takes. Arrays are returned as NumPy arrays, bit for bit;
-    Python numbers as such. Raises InputError if the file is damaged or larger than `like`, if it
-    belongs to a run with another fingerprint, if a leaf is missing, is unexpected or has another
-    shape or dtype, or if the rest is not of the kind `extra`.
+    `like` is a pytree of arrays, Python numbers or jax.ShapeDtypeStruct. Arrays are returned as
+    NumPy arrays, bit for bit; Python numbers as such. Raises InputError if the file is damaged or
+    larger than `like`, if it belongs to a run with another fingerprint, or if a leaf is missing, is
+    unexpected or has another shape or dtype.
     """
     epoch = _epoch(path)
     before = [number for number in epochs(path.parent) if number < epoch]
@@ -113,12 +97,12 @@ def load(
     text = arrays.pop(_META, np.zeros(0, np.uint8)).tobytes()
     what = f"File {path}, at its {_META},"
     meta = from_json(_Meta, decode_json(text, finite=False), what, way_out)
-    if meta.epoch != epoch:
+    if meta["epoch"] != epoch:
         raise InputError(
             f"File {path} is not the checkpoint that its name says, because it holds epoch "
-            f"{meta.epoch}: correct the name or delete it."
+            f"{meta['epoch']}: correct the name or delete it."
         )
-    if meta.fingerprint != fingerprint:
+    if meta["fingerprint"] != fingerprint:
         raise InputError(f"Checkpoint {path} was made under another configuration: {_OTHER_RUN}.")
     for name in (*leaves, *arrays):
         stored, wanted = _kind(arrays.get(name)), _kind(leaves.get(name))
@@ -131,8 +115,7 @@ def load(
         arrays[name].item() if type(leaf) in (bool, int, float, complex) else arrays[name]
         for name, leaf in leaves.items()
     ]
-    found = from_json(extra, meta.extra, what, way_out)
-    return Checkpoint(epoch, treedef.unflatten(restored), found)
+    return Checkpoint(epoch, treedef.unflatten(restored))
 
 
 def _epoch(path: Path) -> int:
