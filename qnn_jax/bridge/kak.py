@@ -12,13 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.circuit.library import CZGate
-from qiskit.synthesis import TwoQubitBasisDecomposer, TwoQubitWeylDecomposition
+from qiskit.synthesis import (
+    OneQubitEulerDecomposer,
+    TwoQubitBasisDecomposer,
+    TwoQubitWeylDecomposition,
+)
 
 from qnn_jax.circuits import Circuit, Op
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import statevector
 
 _LAYERS, _ANGLES = 4, 3
+_EULER = OneQubitEulerDecomposer("U")
 
 
 def template() -> QuantumCircuit:
@@ -73,21 +78,10 @@ def _unitaries(circuit: Circuit, inputs: np.ndarray, weights: np.ndarray) -> np.
 
 
 def _angles(decomposer: TwoQubitBasisDecomposer, unitary: np.ndarray) -> np.ndarray:
-    gates = decomposer.decomp3_supercontrolled(TwoQubitWeylDecomposition(unitary))
-    return np.array([_euler(np.asarray(gate)) for gate in gates])
+    """The angles of the template's RZ, RZ and RZ for each gate on one qubit.
 
-
-def _euler(gate: np.ndarray) -> tuple[float, float, float]:
-    """(a, b, c) with RZ(c) SX RZ(b) SX RZ(a) = gate, up to a phase: U(θ, φ, λ) in Qiskit's terms.
-
-    From U(θ, φ, λ) = e^{iγ} RZ(φ + π) SX RZ(θ + π) SX RZ(λ) (McKay et al., arXiv:1612.00858).
+    U(θ, φ, λ) = e^{iγ} RZ(φ + π) SX RZ(θ + π) SX RZ(λ) (McKay et al., arXiv:1612.00858).
     """
-    straight, crossed = abs(gate[0, 0]), abs(gate[1, 0])
-    theta = 2 * np.arctan2(crossed, straight)
-    # Where one of the two vanishes, only φ + λ or only φ - λ means anything.
-    phi = np.angle(gate[1, 0] / gate[0, 0]) if min(straight, crossed) > 1e-9 else 0.0
-    if straight >= crossed:
-        lam = np.angle(gate[1, 1] / gate[0, 0]) - phi
-    else:
-        lam = phi - np.angle(-gate[1, 0] / gate[0, 1])
-    return lam, theta + np.pi, phi + np.pi
+    gates = decomposer.decomp3_supercontrolled(TwoQubitWeylDecomposition(unitary))
+    found = [_EULER.angles(np.asarray(gate)) for gate in gates]
+    return np.array([(lam, theta + np.pi, phi + np.pi) for theta, phi, lam in found])
