@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from qnn_jax import Circuit, Op, real_amplitudes, w, x, zz_feature_map
+from qnn_jax.circuits import library
 
 SIZES = (2, 4, 8, 12, 16, 20)
 DEPTHS = (1, 10, 50)
@@ -23,17 +24,7 @@ def feature_map_and_ansatz(num_qubits: int, depth: int) -> Circuit:
 
 def efficient_su2(num_qubits: int, depth: int) -> Circuit:
     """Qiskit's efficient_su2 with linear entanglement: layers of RY and RZ with a chain of CX."""
-    layers = [
-        Op(gate, q, w[(2 * layer + k) * num_qubits + q])
-        for layer in range(depth + 1)
-        for k, gate in enumerate(("ry", "rz"))
-        for q in range(num_qubits)
-    ]
-    chain = [Op("cx", (q, q + 1)) for q in range(num_qubits - 1)]
-    ops: list[Op] = []
-    for layer in range(depth + 1):
-        ops += (chain if layer else []) + layers[2 * num_qubits * layer :][: 2 * num_qubits]
-    return Circuit(num_qubits, tuple(ops))
+    return library.efficient_su2(num_qubits, reps=depth, entanglement="linear")
 
 
 def reuploading(num_qubits: int, depth: int) -> Circuit:
