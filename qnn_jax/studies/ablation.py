@@ -282,7 +282,7 @@ class _Study:
                     f"Argument `sizes` must hold numbers of examples that the task can give, but "
                     f"for {size} it gives {len(splits.train.targets)}."
                 )
-        own_test = not all(_same(splits.test, every[0].test) for splits in every)
+        own_test = not all(splits.test.equals(every[0].test) for splits in every)
 
         def of_all(parts: list[Examples], own: bool) -> Examples:
             if not own:
@@ -392,10 +392,6 @@ def _counts(sizes: Sequence[int], splits: Splits) -> dict[int, int]:
             f"{counts[0]}, which are the same."
         )
     return counts
-
-
-def _same(one: Examples, other: Examples) -> bool:
-    return all(a is b or np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 @functools.partial(jax.jit, static_argnames=("task", "name", "own"), donate_argnames="state")

@@ -21,7 +21,15 @@ from qnn_jax.studies.memory import at_once as fitting
 from qnn_jax.studies.memory import member_bytes
 from qnn_jax.tasks.fit import Tell
 from qnn_jax.training.epochs import fit_population_epoch, init_population, init_state
-from qnn_jax.training.task import HYBRID, Examples, Folders, Report, Splits, Task
+from qnn_jax.training.task import (
+    HYBRID,
+    Examples,
+    Folders,
+    Report,
+    Splits,
+    Task,
+    trained_names,
+)
 
 
 class _Program(NamedTuple):
@@ -75,7 +83,7 @@ class Population:
         self.course, self.cluster, self.axes = course, cluster, axes
         self.folders, self._report = folders, report
         self._tell, self._at_once = tell, at_once
-        self.names = _trained_names(course.task)
+        self.names = trained_names(course.task)
         self._varied = [axis.name for axis in axes if axis.name in course.task.numbers]
         # A line of metrics: an epoch of the members in training.
         part = dict[str, list[float | None]]
@@ -178,20 +186,20 @@ class Population:
                 f"in parallel, but one of them trains {trainer.epochs} and the default "
                 f"{self.course.total}."
             )
-        if not _equal(splits.validation, self.splits.validation) or not _equal(
-            splits.test, self.splits.test
+        if not splits.validation.equals(self.splits.validation) or not splits.test.equals(
+            self.splits.test
         ):
             raise InputError(
                 "Argument `axis` must not change validation and test examples, by which members "
                 "are compared, but does."
             )
-        if _trained_names(structure) != self.names:
+        if trained_names(structure) != self.names:
             raise InputError(
                 "Argument `axis` must not change which twins train alongside "
                 f"({', '.join(self.names[1:]) or 'none'}), but does."
             )
         trainer.check(len(splits.train.targets))
-        found = [there for known, there in self._on_device if _equal(known.train, splits.train)]
+        found = [there for known, there in self._on_device if known.train.equals(splits.train)]
         if not found:
             found = [self.cluster.repeat((splits.train, splits.validation))]
             self._on_device.append((splits, found[0]))
@@ -382,15 +390,6 @@ class Population:
         self._tell(epoch_line(course.task.metric, row, values, course.total, left, more))
         if course.confirming and not course.epoch:
             self._tell(confirmation_heading(course))
-
-
-def _trained_names(task: Task) -> tuple[str, ...]:
-    """The task's own network and the twins that train alongside."""
-    return tuple(m.name for m in task.members() if m.name == HYBRID or m.alongside)
-
-
-def _equal(one: Examples, other: Examples) -> bool:
-    return all(map(np.array_equal, one, other))
 
 
 def _tree(states: Sequence[Any], champion: Any) -> dict[str, Any]:

@@ -47,6 +47,7 @@ from qnn_jax.training.task import (
     Report,
     Splits,
     Task,
+    trained_names,
 )
 
 #: Number for fold_in of the seed's key: the shots of the test, if there are any.
@@ -139,8 +140,7 @@ def train(
     splits = task.load(folders, seeds.split, report)
     count = len(splits.train.targets)
     task.trainer.check(count)
-    members = [m for m in task.members() if m.name == HYBRID or m.alongside]
-    names = tuple(member.name for member in members)
+    names = trained_names(task)
     for line in introduction(task, splits, names):
         tell(line)
     on_device = jax.tree.map(jnp.asarray, (splits.train, splits.validation))

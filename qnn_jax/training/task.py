@@ -42,6 +42,10 @@ class Examples(NamedTuple):
     targets: Any
     weights: Any = None
 
+    def equals(self, other: Examples) -> bool:
+        """Whether these are the same numbers."""
+        return all(a is b or np.array_equal(a, b) for a, b in zip(self, other, strict=True))
+
 
 @dataclass(frozen=True, eq=False)
 class Splits:
@@ -468,3 +472,8 @@ class Task(Protocol):
     def explanations(self, trained: Any, splits: Splits) -> Sequence[Explanation]:
         """Sections of a run's page that explain the result; often none."""
         ...
+
+
+def trained_names(task: Task) -> tuple[str, ...]:
+    """The names of the task's own network and of the twins that train alongside."""
+    return tuple(m.name for m in task.members() if m.name == HYBRID or m.alongside)
