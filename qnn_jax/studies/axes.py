@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from qnn_jax.circuits.checks import seed
 from qnn_jax.errors import InputError
 from qnn_jax.tasks.stored import Seeds
-from qnn_jax.training.task import Task
+from qnn_jax.training.task import Task, replaced
 
 #: Every candidate is trained with every value of an axis over these fields.
 SEEDS = ("seed", "order_seed")
@@ -282,14 +282,8 @@ def draws(axes: Sequence[Axis], count: int, seed: int) -> list[Changes]:
 def changed(task: Any, changes: Changes) -> Any:
     """The task with these values of its fields."""
     for name, value in changes.items():
-        task = _replaced(task, name.split("."), value)
+        task = replaced(task, name, value)
     return task
-
-
-def _replaced(value: Any, path: list[str], new: Any) -> Any:
-    if path[1:]:
-        new = _replaced(getattr(value, path[0]), path[1:], new)
-    return dataclasses.replace(value, **{path[0]: new})
 
 
 def value_of(task: Any, seeds: Seeds, name: str) -> Any:

@@ -25,11 +25,8 @@ Repeat = Callable[[Task, Seeds, str], str]
 
 def introduction(splits: Splits, axes: Sequence[Axis], course: Course) -> list[tuple[str, str]]:
     """The first lines: the scan and its data."""
-    parts = (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
-    counts = " + ".join(f"{len(part.targets):,} {name}" for name, part in parts)
-    classes = f": {' / '.join(splits.class_names)}" if splits.class_names else ""
     lines = [
-        ("data", f"{splits.name}{classes}; {counts} {splits.examples}"),
+        ("data", str(splits)),
         ("scan", f"{len(course.members)} members, the default configuration first"),
     ]
     return lines + [("axis" if k == 0 else "", _described(axis)) for k, axis in enumerate(axes)]

@@ -349,9 +349,6 @@ def introduction(task: Task, splits: Splits, names: Sequence[str]) -> list[str]:
     """Description of the training, in lines."""
     hybrid = next(member for member in task.members() if member.name == HYBRID)
     network: Any = hybrid.network
-    parts = (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
-    counts = " + ".join(f"{len(part.targets):,} {name}" for name, part in parts)
-    classes = f": {' / '.join(splits.class_names)}" if splits.class_names else ""
     lines = [
         (
             "qnn_jax",
@@ -363,7 +360,7 @@ def introduction(task: Task, splits: Splits, names: Sequence[str]) -> list[str]:
             f"{jax.default_backend()}, {os.cpu_count()} cores; the circuit is "
             f"{in_words(execution(task))}",
         ),
-        ("data", f"{splits.name}{classes}; {counts} {splits.examples}"),
+        ("data", str(splits)),
         ("model", hybrid.what),
         (
             "circuit",

@@ -6,7 +6,6 @@ Settings that are not numbers (depth, width, another form of loss) need another 
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -27,7 +26,7 @@ from qnn_jax.training.programs import (
     checked_array,
     program,
 )
-from qnn_jax.training.task import Examples, Member, Task
+from qnn_jax.training.task import Examples, Member, Task, replaced
 
 #: Numbers in which the members of a population differ, by their names in the task
 #: ("training.learning_rate"): one for all, or one for each, shape (members,).
@@ -64,14 +63,8 @@ def with_numbers(task: Any, numbers: Numbers) -> Any:
                 f"Argument `numbers` must name fields out of {', '.join(sorted(task.numbers))}, "
                 f"but names {name!r}."
             )
-        task = _replaced(task, name.split("."), value)
+        task = replaced(task, name, value)
     return task
-
-
-def _replaced(value: Any, path: list[str], number: Any) -> Any:
-    if path[1:]:
-        number = _replaced(getattr(value, path[0]), path[1:], number)
-    return dataclasses.replace(value, **{path[0]: number})
 
 
 def _check_members(task: Task, names: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -68,6 +68,13 @@ class Splits:
     checksum: str
     class_names: tuple[str, ...] = ()
     examples: str = "examples"
+
+    def __str__(self) -> str:
+        """Name, classes and counts in a line."""
+        parts = (("train", self.train), ("validation", self.validation), ("test", self.test))
+        counts = " + ".join(f"{len(part.targets):,} {name}" for name, part in parts)
+        classes = f": {' / '.join(self.class_names)}" if self.class_names else ""
+        return f"{self.name}{classes}; {counts} {self.examples}"
 
 
 @dataclass(frozen=True)
@@ -477,3 +484,9 @@ class Task(Protocol):
 def trained_names(task: Task) -> tuple[str, ...]:
     """The names of the task's own network and of the twins that train alongside."""
     return tuple(m.name for m in task.members() if m.name == HYBRID or m.alongside)
+
+
+def replaced(value: Any, name: str, new: Any) -> Any:
+    """The dataclass with another value of a field, whose name may have dots: "model.layers"."""
+    first, _, rest = name.partition(".")
+    return replace(value, **{first: replaced(getattr(value, first), rest, new) if rest else new})
