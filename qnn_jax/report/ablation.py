@@ -145,15 +145,15 @@ def _color(number: int) -> str:
 
 def _drawn(found: Ablation, values: np.ndarray) -> np.ndarray:
     """Errors below the rounding error are all drawn at it."""
-    return np.maximum(values, _ROUNDING) if found.metric.sign < 0 else values
+    return np.maximum(values, _ROUNDING) if found.metric.axis == "log" else values
 
 
 def _stretch(axes: Axes, found: Ablation) -> None:
     """Separate accuracies near 1, and errors near 0; means always fit, intervals may not."""
     means = _drawn(found, np.array([row.mean for row in found.rows if np.isfinite(row.mean)]))
-    if not len(means):
+    if not len(means) or found.metric.axis == "linear":
         return
-    if found.metric.sign < 0:
+    if found.metric.axis == "log":
         axes.set_yscale("log")
         axes.set_ylim(means.min() / 2, means.max() * 2)
         return
@@ -198,7 +198,7 @@ def _spare_outliers(axes: Axes, found: Ablation, size: int) -> None:
     )
     if not reach:
         return
-    if found.metric.sign < 0:  # errors differ by powers of ten
+    if found.metric.axis == "log":  # errors differ by powers of ten
         least = min(abs(float(lead.mean())) for lead in finite if len(lead))
         decade = 10.0 ** np.ceil(np.log10(max(least, _ROUNDING)))
         axes.set_xscale("symlog", linthresh=decade)

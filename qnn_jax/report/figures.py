@@ -67,7 +67,7 @@ def curves(rows: Sequence[Mapping[str, Any]], names: Sequence[str], metric: Metr
             right.plot(epochs, medians, ":", color=color, label=f"{title}, median restart")
     left.set(xlabel="epoch", ylabel="loss", yscale="log" if rows else "linear")
     right.set(xlabel="epoch", ylabel=f"validation {metric.quantity}")
-    if metric.better == "less" and rows:
+    if metric.axis == "log" and rows:
         right.set_yscale("log")
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

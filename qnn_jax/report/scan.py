@@ -247,7 +247,7 @@ def curves(course: Course) -> Figure:
     for panel, metric, scale in zip(
         panels,
         ("loss", course.metric),
-        ("log", "linear" if course.task.metric.better == "more" else "log"),
+        ("log", "log" if course.task.metric.axis == "log" else "linear"),
         strict=True,
     ):
         by_epoch: dict[int, list[float]] = {}

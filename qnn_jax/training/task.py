@@ -230,6 +230,14 @@ class Metric:
         """1 if more is better, -1 if less is."""
         return 1 if self.better == "more" else -1
 
+    @property
+    def axis(self) -> Literal["log", "logit", "linear"]:
+        """The axis of a picture: errors near 0 and shares near 1 are stretched."""
+        low, high = self.bounds
+        if self.better == "less" and low >= 0:
+            return "log"
+        return "logit" if self.better == "more" and (low, high) == (0, 1) else "linear"
+
     def predictions(self, outputs: Any) -> Any:
         """Class numbers or values, shape (count,), of outputs (count, outputs)."""
         return class_numbers(outputs) if self.classes else outputs[:, 0]

@@ -1,6 +1,7 @@
 """report.html: titles, tables, the task's own sections, and the template's parts."""
 
 import itertools
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,12 @@ def test_a_task_without_explanations_has_all_its_pictures_on_top(results: Path) 
 def test_metrics_have_names_for_titles_and_axes() -> None:
     assert (ACCURACY.heading, ACCURACY.quantity) == ("Test accuracy", "accuracy")
     assert (MEAN_L1.heading, MEAN_L1.quantity) == ("Test mean L1", "mean L1")
+
+
+def test_axes_stretch_what_is_bounded() -> None:
+    assert (ACCURACY.axis, MEAN_L1.axis) == ("logit", "log")
+    assert replace(MEAN_L1, bounds=(-1.0, 1.0)).axis == "linear"
+    assert replace(ACCURACY, bounds=(-math.inf, 1.0)).axis == "linear"
 
 
 def test_a_page_escapes_what_it_is_given(tmp_path: Path) -> None:
