@@ -11,6 +11,7 @@ own `bind`, and a difference is refused.
 from __future__ import annotations
 
 import math
+import operator
 import random
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -33,25 +34,31 @@ from qnn_jax.circuits.angles import (
 from qnn_jax.circuits.angles import symbols as symbols_of
 from qnn_jax.errors import InputError
 
-#: How the functions of `circuits.angles.FUNCTIONS` are called on Qiskit's expressions.
+#: Unary methods of Qiskit's ParameterExpression, and the functions of `circuits.angles.FUNCTIONS`.
+_UNARY: Mapping[str, str] = MappingProxyType(
+    {
+        "sin": "sin",
+        "cos": "cos",
+        "tan": "tan",
+        "arcsin": "asin",
+        "arccos": "acos",
+        "arctan": "atan",
+        "exp": "exp",
+        "log": "log",
+        "abs": "abs",
+        "sign": "sign",
+    }
+)
+#: How our functions are called on Qiskit's expressions.
 _TO_QISKIT: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
-        "add": lambda a, b: a + b,
-        "sub": lambda a, b: a - b,
-        "mul": lambda a, b: a * b,
-        "div": lambda a, b: a / b,
-        "neg": lambda a: -a,
-        "pow": lambda a, b: a**b,
-        "sin": lambda a: a.sin(),
-        "cos": lambda a: a.cos(),
-        "tan": lambda a: a.tan(),
-        "asin": lambda a: a.arcsin(),
-        "acos": lambda a: a.arccos(),
-        "atan": lambda a: a.arctan(),
-        "exp": lambda a: a.exp(),
-        "log": lambda a: a.log(),
-        "abs": lambda a: a.abs(),
-        "sign": lambda a: a.sign(),
+        "add": operator.add,
+        "sub": operator.sub,
+        "mul": operator.mul,
+        "div": operator.truediv,
+        "neg": operator.neg,
+        "pow": operator.pow,
+        **{ours: operator.methodcaller(theirs) for theirs, ours in _UNARY.items()},
     }
 )
 
@@ -88,7 +95,7 @@ def _product(left: AngleLike, right: AngleLike) -> Expression:
     return call("mul", left, right)
 
 
-#: Binary and unary methods of Qiskit's ParameterExpression, on ours.
+#: Binary methods of Qiskit's ParameterExpression, on ours.
 _BINARY: Mapping[str, Callable[[AngleLike, AngleLike], Expression]] = MappingProxyType(
     {
         "__add__": _sum,
@@ -99,20 +106,6 @@ _BINARY: Mapping[str, Callable[[AngleLike, AngleLike], Expression]] = MappingPro
         "__rtruediv__": lambda a, b: call("div", b, a),
         "__pow__": lambda a, b: call("pow", a, b),
         "__rpow__": lambda a, b: call("pow", b, a),
-    }
-)
-_UNARY: Mapping[str, str] = MappingProxyType(
-    {
-        "sin": "sin",
-        "cos": "cos",
-        "tan": "tan",
-        "arcsin": "asin",
-        "arccos": "acos",
-        "arctan": "atan",
-        "exp": "exp",
-        "log": "log",
-        "abs": "abs",
-        "sign": "sign",
     }
 )
 
