@@ -16,6 +16,7 @@ from test_train_fashion import REPOSITORY, bare_environment
 
 from pipelines import command
 from qnn_jax.errors import InputError
+from qnn_jax.tasks import TASKS
 
 ASCII = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
 
@@ -423,3 +424,21 @@ def test_memory_that_xla_finds_missing_later_is_one_sentence() -> None:
     done = run(program("raise RuntimeError('INTERNAL: Out of memory allocating 8 bytes')"))
     assert done.returncode == 1
     assert done.stderr.startswith("Stopped: the memory does not suffice (INTERNAL: Out of memory")
+
+
+def test_a_missing_run_comes_with_the_command_that_trains_one(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "pipelines.report", "--results-dir", str(tmp_path)]
+    ended = run(words)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"Error: Argument `--results-dir` must hold a finished run, but {tmp_path} has none; "
+        "train one first (make train-fashion).\n"
+    )
+
+
+def test_a_task_is_trained_by_the_target_of_its_name_or_by_train() -> None:
+    assert [command.target_of(name) for name in TASKS] == [
+        "train-fashion",
+        "train-calculator",
+        "train",
+    ]
