@@ -75,13 +75,10 @@ def write_run(folder: Path, finished: Finished) -> None:
 
 
 def _title(finished: Finished) -> str:
-    summary, classes = finished.trained.summary, finished.splits.class_names
-    if not classes:
-        name = finished.trained.task.name.replace("_", " ").capitalize()
-        return f"{name}: {summary['data']}"
-    if len(classes) > 2:
-        return f"{summary['data']}, {len(classes)} classes"
-    return f"{summary['data']}, {' against '.join(classes)}"
+    if finished.splits.class_names:
+        return finished.splits.title
+    name = finished.trained.task.name.replace("_", " ").capitalize()
+    return f"{name}: {finished.splits.title}"
 
 
 def _pictures(finished: Finished) -> list[_Drawn]:

@@ -116,7 +116,7 @@ def ablate(
     state, _ = go_through(run, len(plan), state, step, tell=lambda done, row, left: None, stop=stop)
     found = Ablation(
         task.name,
-        study.about,
+        study.splits.title,
         splits.examples,
         task.metric,
         study.members,
@@ -216,14 +216,6 @@ class _Study:
     def width(self) -> int:
         """Length of the longest name."""
         return max(len(member.name) for member in self.members)
-
-    @property
-    def about(self) -> str:
-        """Description of the data."""
-        names = self.splits.class_names
-        if len(names) == 2:
-            return f"{self.splits.name}, {' against '.join(names)}"
-        return f"{self.splits.name}, {len(names)} classes" if names else self.splits.name
 
     def train(
         self,
@@ -343,7 +335,8 @@ class _Study:
             ),
             (
                 "task",
-                f"{self.about}; {len(self.splits.test.targets):,} {self.splits.examples} to test",
+                f"{self.splits.title}; {len(self.splits.test.targets):,} "
+                f"{self.splits.examples} to test",
             ),
             (
                 "programs",

@@ -69,6 +69,14 @@ class Splits:
     class_names: tuple[str, ...] = ()
     examples: str = "examples"
 
+    @property
+    def title(self) -> str:
+        """The name with the two classes, or their number."""
+        names = self.class_names
+        if len(names) == 2:
+            return f"{self.name}, {' against '.join(names)}"
+        return f"{self.name}, {len(names)} classes" if names else self.name
+
     def __str__(self) -> str:
         """Name, classes and counts in a line."""
         parts = (("train", self.train), ("validation", self.validation), ("test", self.test))
