@@ -91,6 +91,12 @@ class Cosine:
     def details(self, trained: Any, splits: Splits, seed: int) -> Mapping[str, Any]:
         return {}
 
+    def results(self, summary):
+        return ()
+
+    def explanations(self, trained, splits):
+        return ()
+
 
 def _draw(seed: list[int], count: int) -> Examples:
     inputs = np.random.default_rng(seed).uniform(-1, 1, (count, 1)).astype(np.float32)

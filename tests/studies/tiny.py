@@ -99,3 +99,9 @@ class Clouds:
 
     def details(self, trained, splits, seed):
         return {}
+
+    def results(self, summary):
+        return ()
+
+    def explanations(self, trained, splits):
+        return ()
