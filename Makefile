@@ -79,7 +79,7 @@ format: $(STAMP) ## Put the code into shape
 
 lock: $(STAMP) ## Resolve both locks again, ours and the peers'
 	@$(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	    --extra pipelines --extra bridge --extra search --extra sklearn --group dev --no-annotate --no-header --upgrade --quiet \
+	    --extra pipelines --extra bridge --extra search --extra sklearn --extra track --group dev --no-annotate --no-header --upgrade --quiet \
 	    --output-file requirements.lock
 	@$(PYTHON) -m pipelines.benchmarks.peers | $(UV) pip compile - --universal \
 	    --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \

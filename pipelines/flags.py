@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 
@@ -47,6 +47,14 @@ class RunFlags(DataFlags, ResultsFlags):
     """Random seed of the validation split; default: --seed."""
     resume: bool = True
     """Resume an interrupted run of this name; --no-resume starts over."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackedFlags(RunFlags):
+    """Flags of the commands that train one run."""
+
+    track: Literal["tensorboard"] | None = None
+    """Write the curves for TensorBoard too, into RESULTS_DIR/RUN/tensorboard."""
 
 
 #: The task of commands that are given none.

@@ -15,13 +15,13 @@ import dataclasses
 from pathlib import Path
 
 from pipelines import command, training
-from pipelines.flags import RunFlags
+from pipelines.flags import TrackedFlags
 from qnn_jax.data.prepared import PREFIX
 from qnn_jax.tasks import Tabular
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainFlags(RunFlags):
+class TrainFlags(TrackedFlags):
     """What this command asks beside the task's own fields."""
 
     run: str = ""

@@ -14,7 +14,7 @@ import math
 import os
 
 from pipelines import command, training
-from pipelines.flags import RunFlags
+from pipelines.flags import TrackedFlags
 from qnn_jax.configs import ExecutionConfig
 from qnn_jax.errors import InputError
 from qnn_jax.tasks import Calculator
@@ -24,7 +24,7 @@ SHOTS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
-class CalculatorFlags(RunFlags):
+class CalculatorFlags(TrackedFlags):
     """Flags of this command in addition to the task's own fields."""
 
     run: str = "calculator"

@@ -14,14 +14,14 @@ import dataclasses
 from typing import Literal
 
 from pipelines import command, training
-from pipelines.flags import RunFlags
+from pipelines.flags import TrackedFlags
 from qnn_jax.tasks import Fashion
 
 Preset = Literal["default", "slides", "notebook"]
 
 
 @dataclasses.dataclass(frozen=True)
-class FashionFlags(RunFlags):
+class FashionFlags(TrackedFlags):
     """Flags of this command in addition to the task's own fields."""
 
     run: str = "fashion"

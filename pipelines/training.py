@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import tyro
 
 from pipelines import command
-from pipelines.flags import RunFlags, flagged, task_flags
+from pipelines.flags import TrackedFlags, flagged, task_flags
+from pipelines.tracking import tracker
 from qnn_jax.runs import GracefulStop, RunDirectory, check_name, read_json
 from qnn_jax.tasks.stored import NOT_OF_THE_RUN, Seeds, config_of
 from qnn_jax.training.task import Folders
@@ -49,7 +50,7 @@ def parse(
     return task_type(**named).prepared(), found.run
 
 
-def train(task: Any, flags: RunFlags) -> int:
+def train(task: Any, flags: TrackedFlags) -> int:
     """Check, train or print the plan, write the page; return the exit status."""
     for name in Seeds._fields:
         command.check_seed(f"--{name.replace('_', '-')}", getattr(flags, name) or 0)
@@ -71,7 +72,11 @@ def train(task: Any, flags: RunFlags) -> int:
             command.tell_finished(run.path)
             conclude(run.path, read_json(run.path / "summary.json") or {}, task, flags)
             return 0
-        with GracefulStop(notify=command.tell_stopping) as stop, progress_bar() as progress:
+        with (
+            tracker(flags.track, run.path) as track,
+            GracefulStop(notify=command.tell_stopping) as stop,
+            progress_bar() as progress,
+        ):
             try:
                 trained = train_task(
                     task,
@@ -79,6 +84,7 @@ def train(task: Any, flags: RunFlags) -> int:
                     folders=folders,
                     run=run,
                     tell=command.say,
+                    track=track,
                     stop=lambda: stop.requested,
                     report=progress,
                     publish=lambda finished: write_run(run.path, finished),
@@ -90,7 +96,7 @@ def train(task: Any, flags: RunFlags) -> int:
     return 0
 
 
-def conclude(path: Path, summary: Mapping[str, Any], task: Any, flags: RunFlags) -> None:
+def conclude(path: Path, summary: Mapping[str, Any], task: Any, flags: TrackedFlags) -> None:
     """Print the result and its baselines, and the next command."""
     metric = task.metric
     value, interval = summary[f"test_{metric.name}"], summary["test_interval"]

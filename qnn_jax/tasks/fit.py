@@ -99,6 +99,7 @@ def train(
     folders: Folders = Folders(),  # noqa: B008  a frozen value
     run: RunDirectory | None = None,
     tell: Tell = lambda line: None,
+    track: Callable[[Mapping[str, Any]], None] = lambda row: None,
     stop: Callable[[], bool] = lambda: False,
     report: Report = lambda what, done, total: None,
     publish: Callable[[Finished], None] = lambda finished: None,
@@ -113,6 +114,7 @@ def train(
         folders: of the data.
         run: a folder for all results, so that a killed training can resume; None stores nothing.
         tell: called with lines of progress, for instance `print`.
+        track: called after every epoch with its row of metrics.jsonl.
         stop: called after every epoch; true stops the training.
         report: called with the progress of the data's preparation.
         publish: writes pages of the results, before the run is marked as finished.
@@ -162,12 +164,17 @@ def train(
         return state, {name: task.trainer.row(told[name], task.metric) for name in names}
 
     epochs = task.trainer.epochs
+
+    def told(done: int, row: Mapping[str, Any], left: float) -> None:
+        tell(epoch_line(task.metric, names, done, epochs, row, left))
+        track(row)
+
     state, rows = go_through(
         run,
         epochs,
         state,
         step,
-        tell=lambda done, row, left: tell(epoch_line(task.metric, names, done, epochs, row, left)),
+        tell=told,
         stop=stop,
         restore=lambda tree: jax.tree.map(jnp.asarray, tree),
     )
