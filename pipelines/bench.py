@@ -25,10 +25,21 @@ if TYPE_CHECKING:
 class BenchConfig:
     """Measure speed in comparison with other simulators, in one run."""
 
-    only: Literal["training", "scan", "calculator", "evaluation", "simulator", "tuning"] | None = (
-        None
-    )
-    """One of the tables; default: all but tuning, the simulator's thresholds beside others."""
+    only: (
+        Literal[
+            "training",
+            "scan",
+            "calculator",
+            "evaluation",
+            "estimators",
+            "simulator",
+            "tuning",
+            "classification",
+        ]
+        | None
+    ) = None
+    """One of the tables; default: all but tuning, the simulator's thresholds beside others, and
+    classification, test accuracies of our models and of others (half an hour)."""
     full: bool = False
     """Every cell of the simulator's table (hours), not only the part that takes ten minutes."""
     num_qubits: tuple[int, ...] = ()
@@ -42,6 +53,12 @@ class BenchConfig:
     cap_seconds: float | None = None
     """Time limit of an engine for one cell of the simulator's table, compilation included;
     default: 60 with --full, else 30, for the table to take less than ten minutes."""
+    seeds: int = 10
+    """Of classification: how many problems are drawn at each size of each family."""
+    families: tuple[str, ...] = ()
+    """Of classification: only these families, as "two curves"; what is there already stays."""
+    sizes: tuple[int, ...] = ()
+    """Of classification: only these sizes of the families."""
     minutes: float = 9.0
     """When the simulator's table ends, except with --full: later cells are marked as not run."""
     results_dir: Path = Path("results")
@@ -57,6 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     config = command.parse(BenchConfig, {"default": BenchConfig()}, argv)
     if config.rounds < 1:
         raise InputError(f"Argument `--rounds` must be at least 1, but is {config.rounds}.")
+    if config.seeds < 1:
+        raise InputError(f"Argument `--seeds` must be at least 1, but is {config.seeds}.")
     for flag, value in (("cap-seconds", config.cap_seconds), ("minutes", config.minutes)):
         if value is not None and not value > 0:
             raise InputError(f"Argument `--{flag}` must be above 0, but is {value}.")
@@ -90,6 +109,25 @@ def main(argv: list[str] | None = None) -> int:
         found = evaluation(config.rounds)
         write_json_atomic(folder / "evaluation.json", found)
         print(f"\nWritten to {folder / 'evaluation.json'}")
+    if config.only in (None, "estimators"):
+        from pipelines.benchmarks.estimators import estimators
+
+        found = estimators(config.rounds, config.peers)
+        write_json_atomic(folder / "estimators.json", found)
+        print(f"\nWritten to {folder / 'estimators.json'}")
+    if config.only == "classification":
+        from pipelines.benchmarks.classification import classification
+
+        path = folder / "classification.json"
+        classification(
+            path,
+            config.seeds,
+            config.families,
+            config.sizes,
+            config.data_dir,
+            config.manual_dir,
+        )
+        print(f"\nWritten to {path}")
     if config.only == "tuning":
         from pipelines.benchmarks.tuning import tuned
 
