@@ -43,7 +43,7 @@ from qnn_jax.circuits import (
 from qnn_jax.configs import ModelConfig, TrainingConfig
 from qnn_jax.errors import InputError, TrainingFailedError
 from qnn_jax.executors.executor import checked_executor
-from qnn_jax.simulate import kernel_matrix
+from qnn_jax.simulate import kernel_matrix, statevector
 from qnn_jax.tasks.features import FeatureTask, Shape, stratified
 from qnn_jax.tasks.tabular import probabilities
 from qnn_jax.tasks.trained import Trained
@@ -804,10 +804,13 @@ class QuantumKernel(BaseEstimator):  # type: ignore[misc]
         matrix = np.empty((len(left), len(right)))
         for i in range(0, len(left), size):
             rows = left[i : i + size]
+            states = _states(circuit, _filled(rows, size), weights)
             for j in range(i if same else 0, len(right), size):
                 columns = right[j : j + size]
-                block = _gram(circuit, _filled(rows, size), _filled(columns, size), weights)
-                matrix[i : i + size, j : j + size] = np.asarray(block)[: len(rows), : len(columns)]
+                mine = same and i == j
+                others = states if mine else _states(circuit, _filled(columns, size), weights)
+                block = np.asarray(_overlaps(states, others))[: len(rows), : len(columns)]
+                matrix[i : i + size, j : j + size] = block
         return matrix
 
     def _measured(
@@ -921,8 +924,14 @@ def _filled(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _gram(circuit: Circuit, left: Any, right: Any, weights: Any) -> Any:
-    return kernel_matrix(circuit, left, right, weights)
+def _states(circuit: Circuit, rows: Any, weights: Any) -> Any:
+    return jax.vmap(lambda inputs: statevector(circuit, inputs, weights))(rows)
+
+
+@jax.jit
+def _overlaps(left: Any, right: Any) -> Any:
+    # A program of its own, since most of the time to compile goes into the circuit.
+    return jnp.square(jnp.abs(left.conj() @ right.T))
 
 
 @functools.partial(jax.jit, static_argnums=0)
