@@ -81,6 +81,8 @@ _NUMBERS = {
     "feature_scale": "model.feature_scale",
     "weight_bound": "model.weight_bound",
 }
+#: Qubits where `n_qubits` is "auto"; more than twice as many classes take more.
+_LEAST_AUTO = 4
 #: Circuits of so many qubits are simulated 500 rows at a time, even for a single one.
 _SMALL = 8
 _MEMBERS = (HYBRID, "separable", "frozen", "classical", "bypass", "linear")
@@ -129,7 +131,7 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
         self,
         circuit: Any = "dense_angle",
         *,
-        n_qubits: int = 4,
+        n_qubits: Any = "auto",
         observables: Any = "auto",
         encoder: str = "dense",
         hidden: Sequence[int] = (32,),
@@ -317,7 +319,8 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
         return cast(np.ndarray, held)
 
     def _check(self) -> None:
-        checks.at_least("n_qubits", self.n_qubits, 2)
+        if not isinstance(self.n_qubits, str) or self.n_qubits != "auto":
+            checks.at_least("n_qubits", self.n_qubits, 2)
         checks.one_of("encoder", self.encoder, ("dense", "none"))
         checks.one_of("member", self.member, _MEMBERS)
         checks.at_least("max_iter", self.max_iter, 1)
@@ -331,7 +334,9 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
     def _task(self, classes: int, features: int, batch: int) -> _Estimated:
         given = self.circuit
         name = given if isinstance(given, str) else None
-        circuit = _circuit(given, self.n_qubits, _CIRCUITS)
+        auto = isinstance(self.n_qubits, str)
+        n_qubits = min(max(_LEAST_AUTO, -(-classes // 2)), _SMALL) if auto else int(self.n_qubits)
+        circuit = _circuit(given, n_qubits, _CIRCUITS)
         model = ModelConfig(
             channels=(),
             hidden=tuple(checks.several("hidden", self.hidden, "a sequence of integers")),
@@ -351,13 +356,14 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
             shift=0,
             flip=False,
         )
-        auto = isinstance(self.observables, str) and self.observables == "auto"
+        labels = self.observables
+        labels = () if isinstance(labels, str) and labels == "auto" else labels
         task = _Estimated(
             Shape("classification" if classes else "regression", classes, (features,)),
             model,
             training,
             circuit.to_json(),
-            () if auto else checks.several("observables", self.observables, "Pauli labels"),
+            checks.several("observables", labels, "Pauli labels"),
             self.encoder,
         )
         task.check_network()
@@ -504,7 +510,8 @@ class QuantumClassifier(ClassifierMixin, _Hybrid):  # type: ignore[misc]
         circuit: "dense_angle" (two features a qubit, then real amplitudes), "angle" (one feature a
             qubit), "reuploading" (that three times), "zz", "z" (Qiskit's feature maps), a
             `Circuit`, or a Qiskit `QuantumCircuit`.
-        n_qubits: of a circuit by name.
+        n_qubits: of a circuit by name; "auto" is 4, and of more than 8 classes half as many, up to
+            8, so that "dense_angle" reads a feature for each class.
         observables: Pauli labels that are measured; "auto" takes all Z and ZZ.
         encoder: "dense" maps the features to the circuit's inputs by Dense layers; "none" lets the
             features themselves enter it, for which it must read as many.
@@ -543,7 +550,7 @@ class QuantumClassifier(ClassifierMixin, _Hybrid):  # type: ignore[misc]
         self,
         circuit: Any = "dense_angle",
         *,
-        n_qubits: int = 4,
+        n_qubits: Any = "auto",
         observables: Any = "auto",
         encoder: str = "dense",
         hidden: Sequence[int] = (32,),
@@ -551,7 +558,7 @@ class QuantumClassifier(ClassifierMixin, _Hybrid):  # type: ignore[misc]
         feature_scale: float = 1.0,
         weight_bound: float = 1.0,
         learning_rate: float = 0.02,
-        weight_decay: float = 0.01,
+        weight_decay: float = 0.1,
         max_iter: int = 200,
         batch_size: Any = "auto",
         early_stopping: bool = False,

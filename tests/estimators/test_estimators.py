@@ -198,6 +198,16 @@ def test_values_are_learned_in_their_unit() -> None:
     assert low < mean < high < 1e3
 
 
+@pytest.mark.parametrize(("classes", "n_qubits"), [(2, 4), (8, 4), (9, 5), (40, 8)])
+def test_many_classes_take_more_qubits(classes: int, n_qubits: int) -> None:
+    points = np.random.default_rng(0).normal(size=(80, 3))
+    model = QuantumClassifier(hidden=(), max_iter=1, random_state=0)
+    circuit = model.fit(points, np.arange(80) % classes).trained_.circuit
+    assert circuit.num_qubits == n_qubits
+    given = model.set_params(n_qubits=2).fit(points, np.arange(80) % classes)
+    assert given.trained_.circuit.num_qubits == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -210,6 +220,7 @@ def test_values_are_learned_in_their_unit() -> None:
         ),
         ({"encoder": "conv"}, "`encoder` must be one of"),
         ({"n_qubits": 0}, "`n_qubits` must be an integer of at least 2"),
+        ({"n_qubits": "all"}, "`n_qubits` must be an integer of at least 2"),
         ({"observables": ("ZZZ",)}, "`observables` must have labels of 2 letters"),
         ({"hidden": 4}, "`hidden` must be a sequence of integers"),
         ({"hidden": (0,)}, "`hidden` must hold at most"),
