@@ -24,6 +24,7 @@ REQUIREMENTS = (
     "pennylane==0.45.1",
     "pennylane-lightning==0.45.0",
     "qujax==1.1.0",
+    "qiskit-machine-learning==0.9.1",
     "jax==0.10.2",
     "jaxlib==0.10.2",
 )
