@@ -40,8 +40,10 @@ def tracker(kind: str | None, folder: Path) -> Iterator[Track]:
     def track(row: Mapping[str, Any]) -> None:
         epoch = row["epoch"]
         if not writers:
-            # A resumed training repeats what came after its latest checkpoint.
-            writers.append(SummaryWriter(str(folder / "tensorboard"), purge_step=epoch))
+            # A resumed training repeats what came after its latest checkpoint. Without a suffix a
+            # file of the same second would be overwritten.
+            where, suffix = str(folder / "tensorboard"), f".{epoch:06d}"
+            writers.append(SummaryWriter(where, purge_step=epoch, filename_suffix=suffix))
         for name, value in curves(row).items():
             writers[0].add_scalar(name, value, epoch)
         writers[0].flush()
