@@ -142,7 +142,13 @@ def test_a_layer_of_reuploading_rotates_by_three_features_a_qubit() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [Hybrid("classical"), Hybrid(reuploads=True), Kernel("z"), Classical("SVC")]
+    "model",
+    [
+        pytest.param(Hybrid("classical"), marks=pytest.mark.slow),
+        pytest.param(Hybrid(reuploads=True), marks=pytest.mark.slow),
+        Kernel("z"),
+        Classical("SVC"),
+    ],
 )
 def test_models_learn_what_a_hyperplane_separates(model, monkeypatch) -> None:
     monkeypatch.setattr(classification, "STEPS", 60)
