@@ -120,35 +120,46 @@ def transpiled(
     Args:
         circuits: the circuits.
         backend: the device.
-        layout: its qubit for each qubit; by default what the transpiler chooses for the first.
+        layout: its qubit for each qubit; by default what the transpiler chooses for the first
+            circuit that then has the most gates on several qubits. From others it may have removed
+            gates, as diagonal ones before a measurement of Z, and placed those qubits far apart.
 
     Raises:
         InputError: where the device has too few qubits, or no such gates.
     """
     for circuit in circuits:
         check_width(circuit.num_qubits, backend)
-    found: list[QuantumCircuit] = []
-    for circuit in circuits:
-        if layout is None and found:
-            layout = found[0].layout.initial_index_layout(filter_ancillas=True)
-        try:
-            isa = transpile(
-                circuit,
-                backend,
-                optimization_level=3,
-                seed_transpiler=SEED,
-                initial_layout=layout,
-            )
-        except QiskitError as error:
-            raise InputError(
-                f"Argument `circuit` must be a circuit that {backend.name} can run, but Qiskit "
-                f"cannot transpile it: {' '.join(str(error.message).split())}"
-            ) from error
-        check_gates(isa, backend.target, backend.name)
-        # No count depends on it, and as an expression it would be evaluated for every row.
-        isa.global_phase = 0
-        found.append(isa)
-    return tuple(found)
+    if layout is not None:
+        return tuple(_transpiled(circuit, backend, layout) for circuit in circuits)
+    free = [_transpiled(circuit, backend, None) for circuit in circuits]
+    leading = max(range(len(free)), key=lambda k: free[k].num_nonlocal_gates())
+    layout = free[leading].layout.initial_index_layout(filter_ancillas=True)
+    return tuple(
+        free[k] if k == leading else _transpiled(circuit, backend, layout)
+        for k, circuit in enumerate(circuits)
+    )
+
+
+def _transpiled(
+    circuit: QuantumCircuit, backend: Any, layout: Sequence[int] | None
+) -> QuantumCircuit:
+    try:
+        isa = transpile(
+            circuit,
+            backend,
+            optimization_level=3,
+            seed_transpiler=SEED,
+            initial_layout=layout,
+        )
+    except QiskitError as error:
+        raise InputError(
+            f"Argument `circuit` must be a circuit that {backend.name} can run, but Qiskit "
+            f"cannot transpile it: {' '.join(str(error.message).split())}"
+        ) from error
+    check_gates(isa, backend.target, backend.name)
+    # No count depends on it, and as an expression it would be evaluated for every row.
+    isa.global_phase = 0
+    return isa
 
 
 def check_width(num_qubits: int, backend: Any) -> None:

@@ -154,6 +154,16 @@ def test_a_random_circuit_is_routed_as_aers() -> None:
     check_random("FakeSantiagoV2", 4, 1)
 
 
+def test_bases_whose_gates_the_transpiler_removes_do_not_choose_the_layout() -> None:
+    """The CZ is none before a measurement of Z, but is one before those of X."""
+    circuit = Circuit(2, (Op("ry", 0, x[0]), Op("ry", 1, w[0]), Op("cz", (0, 1))))
+    sums = observables_on(2, ("ZZ", "XX"))
+    run = bridge.noisy("FakeFez")(circuit, sums, INPUTS[:, :1], WEIGHTS[:1])
+    assert len(run.record.simulated) == 2
+    wanted = by_aer(circuit, sums, INPUTS[:, :1], WEIGHTS[:1], "FakeFez")
+    np.testing.assert_allclose(run.values, wanted, rtol=0, atol=1e-9)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEVICES)
 @pytest.mark.parametrize("num_qubits", [1, 2, 3, 4])
