@@ -216,16 +216,18 @@ class _State:
     def __init__(self, batch: int, dtype: Any) -> None:
         self._batch, self._dtype = batch, dtype
         self._clusters: dict[int, _Cluster] = {}
-        #: Of a qubit, done after the block that it may be in.
-        self._pending: dict[int, Any] = {}
+        #: Of a qubit, done after the block that it may be in: a matrix, and whether it is batched.
+        self._pending: dict[int, tuple[Any, bool]] = {}
         #: Of two qubits, by each of them: the qubits in order, and the matrix.
         self._blocks: dict[int, tuple[tuple[int, ...], Any]] = {}
 
     def apply(self, qubits: tuple[int, ...], matrix: Any, batched: bool) -> None:
-        """One more channel; what does not depend on the inputs is fused."""
-        if not batched and len(qubits) == 1:
+        """One more channel; those of one qubit are fused, of two where no input is in them."""
+        if len(qubits) == 1:
             before = self._pending.get(qubits[0])
-            self._pending[qubits[0]] = matrix if before is None else self._times(matrix, before)
+            if before is not None:
+                matrix, batched = self._fused((matrix, batched), before)
+            self._pending[qubits[0]] = matrix, batched
             return
         if not batched and len(qubits) == 2:
             self._join(qubits, matrix)
@@ -234,13 +236,25 @@ class _State:
             self._settle(qubit)
         self._contract(qubits, matrix, batched)
 
+    def _fused(self, left: tuple[Any, bool], right: tuple[Any, bool]) -> tuple[Any, bool]:
+        """The product of two matrices of one qubit, of each sample where one of them is batched."""
+        (one, first), (other, second) = left, right
+        if not (first or second):
+            return self._times(one, other), False
+        one = one if first else jnp.asarray(one, self._dtype)[..., None]
+        other = other if second else jnp.asarray(other, self._dtype)[..., None]
+        return (one[:, :, None] * other).sum(1), True
+
     def _join(self, qubits: tuple[int, ...], matrix: Any) -> None:
+        for qubit in qubits:  # a block is of no sample alone
+            if self._pending.get(qubit, (None, False))[1]:
+                self._settle(qubit)
         block = self._blocks.get(qubits[0])
         same = block is not None and set(block[0]) == set(qubits)
         if not same:
             for qubit in qubits:
                 self._close(qubit)
-        one, other = (self._pending.pop(qubit, None) for qubit in qubits)
+        one, other = (self._pending.pop(qubit, (None, False))[0] for qubit in qubits)
         if one is not None or other is not None:
             parts = [np.eye(4) if part is None else part for part in (other, one)]
             matrix = self._times(matrix, _of(*parts).kron(*parts))
@@ -265,7 +279,7 @@ class _State:
         self._close(qubit)
         waiting = self._pending.pop(qubit, None)
         if waiting is not None:
-            self._contract((qubit,), waiting, False)
+            self._contract((qubit,), *waiting)
 
     def _times(self, left: Any, right: Any) -> Any:
         if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
@@ -324,6 +338,9 @@ class _State:
         """Probabilities of the bits of qubits, an axis of 2 for each, and the batch behind them."""
         for qubit in list(self._blocks):
             self._close(qubit)
+        for qubit in qubits:
+            if self._pending.get(qubit, (None, False))[1]:
+                self._settle(qubit)
         together = {qubit for group in noise.read_together() for qubit in group}
         done: list[_Cluster] = []
         clusters: list[_Cluster] = []
@@ -340,7 +357,7 @@ class _State:
                     names.remove(qubit)
                     continue
                 rows: Any = _TO_PROBABILITIES
-                waiting = self._pending.get(qubit)
+                waiting, _ = self._pending.get(qubit, (None, False))
                 matrix = None if qubit in together else noise.read(qubit)
                 if matrix is not None:
                     rows = self._times(matrix, rows)
