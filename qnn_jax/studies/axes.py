@@ -109,7 +109,7 @@ def _fields_below(kind: type[Any], prefix: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     hints = get_type_hints(kind)
     for field in dataclasses.fields(kind):
-        hint, name = hints[field.name], f"{prefix}{field.name}"
+        hint, name = _given(hints[field.name]), f"{prefix}{field.name}"
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             found |= _fields_below(hint, f"{name}.")
         elif (
@@ -119,6 +119,14 @@ def _fields_below(kind: type[Any], prefix: str) -> dict[str, Any]:
         ):
             found[name] = hint
     return found
+
+
+def _given(hint: Any) -> Any:
+    """The type of a field where it is given: `int` of `int | None`."""
+    for kind in (int, float, str):
+        if hint == kind | None:
+            return kind
+    return hint
 
 
 def _checked(found: Mapping[str, Any], axis: Axis) -> Axis:

@@ -71,6 +71,15 @@ def test_axes_are_values_too() -> None:
     )
 
 
+def test_shots_and_noise_are_axes() -> None:
+    """Fields that may be left out vary as those that may not."""
+    shots, device = read_axes(["shots=64,1024", "execution.noise=FakeFez,FakeKingston"])
+    assert (shots.name, shots.values) == ("execution.shots", (64, 1024))
+    assert device.values == ("FakeFez", "FakeKingston")
+    with pytest.raises(InputError, match=r"execution\.shots values that are a whole number, but"):
+        read_axes(["shots=few"])
+
+
 @pytest.mark.parametrize(
     ("axis", "words"),
     [
@@ -171,7 +180,10 @@ def planned_of(axes: Any, **options: Any):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--task", "none"), "`task` must be one of 'fashion', 'calculator', 'tabular', but is"),
+        (
+            ("--task", "none"),
+            "`task` must be one of 'fashion', .*, 'sine', but is",
+        ),
         (("--preset", "none"), "`preset` must be one of 'default', 'slides', 'notebook'"),
         (("--task", "calculator", "--preset", "slides"), "`preset` must be one of 'default'"),
         (("--axis", "seed=4294967296"), "from 0 to 4294967295, but one is '4294967296'"),
@@ -235,6 +247,8 @@ def test_the_flags_of_a_member_read_back_as_the_member(preset) -> None:
                 values = words[kind]
             elif name in ("model.channels", "model.hidden"):
                 values = ["32x8", "64", "none"]
+            elif name == "execution.noise":
+                values = ["FakeFez"]
             elif name == "model.entanglement":
                 values = ["full", "linear"]
             else:
