@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 from qnn_jax.configs import LeastSquaresConfig, TrainingConfig
 from qnn_jax.tasks.calculator import Calculator
 from qnn_jax.tasks.fashion import Fashion
+from qnn_jax.tasks.pooled import Pooled
+from qnn_jax.tasks.sine import Sine
 from qnn_jax.tasks.tabular import Tabular
 
 #: The tasks that a stored run may have.
 TASKS: Mapping[str, type[Any]] = MappingProxyType(
-    {task.name: task for task in (Fashion, Calculator, Tabular)}
+    {task.name: task for task in (Fashion, Calculator, Tabular, Pooled, Sine)}
 )
 
 
