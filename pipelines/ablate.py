@@ -4,6 +4,8 @@
     make ablate ARGS="--quick"
     make ablate ARGS="--seeds 40 --sizes all --run long"
     make ablate ARGS="--task calculator"
+    make ablate ARGS="--twins noise --executor noisy --noise FakeFez --shots 1024 --sizes 1000"
+    make ablate ARGS="--task noise-study"        # where noise matters: see its --help
 
 The model and all its twins train on the same data, batches and seeds with the same optimiser. All
 seeds of a twin run in one program. On Fashion-MNIST 20 seeds, seven networks and four sizes take
@@ -15,13 +17,15 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
-from pipelines import command, training
+from pipelines import command, noise_study, training
 from pipelines.flags import DEFAULT_TASK, DataFlags, ResultsFlags, TaskFlag, chosen_task, words_of
+from pipelines.noise_study import NOISE_STUDY
 from qnn_jax.errors import InputError
 from qnn_jax.runs import GracefulStop, RunDirectory, check_name, read_as
 from qnn_jax.studies.ablation_table import check_ablation, text_of
+from qnn_jax.studies.noise_twins import NoiseTwins, OnAer
 from qnn_jax.tasks.stored import NOT_OF_THE_RUN, RESTORE
 from qnn_jax.tasks.table import effort
 from qnn_jax.training.task import Folders
@@ -41,6 +45,11 @@ class AblateFlags(DataFlags, ResultsFlags, TaskFlag):
     """Number of seeds; each determines initial parameters, order and selection of examples."""
     sizes: tuple[str, ...] = ("all",)
     """Numbers of training examples; "all" takes all."""
+    twins: Literal["model", "noise"] = "model"
+    """Networks without a part of the model, or "noise": the same network trained without the errors
+    or shots of --executor; all of them are scored on Aer with these."""
+    images: int | None = None
+    """Most test examples that Aer scores, drawn at random, by default 500; for --twins noise."""
     resume: bool = True
     """Resume an interrupted run of this name; --no-resume starts over."""
 
@@ -86,7 +95,7 @@ class _Told(TypedDict):
 def parse(argv: list[str] | None) -> tuple[Any, AblateFlags]:
     """Read a command line; the defaults depend on the task, and on whether the look is quick."""
     arguments = sys.argv[1:] if argv is None else argv
-    name = chosen_task(arguments)
+    name = chosen_task(arguments, NOISE_STUDY)
     start = effort(name, "--quick" in arguments)
     flags = AblateFlags(
         task=name,
@@ -99,8 +108,18 @@ def parse(argv: list[str] | None) -> tuple[Any, AblateFlags]:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, check, train, report; the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if chosen_task(arguments, NOISE_STUDY) == NOISE_STUDY:
+        return noise_study.main(arguments)
     task, flags = parse(argv)
     check_name(flags.run)
+    if flags.twins == "noise":
+        task = NoiseTwins(task, *(() if flags.images is None else (flags.images,)))
+    elif flags.images is not None:
+        raise InputError(
+            "Argument `images` must be left out where `twins` is model, but is "
+            f"{flags.images}; it is for twins of noise, which Aer scores."
+        )
     command.check_seed("--seed", flags.seed, max(1, flags.seeds))
     sizes = check_ablation(task, flags.numbers, flags.seeds, flags.seed)
     command.start_jax()
@@ -136,6 +155,7 @@ def main(argv: list[str] | None = None) -> int:
                     stop=lambda: stop.requested,
                     report=progress,
                     publish=lambda found: write_ablation(run.path, found),
+                    scorer=OnAer(task) if flags.twins == "noise" else None,
                 )
             except StoppedError as saved:
                 command.tell_saved(f"{saved} programs")
@@ -150,6 +170,9 @@ def conclude(task: Any, flags: AblateFlags, summary: Mapping[str, Any]) -> None:
     page = flags.results_dir / flags.run / "report.html"
     print(f"{sum(summary['seconds'].values()):.1f} s in all; open {page}")
     words = [] if flags.task == DEFAULT_TASK else ["--task", flags.task]
+    if flags.twins == "noise":
+        task = task.task
+        words += ["--twins", "noise"]
     words += [*command.same_folders(flags), *words_of(task, effort(flags.task, True).task)]
     print(
         f"Next: {command.make('ablate', words)}, for the full ablation"

@@ -69,13 +69,18 @@ class TaskFlag:
     """The task; all flags of its training are flags here."""
 
 
-def chosen_task(arguments: Sequence[str]) -> str:
+def chosen_task(arguments: Sequence[str], *others: str) -> str:
     """The task of a command line, on which all other flags depend.
+
+    Args:
+        arguments: the command line.
+        others: what the command takes besides tasks.
 
     Raises:
         InputError: if there is no such task.
     """
-    return one_of("task", command.chosen(arguments, "--task", DEFAULT_TASK), tuple(TASKS))
+    chosen = command.chosen(arguments, "--task", DEFAULT_TASK)
+    return one_of("task", chosen, (*TASKS, *others))
 
 
 #: Fields of a task whose own fields are flags without a prefix.

@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +51,7 @@ def ablate(
     stop: Callable[[], bool] = lambda: False,
     report: Report = lambda what, done, total: None,
     publish: Callable[[Ablation], None] = lambda found: None,
+    scorer: Scorer | None = None,
 ) -> Ablation:
     """Train a task's network and its twins over many random seeds, and compare them in pairs.
 
@@ -70,6 +71,8 @@ def ablate(
         stop: called after every epoch; true stops the ablation.
         report: called with the progress of the data's preparation.
         publish: writes pages of the results, before the run is marked as finished.
+        scorer: how trained members are scored; by default on the test examples, where the task's
+            circuits run in training.
 
     Raises:
         InputError: if the task cannot be ablated with these arguments.
@@ -87,7 +90,7 @@ def ablate(
     # Signed integers would not hold the upper half of the seeds.
     every = np.arange(first_seed, first_seed + seeds, dtype=np.uint32)
     splits = task.sized(sizes[-1]).load(folders, first_seed, report)
-    study = _Study(task, every, folders, report, splits, _counts(sizes, splits))
+    study = _Study(task, every, folders, report, splits, _counts(sizes, splits), scorer)
     for line in study.introduction():
         tell(line)
     if run is not None:
@@ -163,7 +166,7 @@ class _Found(NamedTuple):
         return after
 
 
-class _Data(NamedTuple):
+class Data(NamedTuple):
     """The examples of one size; those that differ between seeds have a leading axis of seeds.
 
     Attributes:
@@ -180,6 +183,25 @@ class _Data(NamedTuple):
     own: bool
     own_test: bool
 
+    def of_seed(self, number: int) -> tuple[Examples, Examples]:
+        """The training and the test examples of one seed."""
+        train = jax.tree.map(lambda leaf: leaf[number], self.train) if self.own else self.train
+        test = jax.tree.map(lambda leaf: leaf[number], self.test) if self.own_test else self.test
+        return train, test
+
+
+class Scorer(Protocol):
+    """How trained members are scored."""
+
+    @property
+    def about(self) -> str:
+        """The method, in a sentence."""
+        ...
+
+    def __call__(self, member: Member, params: Any, data: Data, seeds: np.ndarray) -> np.ndarray:
+        """The score of every seed, from parameters with a leading axis of seeds."""
+        ...
+
 
 @dataclass(eq=False)
 class _Study:
@@ -192,6 +214,7 @@ class _Study:
         report: called with the progress of their preparation.
         splits: of the largest size and the first seed.
         counts: number of training examples by the size argument of `Task.sized`.
+        scorer: how trained members are scored, if not as in training.
     """
 
     task: Task
@@ -200,7 +223,8 @@ class _Study:
     report: Report
     splits: Splits
     counts: dict[int, int]
-    _loaded: tuple[int, _Data] | None = None
+    scorer: Scorer | None = None
+    _loaded: tuple[int, Data] | None = None
 
     @functools.cached_property
     def members(self) -> tuple[Member, ...]:
@@ -249,21 +273,24 @@ class _Study:
             if stop():
                 return None
             tell(number + 1, time.monotonic() - compiled)
-        found = np.asarray(_scores(self.task, name, data.own_test, state, data.test))
+        if self.scorer is None:
+            found = np.asarray(_scores(self.task, name, data.own_test, state, data.test))
+        else:
+            found = self.scorer(member, _parameters(self.task, name, state), data, self.seeds)
         # Single precision has seven digits.
         scores = np.array([float(f"{score:.7g}") for score in found])
         diverged = int(np.sum(~(np.asarray(finite) & np.isfinite(scores))))
         seconds = np.array([compiled - began, time.monotonic() - compiled])
         return _Program(scores, diverged, seconds)
 
-    def _data(self, size: int) -> _Data:
+    def _data(self, size: int) -> Data:
         """The examples of a size, loaded once for all members."""
         if self._loaded is None or self._loaded[0] != size:
             self._loaded = None  # free its memory before loading others
             self._loaded = (size, self._load(size))
         return self._loaded[1]
 
-    def _load(self, size: int) -> _Data:
+    def _load(self, size: int) -> Data:
         sized = self.task.sized(size)
         # All examples are the same for all seeds, whatever their order.
         seeds = self.seeds if size else self.seeds[:1]
@@ -281,7 +308,7 @@ class _Study:
                 return jax.tree.map(jnp.asarray, parts[0])
             return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *parts)
 
-        return _Data(
+        return Data(
             of_all([splits.train for splits in every], bool(size)),
             of_all([splits.validation for splits in every], bool(size)),
             of_all([splits.test for splits in every], own_test),
@@ -373,6 +400,7 @@ class _Study:
                 else "They are the same for all seeds, so the intervals do not include the choice "
                 f"of test {examples}."
             ),
+            *((self.scorer.about,) if self.scorer else ()),
         )
 
 
@@ -407,6 +435,12 @@ def _epoch(
 
     axis = 0 if own else None
     return jax.vmap(one, in_axes=(0, 0, axis, axis))(state, keys, train, validation)
+
+
+@functools.partial(jax.jit, static_argnames=("task", "name"))
+def _parameters(task: Task, name: str, state: Any) -> Any:
+    """The parameters of a member, with a leading axis of seeds."""
+    return jax.vmap(lambda own: task.trainer.parameters(own)[name])(state)
 
 
 @functools.partial(jax.jit, static_argnames=("task", "name", "own_test"))

@@ -64,12 +64,12 @@ def execution(task: Any) -> ExecutionConfig:
 
 
 def placed(task: Any, member: Member) -> Member:
-    """A member whose circuit, if it has one, runs where the task trains it.
+    """A member whose circuit, if it has one, runs where the task, or the member itself, says.
 
     Raises:
         InputError: where the member's network cannot be given an executor.
     """
-    config = execution(task)
+    config = member.execution or execution(task)
     network: Any = member.network
     if config.executor == "exact" or not hasattr(network, "circuit"):
         return member

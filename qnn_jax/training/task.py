@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from qnn_jax.circuits import Circuit
+    from qnn_jax.configs import ExecutionConfig
 
 #: The name of a task's own network among its members.
 HYBRID = "hybrid"
@@ -119,6 +120,7 @@ class Member(NamedTuple):
         worth_of: what the hybrid has and this network lacks, as part of a sentence.
         frozen: keep the circuit's weights at their initial values.
         alongside: train it in every run, together with the task's own network.
+        execution: where its circuit runs in training; None where the task's does.
     """
 
     name: str
@@ -127,6 +129,7 @@ class Member(NamedTuple):
     worth_of: str = ""
     frozen: bool = False
     alongside: bool = False
+    execution: ExecutionConfig | None = None
 
 
 def class_numbers(outputs: Any) -> Any:
