@@ -34,6 +34,7 @@ class BenchConfig:
             "estimators",
             "simulator",
             "tuning",
+            "noise",
             "classification",
         ]
         | None
@@ -128,6 +129,12 @@ def main(argv: list[str] | None = None) -> int:
             config.manual_dir,
         )
         print(f"\nWritten to {path}")
+    if config.only in (None, "noise"):
+        from pipelines.benchmarks.noise import noise
+
+        found = noise(config.rounds, config.cap_seconds or 120.0, config.peers)
+        write_json_atomic(folder / "noise.json", found)
+        print(f"\nWritten to {folder / 'noise.json'}")
     if config.only == "tuning":
         from pipelines.benchmarks.tuning import tuned
 

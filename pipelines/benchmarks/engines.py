@@ -11,6 +11,10 @@ recommend for speed:
   fastest; JAX's chain rule through the table of angles gives gradients by inputs and weights.
 - qujax: jit, vmap. Its own ⟨Z…Z⟩ builds a matrix of 4**n entries, so probabilities are summed
   with their signs instead.
+
+Engines with errors ("… noisy") have a depolarising channel on each qubit of a gate, after it: one
+of X, Y and Z with `ERROR` / 3 each. qnn_jax is `executors.noisy`, TensorCircuit its `DMCircuit`,
+PennyLane its `default.mixed`.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ from pipelines.benchmarks.programs import (
     value_and_gradient,
 )
 
+#: The probability of an error after a gate, for each of its qubits.
+ERROR = 0.01
 Problem = Mapping[str, Any]
 Ops = list[tuple[str, tuple[int, ...], Any]]  # gate, qubits, its angle or None
 
@@ -60,6 +66,37 @@ def ours(text: str) -> Callable[..., Any]:
     circuit = Circuit.from_json(text)
     label = "Z" * circuit.num_qubits
     return lambda x, w: expectations(circuit, [label], x, w)[0]
+
+
+def ours_noisy(problem: Problem) -> Program:
+    """This library's exact simulation of errors; it takes the batch as a whole."""
+    import jax.numpy as jnp
+
+    from qnn_jax import Circuit
+    from qnn_jax.executors import noisy
+    from qnn_jax.noise import NoiseModel, pauli
+
+    circuit = Circuit.from_json(problem["circuit"])
+    error = pauli(dict.fromkeys("XYZ", ERROR / 3))
+    executor = noisy(NoiseModel({op.gate: error for op in circuit.ops}))
+    label = "Z" * circuit.num_qubits
+    if problem["batched"] != "inputs":
+
+        def one(x: Any, w: Any) -> Any:
+            return executor(circuit, [label], x[None], w).values[0, 0]
+
+        values = over_batch(one, problem["batched"])
+    else:
+
+        def values(x: Any, w: Any) -> Any:
+            return executor(circuit, [label], x, w).values[:, 0]
+
+    return JaxProgram(
+        value_and_gradient(values),
+        jnp.asarray(problem["inputs"], jnp.float32),
+        jnp.asarray(problem["weights"], jnp.float32),
+        loop=True,
+    )
 
 
 def closed_form(problem: Problem) -> Program:
@@ -115,6 +152,19 @@ def tensorcircuit(num_qubits: int, ops: Ops) -> Any:
     return circuit.expectation_ps(z=list(range(num_qubits))).real
 
 
+def tensorcircuit_noisy(num_qubits: int, ops: Ops) -> Any:
+    """TensorCircuit-NG's density matrix."""
+    tc = importlib.import_module("tensorcircuit")
+    tc.set_backend("jax")
+    circuit = tc.DMCircuit(num_qubits)
+    for gate, qubits, angle in ops:
+        method = getattr(circuit, TENSORCIRCUIT_NAMES.get(gate, gate))
+        method(*qubits) if angle is None else method(*qubits, theta=angle)
+        for qubit in qubits:
+            circuit.depolarizing(qubit, px=ERROR / 3, py=ERROR / 3, pz=ERROR / 3)
+    return circuit.expectation_ps(z=list(range(num_qubits))).real
+
+
 PENNYLANE_NAMES = {
     "h": "Hadamard",
     "x": "PauliX",
@@ -159,6 +209,21 @@ def pennylane(num_qubits: int, ops: Ops) -> Any:
         return qml.expval(qml.prod(*map(qml.Z, range(num_qubits))))
 
     device = qml.device("default.qubit", wires=num_qubits)
+    return qml.QNode(circuit, device, interface="jax", diff_method="backprop")()
+
+
+def pennylane_noisy(num_qubits: int, ops: Ops) -> Any:
+    """PennyLane's default.mixed."""
+    qml = importlib.import_module("pennylane")
+
+    def circuit() -> Any:
+        for op in ops:
+            pennylane_ops(qml, [op])
+            for qubit in op[1]:
+                qml.DepolarizingChannel(ERROR, wires=qubit)
+        return qml.expval(qml.prod(*map(qml.Z, range(num_qubits))))
+
+    device = qml.device("default.mixed", wires=num_qubits)
     return qml.QNode(circuit, device, interface="jax", diff_method="backprop")()
 
 
@@ -272,6 +337,12 @@ ENGINES: Mapping[str, tuple[Callable[[Problem], Program], tuple[str, ...]]] = {
     "pennylane": (jax_engine(from_angles(pennylane)), ("pennylane", "jax")),
     "lightning": (lightning, ("pennylane-lightning", "pennylane")),
     "qujax": (jax_engine(qujax), ("qujax", "jax")),
+    "qnn_jax noisy": (ours_noisy, ("qnn-jax", "jax")),
+    "tensorcircuit noisy": (
+        jax_engine(from_angles(tensorcircuit_noisy)),
+        ("tensorcircuit-ng", "jax"),
+    ),
+    "pennylane noisy": (jax_engine(from_angles(pennylane_noisy)), ("pennylane", "jax")),
 }
 
 

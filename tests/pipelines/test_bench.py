@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipelines import bench
-from pipelines.benchmarks import cases, peers, programs, simulator, table
+from pipelines.benchmarks import cases, noise, peers, programs, simulator, table
 from pipelines.benchmarks.cases import Cell
 from pipelines.benchmarks.compare import difference
 from pipelines.benchmarks.neutral import angle_table, angles_of
@@ -359,6 +359,35 @@ def test_our_engine_and_the_closed_form_find_the_same():
     first = problem["weights"][0]
     slope = (total(first + step) - total(first - step)) / (2 * step)
     assert slope == pytest.approx(results["qnn_jax"]["weights_gradient"][0], abs=2e-3)
+
+
+def test_our_noisy_engine_finds_what_errors_leave():
+    """A depolarised RY: ⟨Z⟩ = (1 - 4p/3) cos(w x)."""
+    from pipelines.benchmarks.engines import ENGINES, ERROR
+    from qnn_jax import Op, w, x
+
+    problem = cases.problem(Circuit(1, (Op("ry", 0, w[0] * x[0]),)), "inputs", 3)
+    program = ENGINES["qnn_jax noisy"][0](problem)
+    program.run(2)
+    found = program.results()
+    (weight,), points = problem["weights"], np.array(problem["inputs"])[:, 0]
+    shrunk = 1 - 4 * ERROR / 3
+    np.testing.assert_allclose(found["values"], shrunk * np.cos(weight * points), atol=1e-6)
+    slopes = -shrunk * np.sin(weight * points)
+    np.testing.assert_allclose(found["weights_gradient"], [slopes @ points], atol=1e-5)
+    inputs_gradient = np.array(found["inputs_gradient"])[:, 0]
+    np.testing.assert_allclose(inputs_gradient, weight * slopes, atol=1e-5)
+
+
+def test_noise_is_measured_alone_without_peers(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(noise, "Worker", lambda command: Fake(command[-1], []))
+    flags = ["--only", "noise", "--rounds", "1", "--no-peers", "--results-dir", str(tmp_path)]
+    assert bench.main(flags) == 0
+    assert "because of --no-peers" in capsys.readouterr().out
+    found = json.loads((tmp_path / "bench" / "noise.json").read_text())
+    shapes = [(cell["num_qubits"], cell["batch"], cell["depth"]) for cell in found["cells"]]
+    assert shapes == [(4, 64, 3), (6, 16, 3)]
+    assert found["cells"][0]["engines"]["qnn_jax"]["outcome"] == "measured"
 
 
 class Sleeper:
