@@ -18,11 +18,23 @@ from jaxtyping import Array, Float
 from qnn_jax.simulate import tuning
 from qnn_jax.simulate.matrices import build, chain
 from qnn_jax.simulate.moves import columns_of, move
+from qnn_jax.simulate.shards import (
+    device_signs,
+    exchange,
+    local_columns,
+    on_other_device,
+    option_number,
+)
 from qnn_jax.simulate.steps import (
+    DeviceStep,
     DiagonalStep,
+    ExchangeStep,
+    LocalDiagonalStep,
+    LocalPermutationStep,
     MatrixStep,
     PermutationStep,
     ScannedSteps,
+    SelectedMatrixStep,
     Step,
     UniformStep,
 )
@@ -44,8 +56,24 @@ def parameters(
     if isinstance(step, MatrixStep):
         matrix = build(step.parts, angles)
         return matrix if step.real else _as_real(matrix)
+    if isinstance(step, SelectedMatrixStep):
+        return _selected_matrix(step, angles)
     if isinstance(step, UniformStep):
         return uniform_matrix(step, angles, *data)
+    if isinstance(step, ExchangeStep | DeviceStep):
+        return jnp.zeros((0,), angles.dtype)
+    if isinstance(step, LocalPermutationStep):
+        return local_columns(step)
+    if isinstance(step, LocalDiagonalStep):
+        assert step.whole is not None
+        assert step.shards is not None
+        every = parameters(step.whole, angles)
+        signed = every * device_signs(step.shards, step.whole.masks, every.dtype)
+        # Masks that differ on the global bits only are one on the local bits.
+        at = [step.masks.index(step.shards.local(mask)) for mask in step.whole.masks]
+        together = np.zeros((len(at), len(step.masks)))
+        together[range(len(at)), at] = 1
+        return jnp.matmul(signed, jnp.asarray(together, every.dtype), precision=HIGHEST)
     if isinstance(step, PermutationStep):
         if step.affine is None:
             return data[0]
@@ -127,6 +155,19 @@ def uniform_matrix(
     return _as_real(product)
 
 
+def _selected_matrix(step: SelectedMatrixStep, angles: Float[Array, "*lead angles"]) -> Array:
+    """The option of this device; all of them are made, which takes little."""
+    made, start = [], 0
+    for option in step.options:
+        matrix = build(option.parts, angles[..., start : start + option.num_angles])
+        start += option.num_angles
+        if not step.real:
+            matrix = jnp.stack([matrix, jnp.zeros_like(matrix)], -3) if option.real else matrix
+            matrix = _as_real(matrix)
+        made.append(matrix)
+    return jnp.take(jnp.stack(made), option_number(step), axis=0)
+
+
 def _as_real(matrix: Float[Array, "*lead 2 size size"]) -> Float[Array, "*lead wide wide"]:
     """A complex matrix as a real one on the real and then the imaginary parts."""
     re, im = matrix[..., 0, :, :], matrix[..., 1, :, :]
@@ -164,8 +205,12 @@ def apply(step: Step, parameter: Array, state: Array, inverse: bool = False) -> 
     """An step, or its inverse, applied to a state of shape (..., c, 2**n)."""
     if isinstance(step, DiagonalStep):
         return _apply_phase(step, parameter, state, inverse)
-    if isinstance(step, MatrixStep):
+    if isinstance(step, MatrixStep | SelectedMatrixStep):
         return _apply_block(step, parameter, state, inverse)
+    if isinstance(step, ExchangeStep):
+        return exchange(state, step)
+    if isinstance(step, DeviceStep):
+        return on_other_device(state, step, inverse)
     if isinstance(step, UniformStep):
         matrix = jnp.swapaxes(parameter, -1, -2) if inverse else parameter
         return _multiply(matrix, state, matrix.shape[-1], 1)
@@ -266,7 +311,9 @@ def _apply_phase(step: DiagonalStep, parities: Array, state: Array, inverse: boo
     return jnp.stack(out, len(shape) - 2).reshape(*shape[:-2], len(out), shape[-1])
 
 
-def _apply_block(step: MatrixStep, matrix: Array, state: Array, inverse: bool) -> Array:
+def _apply_block(
+    step: MatrixStep | SelectedMatrixStep, matrix: Array, state: Array, inverse: bool
+) -> Array:
     size, below = 1 << step.num_bits, 1 << step.base
     if inverse:
         matrix = jnp.swapaxes(matrix, -1, -2)

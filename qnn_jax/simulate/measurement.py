@@ -15,7 +15,10 @@ from qnn_jax.circuits.checks import at_least, qubits_of, shown
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, masks, observables_on
 from qnn_jax.errors import InputError
+from qnn_jax.memory import MAX_SIMULATED_QUBITS
 from qnn_jax.simulate import tuning
+from qnn_jax.simulate.angle_table import check_angles, checked_vectors
+from qnn_jax.simulate.sharded import MeshLike, checked_mesh, sample_over, variances_over
 from qnn_jax.simulate.statevector import statevector
 
 #: So many outcomes take a few gigabytes.
@@ -69,6 +72,8 @@ def sample(
     weights: Float[Array, " weights"],
     shots: int,
     key: Array,
+    *,
+    mesh: MeshLike | None = None,
 ) -> Int[Array, " shots"]:
     """Measure all qubits `shots` times; bit q of an outcome is qubit q.
 
@@ -78,6 +83,7 @@ def sample(
         weights: shape (circuit.num_weights,).
         shots: how often, at least 1.
         key: a JAX random key; the same key gives the same outcomes.
+        mesh: devices to spread the state over, as `qnn_jax.expectations` takes them.
 
     Returns:
         Outcomes, shape (shots,), int32. Under jit they are all -1, which is no outcome, where the
@@ -94,22 +100,39 @@ def sample(
             "times."
         )
     key = checked_key("key", key)
-    weight = probabilities(circuit, inputs, weights)
+    if mesh is None:
+        outcome, total = _drawn(probabilities(circuit, inputs, weights), int(shots), key)
+    else:
+        spread = checked_mesh(mesh, checked_circuit(circuit))
+        if circuit.num_qubits > MAX_SIMULATED_QUBITS:
+            raise InputError(
+                f"Argument `circuit` must have at most {MAX_SIMULATED_QUBITS} qubits to be "
+                f"sampled, but has {circuit.num_qubits}: outcomes are int32."
+            )
+        vectors = checked_vectors(circuit, inputs, weights)
+        check_angles(circuit, *vectors)
+        outcome, total = sample_over(circuit, spread, *vectors, int(shots), key)
+    if not isinstance(outcome, jax.core.Tracer) and int(outcome[0]) < 0:
+        raise InputError(
+            "Arguments `inputs` and `weights` must give a finite state, but the sum of its "
+            f"probabilities is {float(total)}."
+        )
+    return outcome
+
+
+def _drawn(
+    weight: Float[Array, " outcomes"], shots: int, key: Array
+) -> tuple[Int[Array, " shots"], Float[Array, ""]]:
+    """Outcomes, and the sum of all probabilities."""
     cumulative = jnp.cumsum(weight)
     # Scaled by the total, so that rounding leaves no outcome beyond the last.
-    drawn = random.uniform(key, (int(shots),), weight.dtype) * cumulative[-1]
+    drawn = random.uniform(key, (shots,), weight.dtype) * cumulative[-1]
     # Comparing with all is much the faster of the two while there are few.
     method = "compare_all" if len(weight) <= tuning.current().compare_up_to else "scan_unrolled"
     outcome = jnp.searchsorted(cumulative, drawn, side="right", method=method)
     outcome = jnp.minimum(outcome, len(weight) - 1).astype(jnp.int32)
     # NaN compares with nothing, so the search would end at some outcome that looks sure.
-    outcome = jnp.where(jnp.isfinite(cumulative[-1]), outcome, -1)
-    if not isinstance(outcome, jax.core.Tracer) and int(outcome[0]) < 0:
-        raise InputError(
-            "Arguments `inputs` and `weights` must give a finite state, but its probabilities are "
-            f"{shown(weight.tolist())}."
-        )
-    return outcome
+    return jnp.where(jnp.isfinite(cumulative[-1]), outcome, -1), cumulative[-1]
 
 
 def checked_key(name: str, key: Any) -> Any:
@@ -132,12 +155,19 @@ def variances(
     observables: ObservableLike | Sequence[ObservableLike],
     inputs: Float[Array, " inputs"],
     weights: Float[Array, " weights"],
+    *,
+    mesh: MeshLike | None = None,
 ) -> Float[Array, " observables"]:
     """The variances <O²> - <O>² of observables: what one shot of a measurement of O scatters.
 
     Arguments and errors are those of `expectations`; shape (len(observables),).
     """
     sums = observables_on(checked_circuit(circuit).num_qubits, observables)
+    if mesh is not None:
+        spread = checked_mesh(mesh, circuit)
+        vectors = checked_vectors(circuit, inputs, weights)
+        check_angles(circuit, *vectors)
+        return variances_over(circuit, sums, spread, *vectors)
     state = statevector(circuit, inputs, weights)
     values = []
     for one in sums:

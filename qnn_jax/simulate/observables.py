@@ -30,8 +30,16 @@ def measure(
 ) -> Float[Array, " observables"]:
     """The expectation values of observables in a state of shape (1 or 2, 2**n)."""
     strings = sorted({label for one in observables for label, _ in one.terms})
-    diagonal = [label for label in strings if not masks(label)[0]]
-    others = [label for label in strings if masks(label)[0]]
+    strings.sort(key=lambda label: masks(label)[0] != 0)
+    return combined(observables, strings, moments([masks(s) for s in strings], state))
+
+
+def moments(
+    strings: Sequence[tuple[int, int, int]], state: Float[Array, "c amplitudes"]
+) -> Float[Array, " strings"]:
+    """The expectation values of strings, given by their `masks`; those without X and Y first."""
+    diagonal = [string for string in strings if not string[0]]
+    others = [string for string in strings if string[0]]
     values = []
     if diagonal:
         if state.shape[-1] < tuning.current().add_parts_from:
@@ -39,15 +47,19 @@ def measure(
         else:
             # Not a sum over an axis, which XLA's CPU compiler adds number by number.
             probabilities = functools.reduce(operator.add, [part**2 for part in state])
-        values.append(parity_moments(tuple(masks(s)[1] for s in diagonal), probabilities))
+        values.append(parity_moments(tuple(signs for _, signs, _ in diagonal), probabilities))
     if others:
         values.append(_flipped(others, state))
-    table = jnp.concatenate(values) if len(values) > 1 else values[0]
-    if all(one.terms == ((s, 1.0),) for one, s in zip(observables, strings, strict=False)) and len(
-        observables
-    ) == len(strings) == len(diagonal):
+    return jnp.concatenate(values) if len(values) > 1 else values[0]
+
+
+def combined(
+    observables: Sequence[PauliSum], strings: Sequence[str], table: Float[Array, " strings"]
+) -> Float[Array, " observables"]:
+    """The values of observables from those of strings."""
+    if [one.terms for one in observables] == [((s, 1.0),) for s in strings]:
         return table
-    position = {label: k for k, label in enumerate(diagonal + others)}
+    position = {label: k for k, label in enumerate(strings)}
     coefficients = np.zeros((len(strings), len(observables)))
     for k, one in enumerate(observables):
         for label, coefficient in one.terms:
@@ -55,13 +67,13 @@ def measure(
     return jnp.matmul(table, jnp.asarray(coefficients, table.dtype), precision=HIGHEST)
 
 
-def _flipped(labels: list[str], state: Array) -> Array:
+def _flipped(strings: Sequence[tuple[int, int, int]], state: Array) -> Array:
     """Strings with X or Y: P|i> = i^y (-1)^|i & signs| |i ^ flips>."""
     n = state.shape[-1].bit_length() - 1
     units = [1 << q for q in range(n)]
-    maps = np.array([columns_of(Affine(tuple(units), masks(label)[0])) for label in labels])
-    signs = np.array([masks(label)[1] for label in labels], np.uint32)
-    ys = np.array([masks(label)[2] for label in labels])
+    maps = np.array([columns_of(Affine(tuple(units), flips)) for flips, _, _ in strings])
+    signs = np.array([own for _, own, _ in strings], np.uint32)
+    ys = np.array([num_y for _, _, num_y in strings])
     # The real part of i^y · <ψ|…>, once for the real and once for the imaginary part of <ψ|…>.
     of_real = np.array([1, 0, -1, 0])[ys % 4]
     of_imag = np.array([0, -1, 0, 1])[ys % 4]
@@ -81,8 +93,8 @@ def _flipped(labels: list[str], state: Array) -> Array:
         jnp.asarray(of_real, state.dtype),
         jnp.asarray(of_imag, state.dtype),
     )
-    if len(labels) < tuning.current().loop_from:
-        return jnp.stack([one(*(a[k] for a in arrays)) for k in range(len(labels))])
+    if len(strings) < tuning.current().loop_from:
+        return jnp.stack([one(*(a[k] for a in arrays)) for k in range(len(strings))])
     # Recomputed backwards: a loop would keep a state for every string.
     body = jax.checkpoint(lambda _, row: (None, one(*row)))
     return lax.scan(body, None, arrays)[1]

@@ -24,8 +24,9 @@ import numpy as np
 from qnn_jax.circuits.angles import Expression
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.drawing import html
-from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
+from qnn_jax.circuits.observables import ObservableLike, PauliSum, masks, observables_on
 from qnn_jax.simulate import tuning
+from qnn_jax.simulate.exchanges import Readout, Scheduler
 from qnn_jax.simulate.fusion import arrange, matrix_step
 from qnn_jax.simulate.gate_forms import Instruction, lower, real_frame
 from qnn_jax.simulate.gf2 import Affine, bit_permutation, identity
@@ -45,6 +46,7 @@ from qnn_jax.simulate.steps import (
     PermutationStep,
     ScannedSteps,
     Scheduled,
+    Shards,
     Step,
     UniformStep,
 )
@@ -66,6 +68,8 @@ class Plan:
             angles, from the lowest bits up.
         scans: the steps, those that repeat put together.
         passes: what each pass of the planner did, in words.
+        shards: the devices that the state is spread over, or None.
+        readouts: of such a state, how strings are measured in the end.
     """
 
     num_qubits: int
@@ -74,6 +78,13 @@ class Plan:
     initial: tuple[_Placed, ...]
     scans: tuple[ScannedSteps, ...]
     passes: tuple[str, ...] = ()
+    shards: Shards | None = None
+    readouts: tuple[Readout, ...] = ()
+
+    @property
+    def local_bits(self) -> int:
+        """Bits of an index on each device: all where there is one."""
+        return self.num_qubits if self.shards is None else self.shards.local_bits
 
     def __repr__(self) -> str:
         steps = sum(scan.repeats * len(scan.steps) for scan in self.scans)
@@ -415,13 +426,17 @@ def _product(
     return MatrixStep(parts), tuple(k for _, numbers in blocks for k in numbers)
 
 
-def _plan_layered(num_qubits: int, instructions: Sequence[Instruction]) -> Plan:
-    """Layers of diagonals and index maps alternate with layers of matrix steps."""
-    compact = num_qubits <= tuning.current().two_matrices_up_to
-    half = -(-num_qubits // 2)
-    width = max(
-        [half if compact else tuning.current().matrix_bits, *(len(p.qubits) for p in instructions)]
-    )
+def _width(num_bits: int, instructions: Sequence[Instruction]) -> int:
+    """How many bits a matrix may have."""
+    compact = num_bits <= tuning.current().two_matrices_up_to
+    usual = -(-num_bits // 2) if compact else tuning.current().matrix_bits
+    return max([usual, *(len(p.qubits) for p in instructions)])
+
+
+def _framed(
+    num_qubits: int, instructions: Sequence[Instruction], width: int
+) -> tuple[list[Instruction], list[bool]]:
+    """Gates, complex ones in their real frames, and which of them become matrices."""
     merged = merged_into_blocks(num_qubits, instructions, width)
     gates: list[Instruction] = []
     into_blocks: list[bool] = []
@@ -437,6 +452,13 @@ def _plan_layered(num_qubits: int, instructions: Sequence[Instruction]) -> Plan:
             gates.append(Instruction(middle, instruction.qubits, instruction.angle))
             gates.append(Instruction(after, instruction.qubits))
             into_blocks += [False, True, False]
+    return gates, into_blocks
+
+
+def _plan_layered(num_qubits: int, instructions: Sequence[Instruction]) -> Plan:
+    """Layers of diagonals and index maps alternate with layers of matrix steps."""
+    width = _width(num_qubits, instructions)
+    gates, into_blocks = _framed(num_qubits, instructions, width)
     angles = AngleNumbers(gates)
     slots, blocks = layers_of(num_qubits, gates, into_blocks, width)
     diagonals: dict[int, list[Instruction]] = {}
@@ -493,6 +515,53 @@ def _plan_layered(num_qubits: int, instructions: Sequence[Instruction]) -> Plan:
         initial or ((_idle(num_qubits), ()),),
         rolled(steps, len(angles.from_weights)),
     )
+
+
+@tuning.cached
+def plan_over_devices(
+    circuit: Circuit,
+    observables: tuple[PauliSum, ...] | None,
+    axis: str,
+    num_bits: int,
+    whole: bool = False,
+) -> tuple[Plan, tuple[PauliSum, ...]]:
+    """The plan of a state over 2**num_bits devices, and the observables to take behind it.
+
+    Args:
+        circuit: the circuit.
+        observables: those to measure, or None for the state in Qiskit's order.
+        axis: the axis of the mesh.
+        num_bits: of a device's number.
+        whole: keep what the observables do not see.
+    """
+    n = circuit.num_qubits
+    shards = Shards(axis, num_bits, n - num_bits)
+    every = _lowered(circuit)
+    kept, behind = every, observables or ()
+    if observables is not None and not whole:
+        kept, behind = _visible(circuit, observables)
+    labels = sorted({label for one in behind for label, _ in one.terms})
+    width = min(_width(shards.local_bits, kept), shards.local_bits)
+    gates, into_blocks = _framed(n, kept, width)
+    angles = AngleNumbers(gates)
+    slots, blocks = layers_of(n, gates, into_blocks, width)
+    diagonals: dict[int, list[Instruction]] = {}
+    for gate, slot in zip(gates, slots, strict=True):
+        if slot % 2 == 0:
+            diagonals.setdefault(slot, []).append(gate)
+    flips = None if observables is None else [f for label in labels if (f := masks(label)[0])]
+    course = Scheduler(n, shards, angles, width, diagonals, blocks, flips)
+    course.run()
+    if observables is None:
+        course.to_standard()
+    readouts = () if observables is None else course.readouts(labels)
+    scans = rolled(course.steps, len(angles.from_weights))
+    found = Plan(
+        n, angles.from_weights, angles.from_inputs, course.initial, scans, (), shards, readouts
+    )
+    left_out = len(every) - len(kept)
+    note = f"light cone: {left_out or 'no'} of {len(every)} instructions are left out"
+    return _explained(found, circuit, note), behind
 
 
 def _idle(num_bits: int) -> MatrixStep:

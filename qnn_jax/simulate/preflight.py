@@ -112,6 +112,7 @@ def check_memory(
     states: int = _STATES_FORWARD,
     samples: int = 1,
     derivatives: int = 1,
+    devices: int = 1,
 ) -> None:
     """Refuse what cannot fit.
 
@@ -121,13 +122,16 @@ def check_memory(
         states: how many states of a sample live at once.
         samples: how many samples there are.
         derivatives: in how many directions, or of how many values, they are taken at once.
+        devices: over how many the state is spread.
 
     Raises:
         InputError: where it takes more memory than there is.
     """
-    if num_qubits > MAX_SIMULATED_QUBITS:
+    most = MAX_SIMULATED_QUBITS + devices.bit_length() - 1
+    if num_qubits > most:
+        where = f" on {devices} devices" if devices > 1 else ""
         raise InputError(
-            f"Argument `circuit` must have at most {MAX_SIMULATED_QUBITS} qubits to be simulated, "
+            f"Argument `circuit` must have at most {most} qubits to be simulated{where}, "
             f"but has {num_qubits}: its state has 2**{num_qubits} amplitudes."
         )
     # What a sample keeps serves all its derivatives.
@@ -136,6 +140,17 @@ def check_memory(
     if needed <= _FITS:
         return
     there = memory_bytes()
+    if devices > 1:
+        if jax.default_backend() == "cpu":
+            there //= jax.local_device_count()  # which share this machine
+        if needed > there * devices:
+            fit = 1 << max(math.ceil(needed / max(there, 1)) - 1, 1).bit_length()
+            raise InputError(
+                f"Argument `mesh` must have devices enough, but the {num_qubits} qubits take about "
+                f"{needed / devices / 2**30:.3g} GiB on each of {devices} and one has "
+                f"{there / 2**30:.3g} GiB; {fit} would fit."
+            )
+        return
     if samples * derivatives > 1 and jax.default_backend() != "cpu":
         there *= jax.device_count()  # over which a batch may be spread
     if needed <= there:
@@ -160,21 +175,25 @@ def check_memory(
     )
 
 
-def watched(state: Float[Array, "c amplitudes"], backwards: int) -> Float[Array, "c amplitudes"]:
+def watched(
+    state: Float[Array, "c amplitudes"], backwards: int, devices: int = 1
+) -> Float[Array, "c amplitudes"]:
     """The same state; its batches and its derivatives are refused where they cannot fit.
 
     Args:
         state: what a plan has prepared.
         backwards: how many states live at once where the gradient is taken.
+        devices: over how many the state is spread; it is the part of one.
     """
     found: Array = _watched_p.bind(
         state,
         state[:, :0],
-        num_qubits=state.shape[1].bit_length() - 1,
+        num_qubits=(state.shape[1] * devices).bit_length() - 1,
         states=_STATES_FORWARD,
         backwards=backwards,
         samples=1,
         derivatives=1,
+        devices=devices,
     )
     return found
 

@@ -24,11 +24,13 @@ from qnn_jax.simulate.angle_table import evaluate, take, usual_promotion
 from qnn_jax.simulate.kernels import apply, parameters, parameters_of, phase_angles
 from qnn_jax.simulate.matrices import build_columns
 from qnn_jax.simulate.planner import Plan
+from qnn_jax.simulate.shards import device_number
 from qnn_jax.simulate.steps import (
     DiagonalStep,
     GateStep,
     MatrixStep,
     ScannedSteps,
+    SelectedMatrixStep,
     Step,
     UniformStep,
 )
@@ -70,7 +72,7 @@ def run(
         state = evolve_by_adjoint(plan, late, every, state)
     else:
         state = evolve(plan, every, state)
-    return state.reshape(-1, 1 << plan.num_qubits)
+    return state.reshape(-1, 1 << plan.local_bits)
 
 
 class _Tables:
@@ -103,12 +105,19 @@ def _initial(plan: Plan, tables: _Tables) -> Array:
     parts = [part for block, _ in plan.initial for part in block.parts]
     angles = tables[np.array([k for _, own in plan.initial for k in own], int)]
     tops = np.cumsum([part.num_bits for part in parts])
-    below = int(np.searchsorted(tops, plan.num_qubits // 2, side="right"))
-    if plan.num_qubits < tuning.current().halves_from or below == 0:
-        return build_columns([parts], angles)[0]
-    low, high = build_columns([parts[:below], parts[below:]], angles)
+    bits = plan.local_bits
+    here = int(np.searchsorted(tops, bits, side="right"))
+    below = int(np.searchsorted(tops, bits // 2, side="right"))
+    halves = bits >= tuning.current().halves_from and below > 0
+    cuts = [0, below, here] if halves else [0, here]
+    groups = [parts[i:j] for i, j in zip(cuts, [*cuts[1:], len(parts)], strict=True) if i < j]
+    low, *others = build_columns(groups, angles)
     # Stored, or all that they are made of is computed again for every amplitude.
-    return _outer(materialize(high), materialize(low))
+    state = _outer(materialize(others.pop(0)), materialize(low)) if halves else low
+    if plan.shards is not None:  # the last factor is that of the global bits
+        (over_devices,) = others
+        state = _outer(over_devices[:, device_number(plan.shards)][:, None], state)
+    return state
 
 
 def _outer(high: Array, low: Array) -> Array:
@@ -338,7 +347,7 @@ def makes_complex(step: Step) -> bool:
         return not step.real
     if isinstance(step, GateStep):
         return not step.form.real
-    return isinstance(step, MatrixStep) and not step.real
+    return isinstance(step, MatrixStep | SelectedMatrixStep) and not step.real
 
 
 def _undo(step: Step, parameter: Array, pair: _Pair, num_rows: int) -> tuple[_Pair, Array | None]:

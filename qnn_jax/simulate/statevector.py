@@ -23,6 +23,7 @@ from qnn_jax.simulate.batches import measured
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan_state, plan_to_measure
 from qnn_jax.simulate.preflight import STATES_ADJOINT, check_memory, states_kept, watched
+from qnn_jax.simulate.sharded import MeshLike, checked_mesh, expectations_over, statevector_over
 from qnn_jax.simulate.state_last import run
 from qnn_jax.simulate.tuning import Tuning
 
@@ -31,7 +32,11 @@ jax.tree_util.register_static(PauliSum)
 
 
 def statevector(
-    circuit: Circuit, inputs: Float[Array, " inputs"], weights: Float[Array, " weights"]
+    circuit: Circuit,
+    inputs: Float[Array, " inputs"],
+    weights: Float[Array, " weights"],
+    *,
+    mesh: MeshLike | None = None,
 ) -> Complex[Array, " amplitudes"]:
     """The state that the circuit prepares from |0…0>, in Qiskit's amplitude order.
 
@@ -39,13 +44,17 @@ def statevector(
         circuit: the circuit.
         inputs: shape (circuit.num_inputs,).
         weights: shape (circuit.num_weights,).
+        mesh: devices to spread the state over, a jax.sharding.Mesh, or "ambient" for that of
+            `jax.set_mesh`. Its axis, or the one called "state" where there is another called
+            "data", has 2**p devices; each holds 2**(n-p) amplitudes.
 
     Returns:
-        Shape (2**num_qubits,), complex64, or complex128 under x64.
+        Shape (2**num_qubits,), complex64, or complex128 under x64; of a mesh each device has the
+        amplitudes whose highest bits are its number.
 
     Raises:
-        InputError: where the shapes do not fit the circuit, or, outside jit, an angle is not
-            finite; under jit the state is then NaN.
+        InputError: where the shapes or the mesh do not fit the circuit, or, outside jit, an
+            angle is not finite; under jit the state is then NaN.
 
     >>> from qnn_jax import Circuit, Op, x
     >>> bell = Circuit(2, (Op("h", 0), Op("cx", (0, 1))))
@@ -54,6 +63,8 @@ def statevector(
     """
     vectors = checked_vectors(checked_circuit(circuit), inputs, weights)
     check_angles(circuit, *vectors)
+    if mesh is not None:
+        return statevector_over(circuit, checked_mesh(mesh, circuit), *vectors)
     check_memory(circuit.num_qubits, vectors[0].dtype.itemsize)
     return _state(circuit, tuning.current(), *vectors)
 
@@ -64,6 +75,8 @@ def expectations(
     inputs: Float[Array, " inputs"],
     weights: Float[Array, " weights"],
     gradient: Literal["auto", "reverse", "adjoint"] = "auto",
+    *,
+    mesh: MeshLike | None = None,
 ) -> Float[Array, " observables"]:
     """Exact expectation values <ψ|O|ψ>, differentiable in inputs and weights.
 
@@ -80,13 +93,16 @@ def expectations(
         gradient: how derivatives are taken, in any mode. "reverse" differentiates the steps and
             keeps a state for each of them; "adjoint" uncomputes them, in memory that does not grow
             with depth; "auto" is "adjoint" from 12 qubits on. The values are the same.
+        mesh: devices to spread the state over, a jax.sharding.Mesh, or "ambient" for that of
+            `jax.set_mesh`. Its axis, or the one called "state" where there is another called
+            "data", has 2**p devices; each holds 2**(n-p) amplitudes.
 
     Returns:
         Shape (len(observables),); batches go through `jax.vmap`.
 
     Raises:
-        InputError: where shapes or labels do not fit the circuit, or, outside jit, an angle is not
-            finite; under jit the values are then NaN.
+        InputError: where shapes, labels or the mesh do not fit the circuit, or, outside jit, an
+            angle is not finite; under jit the values are then NaN.
 
     Warns:
         LargeAngleWarning: outside jit, where angles are so large that float32 has too few
@@ -104,6 +120,9 @@ def expectations(
         gradient = "adjoint" if circuit.num_qubits >= tuning.current().adjoint_from else "reverse"
     vectors = checked_vectors(circuit, inputs, weights)
     check_angles(circuit, *vectors)
+    if mesh is not None:
+        spread = checked_mesh(mesh, circuit)
+        return expectations_over(circuit, sums, spread, *vectors, gradient)
     check_memory(circuit.num_qubits, vectors[0].dtype.itemsize)
     return _expectations(circuit, sums, *vectors, gradient, tuning.current())
 

@@ -108,7 +108,118 @@ class GateStep:
         return 0 if self.form.constant else 1
 
 
-Step: TypeAlias = "DiagonalStep | PermutationStep | MatrixStep | UniformStep | GateStep"
+@dataclass(frozen=True)
+class Shards:
+    """A state over 2**num_bits devices: the bits above `local_bits` are those of a device's number.
+
+    Attributes:
+        axis: the axis of the mesh.
+        num_bits: bits of a device's number, the global bits.
+        local_bits: bits of an index on a device.
+    """
+
+    axis: str
+    num_bits: int
+    local_bits: int
+
+    def local(self, mask: int) -> int:
+        """The part of a mask on the local bits."""
+        return mask & ((1 << self.local_bits) - 1)
+
+
+@dataclass(frozen=True)
+class ExchangeStep:
+    """Swap the highest local bits with bits of the device's number: one all-to-all.
+
+    Attributes:
+        shards: the devices.
+        bits: of the device's number, the first for the lowest of those local bits.
+    """
+
+    shards: Shards
+    bits: tuple[int, ...]
+    num_angles: int = 0
+
+
+@dataclass(frozen=True)
+class DeviceStep:
+    """Devices pass on all that they have: one collective permute.
+
+    Attributes:
+        shards: the devices.
+        affine: the map from a device's number to that of the receiver.
+    """
+
+    shards: Shards
+    affine: Affine
+    num_angles: int = 0
+
+
+@dataclass(frozen=True)
+class LocalPermutationStep:
+    """An index map that leaves amplitudes on their device, but may depend on its number.
+
+    Attributes:
+        shards: the devices.
+        affine: the map on all bits; global bits stay as they are.
+    """
+
+    shards: Shards
+    affine: Affine
+    num_angles: int = 0
+
+
+@dataclass(frozen=True)
+class LocalDiagonalStep(DiagonalStep):
+    """A diagonal whose masks reach over the global bits: there they are signs of a device.
+
+    The attributes of a DiagonalStep are those on the local bits; its parameters are summed up from
+    those of `whole`, with the signs of a device.
+    """
+
+    shards: Shards | None = None
+    whole: DiagonalStep | None = None
+
+
+@dataclass(frozen=True)
+class SelectedMatrixStep:
+    """A matrix of which there are several: bits of a device's number say which it multiplies by.
+
+    Attributes:
+        shards: the devices.
+        options: the matrices, all on the same bits.
+        controls: for each bit of an option's number a parity of the device's number, (mask, sign).
+    """
+
+    shards: Shards
+    options: tuple[MatrixStep, ...]
+    controls: tuple[tuple[int, int], ...]
+
+    @property
+    def base(self) -> int:
+        """The lowest of the bits."""
+        return self.options[0].base
+
+    @property
+    def num_bits(self) -> int:
+        """On how many bits it acts."""
+        return self.options[0].num_bits
+
+    @functools.cached_property
+    def num_angles(self) -> int:
+        """How many angles it takes: those of the options, one after the other."""
+        return sum(option.num_angles for option in self.options)
+
+    @functools.cached_property
+    def real(self) -> bool:
+        """Are all options real at every angle?"""
+        return all(option.real for option in self.options)
+
+
+Step: TypeAlias = (
+    "DiagonalStep | PermutationStep | MatrixStep | UniformStep | GateStep | ExchangeStep"
+    " | DeviceStep | LocalPermutationStep | SelectedMatrixStep"
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,604 @@
+"""The pass of the planner for states over several devices: which exchanges, and when.
+
+An amplitude i of the circuit is at place M(i), M an affine map over GF(2) (the layout). The highest
+bits of a place are the number of a device. So the bits of that number are parities of i: the global
+parities. What follows from it:
+
+- permutations change M and nothing else: a chain of CX costs nothing, across devices too;
+- diagonals turn phases by parities of places, whose global bits are signs of a device;
+- a control that is a global parity is a bit of the device's number;
+- any other gate on qubit q couples i with i ^ 2**q. It needs no communication where no global
+  parity contains q.
+
+Else some global parities change: local bits are made parities that do not contain q, and one
+all-to-all swaps them with bits of the device's number. Which parities is chosen by looking ahead
+over the circuit (`Scheduler.choose`): those that stand in the way of a gate last (Belady), then
+those that stand in the way of fewest gates. All other gates of a layer are done before the exchange
+and these behind it, so a layer of gates on all qubits takes one.
+
+Reference: Häner and Steiger, arXiv:1704.01127; De Raedt et al., arXiv:1805.04708.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qnn_jax.circuits.observables import masks
+from qnn_jax.simulate.fusion import FusionGroup, arrange, matrix_step
+from qnn_jax.simulate.gate_forms import GateForm, Instruction, gate_form
+from qnn_jax.simulate.gf2 import Affine, identity, on_bits
+from qnn_jax.simulate.layers import AngleNumbers, DiagonalLayer, Fusion
+from qnn_jax.simulate.matrices import FusedGates
+from qnn_jax.simulate.steps import (
+    DeviceStep,
+    DiagonalStep,
+    ExchangeStep,
+    LocalDiagonalStep,
+    LocalPermutationStep,
+    MatrixStep,
+    Scheduled,
+    SelectedMatrixStep,
+    Shards,
+    Step,
+)
+
+#: How many layers ahead a choice looks.
+_HORIZON = 6
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Steps before some strings are measured, the layout that they lead to, and the strings."""
+
+    steps: tuple[Step, ...]
+    layout: Affine
+    labels: tuple[str, ...]
+
+
+class _Span:
+    """What some parities generate."""
+
+    def __init__(self, masks: Iterable[int] = ()) -> None:
+        self._pivots: dict[int, int] = {}
+        self._known: dict[int, int] = {}
+        self._count = 0
+        for mask in masks:
+            self.add(mask)
+
+    def _reduced(self, mask: int) -> tuple[int, int]:
+        """What is left of a mask, and which of those that were added it is the sum of."""
+        used = 0
+        while mask and (top := mask.bit_length()) in self._pivots:
+            mask ^= self._pivots[top]
+            used ^= self._known[top]
+        return mask, used
+
+    def __contains__(self, mask: int) -> bool:
+        return not self._reduced(mask)[0]
+
+    def numbers_of(self, mask: int) -> int:
+        """Of which of the masks that were added this one is the sum, as bits."""
+        rest, used = self._reduced(mask)
+        assert not rest
+        return used
+
+    def add(self, mask: int) -> bool:
+        """Add a mask; False where it is a sum of the others."""
+        rest, used = self._reduced(mask)
+        if rest:
+            self._pivots[rest.bit_length()] = rest
+            self._known[rest.bit_length()] = used ^ (1 << self._count)
+        self._count += 1
+        return bool(rest)
+
+
+def _odd(mask: int) -> bool:
+    return bool(mask.bit_count() & 1)
+
+
+@dataclass(frozen=True)
+class _Need:
+    """Directions i ^ v that have to stay on a device, for all v at once."""
+
+    vectors: tuple[int, ...]
+
+    def is_blocked_by(self, parity: int) -> bool:
+        return any(_odd(parity & vector) for vector in self.vectors)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A map, then fusions; `needs` are those of the fusions, or of what is measured."""
+
+    map: Affine
+    needs: tuple[_Need, ...]
+    wanted: tuple[int, ...] | None = None  # global parities that have to be there in the end
+
+    @functools.cached_property
+    def back(self) -> Affine:
+        """The map back."""
+        return self.map.inverse()
+
+    def blocked_by(self, parity: int) -> frozenset[object]:
+        """What a global parity stands in the way of."""
+        if self.wanted is not None:
+            return frozenset() if parity in self.wanted else frozenset([parity])
+        return frozenset(need for need in self.needs if need.is_blocked_by(parity))
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_control(form: GateForm, k: int) -> bool:
+    """Does a gate leave its qubit k as it is, whatever else it does?"""
+    i = np.arange(1 << form.num_qubits)
+    turned = (i[:, None] ^ i[None, :]) >> k & 1 == 1
+    return not np.any(abs(form.coefficients[:, turned]) > 1e-12)
+
+
+def _with_controls(gate: Instruction, values: dict[int, int]) -> Instruction:
+    """A gate where some of its qubits have known values."""
+    known = {k: values[q] for k, q in enumerate(gate.qubits) if q in values}
+    if not known:
+        return gate
+    rows = [
+        i
+        for i in range(1 << len(gate.qubits))
+        if all(i >> k & 1 == value for k, value in known.items())
+    ]
+    coefficients = gate.form.coefficients[:, rows][:, :, rows]
+    form = gate_form((*gate.form.key, "at", *known.items()), coefficients)
+    qubits = tuple(q for q in gate.qubits if q not in values)
+    return Instruction(form, qubits, None if form.constant else gate.angle)
+
+
+class Scheduler:
+    """The steps of a circuit over devices, and the layout as they go."""
+
+    def __init__(
+        self,
+        num_qubits: int,
+        shards: Shards,
+        angles: AngleNumbers,
+        width: int,
+        diagonals: dict[int, list[Instruction]],
+        blocks: dict[int, list[Fusion]],
+        flips: Sequence[int] | None,
+    ) -> None:
+        """`flips` are those of the strings to measure; None where the state is wanted."""
+        self.n, self.shards, self.angles, self.width = num_qubits, shards, angles, width
+        self.steps: list[Scheduled] = []
+        self.initial: tuple[tuple[MatrixStep, tuple[int, ...]], ...] = ()
+        self.layout = identity(num_qubits)
+        self.diagonals, self.blocks = diagonals, blocks
+        self.slots = sorted({*diagonals, *(s for s, fusions in blocks.items() if fusions)})
+        self.ahead = self._layers(flips)
+
+    def _layers(self, flips: Sequence[int] | None) -> list[_Layer]:
+        """What comes, for looking ahead: one for each layer of fusions, and the end."""
+        found, pending = [], identity(self.n)
+        for slot in self.slots:
+            if slot % 2 == 0:
+                pending = pending.then(self._diagonal_layer(slot).map)
+                continue
+            needs = tuple(_Need(self._vectors(fusion)[0]) for fusion in self.blocks[slot])
+            found.append(_Layer(pending, needs))
+            pending = identity(self.n)
+        local = self.shards.local_bits
+        wanted = tuple(1 << q for q in range(local, self.n)) if flips is None else None
+        found.append(_Layer(pending, tuple(_Need((v,)) for v in flips or ()), wanted))
+        return found
+
+    def _diagonal_layer(self, slot: int) -> DiagonalLayer:
+        layer = DiagonalLayer(self.n)
+        for gate in self.diagonals[slot]:
+            layer.add(gate, gate.qubits)
+        return layer
+
+    def _vectors(self, fusion: Fusion) -> tuple[tuple[int, ...], list[int]]:
+        """The directions that a fusion couples, and its qubits that are controls only."""
+        active = {
+            q
+            for gate in fusion.gates
+            for k, q in enumerate(gate.qubits)
+            if not _is_control(gate.form, k)
+        }
+        return tuple(1 << q for q in sorted(active)), sorted(fusion.qubits - active)
+
+    # The layout.
+
+    def _row(self, bit: int) -> tuple[int, int]:
+        """The parity (mask, sign) that a bit of a place is."""
+        return self.layout.pull(1 << bit)
+
+    @property
+    def _global_rows(self) -> list[tuple[int, int]]:
+        return [self._row(k) for k in range(self.shards.local_bits, self.n)]
+
+    @property
+    def _global_masks(self) -> list[int]:
+        return [mask for mask, _ in self._global_rows]
+
+    def _of_rows(self, rows: Sequence[tuple[int, int]]) -> Affine:
+        columns = tuple(
+            sum((mask >> q & 1) << k for k, (mask, _) in enumerate(rows)) for q in range(self.n)
+        )
+        return Affine(columns, sum(sign << k for k, (_, sign) in enumerate(rows)))
+
+    def _emit(self, step: Step) -> None:
+        self.steps.append(Scheduled(step))
+
+    def settle(self, local_masks: Sequence[int]) -> None:
+        """Bring these parities to the local bits."""
+        wanted = self._of_rows([*((mask, 0) for mask in local_masks), *self._global_rows])
+        turn = self.layout.inverse().then(wanted)
+        if not turn.is_identity:
+            self._emit(LocalPermutationStep(self.shards, turn))
+        self.layout = wanted
+
+    def exchange(self, bits: Sequence[int], parities: Sequence[int]) -> None:
+        """Replace the global parities at some bits of the device's number."""
+        local, count = self.shards.local_bits, len(bits)
+        rows = self._global_rows
+        span = _Span([*(mask for mask, _ in rows), *parities])
+        rest_of = [*parities, *(mask for k, (mask, _) in enumerate(rows) if k not in bits)]
+        free = [q for q in range(self.n) if not any(mask >> q & 1 for mask in rest_of)]
+        others = [q for q in range(self.n) if q not in free]
+        kept = [q for q in free + others if span.add(1 << q)]
+        self.settle([*(1 << q for q in sorted(kept)), *parities])
+        self._emit(ExchangeStep(self.shards, tuple(bits)))
+        after = [self._row(k) for k in range(self.n)]
+        for k, bit in enumerate(bits):
+            low, high = local - count + k, local + bit
+            after[low], after[high] = after[high], after[low]
+        self.layout = self._of_rows(after)
+
+    def relabel(self, rows: Sequence[tuple[int, int]]) -> None:
+        """Other global parities of the same span: devices pass on what they have."""
+        span = _Span(self._global_masks)
+        picked = [span.numbers_of(mask) for mask, _ in rows]
+        signs = [sign for _, sign in self._global_rows]
+        columns = tuple(
+            sum((use >> j & 1) << k for k, use in enumerate(picked)) for j in range(len(rows))
+        )
+        offset = 0
+        for k, (_, sign) in enumerate(rows):
+            now = sum(signs[j] for j in range(len(signs)) if picked[k] >> j & 1) & 1
+            offset |= (now ^ sign) << k
+        turn = Affine(columns, offset)
+        if not turn.is_identity:
+            self._emit(DeviceStep(self.shards, turn))
+        places = tuple(range(self.shards.local_bits, self.n))
+        self.layout = self.layout.then(on_bits(turn, places, self.n))
+
+    # What is done without communication.
+
+    def diagonal(self, slot: int) -> None:
+        """The phases of a layer, and its map, which only changes the layout."""
+        layer = self._diagonal_layer(slot)
+        phase = layer.phase(self.angles)
+        if phase is not None:
+            assert isinstance(phase.step, DiagonalStep)
+            back = self.layout.inverse()
+            pulled = [back.pull(mask) for mask in phase.step.masks]
+            signs = [-1 if flipped else 1 for _, flipped in pulled]
+            whole = replace(
+                phase.step,
+                masks=tuple(mask for mask, _ in pulled),
+                offsets=tuple(s * o for s, o in zip(signs, phase.step.offsets, strict=True)),
+                terms=tuple((m, a, signs[m] * slope) for m, a, slope in phase.step.terms),
+            )
+            local = tuple(sorted({self.shards.local(mask) for mask in whole.masks}))
+            step = LocalDiagonalStep(
+                local, (), (), whole.num_angles, whole.real, self.shards, whole
+            )
+            self.steps.append(Scheduled(step, phase.angles))
+        self.layout = layer.map.inverse().then(self.layout)
+
+    def _is_ready(self, fusion: Fusion) -> bool:
+        vectors, controls = self._vectors(fusion)
+        every = self._global_masks
+        held = 0
+        for mask in every:
+            held |= mask
+        if any(held & vector for vector in vectors):
+            return False
+        span = _Span(every)
+        return all(not held >> q & 1 or 1 << q in span for q in controls)
+
+    def _local_qubits(self) -> list[int]:
+        """Qubits whose bits, with the global parities, tell all of an index; in ascending order."""
+        every = self._global_masks
+        span = _Span(every)
+        free = [q for q in range(self.n) if not any(mask >> q & 1 for mask in every)]
+        return sorted(q for q in [*free, *range(self.n)] if span.add(1 << q))
+
+    def _arranged(self, fusions: Sequence[Fusion]) -> tuple[list[int], list[FusionGroup]]:
+        """The qubit of each local bit, and groups of fusions with qubits as numbers of bits."""
+        local = self.shards.local_bits
+        rows = [self._row(k) for k in range(local)]
+        lying = [mask.bit_length() - 1 for mask, _ in rows]
+        orders = [self._local_qubits()]
+        if all(mask.bit_count() == 1 and not sign for mask, sign in rows):
+            orders.insert(0, lying)
+        for order in orders:
+            number = {q: k for k, q in enumerate(order)}
+            if any(q not in number for fusion in fusions for q in fusion.qubits):
+                continue
+            numbered = [
+                Fusion(
+                    {number[q] for q in fusion.qubits},
+                    [
+                        replace(gate, qubits=tuple(number[q] for q in gate.qubits))
+                        for gate in fusion.gates
+                    ],
+                )
+                for fusion in fusions
+            ]
+            wanted, groups = arrange(numbered, list(range(local)), local, self.width)
+            if wanted == list(range(local)) or order is orders[-1]:
+                break
+        placed = [0] * local
+        for k, q in enumerate(order):
+            placed[wanted[k]] = q
+        moved = [
+            FusionGroup(
+                [
+                    Fusion(
+                        {wanted[k] for k in fusion.qubits},
+                        [
+                            replace(gate, qubits=tuple(wanted[k] for k in gate.qubits))
+                            for gate in fusion.gates
+                        ],
+                    )
+                    for fusion in group.fusions
+                ],
+                group.base,
+                group.size,
+            )
+            for group in groups
+        ]
+        return placed, moved
+
+    def apply(self, fusions: Sequence[Fusion]) -> None:
+        """Fusions that are ready."""
+        span = _Span(self._global_masks)
+        plain = []
+        for fusion in fusions:
+            known = [q for q in self._vectors(fusion)[1] if 1 << q in span]
+            if known:
+                self._apply_selected(fusion, known)
+            else:
+                plain.append(fusion)
+        if not plain:
+            return
+        order, groups = self._arranged(plain)
+        self.settle([1 << q for q in order])
+        bits = list(range(self.shards.local_bits))
+        for group in groups:
+            self.steps.append(Scheduled(*matrix_step(group, bits, self.angles)))
+
+    def _apply_selected(self, fusion: Fusion, known: Sequence[int]) -> None:
+        """A fusion some controls of which are bits of the device's number."""
+        rest = fusion.qubits - set(known)
+        every = []
+        for number in range(1 << len(known)):
+            values = {q: number >> k & 1 for k, q in enumerate(known)}
+            every.append([_with_controls(gate, values) for gate in fusion.gates])
+        order, groups = self._arranged([Fusion(rest, every[0])])
+        self.settle([1 << q for q in order])
+        bit_of = {q: k for k, q in enumerate(order)}
+        base, size = groups[0].base, groups[0].size
+        options, numbers = [], ()
+        for gates in every:
+            own = [replace(gate, qubits=tuple(bit_of[q] for q in gate.qubits)) for gate in gates]
+            group = FusionGroup([Fusion({bit_of[q] for q in rest}, own)], base, size)
+            option, taken = matrix_step(group, list(range(self.n)), self.angles)
+            options.append(option)
+            numbers += taken
+        back = self.layout.inverse()
+        controls = []
+        for q in known:
+            mask, sign = back.pull(1 << q)
+            controls.append((mask >> self.shards.local_bits, sign))
+        step = SelectedMatrixStep(self.shards, tuple(options), tuple(controls))
+        self.steps.append(Scheduled(step, numbers))
+
+    # What needs communication.
+
+    def choose(self, remaining: Sequence[_Need], first: Sequence[int], at: int) -> None:
+        """Exchange, so that no global parity stands in the way of the first that remains.
+
+        Args:
+            remaining: what is left of this layer.
+            first: directions that have to stay on a device afterwards.
+            at: the number of the layer.
+        """
+        need = _Need(tuple(first))
+        rows = self._global_masks
+        if not (found := self._chosen(remaining, need, at)):
+            # Sums of global parities would do that are no bit of the device's number: make them so.
+            fine = _without(rows, need.vectors)
+            span = _Span(fine)
+            basis = [*fine, *(mask for mask in rows if span.add(mask))]
+            self.relabel([(mask, 0) for mask in basis])
+            found = self._chosen(remaining, need, at)
+        assert found, "there are fewer global bits than parities to choose from"
+        kept, parities = found
+        bits = [k for k in range(self.shards.num_bits) if k not in kept]
+        self.exchange(bits, parities)
+
+    def _chosen(
+        self, remaining: Sequence[_Need], need: _Need, at: int
+    ) -> tuple[list[int], list[int]] | None:
+        """The bits of the device's number that stay, and new parities, as many as do not."""
+        count = self.shards.num_bits
+        now = self._global_masks
+        here = _Layer(identity(self.n), tuple(remaining))
+        ahead = [here, *self.ahead[at + 1 : at + 1 + _HORIZON]]
+        units = [1 << q for q in range(self.n)]
+        rows = [ahead[1].map.pull(unit)[0] for unit in units] if len(ahead) > 1 else []
+        pairs = [a | b for a, b in zip(units[1:], units, strict=False)]
+        new = dict.fromkeys([*units, *rows, *pairs, *_without(units, need.vectors)])
+        candidates = [*((mask, k) for k, mask in enumerate(now)), *((m, None) for m in new)]
+        candidates = [(m, k) for m, k in candidates if not need.is_blocked_by(m)]
+        seen = {mask: self._seen(mask, ahead) for mask, _ in candidates}
+        span = _Span(now)
+        used: dict[int, set[object]] = {}
+        kept: list[int] = []
+        parities: list[int] = []
+        while len(kept) + len(parities) < count:
+            candidates = [
+                (m, k) for m, k in candidates if (k not in kept if k is not None else m not in span)
+            ]
+            if not candidates:
+                return None
+
+            def cost(candidate: tuple[int, int | None]) -> tuple[int, int, bool, int, int]:
+                mask, k = candidate
+                when, what = seen[mask]
+                return -when, len(used.get(when, set()) | what), k is None, mask.bit_count(), mask
+
+            mask, k = min(candidates, key=cost)
+            when, what = seen[mask]
+            used.setdefault(when, set()).update(what)
+            if k is None:
+                span.add(mask)
+                parities.append(mask)
+            else:
+                kept.append(k)
+        return kept, parities
+
+    def _seen(self, mask: int, ahead: Sequence[_Layer]) -> tuple[int, frozenset[object]]:
+        """In how many layers a parity stands in the way of something, and of what."""
+        for when, layer in enumerate(ahead):
+            mask = layer.back.pull(mask)[0]
+            if what := layer.blocked_by(mask):
+                return when, what
+        return len(ahead), frozenset()
+
+    # All of it.
+
+    def start(self) -> None:
+        """A product state, in a layout where global bits are qubits of their own."""
+        local, count = self.shards.local_bits, self.shards.num_bits
+        at_once = bool(self.slots) and self.slots[0] % 2 == 1
+        fusions = self.blocks[self.slots[0]] if at_once else []
+        joined = {q for fusion in fusions if len(fusion.qubits) > 1 for q in fusion.qubits}
+        alone = [q for q in range(self.n) if q not in joined]
+        at_once = at_once and len(alone) >= count
+        if not at_once:
+            alone = list(range(self.n))
+        ahead = self.ahead[at_once : _HORIZON + at_once]
+        used: dict[int, set[object]] = {}
+        globals_: list[int] = []
+        seen = {q: self._seen(1 << q, ahead) for q in alone}
+        while len(globals_) < count:
+            rest = [q for q in alone if q not in globals_]
+            q = min(
+                rest, key=lambda q: (-seen[q][0], len(used.get(seen[q][0], set()) | seen[q][1]), -q)
+            )
+            used.setdefault(seen[q][0], set()).update(seen[q][1])
+            globals_.append(q)
+        globals_.sort()
+        order = [q for q in range(self.n) if q not in globals_]
+        self.layout = self._of_rows([(1 << q, 0) for q in order + globals_])
+        idle = FusedGates(1, ())
+        if at_once:
+            own = [fusion for fusion in fusions if not fusion.qubits & set(globals_)]
+            placed, groups = self._arranged(own)
+            if placed == order:
+                bits = list(range(local))
+                covered = 0
+                for group in groups:
+                    block, numbers = matrix_step(group, bits, self.angles)
+                    self.initial += ((MatrixStep((idle,) * (block.base - covered)), ()),)
+                    self.initial += ((block, numbers),)
+                    covered = block.base + block.num_bits
+                self.initial += ((MatrixStep((idle,) * (local - covered)), ()),)
+                gates_of = {min(f.qubits): f for f in fusions if len(f.qubits) == 1}
+                for q in globals_:
+                    if q not in gates_of:
+                        self.initial += ((MatrixStep((idle,)), ()),)
+                        continue
+                    gates = [replace(gate, qubits=(0,)) for gate in gates_of[q].gates]
+                    group = FusionGroup([Fusion({0}, gates)], 0, 1)
+                    self.initial += (matrix_step(group, [0], self.angles),)
+                self.initial = tuple(row for row in self.initial if row[0].parts)
+                self.slots = self.slots[1:]
+                self.ahead = self.ahead[1:]
+                return
+        self.initial = ((MatrixStep((idle,) * self.n), ()),)
+
+    def run(self) -> None:
+        """All layers."""
+        self.start()
+        at = 0
+        for slot in self.slots:
+            if slot % 2 == 0:
+                self.diagonal(slot)
+                continue
+            remaining = sorted(self.blocks[slot], key=lambda fusion: min(fusion.qubits))
+            while remaining:
+                ready = [fusion for fusion in remaining if self._is_ready(fusion)]
+                if ready:
+                    self.apply(ready)
+                    remaining = [fusion for fusion in remaining if fusion not in ready]
+                if remaining:
+                    needs = [_Need(self._vectors(fusion)[0]) for fusion in remaining]
+                    self.choose(needs, [1 << q for q in remaining[0].qubits], at)
+            at += 1
+
+    def to_standard(self) -> None:
+        """Bit q of a place is qubit q again."""
+        local = self.shards.local_bits
+        wanted = [1 << q for q in range(local, self.n)]
+        there = _without(self._global_masks, [1 << q for q in range(local)])
+        kept = [k for k, mask in enumerate(self._global_masks) if not self.shards.local(mask)]
+        if len(kept) < len(there):
+            span = _Span(there)
+            self.relabel(
+                [(m, 0) for m in [*there, *(m for m in self._global_masks if span.add(m))]]
+            )
+            kept = list(range(len(there)))
+        span = _Span(self._global_masks)
+        missing = [mask for mask in wanted if span.add(mask)]
+        bits = [k for k in range(self.shards.num_bits) if k not in kept]
+        own = [k for k in bits if wanted[k] in missing]
+        rest = iter([mask for mask in missing if mask not in [wanted[k] for k in own]])
+        if bits:
+            self.exchange(bits, [wanted[k] if k in own else next(rest) for k in bits])
+        self.relabel([(mask, 0) for mask in wanted])
+        self.settle([1 << q for q in range(local)])
+
+    def readouts(self, labels: Sequence[str]) -> tuple[Readout, ...]:
+        """Steps and strings in turn until all are measured; those of I and Z need no steps."""
+        remaining = list(labels)
+        found: list[Readout] = []
+        start = done = len(self.steps)
+        while remaining or not found:
+            every = self._global_masks
+            local = [s for s in remaining if not any(_odd(m & masks(s)[0]) for m in every)]
+            steps = tuple(scheduled.step for scheduled in self.steps[done:])
+            found.append(Readout(steps, self.layout, tuple(local)))
+            done = len(self.steps)
+            remaining = [label for label in remaining if label not in local]
+            if remaining:
+                needs = [_Need((masks(label)[0],)) for label in remaining]
+                self.choose(needs, [masks(remaining[0])[0]], len(self.ahead) - 1)
+        del self.steps[start:]
+        return tuple(found)
+
+
+def _without(parities: Sequence[int], vectors: Sequence[int]) -> list[int]:
+    """A basis of the sums of parities that are even along all vectors."""
+    found = list(parities)
+    for vector in vectors:
+        pivot = next((mask for mask in found if _odd(mask & vector)), None)
+        if pivot is None:
+            continue
+        found.remove(pivot)
+        found = [mask ^ pivot if _odd(mask & vector) else mask for mask in found]
+    return found

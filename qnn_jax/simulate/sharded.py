@@ -1,0 +1,365 @@
+"""States over several devices: the plan of `exchanges`, run on a mesh by `jax.shard_map`.
+
+Each device does the steps on its 2**(n - p) amplitudes. All that is sent are the exchanges of the
+plan, one sum of the values over the devices and, of a gradient, one of the parameters' cotangents.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax, random
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Complex, Float, Int
+
+from qnn_jax.circuits.checks import shown
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.circuits.observables import PauliSum, masks
+from qnn_jax.errors import InputError
+from qnn_jax.simulate import tuning
+from qnn_jax.simulate.angle_table import usual_promotion
+from qnn_jax.simulate.exchanges import Readout
+from qnn_jax.simulate.gf2 import Affine
+from qnn_jax.simulate.kernels import apply, parameters
+from qnn_jax.simulate.moves import columns_of, move
+from qnn_jax.simulate.observables import combined, moments
+from qnn_jax.simulate.planner import Plan, plan_over_devices
+from qnn_jax.simulate.preflight import STATES_ADJOINT, check_memory, states_kept, watched
+from qnn_jax.simulate.shards import device_signs
+from qnn_jax.simulate.state_last import run
+from qnn_jax.simulate.steps import Shards
+from qnn_jax.simulate.tuning import Tuning
+
+#: Devices to spread a state over: a mesh, or "ambient" for that of `jax.set_mesh`.
+MeshLike: TypeAlias = Mesh | AbstractMesh | Literal["ambient"]
+_DATA, _STATE = "data", "state"
+_SAME = PartitionSpec()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mesh, and which of its axes is for what.
+
+    Attributes:
+        mesh: the devices.
+        state: the axis over which a state is spread.
+        data: the axis over which samples are, or None.
+    """
+
+    mesh: Mesh | AbstractMesh
+    state: str
+    data: str | None = None
+
+    @property
+    def num_devices(self) -> int:
+        """Over how many devices a state is spread."""
+        return int(self.mesh.shape[self.state])
+
+    @property
+    def num_bits(self) -> int:
+        """Bits of a device's number."""
+        return self.num_devices.bit_length() - 1
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        inputs: Array,
+        weights: Array,
+        *others: Array,
+        of_inputs: PartitionSpec = _SAME,
+        out: Any = _SAME,
+    ) -> Any:
+        """Run a function on every device, of inputs and of what all devices know."""
+        specs = (of_inputs, *(_SAME for _ in (weights, *others)))
+        operands = [inputs, weights, *others]
+        if AxisType.Explicit in self.mesh.axis_types:
+            operands = [
+                jax.reshard(operand, NamedSharding(self.mesh, spec))
+                for operand, spec in zip(operands, specs, strict=True)
+            ]
+        return jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=out)(*operands)
+
+
+def checked_mesh(mesh: Any, circuit: Circuit) -> Spread:
+    """The axes of a mesh that a circuit's state can be spread over.
+
+    Raises:
+        InputError: where it cannot, one sentence.
+    """
+    if isinstance(mesh, str) and mesh == "ambient":
+        mesh = jax.sharding.get_abstract_mesh()
+        if not mesh.axis_names:
+            raise InputError(
+                'Argument `mesh` is "ambient" and must be set, but is not; set it with '
+                "jax.set_mesh(mesh)."
+            )
+    if not isinstance(mesh, Mesh | AbstractMesh):
+        raise InputError(
+            f'Argument `mesh` must be a jax.sharding.Mesh, "ambient" or None, but is {shown(mesh)}.'
+        )
+    names = tuple(mesh.axis_names)
+    if len(names) == 1:
+        spread = Spread(mesh, names[0])
+    elif set(names) == {_DATA, _STATE}:
+        spread = Spread(mesh, _STATE, _DATA)
+    else:
+        raise InputError(
+            f'Argument `mesh` must have one axis, or two that are called "{_DATA}" and "{_STATE}", '
+            f"but has {shown(names)}."
+        )
+    size, n = spread.num_devices, circuit.num_qubits
+    if size & (size - 1):
+        raise InputError(
+            f"Argument `mesh` must have a power of two of devices along {spread.state!r}, but has "
+            f"{size}."
+        )
+    if size > max(1, 2 ** (n - 2)):
+        raise InputError(
+            f"Argument `mesh` must have at most {max(1, 2 ** (n - 2))} devices along "
+            f"{spread.state!r} for {n} qubits, so that each has two of them, but has {size}."
+        )
+    local = n - spread.num_bits
+    widest = max((len(op.qubits) for op in circuit.ops), default=0)
+    if size > 1 and widest > local:
+        raise InputError(
+            f"Argument `mesh` must have at most {2 ** (n - widest)} devices along "
+            f"{spread.state!r} for {n} qubits and a gate on {widest}, but has {size}."
+        )
+    return spread
+
+
+def statevector_over(
+    circuit: Circuit, spread: Spread, inputs: Array, weights: Array
+) -> Complex[Array, " amplitudes"]:
+    """The state, shape (2**n,), each device with its part in Qiskit's order."""
+    check_memory(circuit.num_qubits, inputs.dtype.itemsize, devices=spread.num_devices)
+    return _state(circuit, spread, tuning.current(), inputs, weights)
+
+
+def expectations_over(
+    circuit: Circuit,
+    observables: tuple[PauliSum, ...],
+    spread: Spread,
+    inputs: Float[Array, "*batch inputs"],
+    weights: Array,
+    gradient: str,
+) -> Float[Array, "*batch observables"]:
+    """Expectation values of a sample, or of a batch over the data axis."""
+    check_memory(circuit.num_qubits, inputs.dtype.itemsize, devices=spread.num_devices)
+    batch = len(inputs) if inputs.ndim == 2 else None
+    parts = spread.mesh.shape[spread.data] if batch and spread.data else 1
+    if batch and batch % parts:  # every device takes as many
+        inputs = jnp.concatenate([inputs, jnp.repeat(inputs[-1:], -batch % parts, 0)])
+    values = _expectations(
+        circuit, observables, spread, gradient, tuning.current(), inputs, weights
+    )
+    return values[:batch] if batch else values
+
+
+def variances_over(
+    circuit: Circuit,
+    observables: tuple[PauliSum, ...],
+    spread: Spread,
+    inputs: Array,
+    weights: Array,
+) -> Float[Array, " observables"]:
+    """The variances of observables."""
+    check_memory(circuit.num_qubits, inputs.dtype.itemsize, devices=spread.num_devices)
+    return _variances(circuit, observables, spread, tuning.current(), inputs, weights)
+
+
+def sample_over(
+    circuit: Circuit, spread: Spread, inputs: Array, weights: Array, shots: int, key: Array
+) -> tuple[Int[Array, " shots"], Float[Array, ""]]:
+    """Outcomes, and the sum of all probabilities."""
+    check_memory(circuit.num_qubits, inputs.dtype.itemsize, devices=spread.num_devices)
+    return _sample(circuit, spread, shots, tuning.current(), inputs, weights, key)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@usual_promotion
+def _state(
+    circuit: Circuit, spread: Spread, limits: Tuning, inputs: Array, weights: Array
+) -> Array:
+    del limits
+    found, _ = plan_over_devices(circuit, None, spread.state, spread.num_bits)
+
+    def one(inputs: Array, weights: Array) -> Array:
+        state = watched(run(found, inputs, weights), states_kept(found), spread.num_devices)
+        return lax.complex(state[0], state[1] if len(state) == 2 else jnp.zeros_like(state[0]))
+
+    return spread.run(one, inputs, weights, out=PartitionSpec(spread.state))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+@usual_promotion
+def _expectations(
+    circuit: Circuit,
+    observables: tuple[PauliSum, ...],
+    spread: Spread,
+    gradient: str,
+    limits: Tuning,
+    inputs: Array,
+    weights: Array,
+) -> Array:
+    del limits
+    found, behind = plan_over_devices(circuit, observables, spread.state, spread.num_bits)
+    backwards = STATES_ADJOINT if gradient == "adjoint" else states_kept(found)
+
+    def one(inputs: Array, weights: Array) -> Array:
+        state = run(found, inputs, weights, gradient)
+        return _measured(found, behind, watched(state, backwards, spread.num_devices))
+
+    if inputs.ndim == 1:
+        return spread.run(one, inputs, weights)
+    along = PartitionSpec(spread.data)
+    return spread.run(jax.vmap(one, (0, None)), inputs, weights, of_inputs=along, out=along)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@usual_promotion
+def _variances(
+    circuit: Circuit,
+    observables: tuple[PauliSum, ...],
+    spread: Spread,
+    limits: Tuning,
+    inputs: Array,
+    weights: Array,
+) -> Array:
+    del limits
+    # Of all of the circuit: the light cone is that of O, and this is about O².
+    found, _ = plan_over_devices(circuit, observables, spread.state, spread.num_bits, True)
+
+    def one(inputs: Array, weights: Array) -> Array:
+        state = run(found, inputs, weights)
+        state = jnp.concatenate([state, jnp.zeros_like(state)])[:2]
+        values = []
+        for observable in observables:
+            moved = _applied(found, observable, state)
+            mean = lax.psum(jnp.sum(state * moved), spread.state)
+            # The norm of (O - <O>)|ψ>: no difference of large numbers.
+            rest = moved - mean * state
+            values.append(lax.psum(jnp.sum(rest * rest), spread.state))
+        return jnp.stack(values)
+
+    return spread.run(one, inputs, weights)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@usual_promotion
+def _sample(
+    circuit: Circuit,
+    spread: Spread,
+    shots: int,
+    limits: Tuning,
+    inputs: Array,
+    weights: Array,
+    key: Array,
+) -> tuple[Array, Array]:
+    found, _ = plan_over_devices(circuit, None, spread.state, spread.num_bits)
+
+    def one(inputs: Array, weights: Array, key: Array) -> tuple[Array, Array]:
+        state = run(found, inputs, weights)
+        cumulative = jnp.cumsum(jnp.sum(state * state, 0))
+        me = lax.axis_index(spread.state)
+        totals = jnp.zeros((spread.num_devices,), state.dtype).at[me].set(cumulative[-1])
+        ends = jnp.cumsum(lax.psum(totals, spread.state))
+        start = jnp.where(me == 0, 0, ends[me - 1])
+        # The same numbers on every device; scaled by the total, as on one.
+        drawn = random.uniform(key, (shots,), state.dtype) * ends[-1]
+        device = jnp.minimum(jnp.searchsorted(ends, drawn, side="right"), len(ends) - 1)
+        few = len(cumulative) <= limits.compare_up_to
+        place = jnp.searchsorted(
+            cumulative,
+            drawn - start,
+            side="right",
+            method="compare_all" if few else "scan_unrolled",
+        )
+        place = jnp.minimum(place, len(cumulative) - 1) + me * len(cumulative)
+        own = jnp.where(device == me, place.astype(jnp.int32), 0)
+        outcome = lax.psum(own, spread.state)
+        # NaN compares with nothing, so the search would end at some outcome that looks sure.
+        return jnp.where(jnp.isfinite(ends[-1]), outcome, -1), ends[-1]
+
+    return spread.run(one, inputs, weights, key, out=(_SAME, _SAME))
+
+
+def _shards(plan: Plan) -> Shards:
+    assert plan.shards is not None
+    return plan.shards
+
+
+def _before(readout: Readout, state: Array, inverse: bool = False) -> Array:
+    """The steps before some strings are measured."""
+    steps = reversed(readout.steps) if inverse else readout.steps
+    for step in steps:
+        state = apply(step, parameters(step, jnp.zeros((0,), state.dtype)), state, inverse)
+    return state
+
+
+def _in_layout(
+    readout: Readout, labels: Sequence[str], shards: Shards, dtype: Any
+) -> tuple[list[tuple[int, int, int]], Float[Array, " labels"]]:
+    """Strings on the local bits, and their signs on this device."""
+    back = readout.layout.inverse()
+    pulled = [back.pull(masks(label)[1]) for label in labels]
+    strings = [
+        (
+            readout.layout(masks(label)[0]) ^ readout.layout.offset,
+            shards.local(mask),
+            masks(label)[2],
+        )
+        for label, (mask, _) in zip(labels, pulled, strict=True)
+    ]
+    fixed = jnp.asarray(np.array([1 - 2 * sign for _, sign in pulled]), dtype)
+    return strings, device_signs(shards, [mask for mask, _ in pulled], dtype) * fixed
+
+
+def _measured(plan: Plan, observables: Sequence[PauliSum], state: Array) -> Array:
+    """Expectation values: sums on each device, then one sum over the devices."""
+    shards = _shards(plan)
+    order: list[str] = []
+    values = []
+    for readout in plan.readouts:
+        state = _before(readout, state)
+        labels = sorted(readout.labels, key=lambda label: masks(label)[0] != 0)
+        if labels:
+            strings, signs = _in_layout(readout, labels, shards, state.dtype)
+            values.append(moments(strings, state) * signs)
+            order += labels
+    table = lax.psum(jnp.concatenate(values), shards.axis)
+    return combined(observables, order, table)
+
+
+def _applied(plan: Plan, observable: PauliSum, state: Array) -> Array:
+    """O|ψ>, real and imaginary part, in the layout of the state."""
+    shards = _shards(plan)
+    coefficients = dict(observable.terms)
+    units = tuple(1 << q for q in range(shards.local_bits))
+    index = jnp.arange(state.shape[-1], dtype=jnp.uint32)
+    states = []
+    for readout in plan.readouts:
+        state = _before(readout, state)
+        own = [label for label in readout.labels if label in coefficients]
+        total = jnp.zeros_like(state)
+        for k, (flips, mask, num_y) in enumerate(
+            (found := _in_layout(readout, own, shards, state.dtype))[0]
+        ):
+            columns = columns_of(Affine(units, flips))
+            odd = (lax.population_count(index & np.uint32(mask)) & 1).astype(state.dtype)
+            # P|i> = i^y (-1)^|i & signs| |i ^ flips>.
+            turned = move(state * (1 - 2 * odd), columns, columns)
+            for _ in range(num_y % 4):
+                turned = jnp.stack([-turned[1], turned[0]])
+            total = total + coefficients[own[k]] * found[1][k] * turned
+        states.append(total)
+    out = states.pop()
+    for readout in reversed(plan.readouts[1:]):
+        out = _before(readout, out, inverse=True) + states.pop()
+    return _before(plan.readouts[0], out, inverse=True)
