@@ -47,6 +47,9 @@ class RunFlags(DataFlags, ResultsFlags):
     """Random seed of the validation split; default: --seed."""
     resume: bool = True
     """Resume an interrupted run of this name; --no-resume starts over."""
+    mesh: str | None = None
+    """Devices, as data=4,state=2: samples are spread over the first axis, the state of each over
+    the second. The results are those of one device, and a run resumes on any mesh."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ import tyro
 from pipelines import command
 from pipelines.flags import TrackedFlags, flagged, task_flags
 from pipelines.tracking import tracker
+from qnn_jax.circuits import checks
+from qnn_jax.errors import InputError
 from qnn_jax.runs import GracefulStop, RunDirectory, check_name, read_json
 from qnn_jax.tasks.stored import NOT_OF_THE_RUN, Seeds, config_of
 from qnn_jax.training.task import Folders
@@ -56,7 +59,9 @@ def train(task: Any, flags: TrackedFlags) -> int:
         command.check_seed(f"--{name.replace('_', '-')}", getattr(flags, name) or 0)
     check_name(flags.run)
     task.check()
+    sizes = _sizes_of(flags.mesh)
     command.start_jax()
+    mesh = _mesh_of(*sizes) if sizes else None
     from qnn_jax.data import progress_bar
     from qnn_jax.report import write_run
     from qnn_jax.runs.loop import StoppedError
@@ -88,12 +93,42 @@ def train(task: Any, flags: TrackedFlags) -> int:
                     stop=lambda: stop.requested,
                     report=progress,
                     publish=lambda finished: write_run(run.path, finished),
+                    mesh=mesh,
                 )
             except StoppedError as saved:
                 command.tell_saved(f"{saved} epochs")
                 return stop.exit_code
         conclude(run.path, trained.summary, task, flags)
     return 0
+
+
+def _sizes_of(mesh: str | None) -> tuple[int, int] | None:
+    """Devices along data and state."""
+    if mesh is None:
+        return None
+    found = re.fullmatch(r"data=([1-9]\d{0,6}),state=([1-9]\d{0,6})", mesh)
+    if found is None:
+        raise InputError(
+            f"Argument `--mesh` must be like data=4,state=2, but is {checks.shown(mesh)}."
+        )
+    return int(found[1]), int(found[2])
+
+
+def _mesh_of(data: int, state: int) -> Any:
+    """The first devices as a jax.sharding.Mesh."""
+    import jax
+    from jax.sharding import AxisType
+
+    there = jax.device_count()
+    if data * state > there:
+        raise InputError(
+            f"Argument `--mesh` must have at most {there} devices in all, as many as JAX finds, "
+            f"but has {data * state}; XLA_FLAGS=--xla_force_host_platform_device_count="
+            f"{data * state} makes so many of a CPU."
+        )
+    devices = jax.devices()[: data * state]
+    types = (AxisType.Auto, AxisType.Auto)
+    return jax.make_mesh((data, state), ("data", "state"), types, devices=devices)
 
 
 def conclude(path: Path, summary: Mapping[str, Any], task: Any, flags: TrackedFlags) -> None:

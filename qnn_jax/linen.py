@@ -13,9 +13,10 @@ from qnn_jax.circuits.checks import function
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.executors import Executor, exact
-from qnn_jax.executors.executor import checked_executor
+from qnn_jax.executors.executor import checked_executor, over_devices
 from qnn_jax.executors.layers import run_layer
 from qnn_jax.initializers import initial_weights, recommended
+from qnn_jax.simulate.meshes import MeshLike, checked_mesh
 
 __all__ = ["QuantumLayer"]
 
@@ -31,6 +32,8 @@ class QuantumLayer(nn.Module):
         weight_init: Flax initialiser of the weights; by default
             `qnn_jax.initializers.recommended`: weights that multiply an input are uniform in
             [-1, 1], all others in [-π, π].
+        mesh: devices to spread the states over, as `qnn_jax.executors.exact` takes it; None for
+            one device.
 
     Executors with shots use Flax's "shots" key, if it is given (`rngs={"shots": key}`).
 
@@ -46,13 +49,16 @@ class QuantumLayer(nn.Module):
     observables: Sequence[ObservableLike]
     executor: Executor = exact
     weight_init: Callable[..., Any] | None = None
+    mesh: MeshLike | None = None
 
     def __post_init__(self) -> None:
         # Values compared by value, so that the module can be a static argument of jit.
         self.observables = observables_on(
             checked_circuit(self.circuit).num_qubits, self.observables
         )
-        checked_executor(self.executor)
+        over_devices(checked_executor(self.executor), self.mesh)
+        if self.mesh is not None:
+            checked_mesh(self.mesh, self.circuit)
         if self.weight_init is not None:
             function("weight_init", self.weight_init)
         super().__post_init__()
@@ -65,4 +71,5 @@ class QuantumLayer(nn.Module):
         init = functools.partial(initial_weights, init)
         weights = self.param("weights", init, (self.circuit.num_weights,))
         key = self.make_rng("shots") if self.has_rng("shots") else None
-        return run_layer(self.executor, self.circuit, observables, inputs, weights, key)
+        executor = over_devices(self.executor, self.mesh)
+        return run_layer(executor, self.circuit, observables, inputs, weights, key)

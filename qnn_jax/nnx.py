@@ -12,10 +12,11 @@ from qnn_jax.circuits.checks import of_type
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.executors import Executor, exact
-from qnn_jax.executors.executor import checked_executor
+from qnn_jax.executors.executor import checked_executor, over_devices
 from qnn_jax.executors.layers import run_layer
 from qnn_jax.initializers import initial_weights, recommended
 from qnn_jax.simulate.measurement import checked_key
+from qnn_jax.simulate.meshes import MeshLike, checked_mesh
 
 __all__ = ["QuantumLayer"]
 
@@ -30,6 +31,8 @@ class QuantumLayer(nnx.Module):
         executor: runs the circuit; `qnn_jax.executors.exact` by default.
         weight_init: initialiser of the weights; by default `qnn_jax.initializers.recommended`:
             weights that multiply an input are uniform in [-1, 1], all others in [-π, π].
+        mesh: devices to spread the states over, as `qnn_jax.executors.exact` takes it; None for
+            one device.
         rngs: Flax's generators; "params" is used.
 
     The layer has float parameters only, so it works with plain `jax.jit`, `jax.grad`, `jax.vmap`.
@@ -48,11 +51,14 @@ class QuantumLayer(nnx.Module):
         *,
         executor: Executor = exact,
         weight_init: Callable[..., Any] | None = None,
+        mesh: MeshLike | None = None,
         rngs: nnx.Rngs,
     ) -> None:
         self.circuit = circuit
         self.observables = observables_on(checked_circuit(circuit).num_qubits, observables)
-        self.executor = checked_executor(executor)
+        self.executor = over_devices(checked_executor(executor), mesh)
+        if mesh is not None:
+            checked_mesh(mesh, circuit)
         of_type("rngs", rngs, nnx.Rngs, "an nnx.Rngs")
         init = recommended(circuit) if weight_init is None else weight_init
         self.weights = nnx.Param(initial_weights(init, rngs.params(), (circuit.num_weights,)))

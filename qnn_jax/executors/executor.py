@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -45,6 +47,22 @@ class Executor(Protocol):
         `observables_on(circuit.num_qubits, observables)` makes PauliSums of them.
         """
         ...
+
+
+def over_devices(executor: Executor, mesh: Any) -> Executor:
+    """An executor that runs on a mesh: one that takes `mesh`, as `exact` does.
+
+    Raises:
+        InputError: where it takes none.
+    """
+    if mesh is None:
+        return executor
+    if "mesh" not in inspect.signature(executor).parameters:
+        raise InputError(
+            f"Argument `executor` must take `mesh`, as exact does, to run on a mesh, but is "
+            f"{shown(executor)}; leave `mesh` out."
+        )
+    return functools.partial(executor, mesh=mesh)
 
 
 def checked_executor(executor: Executor) -> Executor:

@@ -16,6 +16,9 @@ from qnn_jax.errors import InputError
 from qnn_jax.executors.executor import Expectations
 from qnn_jax.simulate import expectations
 from qnn_jax.simulate.angle_table import check_angles, checked_numbers, checked_vector, floating
+from qnn_jax.simulate.meshes import MeshLike, checked_mesh
+from qnn_jax.simulate.sharded import expectations_over
+from qnn_jax.simulate.statevector import gradient_of
 
 
 def exact(
@@ -25,6 +28,8 @@ def exact(
     weights: Float[Array, " weights"],
     key: Array | None = None,
     gradient: Literal["auto", "reverse", "adjoint"] = "auto",
+    *,
+    mesh: MeshLike | None = None,
 ) -> Expectations:
     """The statevector simulator: exact values, differentiable, under any JAX transformation.
 
@@ -36,10 +41,18 @@ def exact(
         key: not used: nothing is drawn.
         gradient: how derivatives are taken, as `qnn_jax.expectations` says. A layer takes another
             method with `functools.partial(exact, gradient="adjoint")` as its executor.
+        mesh: devices to spread every state over, as `qnn_jax.expectations` takes it; of two axes
+            "data" and "state" the samples are spread over the first.
     """
     sums = observables_on(checked_circuit(circuit).num_qubits, observables)
     one_of("gradient", gradient, ("auto", "reverse", "adjoint"))
     inputs, weights = checked_batch(circuit, inputs, weights)
+    if mesh is not None:
+        if gradient == "auto":
+            gradient = gradient_of(circuit)
+        spread = checked_mesh(mesh, circuit)
+        values = expectations_over(circuit, sums, spread, inputs, weights, gradient)
+        return Expectations(values, jnp.zeros_like(values))
 
     def one(sample: Array) -> Array:
         return expectations(circuit, sums, sample, weights, gradient)

@@ -18,7 +18,8 @@ from qnn_jax.errors import InputError
 from qnn_jax.memory import MAX_SIMULATED_QUBITS
 from qnn_jax.simulate import tuning
 from qnn_jax.simulate.angle_table import check_angles, checked_vectors
-from qnn_jax.simulate.sharded import MeshLike, checked_mesh, sample_over, variances_over
+from qnn_jax.simulate.meshes import MeshLike, checked_mesh
+from qnn_jax.simulate.sharded import sample_over, variances_over
 from qnn_jax.simulate.statevector import statevector
 
 #: So many outcomes take a few gigabytes.

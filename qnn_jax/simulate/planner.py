@@ -15,7 +15,7 @@ batch-last engine (`_plan_by_gates`). `print(plan(circuit, observables))` shows 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -39,13 +39,18 @@ from qnn_jax.simulate.layers import (
 )
 from qnn_jax.simulate.light_cone import visible
 from qnn_jax.simulate.matrices import FusedGates, fused_gates
+from qnn_jax.simulate.meshes import MeshLike, checked_mesh
 from qnn_jax.simulate.steps import (
+    DeviceStep,
     DiagonalStep,
+    ExchangeStep,
     GateStep,
+    LocalPermutationStep,
     MatrixStep,
     PermutationStep,
     ScannedSteps,
     Scheduled,
+    SelectedMatrixStep,
     Shards,
     Step,
     UniformStep,
@@ -101,15 +106,90 @@ class Plan:
             f"{n} qubits; {len(self.from_weights)} angles of weights, "
             f"{len(self.from_inputs)} of inputs",
             *self.passes,
+            *self._communication(),
             f"  start: a product state on {sizes} bits",
         ]
+        rows = 1 if all(block.real for block, _ in self.initial) else 2
         for scan in self.scans:
             lines.append(f"  {scan.repeats} x:" if scan.repeats > 1 else "  once:")
-            lines += [f"    {_describe(step, n)}" for step in scan.steps]
+            for step in scan.steps:
+                rows = max(rows, _rows_behind(step))
+                lines.append(f"    {_describe(step, self.local_bits, rows)}")
+        for readout in self.readouts[1:]:
+            lines.append(f"  before {len(readout.labels)} strings more are measured:")
+            lines += [f"    {_describe(step, self.local_bits, rows)}" for step in readout.steps]
         return "\n".join(lines)
 
+    @property
+    def num_exchanges(self) -> int:
+        """How many all-to-alls the values take; 0 on one device."""
+        return sum(isinstance(step, ExchangeStep) for step, _ in self._every_step())
 
-def _describe(step: Step, num_qubits: int) -> str:
+    @property
+    def bytes_sent(self) -> int:
+        """How many bytes each device sends for the values, in float32; 0 on one device."""
+        return sum(_sent(step, self.local_bits, rows) for step, rows in self._every_step())
+
+    def _every_step(self) -> Iterator[tuple[Step, int]]:
+        """Each step as often as it is done, and with how many rows (real, imaginary)."""
+        rows = 1 if all(block.real for block, _ in self.initial) else 2
+        for scan in self.scans:
+            for _ in range(scan.repeats):
+                for step in scan.steps:
+                    rows = max(rows, _rows_behind(step))
+                    yield step, rows
+        yield from ((step, rows) for readout in self.readouts for step in readout.steps)
+
+    def _communication(self) -> list[str]:
+        if self.shards is None:
+            return []
+        passed_on = sum(isinstance(step, DeviceStep) for step, _ in self._every_step())
+        return [
+            f"devices: {1 << self.shards.num_bits} along {self.shards.axis!r}, each with "
+            f"2^{self.local_bits} amplitudes",
+            f"communication: {self.num_exchanges} all-to-all, {passed_on} collective-permute; each "
+            f"device sends {_size(self.bytes_sent)} in float32",
+        ]
+
+
+def _rows_behind(step: Step) -> int:
+    """With how many rows a step leaves a real state."""
+    return 1 if getattr(step, "real", True) else 2
+
+
+def _sent(step: Step, local_bits: int, rows: int) -> int:
+    """How many bytes a device sends in a step, in float32."""
+    whole = 4 * rows << local_bits
+    if isinstance(step, ExchangeStep):
+        return whole - (whole >> len(step.bits))
+    return whole if isinstance(step, DeviceStep) else 0
+
+
+def _size(count: int) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count = count // 1024 if count % 1024 == 0 else count / 1024  # type: ignore[assignment]
+    return f"{count:.4g} {unit}"
+
+
+def _describe(step: Step, num_qubits: int, rows: int = 2) -> str:
+    if isinstance(step, ExchangeStep):
+        among = 1 << len(step.bits)
+        return (
+            f"all-to-all among {among} devices: each sends {among - 1}/{among} of its state, "
+            f"{_size(_sent(step, num_qubits, rows))}"
+        )
+    if isinstance(step, DeviceStep):
+        return (
+            "collective-permute: each device sends its state, "
+            f"{_size(_sent(step, num_qubits, rows))}"
+        )
+    if isinstance(step, LocalPermutationStep):
+        return "permutation on each device: 1 pass"
+    if isinstance(step, SelectedMatrixStep):
+        every = _describe(step.options[0], num_qubits)
+        return f"one of {len(step.options)}, by the device's number: {every}"
     if isinstance(step, DiagonalStep):
         return (
             f"diagonal of {len(step.masks)} parities from {step.num_angles} angles: "
@@ -136,7 +216,10 @@ def _describe(step: Step, num_qubits: int) -> str:
 
 
 def plan(
-    circuit: Circuit, observables: ObservableLike | Iterable[ObservableLike] | None = None
+    circuit: Circuit,
+    observables: ObservableLike | Iterable[ObservableLike] | None = None,
+    *,
+    mesh: MeshLike | None = None,
 ) -> Plan:
     """What is done to run a circuit; `print` shows it. Equal circuits have the same plan.
 
@@ -144,6 +227,11 @@ def plan(
         circuit: the circuit.
         observables: where given, the plan of their `expectations`, from which what they do not see
             of the circuit is left out; else the plan of its `statevector`.
+        mesh: where given, the plan over its devices, as `expectations` takes it: with every
+            collective and the bytes that it sends.
+
+    Raises:
+        InputError: where the labels or the mesh do not fit the circuit.
 
     >>> from qnn_jax import real_amplitudes
     >>> print(plan(real_amplitudes(2, reps=1)))
@@ -159,9 +247,13 @@ def plan(
         real matrix on bits 0…1 from 2 angles: 6.4e-05 Mflop
     """
     circuit = checked_circuit(circuit)
-    if observables is None:
+    sums = None if observables is None else observables_on(circuit.num_qubits, observables)
+    if mesh is not None:
+        spread = checked_mesh(mesh, circuit)
+        return plan_over_devices(circuit, sums, spread.state, spread.num_bits)[0]
+    if sums is None:
         return plan_state(circuit, False)
-    return plan_to_measure(circuit, observables_on(circuit.num_qubits, observables), False)[0]
+    return plan_to_measure(circuit, sums, False)[0]
 
 
 @tuning.cached

@@ -7,26 +7,24 @@ plan, one sum of the values over the devices and, of a gradient, one of the para
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax, random
-from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Complex, Float, Int
 
-from qnn_jax.circuits.checks import shown
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.observables import PauliSum, masks
-from qnn_jax.errors import InputError
 from qnn_jax.simulate import tuning
 from qnn_jax.simulate.angle_table import usual_promotion
 from qnn_jax.simulate.exchanges import Readout
 from qnn_jax.simulate.gf2 import Affine
 from qnn_jax.simulate.kernels import apply, parameters
+from qnn_jax.simulate.meshes import SAME, Spread
 from qnn_jax.simulate.moves import columns_of, move
 from qnn_jax.simulate.observables import combined, moments
 from qnn_jax.simulate.planner import Plan, plan_over_devices
@@ -35,103 +33,6 @@ from qnn_jax.simulate.shards import device_signs
 from qnn_jax.simulate.state_last import run
 from qnn_jax.simulate.steps import Shards
 from qnn_jax.simulate.tuning import Tuning
-
-#: Devices to spread a state over: a mesh, or "ambient" for that of `jax.set_mesh`.
-MeshLike: TypeAlias = Mesh | AbstractMesh | Literal["ambient"]
-_DATA, _STATE = "data", "state"
-_SAME = PartitionSpec()
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A mesh, and which of its axes is for what.
-
-    Attributes:
-        mesh: the devices.
-        state: the axis over which a state is spread.
-        data: the axis over which samples are, or None.
-    """
-
-    mesh: Mesh | AbstractMesh
-    state: str
-    data: str | None = None
-
-    @property
-    def num_devices(self) -> int:
-        """Over how many devices a state is spread."""
-        return int(self.mesh.shape[self.state])
-
-    @property
-    def num_bits(self) -> int:
-        """Bits of a device's number."""
-        return self.num_devices.bit_length() - 1
-
-    def run(
-        self,
-        function: Callable[..., Any],
-        inputs: Array,
-        weights: Array,
-        *others: Array,
-        of_inputs: PartitionSpec = _SAME,
-        out: Any = _SAME,
-    ) -> Any:
-        """Run a function on every device, of inputs and of what all devices know."""
-        specs = (of_inputs, *(_SAME for _ in (weights, *others)))
-        operands = [inputs, weights, *others]
-        if AxisType.Explicit in self.mesh.axis_types:
-            operands = [
-                jax.reshard(operand, NamedSharding(self.mesh, spec))
-                for operand, spec in zip(operands, specs, strict=True)
-            ]
-        return jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=out)(*operands)
-
-
-def checked_mesh(mesh: Any, circuit: Circuit) -> Spread:
-    """The axes of a mesh that a circuit's state can be spread over.
-
-    Raises:
-        InputError: where it cannot, one sentence.
-    """
-    if isinstance(mesh, str) and mesh == "ambient":
-        mesh = jax.sharding.get_abstract_mesh()
-        if not mesh.axis_names:
-            raise InputError(
-                'Argument `mesh` is "ambient" and must be set, but is not; set it with '
-                "jax.set_mesh(mesh)."
-            )
-    if not isinstance(mesh, Mesh | AbstractMesh):
-        raise InputError(
-            f'Argument `mesh` must be a jax.sharding.Mesh, "ambient" or None, but is {shown(mesh)}.'
-        )
-    names = tuple(mesh.axis_names)
-    if len(names) == 1:
-        spread = Spread(mesh, names[0])
-    elif set(names) == {_DATA, _STATE}:
-        spread = Spread(mesh, _STATE, _DATA)
-    else:
-        raise InputError(
-            f'Argument `mesh` must have one axis, or two that are called "{_DATA}" and "{_STATE}", '
-            f"but has {shown(names)}."
-        )
-    size, n = spread.num_devices, circuit.num_qubits
-    if size & (size - 1):
-        raise InputError(
-            f"Argument `mesh` must have a power of two of devices along {spread.state!r}, but has "
-            f"{size}."
-        )
-    if size > max(1, 2 ** (n - 2)):
-        raise InputError(
-            f"Argument `mesh` must have at most {max(1, 2 ** (n - 2))} devices along "
-            f"{spread.state!r} for {n} qubits, so that each has two of them, but has {size}."
-        )
-    local = n - spread.num_bits
-    widest = max((len(op.qubits) for op in circuit.ops), default=0)
-    if size > 1 and widest > local:
-        raise InputError(
-            f"Argument `mesh` must have at most {2 ** (n - widest)} devices along "
-            f"{spread.state!r} for {n} qubits and a gate on {widest}, but has {size}."
-        )
-    return spread
 
 
 def statevector_over(
@@ -287,7 +188,7 @@ def _sample(
         # NaN compares with nothing, so the search would end at some outcome that looks sure.
         return jnp.where(jnp.isfinite(ends[-1]), outcome, -1), ends[-1]
 
-    return spread.run(one, inputs, weights, key, out=(_SAME, _SAME))
+    return spread.run(one, inputs, weights, key, out=(SAME, SAME))
 
 
 def _shards(plan: Plan) -> Shards:

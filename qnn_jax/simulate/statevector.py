@@ -20,10 +20,11 @@ from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_o
 from qnn_jax.simulate import tuning
 from qnn_jax.simulate.angle_table import check_angles, checked_vectors, usual_promotion
 from qnn_jax.simulate.batches import measured
+from qnn_jax.simulate.meshes import MeshLike, checked_mesh
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan_state, plan_to_measure
 from qnn_jax.simulate.preflight import STATES_ADJOINT, check_memory, states_kept, watched
-from qnn_jax.simulate.sharded import MeshLike, checked_mesh, expectations_over, statevector_over
+from qnn_jax.simulate.sharded import expectations_over, statevector_over
 from qnn_jax.simulate.state_last import run
 from qnn_jax.simulate.tuning import Tuning
 
@@ -117,7 +118,7 @@ def expectations(
     sums = observables_on(checked_circuit(circuit).num_qubits, observables)
     one_of("gradient", gradient, ("auto", "reverse", "adjoint"))
     if gradient == "auto":
-        gradient = "adjoint" if circuit.num_qubits >= tuning.current().adjoint_from else "reverse"
+        gradient = gradient_of(circuit)
     vectors = checked_vectors(circuit, inputs, weights)
     check_angles(circuit, *vectors)
     if mesh is not None:
@@ -125,6 +126,11 @@ def expectations(
         return expectations_over(circuit, sums, spread, *vectors, gradient)
     check_memory(circuit.num_qubits, vectors[0].dtype.itemsize)
     return _expectations(circuit, sums, *vectors, gradient, tuning.current())
+
+
+def gradient_of(circuit: Circuit) -> Literal["reverse", "adjoint"]:
+    """How derivatives are taken where nothing is said."""
+    return "adjoint" if circuit.num_qubits >= tuning.current().adjoint_from else "reverse"
 
 
 # The thresholds are an argument, so that a program is kept for each set of them.

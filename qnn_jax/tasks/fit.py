@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 import qnn_jax
 from qnn_jax.circuits import checks
 from qnn_jax.configs import ExecutionConfig
-from qnn_jax.errors import LargeAngleWarning, TrainingFailedError
+from qnn_jax.errors import InputError, LargeAngleWarning, TrainingFailedError
 from qnn_jax.models import count_parameters
 from qnn_jax.runs import (
     RunDirectory,
@@ -103,6 +104,7 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     report: Report = lambda what, done, total: None,
     publish: Callable[[Finished], None] = lambda finished: None,
+    mesh: Mesh | None = None,
 ) -> Trained:
     """Train a task's network and its `alongside` twins; evaluate them once.
 
@@ -118,6 +120,8 @@ def train(
         stop: called after every epoch; true stops the training.
         report: called with the progress of the data's preparation.
         publish: writes pages of the results, before the run is marked as finished.
+        mesh: devices along axes "data" and "state": samples are spread over the first, the state
+            of each over the second. It is no part of the run, which resumes on any other.
 
     Returns:
         The trained model; its `summary` has the metric with its interval, the twins and references.
@@ -134,6 +138,17 @@ def train(
     >>> trained.summary["test_mean_l1"] < trained.summary["baselines"]["constant"]
     True
     """
+    if mesh is not None:
+        checks.of_type("mesh", mesh, Mesh, "a jax.sharding.Mesh or None")
+        if set(mesh.axis_names) != {"data", "state"}:
+            raise InputError(
+                'Argument `mesh` must have two axes that are called "data" and "state", but has '
+                f"{tuple(mesh.axis_names)}."
+            )
+        rest: dict[str, Any] = {"folders": folders, "run": run, "tell": tell, "stop": stop}
+        rest |= {"order_seed": order_seed, "split_seed": split_seed}
+        with jax.set_mesh(mesh):
+            return train(task, seed, **rest, report=report, publish=publish)
     began = time.monotonic()
     seeds = Seeds(seed, order_seed, split_seed)
     for name, value in seeds._asdict().items():

@@ -66,19 +66,47 @@ def execution(task: Any) -> ExecutionConfig:
 def placed(task: Any, member: Member) -> Member:
     """A member whose circuit, if it has one, runs where the task, or the member itself, says.
 
+    Under `jax.set_mesh` of a mesh with an axis "state" its states are spread over that axis, and
+    samples over "data". The mesh is of the machine, not of the task: it changes no number.
+
     Raises:
         InputError: where the member's network cannot be given an executor.
     """
     config = member.execution or execution(task)
     network: Any = member.network
-    if config.executor == "exact" or not hasattr(network, "circuit"):
+    if not hasattr(network, "circuit"):
+        return member
+    spread = _is_spread()
+    if spread and config.executor != "exact":
+        raise InputError(
+            f"Argument `mesh` must be left out where `executor` is {config.executor}: only exact "
+            "states are spread over devices."
+        )
+    if config.executor == "exact" and not spread:
         return member
     if not hasattr(network, "executor"):
         raise InputError(
             f"Argument `executor` must be exact for a network without a field `executor`, as "
             f"{type(network).__name__} is, but is {config.executor}."
         )
-    return member._replace(network=network.clone(executor=executor_of(config)))
+    executor = _over_ambient_mesh() if spread else executor_of(config)
+    return member._replace(network=network.clone(executor=executor))
+
+
+def _is_spread() -> bool:
+    import jax
+    from jax.sharding import AxisType
+
+    mesh = jax.sharding.get_abstract_mesh()
+    kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+    return kinds.get("state", AxisType.Manual) != AxisType.Manual
+
+
+@functools.cache
+def _over_ambient_mesh() -> Executor:
+    from qnn_jax.executors import exact
+
+    return functools.partial(exact, mesh="ambient")
 
 
 def in_words(config: ExecutionConfig) -> str:

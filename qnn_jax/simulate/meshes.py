@@ -1,0 +1,112 @@
+"""Which axis of a mesh is for what, and what runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import jax
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+from qnn_jax.circuits.checks import shown
+from qnn_jax.circuits.circuit import Circuit
+from qnn_jax.errors import InputError
+
+#: Devices to spread a state over: a mesh, or "ambient" for that of `jax.set_mesh`.
+MeshLike: TypeAlias = Mesh | AbstractMesh | Literal["ambient"]
+_DATA, _STATE = "data", "state"
+SAME = PartitionSpec()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mesh, and which of its axes is for what.
+
+    Attributes:
+        mesh: the devices.
+        state: the axis over which a state is spread.
+        data: the axis over which samples are, or None.
+    """
+
+    mesh: Mesh | AbstractMesh
+    state: str
+    data: str | None = None
+
+    @property
+    def num_devices(self) -> int:
+        """Over how many devices a state is spread."""
+        return int(self.mesh.shape[self.state])
+
+    @property
+    def num_bits(self) -> int:
+        """Bits of a device's number."""
+        return self.num_devices.bit_length() - 1
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        inputs: Array,
+        weights: Array,
+        *others: Array,
+        of_inputs: PartitionSpec = SAME,
+        out: Any = SAME,
+    ) -> Any:
+        """Run a function on every device, of inputs and of what all devices know."""
+        specs = (of_inputs, *(SAME for _ in (weights, *others)))
+        operands = [inputs, weights, *others]
+        if AxisType.Explicit in self.mesh.axis_types:
+            operands = [
+                jax.reshard(operand, NamedSharding(self.mesh, spec))
+                for operand, spec in zip(operands, specs, strict=True)
+            ]
+        return jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=out)(*operands)
+
+
+def checked_mesh(mesh: Any, circuit: Circuit) -> Spread:
+    """The axes of a mesh that a circuit's state can be spread over.
+
+    Raises:
+        InputError: where it cannot, one sentence.
+    """
+    if isinstance(mesh, str) and mesh == "ambient":
+        mesh = jax.sharding.get_abstract_mesh()
+        if not mesh.axis_names:
+            raise InputError(
+                'Argument `mesh` is "ambient" and must be set, but is not; set it with '
+                "jax.set_mesh(mesh)."
+            )
+    if not isinstance(mesh, Mesh | AbstractMesh):
+        raise InputError(
+            f'Argument `mesh` must be a jax.sharding.Mesh, "ambient" or None, but is {shown(mesh)}.'
+        )
+    names = tuple(mesh.axis_names)
+    if len(names) == 1:
+        spread = Spread(mesh, names[0])
+    elif set(names) == {_DATA, _STATE}:
+        spread = Spread(mesh, _STATE, _DATA)
+    else:
+        raise InputError(
+            f'Argument `mesh` must have one axis, or two that are called "{_DATA}" and "{_STATE}", '
+            f"but has {shown(names)}."
+        )
+    size, n = spread.num_devices, circuit.num_qubits
+    if size & (size - 1):
+        raise InputError(
+            f"Argument `mesh` must have a power of two of devices along {spread.state!r}, but has "
+            f"{size}."
+        )
+    if size > max(1, 2 ** (n - 2)):
+        raise InputError(
+            f"Argument `mesh` must have at most {max(1, 2 ** (n - 2))} devices along "
+            f"{spread.state!r} for {n} qubits, so that each has two of them, but has {size}."
+        )
+    local = n - spread.num_bits
+    widest = max((len(op.qubits) for op in circuit.ops), default=0)
+    if size > 1 and widest > local:
+        raise InputError(
+            f"Argument `mesh` must have at most {2 ** (n - widest)} devices along "
+            f"{spread.state!r} for {n} qubits and a gate on {widest}, but has {size}."
+        )
+    return spread

@@ -1,0 +1,266 @@
+"""Run by test_sharded.py in a process with eight devices made of this processor.
+
+Each check returns numbers; they are printed as one line of JSON, and the test compares them.
+"""
+
+import json
+import os
+import sys
+import traceback
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import AxisType
+
+import qnn_jax
+from pipelines.benchmarks.collectives import collectives, total
+from qnn_jax import Circuit, Op, w
+from qnn_jax.simulate import exchanges
+from qnn_jax.simulate.exchanges import Scheduler
+
+MESH = jax.make_mesh((8,), ("state",), axis_types=(AxisType.Auto,))
+BOTH = jax.make_mesh((4, 2), ("data", "state"), axis_types=(AxisType.Auto,) * 2)
+ANY = jax.make_mesh((8,), ("any",), axis_types=(AxisType.Auto,))
+RNG = np.random.default_rng(0)
+
+
+def controlled(n):
+    """Controls on all qubits, gates on three, and permutations between devices."""
+    ops = [Op("h", k) for k in range(n)]
+    ops += [Op("crx", (k, (k + 1) % n), w[k]) for k in range(n)]
+    ops += [Op("ccx", (0, n - 1, 2)), Op("cswap", (n - 1, 1, 2)), Op("cz", (n - 1, 0))]
+    ops += [Op("x", n - 1), Op("cry", (n - 1, 0), w[0]), Op("ccx", (n - 1, n - 2, 0))]
+    return Circuit(n, tuple(ops))
+
+
+def ring(n, layers):
+    """The alternating operator ansatz of QAOA on a ring."""
+    ops = [Op("h", k) for k in range(n)]
+    for j in range(layers):
+        ops += [Op("rzz", (k, (k + 1) % n), w[2 * j]) for k in range(n)]
+        ops += [Op("rx", k, w[2 * j + 1]) for k in range(n)]
+    return Circuit(n, tuple(ops))
+
+
+def values(circuit):
+    """The largest difference of each function from that of one device."""
+    n = circuit.num_qubits
+    labels = [
+        "Z" * n,
+        "X" * n,
+        "Y" + "I" * (n - 1),
+        "I" * (n - 1) + "X",
+        {"ZX" + "I" * (n - 2): 0.5},
+    ]
+    inputs = jnp.asarray(RNG.normal(size=circuit.num_inputs))
+    weights = jnp.asarray(RNG.normal(size=circuit.num_weights))
+
+    @jax.jit
+    def difference(inputs, weights):
+        found = []
+        for of in (
+            lambda **on: qnn_jax.statevector(circuit, inputs, weights, **on),
+            lambda **on: qnn_jax.expectations(circuit, labels, inputs, weights, **on),
+            lambda **on: qnn_jax.variances(circuit, labels[:3], inputs, weights, **on),
+        ):
+            found.append(jnp.max(jnp.abs(of() - of(mesh=MESH))))
+        for gradient in ("adjoint", "reverse"):
+
+            def of(inputs, weights, gradient=gradient, **on):
+                every = qnn_jax.expectations(circuit, labels, inputs, weights, gradient, **on)
+                return jnp.sum(jnp.sin(every) * jnp.arange(1.0, 6))
+
+            one = jax.grad(of, (0, 1))(inputs, weights)
+            many = jax.grad(lambda i, v, of=of: of(i, v, mesh=MESH), (0, 1))(inputs, weights)
+            both = [jnp.concatenate([jnp.ravel(a) for a in g]) for g in (one, many)]
+            found.append(jnp.max(jnp.abs(both[0] - both[1]), initial=0.0))
+        return jnp.stack(found)
+
+    return np.asarray(difference(inputs, weights)).tolist()
+
+
+def check_values():
+    cases = {
+        "linear": qnn_jax.real_amplitudes(7, reps=2, entanglement="linear"),
+        "circular": qnn_jax.efficient_su2(7, reps=2, entanglement="circular"),
+        "feature map": qnn_jax.zz_feature_map(6, reps=1) + qnn_jax.real_amplitudes(6, reps=1),
+        "random": qnn_jax.random_circuit(6, 5, seed=1),
+        "small": qnn_jax.random_circuit(5, 4, seed=3),
+        "controlled": controlled(6),
+    }
+    return {name: values(circuit) for name, circuit in cases.items() if widest(circuit)}
+
+
+def widest(circuit):
+    return max(len(op.qubits) for op in circuit.ops) <= circuit.num_qubits - 3
+
+
+def check_single():
+    """In float32 and on 12 qubits, where the gradient is the adjoint one by default."""
+    with jax.enable_x64(False):
+        circuit = qnn_jax.efficient_su2(12, reps=3, entanglement="linear")
+        weights = jnp.asarray(RNG.normal(size=circuit.num_weights), jnp.float32)
+
+        def of(weights, **on):
+            return qnn_jax.expectations(circuit, ["Z" * 12, "ZZ" + "I" * 10], [], weights, **on)[1]
+
+        one = jax.jit(jax.value_and_grad(of))(weights)
+        many = jax.jit(jax.value_and_grad(lambda v: of(v, mesh=MESH)))(weights)
+        return [float(jnp.max(jnp.abs(a - b))) for a, b in zip(one, many, strict=True)]
+
+
+def check_samples():
+    circuit = qnn_jax.real_amplitudes(6, reps=2)
+    weights = RNG.normal(size=circuit.num_weights)
+    key = jax.random.key(3)
+    one = qnn_jax.sample(circuit, [], weights, 500, key)
+    return float(jnp.mean(one == qnn_jax.sample(circuit, [], weights, 500, key, mesh=MESH)))
+
+
+def program(circuit, gradient=False, mesh=MESH, dtype=jnp.float32):
+    """The compiled program of one value, or of its gradient."""
+    n = circuit.num_qubits
+    label = "Z" * n
+
+    def of(inputs, weights):
+        return qnn_jax.expectations(circuit, [label], inputs, weights, "adjoint", mesh=mesh)[0]
+
+    shapes = (jax.ShapeDtypeStruct((m,), dtype) for m in (circuit.num_inputs, circuit.num_weights))
+    with jax.enable_x64(dtype == jnp.float64):
+        return jax.jit(jax.grad(of, (0, 1)) if gradient else of).lower(*shapes).compile()
+
+
+def sent(circuit, gradient=False, mesh=MESH):
+    """What a program sends, in states of a device."""
+    state = 8 * 2**circuit.num_qubits // 8
+    found = collectives(program(circuit, gradient, mesh).as_text())
+    moving, size = total(found, "all-to-all", "collective-permute")
+    return {
+        "exchanges": total(found, "all-to-all")[0],
+        "moving": moving,
+        "states": size / state,
+        "largest": max((c.sent for c in found if c.kind == "all-to-all"), default=0) / state,
+        "gathers": total(found, "all-gather", "reduce-scatter")[0],
+        "others": max((c.size for c in found if c.kind == "all-reduce"), default=0),
+    }
+
+
+def check_communication():
+    n = 12
+    cases = {
+        "linear": (qnn_jax.real_amplitudes(n, reps=4, entanglement="linear"), 5),
+        "reverse linear": (qnn_jax.real_amplitudes(n, reps=4, entanglement="reverse_linear"), 5),
+        "full": (qnn_jax.real_amplitudes(n, reps=4, entanglement="full"), 5),
+        "efficient_su2": (qnn_jax.efficient_su2(n, reps=4, entanglement="linear"), 5),
+        "ring": (ring(n, 4), 5),
+        "feature map": (qnn_jax.zz_feature_map(n, reps=2), 2),
+    }
+    return {
+        name: {"layers": layers, "forward": sent(circuit), "gradient": sent(circuit, True)}
+        for name, (circuit, layers) in cases.items()
+    }
+
+
+def check_memory():
+    """Of the adjoint gradient of 20 qubits, in states of a device."""
+    circuit = qnn_jax.efficient_su2(20, reps=3, entanglement="linear")
+    memory = program(circuit, gradient=True).memory_analysis()
+    every = memory.temp_size_in_bytes + memory.output_size_in_bytes + memory.argument_size_in_bytes
+    return every / (8 * 2**20 / 8)
+
+
+def check_both():
+    """A batch over one axis, states over the other, by the executor and both layers."""
+    circuit = qnn_jax.zz_feature_map(5, reps=1) + qnn_jax.real_amplitudes(5, reps=1)
+    labels = ("ZZIII", "IIXZZ")
+    inputs = jnp.asarray(RNG.normal(size=(6, 5)))  # four devices share six samples
+    weights = jnp.asarray(RNG.normal(size=circuit.num_weights))
+
+    def difference(of):
+        @jax.jit
+        def both(inputs, weights):
+            one = jax.value_and_grad(of(None), (0, 1))(inputs, weights)
+            many = jax.value_and_grad(of(BOTH), (0, 1))(inputs, weights)
+            pairs = zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True)
+            return jnp.max(jnp.stack([jnp.max(jnp.abs(a - b)) for a, b in pairs]))
+
+        return float(both(inputs, weights))
+
+    def by_executor(mesh):
+        def of(inputs, weights):
+            on = {} if mesh is None else {"mesh": mesh}
+            values = qnn_jax.executors.exact(circuit, labels, inputs, weights, **on).values
+            return jnp.sum(jnp.sin(values) * jnp.arange(12.0).reshape(6, 2))
+
+        return of
+
+    def by_linen(mesh):
+        layer = qnn_jax.linen.QuantumLayer(circuit, labels, mesh=mesh)
+        return lambda x, v: jnp.sum(layer.apply({"params": {"weights": v}}, x) ** 2)
+
+    def by_nnx(mesh):
+        def of(inputs, weights):
+            layer = qnn_jax.nnx.QuantumLayer(circuit, labels, mesh=mesh, rngs=nnx.Rngs(0))
+            layer.weights[...] = weights
+            return jnp.sum(layer(inputs) ** 2)
+
+        return of
+
+    def ambient(mesh):
+        def of(inputs, weights):
+            values = jax.vmap(
+                lambda x: qnn_jax.expectations(
+                    circuit, labels, x, weights, mesh=None if mesh is None else "ambient"
+                )
+            )(inputs)
+            return jnp.sum(values**2)
+
+        return of
+
+    found = [difference(of) for of in (by_executor, by_linen, by_nnx)]
+    with jax.set_mesh(ANY):
+        found.append(difference(ambient))
+    return found
+
+
+def check_broken():
+    """One exchange more, and one that swaps the wrong bits."""
+    circuit = qnn_jax.real_amplitudes(7, reps=2, entanglement="linear")
+    chosen, step = Scheduler.choose, exchanges.ExchangeStep
+
+    def twice(self, remaining, first, at):
+        chosen(self, remaining, first, at)
+        self.exchange([0], [next(1 << q for q in self._local_qubits() if 1 << q not in first)])
+
+    def turned(shards, bits):
+        return step(shards, bits[::-1])
+
+    found = {}
+    qnn_jax.clear_caches()
+    Scheduler.choose = twice
+    found["more"] = sent(circuit)["exchanges"]
+    Scheduler.choose = chosen
+    qnn_jax.clear_caches()
+    exchanges.ExchangeStep = turned
+    found["wrong"] = values(circuit)
+    exchanges.ExchangeStep = step
+    qnn_jax.clear_caches()
+    found["right"] = sent(circuit)["exchanges"]
+    return found
+
+
+def main(names):
+    jax.config.update("jax_enable_x64", True)
+    for name in names or [name for name in globals() if name.startswith("check_")]:
+        try:
+            print(json.dumps({"name": name[6:], "found": globals()[name]()}), flush=True)
+        except Exception:
+            print(json.dumps({"name": name[6:], "error": traceback.format_exc()}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

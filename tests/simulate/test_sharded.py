@@ -1,0 +1,213 @@
+"""States over devices: the same numbers as on one, and no more sent than was planned.
+
+What runs does so in one process with eight devices made of this processor (`over_devices.py`).
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from jax.sharding import AbstractMesh
+
+import qnn_jax
+from pipelines.benchmarks.collectives import Collective, collectives, total
+from qnn_jax import Circuit, Op, efficient_su2, real_amplitudes, zz_feature_map
+from qnn_jax.errors import InputError
+from qnn_jax.executors import exact, sampled
+
+HERE = Path(__file__).parent
+EIGHT = AbstractMesh((8,), ("amplitudes",))
+TINY = efficient_su2(4)
+
+
+@pytest.fixture(scope="module")
+def found():
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    done = subprocess.run(
+        [sys.executable, HERE / "over_devices.py"],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    return {row["name"]: row for row in rows}
+
+
+def of(found, name):
+    assert "found" in found[name], found[name]["error"]
+    return found[name]["found"]
+
+
+def test_values_and_gradients_are_those_of_one_device(found):
+    for name, differences in of(found, "values").items():
+        assert max(differences) < 1e-12, (name, differences)
+    assert max(of(found, "single")) < 1e-6
+    assert of(found, "samples") == 1.0
+
+
+def test_a_layer_takes_one_exchange(found):
+    for name, row in of(found, "communication").items():
+        layers, forward, gradient = row["layers"], row["forward"], row["gradient"]
+        assert forward["exchanges"] <= layers + 1, name
+        assert forward["moving"] == forward["exchanges"], name
+        assert 0 < forward["largest"] <= 7 / 8, name
+        assert forward["states"] <= (layers + 1) * 7 / 8, name
+        assert forward["gathers"] == gradient["gathers"] == 0, name
+        # Sums over devices are of values and of parameters, never of amplitudes.
+        assert gradient["others"] <= 8 * 200, name
+        assert gradient["states"] <= 3 * forward["states"], name
+
+
+def test_a_device_takes_a_part_of_the_memory(found):
+    assert 2 < of(found, "memory") <= 6 * 1.1
+
+
+def test_broken_schedules_are_seen(found):
+    broken = of(found, "broken")
+    assert broken["right"] == 2
+    assert broken["more"] > 3  # of two repeats: three layers
+    assert max(broken["wrong"]) > 1e-3
+
+
+def test_samples_and_states_share_a_mesh(found):
+    assert max(of(found, "both")) < 1e-12
+
+
+@pytest.mark.parametrize("layers", [1, 2, 5, 12])
+@pytest.mark.parametrize("n", [10, 16, 30])
+def test_exchanges_grow_with_the_layers_only(n, layers):
+    for kind in ("linear", "reverse_linear", "full", "circular", "pairwise"):
+        circuit = real_amplitudes(n, reps=layers, entanglement=kind)
+        planned = qnn_jax.plan(circuit, "Z" * n, mesh=EIGHT)
+        assert planned.num_exchanges <= layers + 2, kind
+        state = 4 * 2 ** (n - 3)  # real, in float32
+        assert planned.bytes_sent <= (layers + 2) * 7 / 8 * state
+    circuit = zz_feature_map(n, reps=layers)
+    assert qnn_jax.plan(circuit, "Z" * n, mesh=EIGHT).num_exchanges <= layers + 1
+
+
+def test_what_costs_nothing_across_devices():
+    n = 8
+    start = [Op("h", k) for k in range(n)]
+    free = [Op("cz", (k, (k + 1) % n)) for k in range(n)] + [Op("cx", (n - 1, 0)), Op("x", n - 1)]
+    free += [Op("rz", k, 0.1 * k) for k in range(n)] + [
+        Op("swap", (0, n - 1)),
+        Op("cp", (7, 0), 1.0),
+    ]
+    planned = qnn_jax.plan(Circuit(n, (*start, *free)), ["X" * n, "Z" * n], mesh=EIGHT)
+    assert planned.num_exchanges <= 1  # for what is measured
+    controlled = [Op("crx", (n - 1, 0), 0.3)]
+    planned = qnn_jax.plan(Circuit(n, (*start, *controlled)), "Z" * n, mesh=EIGHT)
+    assert planned.num_exchanges == 0
+    assert "by the device's number" in str(planned)
+
+
+def test_the_plan_shows_what_is_sent():
+    planned = qnn_jax.plan(efficient_su2(12, reps=3, entanglement="linear"), "Z" * 12, mesh=EIGHT)
+    text = str(planned)
+    assert "devices: 8 along 'amplitudes', each with 2^9 amplitudes" in text
+    assert "communication: 3 all-to-all, 0 collective-permute" in text
+    assert "all-to-all among 8 devices: each sends 7/8 of its state, 3.5 KiB" in text
+    assert planned.bytes_sent == 3 * 7 * 2**9
+    assert qnn_jax.plan(TINY).bytes_sent == 0
+
+
+PROGRAM = """
+%body (p: f32[8]) -> f32[8] {
+  %x = f32[8]{0} collective-permute(%p), source_target_pairs={{0,1},{1,0}}
+}
+
+%cond (p: f32[8]) -> pred[] {
+  %c = pred[] constant(true)
+}
+
+ENTRY %main (a: f32[8]) -> f32[8] {
+  %t = (f32[1,4]{1,0}, f32[1,4]{1,0}) all-to-all(%a, %b), replica_groups={{0,1},{2,3}}
+  %w = f32[8]{0} while(%a), condition=%cond, body=%body, COUNT
+  %g = f32[32]{0} all-gather(%a), replica_groups=[1,4]<=[4]
+}
+"""
+
+
+def test_collectives_in_loops_count_as_often_as_they_run():
+    text = PROGRAM.replace("COUNT", 'backend_config={"known_trip_count":{"n":"5"}}')
+    assert collectives(text) == [
+        Collective("all-to-all", 32, 16, 1),
+        Collective("collective-permute", 32, 32, 5),
+        Collective("all-gather", 128, 96, 1),
+    ]
+    assert total(collectives(text), "all-to-all", "collective-permute") == (6, 176)
+    with pytest.raises(ValueError, match="How often does this loop run"):
+        collectives(PROGRAM.replace("COUNT", ""))
+
+
+@pytest.mark.parametrize(
+    ("mesh", "message"),
+    [
+        (
+            AbstractMesh((3,), ("state",)),
+            "Argument `mesh` must have a power of two of devices along 'state', but has 3.",
+        ),
+        (
+            EIGHT,
+            "Argument `mesh` must have at most 4 devices along 'amplitudes' for 4 qubits, so that "
+            "each has two of them, but has 8.",
+        ),
+        (
+            AbstractMesh((2, 2), ("data", "model")),
+            'Argument `mesh` must have one axis, or two that are called "data" and "state", but '
+            "has ('data', 'model').",
+        ),
+        (
+            7,
+            'Argument `mesh` must be a jax.sharding.Mesh, "ambient" or None, but is 7.',
+        ),
+        (
+            "ambient",
+            'Argument `mesh` is "ambient" and must be set, but is not; set it with '
+            "jax.set_mesh(mesh).",
+        ),
+    ],
+)
+def test_a_mesh_that_does_not_fit(mesh, message):
+    weights = [0.0] * TINY.num_weights
+    key = qnn_jax.simulate.measurement.random.key(0)
+    for call in (
+        lambda: qnn_jax.plan(TINY, mesh=mesh),
+        lambda: qnn_jax.statevector(TINY, [], weights, mesh=mesh),
+        lambda: qnn_jax.expectations(TINY, "ZZZZ", [], weights, mesh=mesh),
+        lambda: qnn_jax.variances(TINY, "ZZZZ", [], weights, mesh=mesh),
+        lambda: qnn_jax.sample(TINY, [], weights, 5, key, mesh=mesh),
+        lambda: exact(TINY, "ZZZZ", [[]], weights, mesh=mesh),
+        lambda: qnn_jax.linen.QuantumLayer(TINY, ("ZZZZ",), mesh=mesh),
+    ):
+        with pytest.raises(InputError) as caught:
+            call()
+        assert str(caught.value) == message
+
+
+def test_other_things_that_do_not_fit():
+    wide = Circuit(5, (Op("ccx", (0, 1, 2)),))
+    with pytest.raises(InputError, match="at most 4 devices along 'amplitudes' for 5 qubits and a"):
+        qnn_jax.plan(wide, mesh=EIGHT)
+    five = efficient_su2(5)
+    with pytest.raises(InputError, match=r"`observables` .*5 qubits"):
+        qnn_jax.expectations(five, "ZZ", [], [0.0] * five.num_weights, mesh=EIGHT)
+    with pytest.raises(InputError, match="`executor` must take `mesh`, as exact does, to run"):
+        qnn_jax.linen.QuantumLayer(five, ("ZZZZZ",), sampled(10), mesh=EIGHT)
+
+
+def test_memory_names_how_many_devices_would_fit(monkeypatch):
+    big = real_amplitudes(28, reps=1)
+    monkeypatch.setattr("qnn_jax.simulate.preflight.memory_bytes", lambda: 2**28)
+    with pytest.raises(
+        InputError,
+        match=r"`mesh` must have devices enough, but the 28 qubits take about 1 GiB on each of 8 "
+        r"and one has 0.25 GiB; 32 would fit.",
+    ):
+        qnn_jax.expectations(big, "Z" * 28, [], [0.0] * big.num_weights, mesh=EIGHT)
