@@ -36,11 +36,13 @@ class BenchConfig:
             "tuning",
             "noise",
             "classification",
+            "sharded",
         ]
         | None
     ) = None
-    """One of the tables; default: all but tuning, the simulator's thresholds beside others, and
-    classification, test accuracies of our models and of others (half an hour)."""
+    """One of the tables; default: all but tuning (the simulator's thresholds beside others), sharded
+    (what states over several devices send), and classification (test accuracies of our models and
+    of others, half an hour)."""
     full: bool = False
     """Every cell of the simulator's table (hours), not only the part that takes ten minutes."""
     num_qubits: tuple[int, ...] = ()
@@ -140,6 +142,11 @@ def main(argv: list[str] | None = None) -> int:
 
         write_json_atomic(folder / "tuning.json", tuned(config.rounds))
         print(f"\nWritten to {folder / 'tuning.json'}")
+    if config.only == "sharded":
+        from pipelines.benchmarks.sharded import sharded
+
+        write_json_atomic(folder / "sharded.json", sharded())
+        print(f"\nWritten to {folder / 'sharded.json'}")
     if config.only in (None, "simulator"):
         from pipelines.benchmarks.simulator import simulator
 

@@ -131,7 +131,7 @@ class _Layer:
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_control(form: GateForm, k: int) -> bool:
+def is_control(form: GateForm, k: int) -> bool:
     """Does a gate leave its qubit k as it is, whatever else it does?"""
     i = np.arange(1 << form.num_qubits)
     turned = (i[:, None] ^ i[None, :]) >> k & 1 == 1
@@ -203,7 +203,7 @@ class Scheduler:
             q
             for gate in fusion.gates
             for k, q in enumerate(gate.qubits)
-            if not _is_control(gate.form, k)
+            if not is_control(gate.form, k)
         }
         return tuple(1 << q for q in sorted(active)), sorted(fusion.qubits - active)
 

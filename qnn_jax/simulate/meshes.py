@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import jax
+import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
@@ -62,6 +63,19 @@ class Spread:
                 for operand, spec in zip(operands, specs, strict=True)
             ]
         return jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=out)(*operands)
+
+    def known(self, *arrays: Array) -> tuple[Array, ...]:
+        """Arrays that every process has, as arrays of all processes, of which there may be one."""
+        if jax.process_count() == 1 or not isinstance(self.mesh, Mesh):
+            return arrays
+        return tuple(map(self._known, arrays))
+
+    def _known(self, array: Array) -> Array:
+        if isinstance(array, jax.core.Tracer) or not array.is_fully_addressable:
+            return array
+        assert isinstance(self.mesh, Mesh)
+        sharding, own = NamedSharding(self.mesh, SAME), np.asarray(array)
+        return jax.make_array_from_callback(own.shape, sharding, lambda index: own[index])
 
 
 def checked_mesh(mesh: Any, circuit: Circuit) -> Spread:

@@ -40,7 +40,7 @@ def statevector_over(
 ) -> Complex[Array, " amplitudes"]:
     """The state, shape (2**n,), each device with its part in Qiskit's order."""
     check_memory(circuit.num_qubits, inputs.dtype.itemsize, devices=spread.num_devices)
-    return _state(circuit, spread, tuning.current(), inputs, weights)
+    return _state(circuit, spread, tuning.current(), *spread.known(inputs, weights))
 
 
 def expectations_over(
@@ -57,9 +57,8 @@ def expectations_over(
     parts = spread.mesh.shape[spread.data] if batch and spread.data else 1
     if batch and batch % parts:  # every device takes as many
         inputs = jnp.concatenate([inputs, jnp.repeat(inputs[-1:], -batch % parts, 0)])
-    values = _expectations(
-        circuit, observables, spread, gradient, tuning.current(), inputs, weights
-    )
+    operands = spread.known(inputs, weights)
+    values = _expectations(circuit, observables, spread, gradient, tuning.current(), *operands)
     return values[:batch] if batch else values
 
 
@@ -72,7 +71,8 @@ def variances_over(
 ) -> Float[Array, " observables"]:
     """The variances of observables."""
     check_memory(circuit.num_qubits, inputs.dtype.itemsize, devices=spread.num_devices)
-    return _variances(circuit, observables, spread, tuning.current(), inputs, weights)
+    operands = spread.known(inputs, weights)
+    return _variances(circuit, observables, spread, tuning.current(), *operands)
 
 
 def sample_over(
@@ -80,7 +80,8 @@ def sample_over(
 ) -> tuple[Int[Array, " shots"], Float[Array, ""]]:
     """Outcomes, and the sum of all probabilities."""
     check_memory(circuit.num_qubits, inputs.dtype.itemsize, devices=spread.num_devices)
-    return _sample(circuit, spread, shots, tuning.current(), inputs, weights, key)
+    operands = spread.known(inputs, weights)
+    return _sample(circuit, spread, shots, tuning.current(), *operands, key)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

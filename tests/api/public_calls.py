@@ -253,7 +253,11 @@ def _features(value: Any) -> bool | None:
     return None if (k.shape_of(value) or (0,))[-1] == 2 else False
 
 
+#: A mesh of the table's circuits has one device only, which no wrong value is.
+MESH = {"mesh": (None, optional(Kind(lambda v: False)))}
+
 LAYER = {
+    **MESH,
     "circuit": (ONE, CIRCUIT),
     "observables": (("ZZ",), OBSERVABLES),
     "executor": (executors.exact, FUNCTION),
@@ -576,7 +580,7 @@ CALLS: Mapping[str, Call] = {
     ),
     "expectations": Call(
         qnn_jax.expectations,
-        {**MEASURED, "gradient": ("auto", choice("auto", "reverse", "adjoint"))},
+        {**MEASURED, **MESH, "gradient": ("auto", choice("auto", "reverse", "adjoint"))},
     ),
     "fidelity": Call(qnn_jax.fidelity, {"state": (BELL, STATE_KIND), "other": (STATE, STATE_KIND)}),
     "fisher_information": Call(qnn_jax.fisher_information, ON_ONE),
@@ -592,17 +596,19 @@ CALLS: Mapping[str, Call] = {
     "overlap": Call(qnn_jax.overlap, {"state": (BELL, STATE_KIND), "other": (STATE, STATE_KIND)}),
     "plan": Call(
         lambda **given: str(qnn_jax.plan(**given)),
-        {"circuit": (ONE, CIRCUIT), "observables": (("ZZ",), optional(OBSERVABLES))},
+        {"circuit": (ONE, CIRCUIT), "observables": (("ZZ",), optional(OBSERVABLES)), **MESH},
     ),
     "probabilities": Call(qnn_jax.probabilities, {**ON_ONE, "qubits": ((0, 1), optional(QUBITS))}),
     "quantum_geometric_tensor": Call(qnn_jax.quantum_geometric_tensor, ON_ONE),
-    "sample": Call(qnn_jax.sample, {**ON_ONE, "shots": (3, integer(1)), "key": (KEY_0, KEY)}),
-    "statevector": Call(qnn_jax.statevector, ON_ONE),
-    "variances": Call(qnn_jax.variances, MEASURED),
+    "sample": Call(
+        qnn_jax.sample, {**ON_ONE, **MESH, "shots": (3, integer(1)), "key": (KEY_0, KEY)}
+    ),
+    "statevector": Call(qnn_jax.statevector, {**ON_ONE, **MESH}),
+    "variances": Call(qnn_jax.variances, {**MEASURED, **MESH}),
     # qnn_jax.executors
     "exact": Call(
         executors.exact,
-        {**EXECUTED, "gradient": ("auto", choice("auto", "reverse", "adjoint"))},
+        {**EXECUTED, **MESH, "gradient": ("auto", choice("auto", "reverse", "adjoint"))},
     ),
     "sampled": Call(
         executors.sampled,
@@ -999,7 +1005,7 @@ CALLS: Mapping[str, Call] = {
             "epoch": (jnp.asarray(0), EPOCH),
             "train": (EXAMPLES, Kind(lambda v: False)),
             "validation": (EXAMPLES, Kind(lambda v: False)),
-            "mesh": (None, optional(Kind(lambda v: False))),
+            **MESH,
             "at_once": (2, optional(integer(1))),
         },
     ),
@@ -1026,7 +1032,7 @@ CALLS: Mapping[str, Call] = {
             "keys": (jax.random.split(KEY_0, 2), KEYS),
             "numbers": ({}, Kind(lambda v: False)),
             "inputs": (IMAGES, k.called(IMAGES_KIND, "inputs", "images")),
-            "mesh": (None, optional(Kind(lambda v: False))),
+            **MESH,
         },
     ),
     "init_state": Call(

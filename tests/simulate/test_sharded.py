@@ -5,10 +5,14 @@ What runs does so in one process with eight devices made of this processor (`ove
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 from jax.sharding import AbstractMesh
 
@@ -211,3 +215,49 @@ def test_memory_names_how_many_devices_would_fit(monkeypatch):
         r"and one has 0.25 GiB; 32 would fit.",
     ):
         qnn_jax.expectations(big, "Z" * 28, [], [0.0] * big.num_weights, mesh=EIGHT)
+
+
+def two_processes(*words):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    script = HERE / "one_of_two_processes.py"
+    return [
+        subprocess.Popen(
+            [sys.executable, script, address, str(number), *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for number in range(2)
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_hold_one_state():
+    ended = [process.communicate(timeout=300) for process in two_processes()]
+    rows = [json.loads(out.splitlines()[-1]) for out, _ in ended]
+    circuit = efficient_su2(6, reps=1, entanglement="linear")
+    weights = np.linspace(0.1, 1.3, circuit.num_weights).astype(np.float32)
+
+    def value(weights):
+        return qnn_jax.expectations(circuit, ["ZIIIIZ"], [], weights)[0]
+
+    wanted, slope = jax.value_and_grad(value)(weights)
+    assert rows[0] == rows[1]
+    assert rows[0]["value"] == pytest.approx(float(wanted), abs=1e-6)
+    assert rows[0]["eager"] == pytest.approx(float(wanted), abs=1e-6)
+    np.testing.assert_allclose(rows[0]["slope"], slope, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_lost_process_ends_the_other():
+    first, second = two_processes("leave")
+    second.communicate(timeout=300)
+    began = time.monotonic()
+    _, told = first.communicate(timeout=120)
+    assert time.monotonic() - began < 60
+    assert first.returncode != 0
+    assert told
