@@ -172,6 +172,7 @@ class Scheduler:
         self.steps: list[Scheduled] = []
         self.initial: tuple[tuple[MatrixStep, tuple[int, ...]], ...] = ()
         self.layout = identity(num_qubits)
+        self.chosen: list[tuple[int, ...]] = []  # the global parities after every choice
         self.diagonals, self.blocks = diagonals, blocks
         self.slots = sorted({*diagonals, *(s for s, fusions in blocks.items() if fusions)})
         self.ahead = self._layers(flips)
@@ -378,7 +379,9 @@ class Scheduler:
         self.settle([1 << q for q in order])
         bits = list(range(self.shards.local_bits))
         for group in groups:
-            self.steps.append(Scheduled(*matrix_step(group, bits, self.angles)))
+            step, numbers = matrix_step(group, bits, self.angles)
+            # XLA makes repeated matrices of all steps early, as they are seldom scanned.
+            self.steps.append(Scheduled(replace(step, repeated=False), numbers))
 
     def _apply_selected(self, fusion: Fusion, known: Sequence[int]) -> None:
         """A fusion some controls of which are bits of the device's number."""
@@ -396,7 +399,7 @@ class Scheduler:
             own = [replace(gate, qubits=tuple(bit_of[q] for q in gate.qubits)) for gate in gates]
             group = FusionGroup([Fusion({bit_of[q] for q in rest}, own)], base, size)
             option, taken = matrix_step(group, list(range(self.n)), self.angles)
-            options.append(option)
+            options.append(replace(option, repeated=False))
             numbers += taken
         back = self.layout.inverse()
         controls = []
@@ -429,6 +432,7 @@ class Scheduler:
         kept, parities = found
         bits = [k for k in range(self.shards.num_bits) if k not in kept]
         self.exchange(bits, parities)
+        self.chosen.append(tuple(self._global_masks))
 
     def _chosen(
         self, remaining: Sequence[_Need], need: _Need, at: int
@@ -446,6 +450,8 @@ class Scheduler:
         candidates = [(m, k) for m, k in candidates if not need.is_blocked_by(m)]
         seen = {mask: self._seen(mask, ahead) for mask, _ in candidates}
         span = _Span(now)
+        # Where nothing else decides, what there was before the last exchange: so that layers repeat.
+        earlier = self.chosen[-2] if len(self.chosen) > 1 else ()
         used: dict[int, set[object]] = {}
         kept: list[int] = []
         parities: list[int] = []
@@ -456,10 +462,11 @@ class Scheduler:
             if not candidates:
                 return None
 
-            def cost(candidate: tuple[int, int | None]) -> tuple[int, int, bool, int, int]:
+            def cost(candidate: tuple[int, int | None]) -> tuple[int, int, bool, bool, int, int]:
                 mask, k = candidate
                 when, what = seen[mask]
-                return -when, len(used.get(when, set()) | what), k is None, mask.bit_count(), mask
+                together = len(used.get(when, set()) | what)
+                return -when, together, k is None, mask not in earlier, mask.bit_count(), -mask
 
             mask, k = min(candidates, key=cost)
             when, what = seen[mask]
@@ -469,7 +476,7 @@ class Scheduler:
                 parities.append(mask)
             else:
                 kept.append(k)
-        return kept, parities
+        return kept, sorted(parities)
 
     def _seen(self, mask: int, ahead: Sequence[_Layer]) -> tuple[int, frozenset[object]]:
         """In how many layers a parity stands in the way of something, and of what."""
@@ -505,6 +512,7 @@ class Scheduler:
         globals_.sort()
         order = [q for q in range(self.n) if q not in globals_]
         self.layout = self._of_rows([(1 << q, 0) for q in order + globals_])
+        self.chosen.append(tuple(self._global_masks))
         idle = FusedGates(1, ())
         if at_once:
             own = [fusion for fusion in fusions if not fusion.qubits & set(globals_)]

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import jax
 import numpy as np
+from jax import lax
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
@@ -62,7 +63,18 @@ class Spread:
                 jax.reshard(operand, NamedSharding(self.mesh, spec))
                 for operand, spec in zip(operands, specs, strict=True)
             ]
-        return jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=out)(*operands)
+        axes = {self.state} | {axis for axis in of_inputs if axis is not None}
+
+        def on_device(inputs: Array, weights: Array, *others: Array) -> Any:
+            # So cotangents are summed over the devices where they are fewest: those of angles,
+            # not those of matrices.
+            own = [
+                lax.pcast(array, tuple(sorted(axes - jax.typeof(array).mat.varying)), to="varying")
+                for array in (inputs, weights)
+            ]
+            return function(*own, *others)
+
+        return jax.shard_map(on_device, mesh=self.mesh, in_specs=specs, out_specs=out)(*operands)
 
     def known(self, *arrays: Array) -> tuple[Array, ...]:
         """Arrays that every process has, as arrays of all processes, of which there may be one."""

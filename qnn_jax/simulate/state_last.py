@@ -162,6 +162,7 @@ def evolve(
             if late:
                 own = parameters_of(scan, own, data)
             for step, parameter in zip(scan.steps, fill(own, data), strict=True):
+                parameter, state = in_turn(plan, parameter, state)
                 state = apply(step, parameter, state)
             return state, None
 
@@ -175,6 +176,18 @@ def evolve(
             body = jax.checkpoint(once, prevent_cse=False) if few else once
             state, _ = jax.lax.scan(body, state, rest, length=scan.repeats - apart)
     return state
+
+
+def in_turn(plan: Plan, parameter: Array, state: Any) -> tuple[Array, Any]:
+    """The same; over devices nothing large is made of a parameter before its step's turn.
+
+    XLA makes what does not depend on the state as early as it likes, and keeps it. Steps over
+    devices are seldom scanned, so that would be something large for each of many steps.
+    """
+    if plan.shards is None:
+        return parameter, state
+    found: tuple[Array, Any] = jax.lax.optimization_barrier((parameter, state))
+    return found
 
 
 def _first(arrays: Any) -> Any:
@@ -314,6 +327,7 @@ def _uncompute(
             found = []
             steps = list(zip(scan.steps, fill(own, data), rows, strict=True))
             for step, parameter, num_rows in reversed(steps):
+                parameter, pair = in_turn(plan, parameter, pair)
                 pair, gradient = _undo(step, parameter, pair, num_rows)
                 if gradient is not None:
                     found.append(gradient)
