@@ -379,9 +379,7 @@ class Scheduler:
         self.settle([1 << q for q in order])
         bits = list(range(self.shards.local_bits))
         for group in groups:
-            step, numbers = matrix_step(group, bits, self.angles)
-            # XLA makes repeated matrices of all steps early, as they are seldom scanned.
-            self.steps.append(Scheduled(replace(step, repeated=False), numbers))
+            self.steps.append(Scheduled(*matrix_step(group, bits, self.angles)))
 
     def _apply_selected(self, fusion: Fusion, known: Sequence[int]) -> None:
         """A fusion some controls of which are bits of the device's number."""
@@ -399,7 +397,7 @@ class Scheduler:
             own = [replace(gate, qubits=tuple(bit_of[q] for q in gate.qubits)) for gate in gates]
             group = FusionGroup([Fusion({bit_of[q] for q in rest}, own)], base, size)
             option, taken = matrix_step(group, list(range(self.n)), self.angles)
-            options.append(replace(option, repeated=False))
+            options.append(option)
             numbers += taken
         back = self.layout.inverse()
         controls = []

@@ -318,23 +318,20 @@ def _apply_block(
     if inverse:
         matrix = jnp.swapaxes(matrix, -1, -2)
     if step.real:
-        return _multiply(matrix, state, size, below, step.repeated)
+        return _multiply(matrix, state, size, below)
     if state.shape[-2] == 1:
         state = jnp.concatenate([state, jnp.zeros_like(state)], -2)
     # One real product on both parts, brought together, instead of four.
     shape = state.shape
     tensor = state.reshape(*shape[:-1], -1, size, below)
     tensor = jnp.moveaxis(tensor, -4, -3).reshape(*shape[:-2], -1, 2 * size, below)
-    tensor = on_states(matrix, tensor, step.repeated).reshape(*shape[:-2], -1, 2, size, below)
+    tensor = on_states(matrix, tensor).reshape(*shape[:-2], -1, 2, size, below)
     return jnp.moveaxis(tensor, -3, -4).reshape(shape)
 
 
-def _multiply(
-    matrix: Array, state: Array, size: int, below: int, repeated: bool = True
-) -> Array:
+def _multiply(matrix: Array, state: Array, size: int, below: int) -> Array:
     """out[a, k, l] = Σ_j M[k, j] s[a, j, l]."""
     if size == state.shape[-1]:
         # Of all bits: in a batch, too, a tiny sum fuses with its neighbours.
         return product_of(state, jnp.swapaxes(matrix, -1, -2))
-    tensor = state.reshape(*state.shape[:-1], -1, size, below)
-    return on_states(matrix, tensor, repeated).reshape(state.shape)
+    return on_states(matrix, state.reshape(*state.shape[:-1], -1, size, below)).reshape(state.shape)

@@ -112,12 +112,14 @@ def _initial(plan: Plan, tables: _Tables) -> Array:
     cuts = [0, below, here] if halves else [0, here]
     groups = [parts[i:j] for i, j in zip(cuts, [*cuts[1:], len(parts)], strict=True) if i < j]
     low, *others = build_columns(groups, angles)
+    if plan.shards is not None:  # the last factor is that of the global bits: one number
+        own = others.pop()[:, device_number(plan.shards)][:, None]
+        if others:  # to the small one of the two
+            others = [_outer(own, others[0])]
+        else:
+            low = _outer(own, low)
     # Stored, or all that they are made of is computed again for every amplitude.
-    state = _outer(materialize(others.pop(0)), materialize(low)) if halves else low
-    if plan.shards is not None:  # the last factor is that of the global bits
-        (over_devices,) = others
-        state = _outer(over_devices[:, device_number(plan.shards)][:, None], state)
-    return state
+    return _outer(materialize(others[0]), materialize(low)) if halves else low
 
 
 def _outer(high: Array, low: Array) -> Array:

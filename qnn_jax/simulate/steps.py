@@ -49,13 +49,10 @@ class MatrixStep:
     Attributes:
         parts: what the matrix is the Kronecker product of, from the lowest bits up.
         base: the lowest of the bits.
-        repeated: whether the matrix may be repeated for every index above its bits, which is faster
-            and takes as much memory as a state.
     """
 
     parts: tuple[FusedGates, ...]
     base: int = 0
-    repeated: bool = True
 
     @functools.cached_property
     def num_bits(self) -> int:
@@ -207,11 +204,6 @@ class SelectedMatrixStep:
     def num_bits(self) -> int:
         """On how many bits it acts."""
         return self.options[0].num_bits
-
-    @property
-    def repeated(self) -> bool:
-        """May it be repeated, as a MatrixStep?"""
-        return self.options[0].repeated
 
     @functools.cached_property
     def num_angles(self) -> int:

@@ -306,11 +306,9 @@ def product_of(left: Array, right: Array) -> Array:
 
 
 def on_states(
-    matrix: Float[Array, "rows size"],
-    states: Float[Array, "*lead size below"],
-    repeated: bool = True,
+    matrix: Float[Array, "rows size"], states: Float[Array, "*lead size below"]
 ) -> Float[Array, "*lead rows below"]:
-    """out[…, k, l] = Σ_j M[k, j] s[…, j, l]; the matrix may be `repeated` in memory."""
+    """out[…, k, l] = Σ_j M[k, j] s[…, j, l]."""
     *lead, size, below = states.shape
     count, rows = math.prod(lead), matrix.shape[0]
     limits = tuning.current()
@@ -326,7 +324,7 @@ def on_states(
         wide = jnp.moveaxis(states.reshape(count, size, below), 0, 1).reshape(size, -1)
         out = _product(matrix, wide).reshape(rows, count, below)
         return jnp.moveaxis(out, 1, 0).reshape(*lead, rows, below)
-    if not (repeated and limits.repeat_matrices):
+    if not limits.repeat_matrices:
         return jnp.einsum("kj,...jl->...kl", matrix, states, precision=HIGHEST)
     # With the matrix repeated: XLA's code for a single product with the index split in two moves
     # the whole state twice.
