@@ -12,6 +12,9 @@ step: what is done to all amplitudes at once. A diagonal step turns phases, a pe
     bits together and multiplies them by any gates' matrix.
 scanned steps: steps that repeat, with other angles each time: one `lax.scan`.
 state-last, batch-last layout: the amplitudes, or the samples, are the last axis of every array.
+shards: the parts of a state on devices. The highest bits of an amplitude's place are the number of
+    its device, and those bits are the global parities of its index.
+exchange: other parities become global: one all-to-all.
 gf2: index maps are affine maps over GF(2) on the bits of an index.
 materialize: store an array instead of computing it again wherever it is used.
 """
