@@ -187,7 +187,7 @@ def _count(name: str, circuit: Any, layers: int) -> dict[str, Any]:
 
     def sent(function: Callable[..., Any]) -> tuple[dict[str, tuple[int, int]], Any]:
         compiled = jax.jit(function).lower(*shapes).compile()
-        found = collectives(compiled.as_text())
+        found = collectives(compiled.as_text() or "")
         kinds = sorted({c.kind for c in found})
         return {kind: total(found, kind) for kind in kinds}, compiled.memory_analysis()
 

@@ -62,7 +62,8 @@ def over_devices(executor: Executor, mesh: Any) -> Executor:
             f"Argument `executor` must take `mesh`, as exact does, to run on a mesh, but is "
             f"{shown(executor)}; leave `mesh` out."
         )
-    return functools.partial(executor, mesh=mesh)
+    run: Any = executor
+    return functools.partial(run, mesh=mesh)
 
 
 def checked_executor(executor: Executor) -> Executor:

@@ -392,7 +392,8 @@ class Scheduler:
         self.settle([1 << q for q in order])
         bit_of = {q: k for k, q in enumerate(order)}
         base, size = groups[0].base, groups[0].size
-        options, numbers = [], ()
+        options: list[MatrixStep] = []
+        numbers: tuple[int, ...] = ()
         for gates in every:
             own = [replace(gate, qubits=tuple(bit_of[q] for q in gate.qubits)) for gate in gates]
             group = FusionGroup([Fusion({bit_of[q] for q in rest}, own)], base, size)
@@ -448,7 +449,7 @@ class Scheduler:
         candidates = [(m, k) for m, k in candidates if not need.is_blocked_by(m)]
         seen = {mask: self._seen(mask, ahead) for mask, _ in candidates}
         span = _Span(now)
-        # Where nothing else decides, what there was before the last exchange: so that layers repeat.
+        # Else what there was before the last exchange, so that layers repeat.
         earlier = self.chosen[-2] if len(self.chosen) > 1 else ()
         used: dict[int, set[object]] = {}
         kept: list[int] = []

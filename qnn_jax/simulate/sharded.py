@@ -253,7 +253,7 @@ def _applied(plan: Plan, observable: PauliSum, state: Array) -> Array:
         for k, (flips, mask, num_y) in enumerate(
             (found := _in_layout(readout, own, shards, state.dtype))[0]
         ):
-            columns = columns_of(Affine(units, flips))
+            columns = jnp.asarray(columns_of(Affine(units, flips)))
             odd = (lax.population_count(index & np.uint32(mask)) & 1).astype(state.dtype)
             # P|i> = i^y (-1)^|i & signs| |i ^ flips>.
             turned = move(state * (1 - 2 * odd), columns, columns)

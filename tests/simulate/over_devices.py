@@ -25,6 +25,8 @@ from qnn_jax.simulate.exchanges import Scheduler
 MESH = jax.make_mesh((8,), ("state",), axis_types=(AxisType.Auto,))
 BOTH = jax.make_mesh((4, 2), ("data", "state"), axis_types=(AxisType.Auto,) * 2)
 ANY = jax.make_mesh((8,), ("any",), axis_types=(AxisType.Auto,))
+LINEAR = qnn_jax.real_amplitudes(7, reps=2, entanglement="linear")
+QUICK = ("values", "communication", "broken", "both")
 RNG = np.random.default_rng(0)
 
 
@@ -84,13 +86,15 @@ def values(circuit):
 
 
 def check_values():
+    return {"linear": values(LINEAR), "controlled": values(controlled(6))}
+
+
+def check_more_values():
     cases = {
-        "linear": qnn_jax.real_amplitudes(7, reps=2, entanglement="linear"),
         "circular": qnn_jax.efficient_su2(7, reps=2, entanglement="circular"),
         "feature map": qnn_jax.zz_feature_map(6, reps=1) + qnn_jax.real_amplitudes(6, reps=1),
         "random": qnn_jax.random_circuit(7, 4, seed=1, trainable=True),
         "small": qnn_jax.random_circuit(5, 4, 2, seed=3, trainable=True),
-        "controlled": controlled(6),
     }
     return {name: values(circuit) for name, circuit in cases.items()}
 
@@ -146,12 +150,27 @@ def sent(circuit, gradient=False, mesh=MESH):
 
 
 def check_communication():
+    """Of values; layers are scanned, and exchanges within a loop count as often as it runs."""
+    n = 12
+    cases = {
+        "linear": (qnn_jax.real_amplitudes(n, reps=5, entanglement="linear"), 6),
+        "efficient_su2": (qnn_jax.efficient_su2(n, reps=9, entanglement="linear"), 10),
+        "feature map": (qnn_jax.zz_feature_map(n, reps=2), 2),
+    }
+    return {
+        name: {"layers": layers, "forward": sent(circuit)}
+        for name, (circuit, layers) in cases.items()
+    }
+
+
+def check_more_communication():
+    """Of gradients, too."""
     n = 12
     cases = {
         "linear": (qnn_jax.real_amplitudes(n, reps=4, entanglement="linear"), 5),
         "reverse linear": (qnn_jax.real_amplitudes(n, reps=4, entanglement="reverse_linear"), 5),
         "full": (qnn_jax.real_amplitudes(n, reps=4, entanglement="full"), 5),
-        "efficient_su2": (qnn_jax.efficient_su2(n, reps=4, entanglement="linear"), 5),
+        "efficient_su2": (qnn_jax.efficient_su2(n, reps=5, entanglement="linear"), 6),
         "ring": (ring(n, 4), 5),
         "feature map": (qnn_jax.zz_feature_map(n, reps=2), 2),
     }
@@ -225,7 +244,7 @@ def check_both():
 
 def check_broken():
     """One exchange more, and one that swaps the wrong bits."""
-    circuit = qnn_jax.real_amplitudes(7, reps=2, entanglement="linear")
+    circuit = LINEAR
     chosen, step = Scheduler.choose, exchanges.ExchangeStep
 
     def twice(self, remaining, first, at):
@@ -242,16 +261,22 @@ def check_broken():
     Scheduler.choose = chosen
     qnn_jax.clear_caches()
     exchanges.ExchangeStep = turned
-    found["wrong"] = values(circuit)
+    weights = jnp.asarray(RNG.normal(size=circuit.num_weights))
+    one = qnn_jax.statevector(circuit, [], weights)
+    many = qnn_jax.statevector(circuit, [], weights, mesh=MESH)
+    found["wrong"] = float(jnp.max(jnp.abs(np.asarray(one) - np.asarray(many))))
     exchanges.ExchangeStep = step
     qnn_jax.clear_caches()
     found["right"] = sent(circuit)["exchanges"]
     return found
 
 
-def main(names):
+def main(which):
     jax.config.update("jax_enable_x64", True)
-    for name in names or [name for name in globals() if name.startswith("check_")]:
+    every = [name for name in globals() if name.startswith("check_")]
+    quick = [f"check_{name}" for name in QUICK]
+    asked = {"quick": quick, "slow": [name for name in every if name not in quick]}
+    for name in asked[which]:
         try:
             print(json.dumps({"name": name[6:], "found": globals()[name]()}), flush=True)
         except Exception:
@@ -259,4 +284,4 @@ def main(names):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1])
