@@ -63,6 +63,7 @@ def local_columns(step: LocalPermutationStep) -> Int[Array, "2 numbers"]:
 
 def _exchanged(state: Array, *, step: ExchangeStep) -> Array:
     shards, count = step.shards, len(step.bits)
+    assert list(step.bits) == sorted(step.bits), "a group of all devices has them in order"
     mask = sum(1 << bit for bit in step.bits)
     numbers = [
         sum((k >> j & 1) << bit for j, bit in enumerate(step.bits)) for k in range(1 << count)

@@ -243,16 +243,16 @@ def check_both():
 
 
 def check_broken():
-    """One exchange more, and one that swaps the wrong bits."""
+    """One exchange more for each, and amplitudes moved the wrong way before and behind them."""
     circuit = LINEAR
-    chosen, step = Scheduler.choose, exchanges.ExchangeStep
+    chosen, step = Scheduler.choose, exchanges.LocalPermutationStep
 
     def twice(self, remaining, first, at):
         chosen(self, remaining, first, at)
         self.exchange([0], [next(1 << q for q in self._local_qubits() if 1 << q not in first)])
 
-    def turned(shards, bits):
-        return step(shards, bits[::-1])
+    def turned(shards, affine):
+        return step(shards, affine.inverse())
 
     found = {}
     qnn_jax.clear_caches()
@@ -260,12 +260,12 @@ def check_broken():
     found["more"] = sent(circuit)["exchanges"]
     Scheduler.choose = chosen
     qnn_jax.clear_caches()
-    exchanges.ExchangeStep = turned
+    exchanges.LocalPermutationStep = turned
     weights = jnp.asarray(RNG.normal(size=circuit.num_weights))
     one = qnn_jax.statevector(circuit, [], weights)
     many = qnn_jax.statevector(circuit, [], weights, mesh=MESH)
     found["wrong"] = float(jnp.max(jnp.abs(np.asarray(one) - np.asarray(many))))
-    exchanges.ExchangeStep = step
+    exchanges.LocalPermutationStep = step
     qnn_jax.clear_caches()
     found["right"] = sent(circuit)["exchanges"]
     return found
@@ -276,6 +276,7 @@ def main(which):
     every = [name for name in globals() if name.startswith("check_")]
     quick = [f"check_{name}" for name in QUICK]
     asked = {"quick": quick, "slow": [name for name in every if name not in quick]}
+    asked |= {name: [name] for name in every}
     for name in asked[which]:
         try:
             print(json.dumps({"name": name[6:], "found": globals()[name]()}), flush=True)
