@@ -26,6 +26,7 @@ CODE = """
     import jax, numpy as np
     from jax.sharding import AxisType
     from toy_tasks import Dots
+    from qnn_jax.executors import statevector
     from qnn_jax.configs import ModelConfig, TrainingConfig
     from qnn_jax.runs import RunDirectory
     from qnn_jax.runs.loop import StoppedError
@@ -40,7 +41,15 @@ CODE = """
     def mesh(data, state):
         return jax.make_mesh((data, state), ("data", "state"), (AxisType.Auto,) * 2)
 
+    seen, real = [], statevector.expectations_over
+
+    def noted(circuit, sums, spread, *rest):
+        seen.append((spread.mesh.shape["data"], spread.mesh.shape["state"]))
+        return real(circuit, sums, spread, *rest)
+
+    statevector.expectations_over = noted
     one = train(task, 3)
+    assert not seen
     many = train(task, 3, mesh=mesh(4, 2))
     folder = pathlib.Path(sys.argv[1])
     config = config_of(task, Seeds(3), "dots")
@@ -57,6 +66,7 @@ CODE = """
 
     points = one.splits().test.inputs[:10]
     print(json.dumps({
+        "seen": sorted(set(seen)),
         "many": away(many),
         "again": away(again),
         "predicted": float(np.max(np.abs(one.predict(points) - again.predict(points)))),
@@ -76,6 +86,7 @@ def test_the_same_model_on_any_mesh(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
+    assert found["seen"] == [[2, 4], [4, 2]]
     assert found["many"] < 1e-4
     assert found["again"] < 1e-4
     assert found["predicted"] < 1e-4
