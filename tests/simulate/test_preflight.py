@@ -81,7 +81,7 @@ def formula_and_compiler(circuit, gradient, batch, shared=True):
 
         return jax.vmap(one, (0, None if shared else 0))(inputs, weights).sum()
 
-    def check(num_qubits, itemsize, states=4, samples=1, derivatives=1):
+    def check(num_qubits, itemsize, states=4, samples=1, derivatives=1, devices=1):
         asked.append(preflight._bytes(num_qubits, samples, states, itemsize))
 
     function = value if gradient is None else jax.grad(value, (0, 1))
