@@ -61,3 +61,21 @@ def test_a_newcomer_gets_a_score_of_a_device(tmp_path: Path) -> None:
 def test_a_newcomer_needs_few_lines() -> None:
     lines = [line for line in BREAST_CANCER.read_text("utf-8").splitlines() if line.strip()]
     assert len(lines) <= 15, len(lines)
+
+
+@pytest.mark.slow
+def test_a_circuit_over_eight_devices() -> None:
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "examples/sharded.py", "--qubits", "10"],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "communication: 2 all-to-all, 0 collective-permute" in done.stdout
+    assert re.search(r"value -?0\.\d{6}, norm of the gradient \d\.\d{6}", done.stdout)

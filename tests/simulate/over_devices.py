@@ -242,6 +242,23 @@ def check_both():
     return found
 
 
+def check_explicit():
+    """A mesh as jax.make_mesh makes it by default, with explicit axes, given and ambient."""
+    mesh = jax.make_mesh((8,), ("state",))
+    weights = jnp.asarray(RNG.normal(size=LINEAR.num_weights))
+
+    def slope(**on):
+        def of(v):
+            return qnn_jax.expectations(LINEAR, ["Z" * 7], [], v, **on)[0]
+
+        return np.asarray(jax.jit(jax.grad(of))(weights))
+
+    one, given = slope(), slope(mesh=mesh)
+    with jax.set_mesh(mesh):
+        ambient = slope(mesh="ambient")
+    return [float(abs(one - many).max()) for many in (given, ambient)]
+
+
 def check_broken():
     """One exchange more for each, and amplitudes moved the wrong way before and behind them."""
     circuit = LINEAR

@@ -91,6 +91,7 @@ def test_more_circuits(found_slowly):
     check_communication(of(found_slowly, "more_communication"))
     assert max(of(found_slowly, "single")) < 1e-6
     assert of(found_slowly, "samples") == 1.0
+    assert max(of(found_slowly, "explicit")) < 1e-12
 
 
 @pytest.mark.slow
