@@ -256,7 +256,8 @@ def check_explicit():
     one, given = slope(), slope(mesh=mesh)
     with jax.set_mesh(mesh):
         ambient = slope(mesh="ambient")
-    return [float(abs(one - many).max()) for many in (given, ambient)]
+    alone = slope(mesh=jax.make_mesh((8, 1), ("data", "state")))  # a state on each device
+    return [float(abs(one - many).max()) for many in (given, ambient, alone)]
 
 
 def check_broken():
