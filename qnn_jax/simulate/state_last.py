@@ -112,7 +112,8 @@ def _initial(plan: Plan, tables: _Tables) -> Array:
     cuts = [0, below, here] if halves else [0, here]
     groups = [parts[i:j] for i, j in zip(cuts, [*cuts[1:], len(parts)], strict=True) if i < j]
     low, *others = build_columns(groups, angles)
-    if plan.shards is not None and plan.shards.num_bits:  # the last factor is that of the global bits: one number
+    if plan.shards is not None and plan.shards.num_bits:
+        # The last factor is that of the global bits: one number on each device.
         own = others.pop()[:, device_number(plan.shards)][:, None]
         if others:  # to the small one of the two
             others = [_outer(own, others[0])]

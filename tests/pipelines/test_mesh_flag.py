@@ -19,7 +19,7 @@ def test_a_mesh_that_cannot_be_is_refused(tmp_path: Path) -> None:
         train_calculator.main([*folder, "--mesh", f"data={there},state=2"])
     assert str(caught.value) == (
         f"Argument `--mesh` must have at most {there} devices in all, as many as JAX finds, but "
-        f"has {2 * there}; XLA_FLAGS=--xla_force_host_platform_device_count={2 * there} makes so many "
-        "of a CPU."
+        f"has {2 * there}; XLA_FLAGS=--xla_force_host_platform_device_count={2 * there} "
+        "makes so many of a CPU."
     )
     assert not list(tmp_path.iterdir())
