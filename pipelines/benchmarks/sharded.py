@@ -22,7 +22,7 @@ from typing import Any
 
 _DEVICES = 8
 _BITS = 3
-_QUBITS = 18
+_QUBITS = 20
 _REPS = 4
 #: Bytes a second that a device sends: half of the 900 GB/s of both directions of NVLink on an H100
 #: (NVIDIA's data sheet), and a port of NDR InfiniBand of 400 Gbit/s.
