@@ -1,5 +1,6 @@
 """Training over a mesh gives the same model as on one device, and resumes on any other mesh."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from jax.sharding import AxisType, Mesh
 from toy_tasks import Dots
 
-from qnn_jax.configs import ExecutionConfig, ModelConfig, TrainingConfig
+from qnn_jax.configs import ExecutionConfig
 from qnn_jax.errors import InputError
 from qnn_jax.tasks import train
 
@@ -93,6 +94,11 @@ def test_the_same_model_on_any_mesh(tmp_path):
     assert len(set(found["metrics"])) == 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Sampled(Dots):
+    execution: ExecutionConfig = ExecutionConfig("sampled", shots=10)
+
+
 def test_what_a_training_cannot_run_on():
     types = (AxisType.Auto, AxisType.Auto)
     devices = np.array(jax.devices()[:1]).reshape(1, 1)
@@ -100,10 +106,5 @@ def test_what_a_training_cannot_run_on():
         train(Dots(), mesh=4)
     with pytest.raises(InputError, match=r'called "data" and "state", but has \(\'a\', \'b\'\)\.'):
         train(Dots(), mesh=Mesh(devices, ("a", "b"), axis_types=types))
-    shots = Dots(
-        model=ModelConfig(channels=(), hidden=(8,)),
-        training=TrainingConfig(epochs=1, shift=0, flip=False),
-        execution=ExecutionConfig("sampled", shots=10),
-    )
     with pytest.raises(InputError, match="`mesh` must be left out where `executor` is sampled: "):
-        train(shots, mesh=Mesh(devices, ("data", "state"), axis_types=types))
+        train(Sampled(), mesh=Mesh(devices, ("data", "state"), axis_types=types))
