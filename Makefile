@@ -20,7 +20,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train predict train-fashion train-calculator scan ablate diagnose eval-aer eval-hardware report bench test test-all lint format lock clean
+.PHONY: help setup train predict train-fashion train-calculator scan ablate diagnose eval-aer eval-hardware learn-device tune report bench test test-all lint format lock clean
 
 help: ## Say what there is to do
 	@echo 'Usage: make TARGET [ARGS="--flags of the command"] [PY=python3.13]'
@@ -54,6 +54,12 @@ eval-aer: $(STAMP) ## Evaluate trained runs on Aer: exact, with shots, with the 
 
 eval-hardware: $(STAMP) ## Evaluate a trained run on a quantum computer, or a simulated one, in one job
 	@$(PYTHON) -m pipelines.eval_hardware $(ARGS)
+
+learn-device: $(STAMP) ## Learn in one job how a device runs a trained circuit (device.json)
+	@$(PYTHON) -m pipelines.learn_device $(ARGS)
+
+tune: $(STAMP) ## Continue a run's training through its device's learned noise
+	@$(PYTHON) -m pipelines.tune $(ARGS)
 
 report: $(STAMP) ## Write results/index.html: all runs side by side
 	@$(PYTHON) -m pipelines.report $(ARGS)

@@ -40,9 +40,9 @@ class BenchConfig:
         ]
         | None
     ) = None
-    """One of the tables; default: all but tuning (the simulator's thresholds beside others), sharded
-    (what states over several devices send), and classification (test accuracies of our models and
-    of others, half an hour)."""
+    """One of the tables; default: all but tuning (the simulator's thresholds beside others),
+    sharded (what states over several devices send), and classification (test accuracies of our
+    models and of others, half an hour)."""
     full: bool = False
     """Every cell of the simulator's table (hours), not only the part that takes ten minutes."""
     num_qubits: tuple[int, ...] = ()

@@ -15,36 +15,27 @@ import time
 from typing import Any, Literal, TypedDict
 
 from pipelines import command
-from pipelines.flags import DataFlags, ResultsFlags
+from pipelines.hardware import DeviceFlags, chosen_run, device_errors
 from qnn_jax.circuits.checks import at_least
-from qnn_jax.errors import TrainingFailedError
-from qnn_jax.hardware.accounts import Where, introduction, simulated
+from qnn_jax.errors import InputError
+from qnn_jax.hardware.accounts import introduction, simulated
 from qnn_jax.hardware.ledger import Ledger
 from qnn_jax.hardware.plan import Settings
-from qnn_jax.runs import RunDirectory, check_name, read_as, write_json_atomic, write_npz_atomic
-from qnn_jax.tasks.stored import newest_of_all, stored
+from qnn_jax.runs import RunDirectory, read_as, write_json_atomic, write_npz_atomic
+from qnn_jax.tasks.stored import stored
 
 Action = Literal["evaluate", "status", "collect", "cancel"]
 
 
 @dataclasses.dataclass(frozen=True)
-class HardwareConfig(DataFlags, ResultsFlags):
+class HardwareConfig(DeviceFlags):
     """Evaluate a trained run on a quantum computer, or on a simulated one."""
 
     action: Action = "evaluate"
     """"status" prints the state of the run's jobs, "collect" fetches finished results and sends
     nothing, "cancel" cancels jobs that have not delivered."""
-    run: str | None = None
-    """Name of the run; default: the newest finished run."""
     seed: int = 0
     """Random seed for the choice of images and anchors, the transpiler, and a simulated device."""
-    backend: str = "auto"
-    """An IBM backend, "least-busy", or "auto": least-busy if there is an account, else a
-    simulated FakeFez. "Fake..." simulates that machine."""
-    instance: str | None = None
-    """Name or CRN of the IBM Quantum instance; default: QISKIT_IBM_INSTANCE."""
-    url: str | None = None
-    """Of the service; default: QISKIT_IBM_URL, else IBM's."""
     images: int | None = None
     """Test examples, as many of each class; default: 2,000 at most, or what fits the
     budget."""
@@ -70,10 +61,9 @@ class HardwareConfig(DataFlags, ResultsFlags):
     two_stage: bool = False
     """A quarter of the shots first, the rest only on examples whose sign is not settled."""
 
-    @property
-    def where(self) -> Where:
-        """The requested device."""
-        return Where(self.backend, self.instance, self.url)
+    tuned: bool = True
+    """Evaluate the models of `make tune` in the same job, if there are any; --no-tuned leaves them
+    out."""
 
     @property
     def settings(self) -> Settings:
@@ -91,9 +81,7 @@ class _Earlier(TypedDict):
 
 def check(config: HardwareConfig) -> None:
     """Check everything that needs neither JAX nor Qiskit."""
-    if config.run is not None:
-        check_name(config.run)
-    config.where.check()
+    config.check_device()
     if config.images is not None:
         at_least("images", config.images, 2)
     _ = config.settings  # checks the ranges
@@ -103,48 +91,47 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, check, evaluate; the exit status."""
     config = command.parse(HardwareConfig, {"default": HardwareConfig()}, argv)
     check(config)
-    if config.run is None:
-        config = dataclasses.replace(config, run=newest_of_all(config.results_dir))
-    stored(config.results_dir / str(config.run))
+    config = dataclasses.replace(config, run=chosen_run(config))
     command.start_jax()
     return evaluate(config)
 
 
-def evaluate(config: HardwareConfig, clock: Any = None) -> int:
-    """Run `config.action`; return the exit status. Tests pass a `clock` that does not wait."""
-    from qnn_jax.hardware.jobs import DeviceStoppedError, ServiceError
+def evaluate(config: HardwareConfig, clock: Any = None, device: Any = None) -> int:
+    """Run `config.action`; return the exit status. Tests give a clock and a device."""
     from qnn_jax.hardware.submission import Clock
 
     assert config.run is not None
     clock = Clock() if clock is None else clock
-    try:
-        with RunDirectory.existing(config.results_dir, config.run) as run:
-            if config.action == "evaluate":
-                _evaluate(config, run, clock)
-            else:
-                _manage(config, Ledger.existing(run.path), clock)
-    except DeviceStoppedError as error:
-        raise TrainingFailedError(str(error)) from None
-    except ServiceError as error:
-        raise TrainingFailedError(
-            f"The service gave an unexpected answer ({error}); nothing is lost, run the same "
-            "command again."
-        ) from None
+    with device_errors(), RunDirectory.existing(config.results_dir, config.run) as run:
+        if config.action == "evaluate":
+            _evaluate(config, run, clock, device)
+        else:
+            _manage(config, Ledger.existing(run.path), clock)
     return 0
 
 
-def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Any) -> None:
+def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Any, device: Any) -> None:
     from qnn_jax.data import progress_bar
     from qnn_jax.hardware.measurement import planned_device
     from qnn_jax.studies.hardware import EVALUATION, evaluate_on_device, key_of
+    from qnn_jax.studies.tuning import tuned_models
     from qnn_jax.tasks import load
 
     began = time.monotonic()
-    ledger = Ledger(run.path, stored(run.path).model)
-    key = key_of(config.settings, config.where.simulated, config.where)
+    model = stored(run.path).model
+    ledger, settings = Ledger(run.path, model), config.settings
+    tuned = tuned_models(run.path, model) if config.tuned else None
+    asked: list[Any] = [config.where.simulated, config.where]
+    if tuned is not None:
+        settings = dataclasses.replace(settings, copies=settings.copies or 1)
+        asked += [one.summary["model_sha256"] for one in tuned.models.values()]
+    key = key_of(settings, *asked)
     planned = planned_device(ledger, key, EVALUATION)
-    device = config.where.open(config.seed, config.fractional_gates, planned)
+    if device is None:
+        device = config.where.open(config.seed, config.fractional_gates, planned)
     command.say(introduction(device))
+    if tuned is not None:
+        _check_twin(tuned.twin, device)
     trained = load(run.path)
     folders = trained.folders.given(config.data_dir, config.manual_dir)
     with progress_bar() as progress:
@@ -153,10 +140,12 @@ def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Any) -> None:
         trained,
         splits,
         device,
-        config.settings,
+        settings,
         ledger,
         key=key,
         dry_run=config.dry_run,
+        tuned={} if tuned is None else tuned.models,
+        layout=None if tuned is None else tuned.twin.content["layout"],
         clock=clock,
         tell=command.say,
     )
@@ -169,6 +158,18 @@ def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Any) -> None:
     print("", *found.lines(), sep="\n")
     seconds = time.monotonic() - began
     print(f"{seconds:.1f} s in all; look at {run.figures / f'{name}.png'}")
+
+
+def _check_twin(twin: Any, device: Any) -> None:
+    """Refuse another device than that of the tuned models; warn if it was calibrated since."""
+    if twin.content["device"] != device.name:
+        raise InputError(
+            f"Argument `backend` must be {twin.content['device']}, for which the run is tuned, but "
+            f"is {device.name}; --no-tuned evaluates the run's own model alone."
+        )
+    warning = twin.age_warning(device.calibration_date)
+    if warning:
+        command.say(warning)
 
 
 def _write(run: RunDirectory, found: Any) -> str:

@@ -140,7 +140,8 @@ class ExecutionConfig:
     Attributes:
         executor: "exact" is the statevector, "sampled" takes shots, "noisy" has a device's errors.
         shots: of each input in each basis; none with "noisy" are exact expectation values.
-        noise: the fake backend whose errors "noisy" has ("FakeFez").
+        noise: the fake backend whose errors "noisy" has ("FakeFez"), or the device.json of a
+            device that was learned, as a path that ends in ".json".
     """
 
     executor: Literal["exact", "sampled", "noisy"] = "exact"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -178,7 +178,26 @@ def _measurement(
     circuit: Circuit, isa: QuantumCircuit, basis: Basis, job: Transpiled
 ) -> Measurement:
     """A transpiled and measured circuit of Qiskit's as ours, of the same inputs and weights."""
-    angles = dict(enumerate(circuit.angles))
+    angles = {name: circuit.angles[column] for name, column in job.columns.items()}
+    own, places = as_transpiled(isa, angles, circuit.num_inputs, circuit.num_weights)
+    measured, local = on_its_qubits(basis)
+    return Measurement(own, tuple(places[qubit] for qubit in measured), local)
+
+
+def as_transpiled(
+    isa: QuantumCircuit, angles: Mapping[str, Expression], num_inputs: int, num_weights: int
+) -> tuple[Circuit, tuple[int, ...]]:
+    """A transpiled and measured circuit of Qiskit's as ours, gate by gate.
+
+    Args:
+        isa: with Parameters in its angles.
+        angles: what each of them is, by name.
+        num_inputs: of the result.
+        num_weights: of the result.
+
+    Returns:
+        The circuit without its measurements, and the qubit that each classical bit reads.
+    """
     ops, places = [], {}
     for item in isa.data:
         qubits = tuple(isa.find_bit(qubit).index for qubit in item.qubits)
@@ -186,18 +205,15 @@ def _measurement(
         if gate.name == "measure":
             places[isa.find_bit(item.clbits[0]).index] = qubits[0]
         elif gate.name != "barrier":
-            ops.append(Op(gate.name, qubits, _angles(gate.params, job.columns, angles)))
-    own = Circuit(isa.num_qubits, tuple(ops), circuit.num_inputs, circuit.num_weights)
-    measured, local = on_its_qubits(basis)
-    return Measurement(own, tuple(places[qubit] for qubit in measured), local)
+            ops.append(Op(gate.name, qubits, _angles(gate.params, angles)))
+    own = Circuit(isa.num_qubits, tuple(ops), num_inputs, num_weights)
+    return own, tuple(places[bit] for bit in range(isa.num_clbits))
 
 
-def _angles(
-    params: Sequence[Any], columns: dict[str, int], angles: dict[int, Expression]
-) -> tuple[Expression, ...]:
+def _angles(params: Sequence[Any], angles: Mapping[str, Expression]) -> tuple[Expression, ...]:
     return tuple(
         from_parameter_expression(
-            param, {p: angles[columns[p.name]] for p in getattr(param, "parameters", ())}
+            param, {p: angles[p.name] for p in getattr(param, "parameters", ())}
         )
         for param in params
     )

@@ -66,12 +66,12 @@ class Exact:
         self._program = jax.jit(
             jax.vmap(lambda inputs: probabilities(circuit, inputs, jnp.asarray(weights)))
         )
-        self._circuit, self._observables = circuit, observables
+        self.circuit, self._observables = circuit, observables
 
     def outcomes(self, inputs: np.ndarray) -> np.ndarray:
         """Probabilities of all outcomes, shape (rows, 2**num_qubits)."""
         if not len(inputs):
-            return np.empty((0, 2**self._circuit.num_qubits))
+            return np.empty((0, 2**self.circuit.num_qubits))
         found = np.asarray(self._program(jnp.asarray(inputs)), np.float64)
         return found / found.sum(axis=1, keepdims=True)
 
@@ -98,8 +98,13 @@ class Prepared(NamedTuple):
     two_qubit_depth: int
 
 
-def transpiled(circuit: Circuit, device: Any, settings: Settings) -> QuantumCircuit:
-    """Transpile the table form, measurements included, to the qubits with the lowest errors."""
+def transpiled(
+    circuit: Circuit, device: Any, settings: Settings, layout: Sequence[int] | None = None
+) -> QuantumCircuit:
+    """Transpile the table form, measurements included, to the qubits with the lowest errors.
+
+    With a `layout`, the device's qubit for each of the circuit's, to those instead.
+    """
     if settings.fractional_gates and not {"rx", "rzz"} <= set(device.backend.operation_names):
         raise InputError(
             "Argument `fractional_gates` must be False where the backend has no RX and RZZ gates, "
@@ -120,7 +125,13 @@ def transpiled(circuit: Circuit, device: Any, settings: Settings) -> QuantumCirc
             f"Argument `backend` must have at least {bare.num_qubits} qubits, but {device.name} "
             f"has {backend.num_qubits}."
         )
-    return transpile(bare, backend, optimization_level=3, seed_transpiler=settings.seed)
+    return transpile(
+        bare,
+        backend,
+        optimization_level=3,
+        seed_transpiler=settings.seed,
+        initial_layout=None if layout is None else list(layout),
+    )
 
 
 def find_places(

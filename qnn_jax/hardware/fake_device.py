@@ -14,8 +14,16 @@ import rustworkx
 from qiskit import QuantumCircuit
 from qiskit.circuit import ClassicalRegister
 from qiskit_aer import AerSimulator
+from qiskit_aer.noise import NoiseModel
 
-from qnn_jax.bridge.noise import calibration_date, check_gates, cut, fake_backend, noise_model
+from qnn_jax.bridge.noise import (
+    Sublattice,
+    calibration_date,
+    check_gates,
+    cut,
+    fake_backend,
+    noise_model,
+)
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.jobs import Chunk, Pub, RegisterCounts
 from qnn_jax.hardware.local_device import SimulatedDevice
@@ -50,13 +58,17 @@ class FakeDevice(SimulatedDevice):
                 f"but is {delay:g}."
             )
 
+    def noise(self, sublattice: Sublattice) -> NoiseModel:
+        """The errors with which the circuits of some of its qubits run."""
+        return noise_model(sublattice.target)
+
     def _measure(self, pub: Pub, shots: int, seed: int) -> RegisterCounts:
         counts: RegisterCounts = {}
         for number, part in enumerate(parts(pub.circuit)):
             sublattice = cut([part], self.backend.target)
             # Threads run whole rows: within a small circuit they would mostly wait.
             simulator = AerSimulator(
-                noise_model=noise_model(sublattice.target),
+                noise_model=self.noise(sublattice),
                 max_parallel_experiments=0,
                 max_parallel_shots=1,
             )

@@ -155,27 +155,50 @@ def planned_device(ledger: Ledger, key: str, rules: Rules = DETAILS) -> str | No
     return None if plan is None else check_details(plan, ledger.path, rules)["device"]
 
 
-def preflight(visit: Visit, question: Question, settings: Settings) -> Preflight:
+def preflight(
+    visit: Visit,
+    question: Question,
+    settings: Settings,
+    models: int = 1,
+    layout: Sequence[int] | None = None,
+) -> Preflight:
     """Transpile, choose settings that fit the budget, certify, and split into jobs; send nothing.
+
+    Args:
+        visit: device and ledger.
+        question: what is measured.
+        settings: of the measurement.
+        models: how many adjacent rows of inputs are of one example.
+        layout: the device's qubit for each of the circuit's; None: those with the lowest errors.
 
     Raises:
         InputError: if the device cannot run it, or the budget does not suffice.
         CertificationError: if the circuit to be sent is not equivalent.
     """
     device, circuit = visit.device, question.circuit
-    isa = circuits.transpiled(circuit, device, settings)
+    isa = circuits.transpiled(circuit, device, settings, layout)
     target = device.backend.target
-    budget, whose = _budget(device, settings)
+    budget, whose = budget_of(device, settings.budget_seconds)
     places = circuits.find_places(isa, target, settings.copies)
     shot = shot_seconds(isa, target)
     machine = Machine(
-        device.default_rep_delay, device.rep_delay_range, shot, instructions(isa), len(places)
+        device.default_rep_delay,
+        device.rep_delay_range,
+        shot,
+        instructions(isa),
+        len(places),
+        models,
     )
     states = len(calibration_states(circuit.num_qubits)) if settings.readout else 0
     plan = choose(
-        settings.levers, machine, len(question.inputs), len(question.anchors), states, budget
+        settings.levers,
+        machine,
+        len(question.inputs) // models,
+        len(question.anchors),
+        states,
+        budget,
     )
-    question = question.first(plan.images)
+    question = question.first(plan.images * models)
     prepared = circuits.prepare(isa, places[: plan.copies], target, settings.readout)
     stage_shots = max(1, plan.shots // 4) if settings.two_stage else plan.shots
     chunks = circuits.make_chunks(question, settings, prepared, plan, stage_shots)
@@ -201,7 +224,7 @@ def preflight(visit: Visit, question: Question, settings: Settings) -> Preflight
         budget,
         whose,
         chunks,
-        outcomes[: plan.images],
+        outcomes[: plan.images * models],
         float(np.mean([place.infidelity for place in prepared.places])),
         {
             "device": device.name,
@@ -223,9 +246,13 @@ def preflight(visit: Visit, question: Question, settings: Settings) -> Preflight
     )
 
 
-def _budget(device: Any, settings: Settings) -> tuple[float, str]:
+def budget_of(device: Any, asked: float | None) -> tuple[float, str]:
+    """The seconds of quantum computer that may be spent, and where the number comes from.
+
+    Raises:
+        InputError: if the plan has less left than asked for, or has no limit and none is given.
+    """
     left = OPEN_PLAN_SECONDS if device.simulated else device.allowance().left
-    asked = settings.budget_seconds
     if asked is not None:
         if left is not None and asked > left and not device.simulated:
             raise InputError(
@@ -274,8 +301,8 @@ def carry_out(
         DeviceStoppedError: if it does not deliver.
     """
     details, digests = plan["details"], list(plan["chunks"])
-    chunks = _kept(visit, digests)
-    counts, states = circuits.counted(details, _counts(visit, chunks, details))
+    chunks = kept_chunks(visit, digests)
+    counts, states = circuits.counted(details, run_planned(visit, chunks, details))
     measured = measure(observables, details, counts, states, exact_anchors)
     if details["two_stage"] and unsettled is not None:
         rows = unsettled(measured.best, details["stage_shots"])
@@ -285,7 +312,7 @@ def carry_out(
     return Outcome(measured, counts, [visit.ledger.entry(digest) for digest in digests])
 
 
-def _kept(visit: Visit, digests: list[str]) -> list[Chunk]:
+def kept_chunks(visit: Visit, digests: list[str]) -> list[Chunk]:
     """The chunks of a plan, as they were stored.
 
     Raises:
@@ -301,9 +328,10 @@ def _kept(visit: Visit, digests: list[str]) -> list[Chunk]:
     return chunks
 
 
-def _counts(
+def run_planned(
     visit: Visit, chunks: list[Chunk], details: Mapping[str, Any]
 ) -> list[list[RegisterCounts]]:
+    """The counts of a plan's chunks, each measured once."""
     each = details["plan"]["rep_delay"], details["shot_seconds"]
     return run_chunks(
         visit.device,
@@ -340,7 +368,7 @@ def _second_stage(
         made = circuits.again(first, rows, left)
         second = keep_plan(visit, key, made, {"rows": rows.tolist(), "first": before})
     digests, copies = list(second["chunks"]), details["plan"]["copies"]
-    found = _counts(visit, _kept(visit, digests), details)
+    found = run_planned(visit, kept_chunks(visit, digests), details)
     more = circuits.by_copy(join_counts(found, 0), copies)
     counts = counts.copy()
     places = circuits.by_place(np.array(second["details"]["rows"]), copies)

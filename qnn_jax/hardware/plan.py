@@ -111,6 +111,7 @@ class Machine(NamedTuple):
         shot_seconds: duration of one shot.
         instructions: low-level instructions of a row on its busiest qubit.
         most_copies: how many copies of the circuit fit on the device.
+        models: rows of each image.
     """
 
     rep_delay: float
@@ -118,6 +119,7 @@ class Machine(NamedTuple):
     shot_seconds: float
     instructions: int
     most_copies: int
+    models: int = 1
 
 
 class Plan(NamedTuple):
@@ -189,7 +191,7 @@ def priced(levers: Levers, machine: Machine, anchors: int, states: int) -> Plan:
     """The plan for a full set of settings."""
     images, shots, copies = levers.images or 0, levers.shots or 1, levers.copies or 1
     repeats = math.ceil(CALIBRATION_SHOTS / shots) if states else 0
-    data = math.ceil((images + anchors) / copies)
+    data = math.ceil((images * machine.models + anchors) / copies)
     rep_delay = machine.rep_delay if levers.rep_delay is None else levers.rep_delay
     each = rep_delay + machine.shot_seconds
     split = split_rows(data, shots, states * repeats, machine.instructions, each)

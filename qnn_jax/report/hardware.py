@@ -13,6 +13,9 @@ _NAMES = {
     "plain": "measured",
     "mitigated": "readout\ninverted",
     "recalibrated": "scale, shift\ncorrected",
+    "tuned_published": "tuned on\npublished",
+    "tuned_learned": "tuned on\nlearned",
+    "tuned_device": "tuned on\ndevice",
 }
 _COLORS = {"plain": "0.25", "mitigated": "tab:orange", "recalibrated": "tab:blue"}
 #: Size of the dots: the first ones are larger, so that they remain visible behind equal values.

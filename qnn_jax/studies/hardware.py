@@ -6,7 +6,8 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,9 +28,11 @@ from qnn_jax.hardware.measurement import (
 )
 from qnn_jax.hardware.plan import DETAILS, Rules, Settings, check_details, is_number
 from qnn_jax.hardware.submission import Clock
+from qnn_jax.stats import mcnemar, p_value, paired_t_test
 from qnn_jax.studies.evaluation import MOST, scored
+from qnn_jax.studies.tuning import rows_of_models, weights_as_inputs
 from qnn_jax.tasks.trained import Trained
-from qnn_jax.training.task import Splits
+from qnn_jax.training.task import Metric, Splits
 
 #: A decision is settled if it is this many standard errors away from zero.
 _SETTLED = 2.5
@@ -43,6 +46,9 @@ ROWS = {
     "plain": "measured",
     "mitigated": "measured, readout errors inverted",
     "recalibrated": "measured, scale and shift corrected",
+    "tuned_published": "tuned on the published errors, measured",
+    "tuned_learned": "tuned on the learned twin, measured",
+    "tuned_device": "tuned on the device itself, measured",
 }
 
 
@@ -62,6 +68,7 @@ class Evaluation(NamedTuple):
         test: indices of the test examples that ran.
         exact: their exact expectation values, shape (examples, observables).
         measured: their expectation values from the device.
+        tuned: expectation values of tuned models, by row.
     """
 
     result: dict[str, Any]
@@ -69,6 +76,7 @@ class Evaluation(NamedTuple):
     test: np.ndarray
     exact: np.ndarray
     measured: Measured
+    tuned: Mapping[str, Estimate] = MappingProxyType({})
 
     def lines(self) -> list[str]:
         """The table as text."""
@@ -87,6 +95,11 @@ class Evaluation(NamedTuple):
                 error = f"   rms error {found[name]['rms']:.4f}" if "rms" in found[name] else ""
                 value = f"{found[name][self.metric]:.4f} ({low:.4f} to {high:.4f})"
                 lines.append(f"  {words:<36} {value}{error}")
+        lines += [
+            f"  {ROWS['tuned_learned'].removesuffix(', measured')} against "
+            f"{ROWS[name].removesuffix(', measured')}: {text}"
+            for name, text in found.get("tests", {}).items()
+        ]
         return [*lines, *found["notes"]]
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -95,6 +108,8 @@ class Evaluation(NamedTuple):
         for name in ("plain", "mitigated", "recalibrated"):
             if (found := getattr(self.measured, name)) is not None:
                 arrays[name], arrays[f"{name}_stderr"] = found
+        for name, one in self.tuned.items():
+            arrays[name], arrays[f"{name}_stderr"] = one
         return arrays
 
 
@@ -118,6 +133,8 @@ def evaluate_on_device(
     *,
     key: str | None = None,
     dry_run: bool = False,
+    tuned: Mapping[str, Trained] = MappingProxyType({}),
+    layout: Sequence[int] | None = None,
     clock: Clock = Clock(),  # noqa: B008
     tell: Callable[[str], None] = lambda line: None,
 ) -> Evaluation | None:
@@ -135,6 +152,9 @@ def evaluate_on_device(
         ledger: of this model, identified by its sha256.
         key: identifies the evaluation, see `key_of`; by default from settings and device.
         dry_run: plan, certify and report the cost, and send nothing.
+        tuned: the same model after its tuning, by row of `ROWS`: they run in the same job on the
+            same examples, and are read as counted.
+        layout: the device's qubit for each of the circuit's, for which they were tuned.
         clock: source of the time.
         tell: called with the plan and lines of progress.
 
@@ -149,10 +169,12 @@ def evaluate_on_device(
     """
     visit = Visit(device, ledger, clock, tell)
     key = key_of(settings, device.name) if key is None else key
-    exact = Exact(trained.circuit, trained.observables, trained.weights)
+    models = [trained, *tuned.values()]
+    _check_tuned(models, settings)
+    exact = _exact_of(models)
     plan = planned(ledger, key)
     if plan is None:
-        ready, details = _prepare(visit, trained, splits, settings, exact)
+        ready, details = _prepare(visit, models, splits, settings, exact, layout)
         if dry_run:
             return None
         plan = keep_plan(visit, key, ready.chunks, details)
@@ -163,12 +185,13 @@ def evaluate_on_device(
             return None
     sizes = {"test": len(splits.test.targets), "anchors": len(splits.train.targets)}
     details = check_details(plan, ledger.path, EVALUATION, sizes)
-    asked = clock.now()
-    test, anchors = np.array(details["test"], int), np.array(details["anchors"], int)
-    exact_values = exact.values(trained.encode(splits.test.inputs[test]))
+    asked, count = clock.now(), len(models)
+    rows, anchors = np.array(details["test"], int), np.array(details["anchors"], int)
+    test = rows[::count]
+    exact_values = exact.values(_rows_of(models, splits.test.inputs[test]))[::count]
     exact_anchors = np.empty((0, exact_values.shape[1]))
     if len(anchors):
-        exact_anchors = exact.values(trained.encode(splits.train.inputs[anchors]))
+        exact_anchors = exact.values(_anchor_rows(models, splits, anchors))
     outcome = carry_out(
         visit,
         plan,
@@ -177,8 +200,116 @@ def evaluate_on_device(
         lambda found, shots: unsettled(trained, found, shots),
     )
     targets = np.asarray(splits.test.targets)[test]
+    every = outcome.measured.plain
+    outcome = outcome._replace(measured=_of_model(outcome.measured, count))
     result = _result(trained, details, outcome, exact_values, targets, clock.now() - asked)
-    return Evaluation(result, trained.task.metric.name, test, exact_values, outcome.measured)
+    found = {
+        name: Estimate(every.values[k::count], every.stderr[k::count])
+        for k, name in enumerate(tuned, 1)
+    }
+    result |= _of_tuned(trained, tuned, found, outcome.measured, targets, clock.now() - asked)
+    metric = trained.task.metric.name
+    return Evaluation(result, metric, test, exact_values, outcome.measured, found)
+
+
+# Several models in one job
+
+
+def _check_tuned(models: Sequence[Trained], settings: Settings) -> None:
+    """Refuse settings under which a tuned model would not run as it was tuned.
+
+    Raises:
+        InputError: one sentence.
+    """
+    if len(models) == 1:
+        return
+    for name in ("two_stage", "recompile", "fractional_gates"):
+        if getattr(settings, name):
+            raise InputError(
+                f"Argument `{name}` must be False where tuned models are evaluated, because they "
+                "were tuned for the circuit as it was learned, but is True."
+            )
+    if settings.copies != 1:
+        raise InputError(
+            "Argument `copies` must be 1 where tuned models are evaluated, because one place of "
+            f"the device was learned, but is {settings.copies}."
+        )
+    if any(one.circuit != models[0].circuit for one in models):
+        raise InputError(
+            "Argument `tuned` must be models of the same circuit as `trained`, but one has another."
+        )
+
+
+def _exact_of(models: Sequence[Trained]) -> Exact:
+    first = models[0]
+    if len(models) == 1:
+        return Exact(first.circuit, first.observables, first.weights)
+    nothing = np.zeros(0, first.weights.dtype)
+    return Exact(weights_as_inputs(first.circuit), first.observables, nothing)
+
+
+def _rows_of(models: Sequence[Trained], inputs: Any) -> np.ndarray:
+    """The circuit's inputs of examples: one row for each model, where there are several."""
+    encoded = [one.encode(inputs) for one in models]
+    if len(models) == 1:
+        return encoded[0]
+    return rows_of_models(encoded, [one.weights for one in models])
+
+
+def _anchor_rows(models: Sequence[Trained], splits: Splits, anchors: np.ndarray) -> np.ndarray:
+    """Those of anchors, of the first model alone."""
+    if not len(anchors):
+        return _rows_of(models, splits.train.inputs[:1])[:0]
+    return _rows_of(models, splits.train.inputs[anchors])[:: len(models)]
+
+
+def _of_model(measured: Measured, count: int) -> Measured:
+    """The first model's part of what was measured."""
+
+    def part(found: Estimate | None) -> Estimate | None:
+        return found and Estimate(found.values[::count], found.stderr[::count])
+
+    return measured._replace(
+        plain=part(measured.plain),
+        mitigated=part(measured.mitigated),
+        recalibrated=part(measured.recalibrated),
+    )
+
+
+def _of_tuned(
+    trained: Trained,
+    tuned: Mapping[str, Trained],
+    found: Mapping[str, Estimate],
+    measured: Measured,
+    targets: np.ndarray,
+    waited: float,
+) -> dict[str, Any]:
+    """The tuned models' rows, and paired tests of the learned twin's against all others."""
+    metric = trained.task.metric
+    told: dict[str, Any] = {}
+    each = {
+        name: np.asarray(metric.of_each(trained.decide(one.values), targets))
+        for name in ("plain", "recalibrated")
+        if (one := getattr(measured, name)) is not None
+    }
+    for name, values in found.items():
+        own = score(tuned[name], values.values, targets)
+        told[name] = {metric.name: own.value, "interval": own.interval, "seconds": waited}
+        each[name] = np.asarray(metric.of_each(tuned[name].decide(values.values), targets))
+    if "tuned_learned" in each:
+        mine = each.pop("tuned_learned")
+        told["tests"] = {name: compared(metric, mine, other) for name, other in each.items()}
+    return told
+
+
+def compared(metric: Metric, mine: np.ndarray, other: np.ndarray) -> str:
+    """The difference of two models' scores on the same examples, and a paired test, as text."""
+    gain = metric.sign * metric.scale * float(mine.mean() - other.mean())
+    amount = f"{gain:+{metric.difference_form}} {metric.unit} better"
+    if metric.name == "accuracy":
+        p = mcnemar(int((mine & ~other).sum()), int((~mine & other).sum()))
+        return f"{amount} (exact McNemar test, {p_value(p)})"
+    return f"{amount} (Student's paired test, {p_value(paired_t_test(mine, other))})"
 
 
 # Planning
@@ -203,7 +334,7 @@ def balanced_order(targets: np.ndarray, seed: int, classes: bool) -> np.ndarray:
 
 
 def _choose(
-    trained: Trained, splits: Splits, settings: Settings, exact: Exact
+    models: Sequence[Trained], splits: Splits, settings: Settings, exact: Exact
 ) -> tuple[np.ndarray, np.ndarray]:
     """Test rows in the order of their use, and anchors spread over the training set.
 
@@ -229,34 +360,40 @@ def _choose(
     pool = random.permutation(train)[: 20 * count]
     if not len(pool):
         return order, pool
-    values = exact.values(trained.encode(splits.train.inputs[pool]))[:, 0]
+    values = exact.values(_anchor_rows(models, splits, pool))[:, 0]
     spread = np.linspace(0, len(pool) - 1, count).astype(int)
     return order, pool[np.argsort(values)][spread]
 
 
 def _prepare(
-    visit: Visit, trained: Trained, splits: Splits, settings: Settings, exact: Exact
+    visit: Visit,
+    models: Sequence[Trained],
+    splits: Splits,
+    settings: Settings,
+    exact: Exact,
+    layout: Sequence[int] | None,
 ) -> tuple[Preflight, dict[str, Any]]:
     """Everything before the first job is sent: plan, certify, predict the score, and report."""
+    trained, count = models[0], len(models)
     if settings.two_stage and not is_binary(trained):
         raise InputError(
             "Argument `two_stage` must be False where a decision is not the sign of one number, "
             f"but is True for a model of {trained.task.metric.name.replace('_', ' ')} with "
             f"{trained.decide(np.zeros((1, len(trained.observables)))).shape[1]} outputs."
         )
-    order, anchors = _choose(trained, splits, settings, exact)
+    order, anchors = _choose(models, splits, settings, exact)
     question = Question(
-        trained.circuit,
+        exact.circuit,
         trained.observables,
-        trained.weights,
-        trained.encode(splits.test.inputs[order]),
-        trained.encode(splits.train.inputs[anchors])
-        if len(anchors)
-        else np.empty((0, trained.circuit.num_inputs), np.float32),
+        trained.weights if count == 1 else np.zeros(0, trained.weights.dtype),
+        _rows_of(models, splits.test.inputs[order]),
+        _anchor_rows(models, splits, anchors),
     )
-    ready = preflight(visit, question, settings)
+    ready = preflight(visit, question, settings, count, layout)
     test, shots = order[: ready.plan.images], ready.plan.shots
     targets = np.asarray(splits.test.targets)[test]
+    # Of the model itself; the rows of tuned ones follow its own.
+    ready = ready._replace(outcomes=ready.outcomes[::count])
     true_values = estimate(ready.outcomes, trained.observables).values
     scores = {
         "expected": forecast(trained, ready.outcomes, targets, shots, ready.infidelity),
@@ -265,10 +402,12 @@ def _prepare(
     }
     details = {
         **ready.details,
-        "test": test.tolist(),
+        "test": np.repeat(test, count).tolist(),
         "anchors": anchors.tolist(),
         **{name: one._asdict() for name, one in scores.items()},
     }
+    if count > 1:
+        visit.tell(f"{'models':<12}the run's own and {count - 1} tuned ones, in the same job")
     for name, text in _introduction(visit, trained, splits, ready, scores, len(anchors)):
         visit.tell(f"{name:<12}{text}")
     return ready, details

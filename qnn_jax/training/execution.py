@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from qnn_jax.bridge.backend_names import check_fake_backend
 from qnn_jax.circuits.checks import at_least, of_type, one_of
 from qnn_jax.configs import ExecutionConfig
 from qnn_jax.errors import InputError
+from qnn_jax.hardware.twin_file import is_twin_file, read_twin
 
 if TYPE_CHECKING:
     from qnn_jax.executors import Executor
@@ -33,15 +35,17 @@ def check_execution(config: Any) -> None:
         )
     if executor == "noisy" and config.noise is None:
         raise InputError(
-            "Argument `noise` must name a fake backend where `executor` is noisy, but is left out; "
-            "FakeFez is one."
+            "Argument `noise` must name a fake backend or a device.json where `executor` is noisy, "
+            "but is left out; FakeFez is one."
         )
     if executor != "noisy" and config.noise is not None:
         raise InputError(
             f"Argument `noise` must be left out where `executor` is {executor}, but is "
             f"{config.noise!r}; the executor noisy takes it."
         )
-    if config.noise is not None:
+    if config.noise is not None and is_twin_file(config.noise):
+        read_twin(Path(config.noise))
+    elif config.noise is not None:
         check_fake_backend(config.noise)
 
 
@@ -51,6 +55,10 @@ def executor_of(config: ExecutionConfig) -> Executor:
     from qnn_jax.executors import exact, sampled
 
     check_execution(config)
+    if config.noise is not None and is_twin_file(config.noise):
+        from qnn_jax.hardware.twin import DeviceTwin
+
+        return DeviceTwin.load(config.noise).executor(config.shots)
     if config.executor == "noisy":
         from qnn_jax.bridge import noisy
 

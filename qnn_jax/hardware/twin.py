@@ -1,0 +1,223 @@
+"""The learned twin of a device: its noise on one transpiled circuit, as a file and an executor."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qnn_jax.bridge.certificate import circuit_hash
+from qnn_jax.circuits import Circuit
+from qnn_jax.circuits.bases import bases_of
+from qnn_jax.circuits.circuit import checked_circuit
+from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.errors import InputError
+from qnn_jax.executors import Executor, Expectations
+from qnn_jax.executors.noise import NoisyRun, run_noisy
+from qnn_jax.executors.shots import Measurement, on_its_qubits
+from qnn_jax.executors.statevector import checked_batch
+from qnn_jax.hardware.twin_file import AGAIN, FORMAT, NoiseJson, TwinJson, read_twin, write_twin
+from qnn_jax.noise import NoiseModel
+from qnn_jax.noise.learning import Check, LearnedNoise
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceTwin:
+    """What is known of a device's noise on one circuit.
+
+    Attributes:
+        content: of device.json, checked.
+        seal: its sha256.
+        transpiled: the circuit in the device's gates.
+        noise: the learned model of the qubits in use.
+        published: the model with which the fit began.
+
+    Raises:
+        InputError: where channels or circuit are none.
+    """
+
+    content: TwinJson
+    seal: str
+    transpiled: Circuit
+    noise: NoiseModel
+    published: NoiseModel
+
+    @classmethod
+    def load(cls, path: Path | str) -> DeviceTwin:
+        """Read a device.json.
+
+        Raises:
+            InputError: if it does not exist, or is damaged, changed or of another format.
+        """
+        content, seal = read_twin(Path(path))
+        try:
+            count = len(content["qubits"])
+            return cls(
+                content,
+                seal,
+                Circuit.from_json(json.dumps(content["transpiled"])),
+                _noise_of(content["noise"], count),
+                _noise_of(content["published"], count),
+            )
+        except InputError as error:
+            raise InputError(f"File {path} cannot be used ({error}): {AGAIN}.") from None
+
+    @property
+    def before(self) -> Check:
+        """How the published model predicts the held-out settings."""
+        return Check(**self.content["before"])
+
+    @property
+    def after(self) -> Check:
+        """How the learned model does."""
+        return Check(**self.content["after"])
+
+    def check_circuit(self, circuit: Circuit) -> None:
+        """Refuse another circuit than that which was learned.
+
+        Raises:
+            InputError: one sentence.
+        """
+        if circuit_hash(checked_circuit(circuit)) != self.content["circuit_sha256"]:
+            raise InputError(
+                "Argument `noise` must be a device.json of the circuit that runs, but "
+                f"{self.content['device']} was learned for another circuit (sha256 "
+                f"{self.content['circuit_sha256'][:12]}): learn it for this one with `make "
+                "learn-device`."
+            )
+
+    def check_qubits(self, qubits: Sequence[int]) -> None:
+        """Refuse other qubits of the device.
+
+        Raises:
+            InputError: one sentence.
+        """
+        if tuple(qubits) != self.content["qubits"]:
+            raise InputError(
+                f"Argument `noise` must be a device.json of the qubits {tuple(qubits)} that the "
+                f"circuit runs on, but is of {self.content['qubits']}: {AGAIN}."
+            )
+
+    def age_warning(self, calibration_date: str | None) -> str | None:
+        """A warning if the device was calibrated after it was learned; else None."""
+        learned = self.content["calibration_date"]
+        if calibration_date is None or learned is None or calibration_date <= learned:
+            return None
+        return (
+            f"Warning: the twin of {self.content['device']} is older than the device's last "
+            f"calibration: it was learned on the calibration of {learned}, the last one is of "
+            f"{calibration_date}; `make learn-device ARGS=--update` tells whether it still holds."
+        )
+
+    def executor(self, shots: int | None = None, published: bool = False) -> Executor:
+        """The circuit with the learned errors, in XLA, as `qnn_jax.executors.noisy` runs it.
+
+        Args:
+            shots: None takes expectation values.
+            published: with the published errors instead.
+
+        Returns:
+            An executor for the circuit that was learned and observables with letters I and Z.
+        """
+        return _TwinExecutor(self.seal, published, NoisyRun(shots), self)
+
+
+@dataclass(frozen=True)
+class _TwinExecutor:
+    seal: str
+    published: bool
+    run: NoisyRun
+    # Flax hashes the executor of a layer; the seal identifies the twin.
+    twin: DeviceTwin = dataclasses.field(compare=False, repr=False)
+
+    def __call__(
+        self,
+        circuit: Circuit,
+        observables: ObservableLike | Sequence[ObservableLike],
+        inputs: Any,
+        weights: Any,
+        key: Any = None,
+    ) -> Expectations:
+        twin = self.twin
+        twin.check_circuit(circuit)
+        sums = observables_on(circuit.num_qubits, observables)
+        bases = bases_of(sums)
+        if any(set(basis.label) - set("IZ") for basis in bases):
+            raise InputError(
+                "Argument `observables` must have letters I and Z only on a learned device, which "
+                f"was measured in no other basis, but they need {[b.label for b in bases]}."
+            )
+        inputs, weights = checked_batch(circuit, inputs, weights)
+        parts = []
+        for basis in bases:
+            measured, local = on_its_qubits(basis)
+            places = tuple(twin.content["measured"][qubit] for qubit in measured)
+            parts.append(Measurement(twin.transpiled, places, local))
+        noise = twin.published if self.published else twin.noise
+        found = run_noisy(tuple(parts), noise, self.run, inputs, weights, key)
+        record = dataclasses.replace(
+            found.record,
+            backend=twin.content["device"],
+            calibration=twin.content["calibration_date"],
+            layout=twin.content["layout"],
+            simulated=twin.content["qubits"],
+        )
+        return found._replace(record=record)
+
+
+def make_twin(
+    found: LearnedNoise,
+    about: TwinJson,
+    transpiled: Circuit,
+) -> DeviceTwin:
+    """The twin of a fit; `about` has what the fit does not know."""
+    noise = found.noise
+    parameters = [
+        {**one._asdict(), "value": float(value), "stderr": float(stderr)}
+        for one, value, stderr in zip(
+            found.family.parameters, found.values, found.stderr, strict=True
+        )
+    ]
+    content = {
+        **about,
+        "format": FORMAT,
+        "transpiled": json.loads(transpiled.to_json()),
+        "noise": _json_of(noise),
+        "published": _json_of(found.family.published),
+        "parameters": parameters,
+        "before": found.before._asdict(),
+        "after": found.after._asdict(),
+    }
+    return DeviceTwin(content, "", transpiled, noise, found.family.published)  # type: ignore[arg-type]
+
+
+def save_twin(twin: DeviceTwin, path: Path) -> DeviceTwin:
+    """Write device.json; return what is read back."""
+    write_twin(path, twin.content)
+    return DeviceTwin.load(path)
+
+
+def _json_of(noise: NoiseModel) -> Any:
+    return {
+        "gates": [
+            {"gate": gate, "qubits": list(qubits), "matrix": np.asarray(matrix).tolist()}
+            for (gate, qubits), matrix in noise.gates.items()
+            if qubits is not None
+        ],
+        "readout": [
+            {"gate": "measure", "qubits": list(qubits), "matrix": np.asarray(matrix).tolist()}
+            for qubits, matrix in noise.readout.items()
+            if qubits is not None
+        ],
+    }
+
+
+def _noise_of(content: NoiseJson, num_qubits: int) -> NoiseModel:
+    gates = {(one["gate"], one["qubits"]): np.array(one["matrix"]) for one in content["gates"]}
+    readout = {one["qubits"]: np.array(one["matrix"]) for one in content["readout"]}
+    return NoiseModel(gates, readout, num_qubits=num_qubits)

@@ -1,0 +1,128 @@
+"""The file of a device's learned noise: device.json, sealed by a sha256. Loads no JAX."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypedDict
+
+from qnn_jax.errors import InputError
+from qnn_jax.runs.files import normalised, read_json, write_json_atomic
+from qnn_jax.runs.schema import from_json
+
+#: Raised when the content changes its meaning.
+FORMAT = 1
+#: The way out if the file is missing or has been changed.
+AGAIN = "make it again with `make learn-device`"
+
+
+class ChannelJson(TypedDict):
+    """A channel: what follows a gate on these qubits; or the readout matrix of a qubit."""
+
+    gate: str
+    qubits: tuple[int, ...]
+    matrix: list[list[float]]
+
+
+class NoiseJson(TypedDict):
+    """A noise model's numbers."""
+
+    gates: list[ChannelJson]
+    readout: list[ChannelJson]
+
+
+class ParameterJson(TypedDict):
+    """A parameter with its standard deviations: after the fit, and of the prior."""
+
+    name: str
+    kind: str
+    value: float
+    stderr: float
+    spread: float
+
+
+class CheckJson(TypedDict):
+    """A prediction of held-out settings, as `qnn_jax.noise.learning.Check`."""
+
+    settings: int
+    chi_square: float
+    degrees: float
+    p_value: float
+    ratio: float
+    left: float
+
+
+class TwinJson(TypedDict):
+    """The content of device.json.
+
+    Attributes:
+        format: `FORMAT`.
+        device: its name.
+        simulated: whether no quantum computer ran.
+        calibration_date: the device's last calibration before it was learned, if known.
+        job_ids: of the job that measured it.
+        circuit_sha256: of the circuit that it is for.
+        transpiled: that circuit in the device's gates, as JSON.
+        measured: the local qubit of each qubit of the circuit.
+        layout: the device's qubit of each qubit of the circuit.
+        qubits: the device's number of each local qubit.
+        noise: the learned model, on local qubits.
+        published: the model with which the fit began.
+        parameters: of the fit.
+        before: how the published model predicts held-out settings.
+        after: how the learned model does.
+    """
+
+    format: int
+    device: str
+    simulated: bool
+    calibration_date: str | None
+    job_ids: tuple[str, ...]
+    circuit_sha256: str
+    transpiled: dict[str, Any]
+    measured: tuple[int, ...]
+    layout: tuple[int, ...]
+    qubits: tuple[int, ...]
+    noise: NoiseJson
+    published: NoiseJson
+    parameters: list[ParameterJson]
+    before: CheckJson
+    after: CheckJson
+
+
+def is_twin_file(noise: str) -> bool:
+    """Whether a name of noise is a path to such a file."""
+    return noise.endswith(".json")
+
+
+def seal_of(content: Any) -> str:
+    """The sha256 of a content without its seal."""
+    kept = {name: value for name, value in normalised(content).items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def write_twin(path: Path, content: TwinJson) -> None:
+    """Write it, sealed."""
+    write_json_atomic(path, {**content, "sha256": seal_of(content)})
+
+
+def read_twin(path: Path, argument: str = "noise") -> tuple[TwinJson, str]:
+    """The content of such a file and its seal.
+
+    Raises:
+        InputError: if it does not exist, is damaged or changed, or of another format.
+    """
+    found = read_json(path, AGAIN)
+    if found is None:
+        raise InputError(
+            f"Argument `{argument}` must name a device.json that exists, but {path} does not; "
+            f"{AGAIN}."
+        )
+    seal = seal_of(found)
+    if found.get("format") != FORMAT or found.get("sha256") != seal:
+        raise InputError(
+            f"File {path} must be a device.json of format {FORMAT} as it was written, but its "
+            f"format or its sha256 is another: {AGAIN}."
+        )
+    return from_json(TwinJson, found, f"File {path}", AGAIN), seal

@@ -1,0 +1,287 @@
+"""Learn a device in one job, tune through its twin, evaluate; simulated and by IBM's client."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hidden_device import HiddenDevice
+from reference_models import calculator
+
+from pipelines import eval_hardware, learn_device, tune
+from qnn_jax import Circuit, Op
+from qnn_jax.configs import ExecutionConfig
+from qnn_jax.errors import InputError
+from qnn_jax.executors import exact
+from qnn_jax.hardware import Ledger
+from qnn_jax.hardware.learning import LearnSettings, check_device
+from qnn_jax.hardware.learning import learn_device as learn
+from qnn_jax.hardware.measurement import Visit
+from qnn_jax.hardware.submission import Clock
+from qnn_jax.hardware.twin import DeviceTwin, save_twin
+from qnn_jax.hardware.twin_file import read_twin, write_twin
+from qnn_jax.studies.tuning import Tuning, rows_of_models, tune_on_device, weights_as_inputs
+from qnn_jax.training.execution import executor_of
+
+MODEL = "a" * 64
+SETTINGS = LearnSettings(settings=160, budget_seconds=20)
+
+
+@pytest.fixture(scope="module")
+def adding():
+    return calculator()
+
+
+@pytest.fixture(scope="module")
+def splits(adding):
+    return adding.splits()
+
+
+@pytest.fixture(scope="module")
+def inputs(adding, splits):
+    return adding.encode(splits.train.inputs[:300])
+
+
+@pytest.fixture(scope="module")
+def learned(adding, inputs, tmp_path_factory):
+    """A device with hidden coherent errors, and its twin in a file."""
+    folder = tmp_path_factory.mktemp("learned")
+    device = HiddenDevice("FakeFez", 0)
+    told = []
+    visit = Visit(device, Ledger(folder, MODEL), tell=told.append)
+    found = learn(visit, adding.circuit, adding.weights, inputs, SETTINGS, "k" * 32)
+    return (
+        device,
+        found,
+        save_twin(found.twin, folder / "device.json"),
+        folder / "device.json",
+        told,
+    )
+
+
+def test_a_device_with_hidden_errors_is_learned_in_one_job(adding, learned, inputs):
+    device, found, twin, path, told = learned
+    assert len(found.twin.content["job_ids"]) == 1
+    assert not twin.before.explained
+    assert twin.after.explained, str(twin.after)
+    assert twin.after.ratio < 1.2 < twin.before.ratio
+    text = "\n".join(told)
+    assert "20 s" in text
+    assert "left to the prior: " in text
+    # The same call finds its job.
+    visit = Visit(device, Ledger(path.parent, MODEL))
+    again = learn(visit, adding.circuit, adding.weights, inputs, SETTINGS, "k" * 32)
+    assert again.twin.content["job_ids"] == found.twin.content["job_ids"]
+    np.testing.assert_allclose(again.fit.values, found.fit.values, atol=1e-5)
+    # No path, and the same bytes are read back.
+    assert str(path.parent) not in path.read_text()
+    np.testing.assert_array_equal(
+        twin.noise.channel(*next(iter(twin.noise.gates))),
+        found.twin.noise.channel(*next(iter(twin.noise.gates))),
+    )
+
+
+def test_a_twin_is_an_executor_of_its_circuit_alone(adding, learned, splits):
+    _, _, twin, path, _ = learned
+    executor = executor_of(ExecutionConfig("noisy", noise=str(path)))
+    assert executor == twin.executor()
+    rows = adding.encode(splits.test.inputs[:200])
+    truth = adding.run(rows, exact).values
+    by_twin = adding.run(rows, executor)
+    assert by_twin.record.backend == "FakeFez"
+    assert by_twin.record.layout == twin.content["layout"]
+    assert 0.02 < float(np.sqrt(np.mean((by_twin.values - truth) ** 2))) < 0.5
+    other = Circuit(2, (Op("h", 0),))
+    with pytest.raises(
+        InputError, match=r"must be a device.json of the circuit that runs, but Fake"
+    ):
+        executor(other, ("ZZ",), np.zeros((1, 0)), [])
+    with pytest.raises(
+        InputError, match="`observables` must have letters I and Z only on a learned"
+    ):
+        executor(adding.circuit, ("XZ",), rows[:1], adding.weights)
+    with pytest.raises(InputError, match=r"must be a device.json of the qubits \(1, 2\) that the"):
+        twin.check_qubits((1, 2))
+
+
+def test_an_old_twin_is_warned_of_with_both_dates(learned):
+    twin = learned[2]
+    date = twin.content["calibration_date"]
+    assert twin.age_warning(date) is None
+    assert twin.age_warning(None) is None
+    warning = twin.age_warning("2099-01-01")
+    assert date in warning
+    assert "2099-01-01" in warning
+
+
+def test_a_changed_file_is_refused(learned, tmp_path):
+    content, _ = read_twin(learned[3])
+    path = tmp_path / "device.json"
+    with pytest.raises(InputError, match=r"`noise` must name a device.json that exists, but"):
+        executor_of(ExecutionConfig("noisy", noise=str(path)))
+    changed = json.loads(learned[3].read_text())
+    changed["noise"]["readout"][0]["matrix"][0][0] += 1e-6
+    path.write_text(json.dumps(changed))
+    with pytest.raises(InputError, match=r"must be a device.json of format 1 as it was written"):
+        DeviceTwin.load(path)
+    # Sealed again, it is read, but its readout matrix is no longer stochastic.
+    wrong = {**content, "noise": {**content["noise"], "readout": changed["noise"]["readout"]}}
+    wrong["noise"]["readout"][0]["matrix"][0][0] += 0.1
+    write_twin(path, {name: value for name, value in wrong.items() if name != "sha256"})
+    with pytest.raises(InputError, match=r"device.json cannot be used \(Argument `readout` must"):
+        DeviceTwin.load(path)
+    write_twin(path, {n: v for n, v in content.items() if n not in ("sha256", "layout")})
+    with pytest.raises(InputError, match="lacks the field `layout`"):
+        DeviceTwin.load(path)
+
+
+def test_drift_is_noticed(adding, learned, inputs, tmp_path):
+    device, _, twin, *_ = learned
+    asked = (adding.circuit, adding.weights, inputs, LearnSettings(budget_seconds=20))
+    same = check_device(Visit(device, Ledger(tmp_path, MODEL)), *asked, "u" * 32, twin)
+    assert same.settings == 32
+    assert same.explained, str(same)
+    drifted = HiddenDevice("FakeFez", 0, hidden=9)
+    other = check_device(Visit(drifted, Ledger(tmp_path, MODEL)), *asked, "v" * 32, twin)
+    assert not other.explained
+
+
+def test_a_budget_too_small_is_refused(adding, inputs, tmp_path):
+    device = HiddenDevice("FakeFez", 0)
+    told = []
+
+    def ask(**settings):
+        visit = Visit(device, Ledger(tmp_path, MODEL), tell=told.append)
+        return learn(
+            visit, adding.circuit, adding.weights, inputs, LearnSettings(**settings), "b" * 32, True
+        )
+
+    with pytest.raises(InputError, match=r"`budget_seconds` must cover the 3 s of quantum"):
+        ask(budget_seconds=2.1)
+    with pytest.raises(
+        InputError, match=r"must allow enough shots to determine .*readout of qubit"
+    ):
+        ask(settings=16, shots=16, budget_seconds=20)
+    assert ask(settings=160, budget_seconds=20) is None
+    assert not Ledger(tmp_path, MODEL).entries
+    assert any(line.startswith("unknowns") for line in told)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"settings": 15}, "`settings` must be at least 16"),
+        ({"shots": 1}, "`shots` must be at least 16"),
+        ({"budget_seconds": 0}, "`budget_seconds` must be above 0 seconds, but is 0"),
+        ({"seed": -1}, "`seed` must be"),
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong, said):
+    with pytest.raises(InputError, match=said):
+        LearnSettings(**wrong)
+
+
+def test_weights_as_inputs_are_the_same_circuit(adding, inputs):
+    moved = weights_as_inputs(adding.circuit)
+    other = adding.weights + 0.1
+    rows = rows_of_models([inputs[:3], inputs[:3]], [adding.weights, other])
+    found = exact(moved, adding.observables, rows, np.zeros(0, np.float32)).values
+    for k, weights in enumerate((adding.weights, other)):
+        own = exact(adding.circuit, adding.observables, inputs[:3], weights).values
+        np.testing.assert_allclose(found[k::2], own, atol=1e-6)
+
+
+def test_tuning_on_the_device_goes_downhill(adding, splits):
+    """SPSA from spoiled weights on an exact executor; a head alone cannot repair them."""
+    params = dict(adding.params)
+    params["quantum"] = {"weights": adding.weights + 0.15}
+    spoiled = dataclasses.replace(adding, params=params)
+    told = []
+    found = tune_on_device(
+        spoiled, splits, exact, jobs=60, learning_rate=0.02, shift=0.05, tell=told.append
+    )
+    assert len(told) == 60
+    assert found.losses[-10:].mean() < 0.5 * found.losses[:5].mean()
+    assert not np.array_equal(found.trained.weights, spoiled.weights)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"steps": 0}, "`steps` must be at least 1, but is 0"),
+        ({"learning_rate": 0}, "`learning_rate` must be above 0, but is 0"),
+        ({"parts": "head"}, "`parts` must be"),
+    ],
+)
+def test_tunings_out_of_range_are_refused(wrong, said):
+    with pytest.raises(InputError, match=said):
+        Tuning(**wrong)
+
+
+@pytest.fixture
+def runs(tmp_path, adding):
+    adding.save(tmp_path / "results/adding")
+    return tmp_path / "results"
+
+
+@pytest.mark.usefixtures("no_account")
+def test_learn_tune_and_evaluate(runs, capsys):
+    """The three commands on a device with hidden errors: all rows, and the learned one is best."""
+    device = HiddenDevice("FakeFez", 0)
+    where = {"run": "adding", "results_dir": runs, "backend": "FakeFez"}
+    config = learn_device.LearnConfig(**where, settings=160, budget_seconds=20)
+    assert learn_device.learn(dataclasses.replace(config, dry_run=True), device=device) == 0
+    assert "Nothing was sent" in capsys.readouterr().out
+    assert learn_device.learn(config, device=device) == 0
+    told = capsys.readouterr().out
+    assert "held-out settings: explained" in told
+    assert "does not explain" not in told
+    assert (runs / "adding/figures/device.png").stat().st_size > 10_000
+    assert tune.tune(tune.TuneConfig(**where, steps=150)) == 0
+    assert "tuned, learned" in capsys.readouterr().out
+    evaluation = eval_hardware.HardwareConfig(**where, images=150, budget_seconds=200)
+    assert eval_hardware.evaluate(evaluation, device=device) == 0
+    told = capsys.readouterr().out
+    found = json.loads((runs / "adding/eval-hardware.json").read_text())
+    assert len(found["job_ids"]) == 1
+    assert found["test_count"] == 150
+    errors = {
+        name: found[name]["mean_l1"]
+        for name in ("plain", "recalibrated", "tuned_published", "tuned_learned")
+    }
+    assert errors["tuned_learned"] < 0.5 * errors["plain"]
+    assert errors["tuned_learned"] < errors["tuned_published"]
+    assert set(found["tests"]) == {"plain", "recalibrated", "tuned_published"}
+    assert "tuned on the learned twin against measured" in told
+    for wrong, said in (
+        ({"two_stage": True}, "`two_stage` must be False where"),
+        ({"recompile": True}, "`recompile` must be False where tuned models are evaluated"),
+        ({"copies": 2}, "`copies` must be 1 where tuned models are evaluated"),
+        ({"backend": "FakeMarrakesh"}, "`backend` must be FakeFez, for which the run is tuned"),
+    ):
+        with pytest.raises(InputError, match=said):
+            eval_hardware.evaluate(dataclasses.replace(evaluation, **wrong))
+    # Learned again, the twin is another, and what was tuned for the earlier one is not evaluated.
+    again = dataclasses.replace(config, settings=32, repetition=1)
+    assert learn_device.learn(again, device=device) == 0
+    with pytest.raises(InputError, match=r"must hold the run's model, tuned for its device.json"):
+        eval_hardware.evaluate(evaluation, device=device)
+
+
+def test_ibm_is_sent_one_job_whatever_happens(server, runs, capsys, fast_clock):
+    where = {"run": "adding", "results_dir": runs, "backend": "ibm_fez"}
+    config = learn_device.LearnConfig(**where, settings=32, shots=256, budget_seconds=20)
+    clock = Clock(fast_clock.now, fast_clock.sleep)
+    server.spoil("POST /jobs", "drop", after=True)
+    assert learn_device.learn(config, clock) == 0
+    assert len(server.completed()) == 1
+    sent = server.count("POST /jobs")
+    first = read_twin(runs / "adding/device.json")[0]
+    assert first["job_ids"] == tuple(server.jobs)
+    assert not first["simulated"]
+    (runs / "adding/device.json").unlink()
+    assert learn_device.learn(config, clock) == 0
+    assert server.count("POST /jobs") == sent
+    assert read_twin(runs / "adding/device.json")[0] == first
+    assert not server.invalid
+    assert capsys.readouterr().out.startswith("QUANTUM COMPUTER: ibm_fez")
