@@ -16,10 +16,10 @@ from typing import Any
 
 from pipelines import command
 from pipelines.hardware import DeviceFlags, chosen_run, device_errors
-from qnn_jax.circuits.checks import at_least
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.accounts import introduction
 from qnn_jax.hardware.ledger import Ledger
+from qnn_jax.hardware.plan import LearnSettings
 from qnn_jax.hardware.twin_file import read_twin
 from qnn_jax.runs import RunDirectory
 from qnn_jax.tasks.stored import stored
@@ -46,12 +46,19 @@ class LearnConfig(DeviceFlags):
     update: bool = False
     """Spend a small job to tell whether device.json still holds; it is not changed."""
 
+    @property
+    def measurement(self) -> LearnSettings:
+        """Size and options of the job."""
+        given = dataclasses.asdict(self)
+        names = [field.name for field in dataclasses.fields(LearnSettings)]
+        return LearnSettings(**{name: given[name] for name in names})
+
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, check, learn; the exit status."""
     config = command.parse(LearnConfig, {"default": LearnConfig()}, argv)
     config.check_device()
-    at_least("repetition", config.repetition, 0)
+    _ = config.measurement  # checks the ranges
     config = dataclasses.replace(config, run=chosen_run(config))
     if config.update:
         read_twin(config.path / "device.json", "update")
@@ -71,16 +78,14 @@ def learn(config: LearnConfig, clock: Any = None, device: Any = None) -> int:
 
 def _learn(config: LearnConfig, run: RunDirectory, clock: Any, device: Any) -> None:
     from qnn_jax.data import progress_bar
-    from qnn_jax.hardware.learning import DETAILS, LearnSettings, check_device, learn_device
+    from qnn_jax.hardware.learning import DETAILS, check_device, learn_device
     from qnn_jax.hardware.measurement import Visit, planned_device
     from qnn_jax.hardware.submission import Clock
     from qnn_jax.hardware.twin import DeviceTwin, save_twin
     from qnn_jax.studies.hardware import key_of
     from qnn_jax.tasks import load
 
-    given = dataclasses.asdict(config)
-    names = [field.name for field in dataclasses.fields(LearnSettings)]
-    settings = LearnSettings(**{name: given[name] for name in names})
+    settings = config.measurement
     path, ledger = run.path / "device.json", Ledger(run.path, stored(run.path).model)
     what = "update" if config.update else "learn"
     key = key_of(settings, what, config.where.simulated, config.where)

@@ -61,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, check, tune; the exit status."""
     config = command.parse(TuneConfig, {"default": TuneConfig()}, argv)
     config.check_device()
+    command.check_seed("--seed", config.seed)
     for name in ("steps", "batch_size", "max_jobs", "shots"):
         at_least(name, getattr(config, name), 1)
     real("learning_rate", config.learning_rate, above=0)

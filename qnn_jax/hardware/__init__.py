@@ -11,8 +11,11 @@ __getattr__, __dir__, __all__ = lazy(
         "accounts": ("Where",),
         "executor": ("DeviceRecord", "device"),
         "jobs": ("DeviceStoppedError",),
+        "learning": ("Learned", "check_device", "learn_device"),
         "ledger": ("Ledger",),
-        "plan": ("Settings",),
+        "measurement": ("Visit",),
+        "plan": ("LearnSettings", "Settings"),
+        "twin": ("DeviceTwin",),
     },
     extra="bridge",
 )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -24,8 +23,6 @@ from qnn_jax.bridge.certificate import circuit_hash
 from qnn_jax.bridge.channels import as_transpiled
 from qnn_jax.bridge.noise import cut
 from qnn_jax.circuits import Circuit, x
-from qnn_jax.circuits.checks import at_least
-from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.errors import InputError
 from qnn_jax.hardware import circuits
 from qnn_jax.hardware.cost import instructions, qpu_seconds, shot_seconds, split_rows
@@ -39,7 +36,14 @@ from qnn_jax.hardware.measurement import (
     planned,
     run_planned,
 )
-from qnn_jax.hardware.plan import REP_DELAYS, Rules, Settings, check_details, is_number
+from qnn_jax.hardware.plan import (
+    REP_DELAYS,
+    LearnSettings,
+    Rules,
+    Settings,
+    check_details,
+    is_number,
+)
 from qnn_jax.hardware.twin import DeviceTwin, make_twin
 from qnn_jax.noise import Experiment, NoiseModel, learn_noise
 from qnn_jax.noise.learning import (
@@ -71,42 +75,6 @@ DETAILS: Rules = {
     "plan.rep_delay": ("a number", is_number),
     "plan.seconds": ("a number", is_number),
 }
-
-
-@dataclass(frozen=True)
-class LearnSettings:
-    """Size and options of a calibration job.
-
-    Attributes:
-        settings: of angles and bases; None: up to 256, as many as fit the budget.
-        shots: of each.
-        rep_delay: pause between shots in seconds; None: the device's, or as short as the budget
-            requires.
-        budget_seconds: quantum computer time; None: a tenth of what the plan has left.
-        seed: random seed of the settings, the transpiler and the held-out choice.
-        repetition: another number measures again.
-
-    Raises:
-        InputError: for a number out of range.
-    """
-
-    settings: int | None = None
-    shots: int = 1024
-    rep_delay: float | None = None
-    budget_seconds: float | None = None
-    seed: int = 0
-    repetition: int = 0
-
-    def __post_init__(self) -> None:
-        if self.settings is not None:
-            at_least("settings", self.settings, 16)
-        at_least("shots", self.shots, 16)
-        for name in ("rep_delay", "budget_seconds"):
-            seconds = getattr(self, name)
-            if seconds is not None and not 0 < seconds < math.inf:
-                raise InputError(f"Argument `{name}` must be above 0 seconds, but is {seconds}.")
-        checked_seed("seed", self.seed)
-        at_least("repetition", self.repetition, 0)
 
 
 class Learned(NamedTuple):

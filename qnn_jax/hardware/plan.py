@@ -93,6 +93,42 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
+class LearnSettings:
+    """Size and options of a calibration job.
+
+    Attributes:
+        settings: of angles and bases; None: up to 256, as many as fit the budget.
+        shots: of each.
+        rep_delay: pause between shots in seconds; None: the device's, or as short as the budget
+            requires.
+        budget_seconds: quantum computer time; None: a tenth of what the plan has left.
+        seed: random seed of the settings, the transpiler and the held-out choice.
+        repetition: another number measures again.
+
+    Raises:
+        InputError: for a number out of range.
+    """
+
+    settings: int | None = None
+    shots: int = 1024
+    rep_delay: float | None = None
+    budget_seconds: float | None = None
+    seed: int = 0
+    repetition: int = 0
+
+    def __post_init__(self) -> None:
+        if self.settings is not None:
+            at_least("settings", self.settings, 16)
+        at_least("shots", self.shots, 16)
+        for name in ("rep_delay", "budget_seconds"):
+            seconds = getattr(self, name)
+            if seconds is not None and not 0 < seconds < math.inf:
+                raise InputError(f"Argument `{name}` must be above 0 seconds, but is {seconds}.")
+        checked_seed("seed", self.seed)
+        at_least("repetition", self.repetition, 0)
+
+
+@dataclasses.dataclass(frozen=True)
 class Levers:
     """Cost settings; None leaves the choice to `choose`. `rep_delay` is in seconds."""
 

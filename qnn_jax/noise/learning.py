@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from qnn_jax.circuits.arrays import finite_array
-from qnn_jax.circuits.checks import of_type, qubits_of, real, seed, several
+from qnn_jax.circuits.checks import is_integer, of_type, qubits_of, real, seed, several, shown
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
 from qnn_jax.noise.density import outcome_probabilities
@@ -440,6 +440,14 @@ def learn_noise(
         )
     for one in parts:
         published.check_circuit(one.circuit.num_qubits)
+    if labels is not None:
+        labels = several("labels", labels, "a number for each qubit")
+        count = max(one.circuit.num_qubits for one in parts)
+        if len(labels) != count or not all(map(is_integer, labels)):
+            raise InputError(
+                f"Argument `labels` must be an integer for each of the {count} qubits, but is "
+                f"{shown(labels)}."
+            )
     measured = sorted({qubit for one in parts for qubit in one.qubits})
     family = NoiseFamily(published, [one.circuit for one in parts], measured, labels)
     held, seen = [], []

@@ -85,6 +85,7 @@ def rate(kind: Kind) -> Kind:
 #: What is a mapping or an array of the right kind only by chance.
 RARE = Kind(lambda value: None)
 DAMPED = noise.amplitude_damping(0.25)
+COIN = (noise.Experiment(Circuit(1, ()), (0,), np.zeros((4, 0)), np.full((4, 2), 5)),)
 #: One circuit for all, so that JAX compiles little.
 ONE = Circuit(
     2,
@@ -668,6 +669,25 @@ CALLS: Mapping[str, Call] = {
             "t1": ((2.0,), RARE),
             "t2": ((3.0,), RARE),
             "excited": ((0.25,), RARE),
+        },
+    ),
+    "Experiment": Call(
+        noise.Experiment,
+        {
+            "circuit": (Circuit(1, (Op("rz", 0, angles.x[0]),)), CIRCUIT),
+            "qubits": ((0,), RARE),
+            "settings": (np.zeros((2, 1)), array(2, 1)),
+            "counts": (np.ones((2, 2)), k.maybe(array(2, 2, low=0))),
+        },
+    ),
+    "learn_noise": Call(
+        lambda **given: noise.learn_noise(**given).values,
+        {
+            "published": (noise.NoiseModel(), only(noise.NoiseModel)),
+            "experiments": (COIN, RARE),
+            "held_out": (0.5, real(0, 1, "()")),
+            "seed": (0, integer(0, 2**32 - 1)),
+            "labels": (None, optional(RARE)),
         },
     ),
     # qnn_jax.initializers
@@ -1297,7 +1317,20 @@ NO_CALLS: Mapping[str, str] = {
         ("Trained", "load", "newest", "predict_file", "splits_of", "train"),
         "reads data or a run: tests/tasks",
     ),
-    **dict.fromkeys(("Ledger", "Settings", "Where", "device"), "a device: tests/hardware"),
+    **dict.fromkeys(
+        (
+            "DeviceTwin",
+            "LearnSettings",
+            "Ledger",
+            "Settings",
+            "Visit",
+            "Where",
+            "check_device",
+            "device",
+            "learn_device",
+        ),
+        "a device: tests/ibm",
+    ),
     **dict.fromkeys(
         (
             "CertificationError",
@@ -1334,6 +1367,8 @@ NO_CALLS: Mapping[str, str] = {
             "GradientVariance",
             "HybridNetwork",
             "ImageDataset",
+            "Learned",
+            "LearnedNoise",
             "LeastAbsolute",
             "Member",
             "NoisyRecord",

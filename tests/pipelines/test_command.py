@@ -264,7 +264,7 @@ def test_too_little_memory_is_a_sentence(body: str) -> None:
 
 
 EVERY = ("train", "predict", "train_fashion", "train_calculator", "scan", "ablate", "diagnose",
-         "eval_aer", "eval_hardware", "report", "bench")  # fmt: skip
+         "eval_aer", "eval_hardware", "learn_device", "tune", "report", "bench")  # fmt: skip
 
 
 def test_help_and_wrong_flags_load_nothing_heavy() -> None:
