@@ -12,6 +12,7 @@ its job again and continues; nothing is paid twice.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import Any
 
 from pipelines import command
@@ -44,7 +45,8 @@ class LearnConfig(DeviceFlags):
     dry_run: bool = False
     """Print the cost and stop."""
     update: bool = False
-    """Spend a small job to tell whether device.json still holds; it is not changed."""
+    """Spend a small job, one for each calibration of the device, to tell whether device.json still
+    holds; it is not changed."""
 
     @property
     def measurement(self) -> LearnSettings:
@@ -85,20 +87,24 @@ def _learn(config: LearnConfig, run: RunDirectory, clock: Any, device: Any) -> N
     from qnn_jax.studies.hardware import key_of
     from qnn_jax.tasks import load
 
-    settings = config.measurement
     path, ledger = run.path / "device.json", Ledger(run.path, stored(run.path).model)
-    what = "update" if config.update else "learn"
-    key = key_of(settings, what, config.where.simulated, config.where)
+    settings, asked = config.measurement, [config.where.simulated, config.where]
+    key = key_of(settings, "learn", *asked)
     if device is None:
-        planned = planned_device(ledger, key, DETAILS)
+        planned = None if config.update else planned_device(ledger, key, DETAILS)
         device = config.where.open(config.seed, planned=planned)
     command.say(introduction(device))
+    if config.update:
+        # Each calibration of the device is checked by a job of its own.
+        date = hashlib.sha256(str(device.calibration_date).encode()).hexdigest()
+        settings = dataclasses.replace(settings, repetition=config.repetition + int(date[:6], 16))
+        key = key_of(settings, "update", *asked)
     trained = load(run.path)
     with progress_bar() as progress:
         splits = trained.splits(trained.folders.given(config.data_dir, config.manual_dir), progress)
     inputs = trained.encode(splits.train.inputs[:1000])
     visit = Visit(device, ledger, Clock() if clock is None else clock, command.say)
-    asked = (visit, trained.circuit, trained.weights, inputs, settings, key)
+    job = (visit, trained.circuit, trained.weights, inputs, settings, key)
     if config.update:
         twin = DeviceTwin.load(path)
         if twin.content["device"] != device.name:
@@ -106,12 +112,12 @@ def _learn(config: LearnConfig, run: RunDirectory, clock: Any, device: Any) -> N
                 f"Argument `backend` must be {twin.content['device']}, of which {path} is, but is "
                 f"{device.name}."
             )
-        found = check_device(*asked, twin, config.dry_run)
+        found = check_device(*job, twin, config.dry_run)
         if found is not None:
             holds = "still holds" if found.explained else "no longer holds; learn the device again"
             print(f"The twin {holds}: {found}")
     else:
-        learned = learn_device(*asked, config.dry_run)
+        learned = learn_device(*job, config.dry_run)
         if learned is not None:
             from qnn_jax.report.device import predicted_and_measured  # late: matplotlib
             from qnn_jax.report.figures import save

@@ -24,7 +24,7 @@ from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
 from qnn_jax.noise.density import outcome_probabilities
 from qnn_jax.noise.model import NoiseModel
-from qnn_jax.noise.transfer import PAULIS, transfer_of_kraus
+from qnn_jax.noise.transfer import PAULIS, choi, transfer_of_kraus
 
 #: Standard deviations of the prior: of coherent angles in radians, of logarithms of rates, and of
 #: logits of readout errors.
@@ -214,22 +214,22 @@ class NoiseFamily:
             turns.append(
                 (_turn(pauli), self._add(f"{gate} {where}, {what}", "angle", ANGLE_SPREAD))
             )
-        mixing, most_less = _depolarising(channel, count)
-        mixes = self._add(f"{gate} {where}, depolarising", "rate", RATE_SPREAD)
         losses = []
         for k, qubit in enumerate(qubits):
             published = -math.log1p(-min(max(float(channel[3 * 4**k, 0]), 0.0), 0.9))
             name = f"relaxation of qubit {self._called[qubit]}"
             losses.append((published, self._add(name, "rate", RATE_SPREAD)))
+        least = [_relaxing(np, -(1 - _KEPT) * rate) for rate, _ in losses]
+        mixing = _depolarising(functools.reduce(np.kron, least[::-1]) @ channel, count)
+        mixes = self._add(f"{gate} {where}, depolarising", "rate", RATE_SPREAD)
 
         def changed(parameters: Any) -> Any:
             matrix = jnp.asarray(channel)
             parts = [
-                _relaxing(_excess(rate, (1 - _KEPT) * rate, count, parameters[number]))
-                for rate, number in losses
+                _relaxing(jnp, _excess(rate, count, parameters[number])) for rate, number in losses
             ]
             matrix = functools.reduce(jnp.kron, parts[::-1]) @ matrix
-            less = jnp.exp(-_excess(mixing, most_less, count, parameters[mixes]))
+            less = jnp.exp(-_excess(mixing, count, parameters[mixes]))
             scale = jnp.ones(4**count).at[1:].set(less)
             matrix = scale[:, None] * matrix
             for turn, number in turns:
@@ -241,26 +241,37 @@ class NoiseFamily:
         self._channels[gate, qubits] = changed
 
 
-def _excess(published: float, most_less: float, count: int, parameter: Any) -> Any:
+def _excess(published: float, count: int, parameter: Any) -> Any:
     """By how much a rate grows; at a parameter of 0 by nothing."""
     base = max(published, _LEAST_RATE[count])
-    return jnp.maximum(base * (jnp.exp(parameter) - 1), -most_less)
+    return jnp.maximum(base * (jnp.exp(parameter) - 1), -(1 - _KEPT) * published)
 
 
-def _relaxing(rate: Any) -> Any:
+def _relaxing(m: Any, rate: Any) -> Any:
     """Amplitude damping of exp(-rate) as a Pauli-transfer matrix; a negative rate undoes some."""
-    kept = jnp.exp(-rate)
-    diagonal = jnp.diag(jnp.stack([jnp.ones(()), jnp.sqrt(kept), jnp.sqrt(kept), kept]))
-    return diagonal.at[3, 0].set(1 - kept)
+    kept = m.exp(-rate)
+    diagonal = m.diag(m.stack([kept * 0 + 1, m.sqrt(kept), m.sqrt(kept), kept]))
+    corner = np.zeros((4, 4))
+    corner[3, 0] = 1
+    return diagonal + (1 - kept) * corner
 
 
-def _depolarising(channel: np.ndarray, count: int) -> tuple[float, float]:
-    """The published depolarising rate of a channel, and by how much it can be less."""
+def _depolarising(channel: np.ndarray, count: int) -> float:
+    """The depolarising part of a channel: 4**n times its least share of a Pauli, once twirled."""
     signs = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]])
-    walsh = functools.reduce(np.kron, [signs] * count)
-    shares = walsh @ np.diag(channel) / 4**count  # of the Paulis, once it is twirled
-    most = max(float(4**count * shares.min()), 0.0)
-    return most, (1 - _KEPT) * most
+    shares = functools.reduce(np.kron, [signs] * count) @ np.diag(channel)
+    return max(float(shares.min()), 0.0)
+
+
+def _made_positive(channel: np.ndarray) -> np.ndarray:
+    """The channel with as much depolarisation as makes it completely positive; mostly none."""
+    least = float(np.linalg.eigvalsh(choi(channel)).min())
+    if least >= 0:
+        return channel
+    mixed = np.zeros_like(channel)
+    mixed[0, 0] = 1
+    share = -least / (1 / len(channel) - least)
+    return (1 - share) * channel + share * mixed
 
 
 @functools.cache
@@ -336,8 +347,11 @@ class LearnedNoise(NamedTuple):
     def noise(self) -> NoiseModel:
         """The model, with numbers of NumPy."""
         with jax.enable_x64(True):  # single precision would not be trace preserving enough
-            model = self.family.model(jnp.asarray(self.values))
-            return jax.tree.map(lambda leaf: np.asarray(leaf, float), model)
+            # Under jit, channels are not checked before they are made positive.
+            found = jax.jit(self.family.model)(jnp.asarray(self.values))
+        model = jax.tree.map(lambda leaf: np.asarray(leaf, float), found)
+        gates = {place: _made_positive(channel) for place, channel in model.gates.items()}
+        return NoiseModel(gates, model.readout, model.idle, model.num_qubits)
 
     @property
     def stderr(self) -> np.ndarray:

@@ -9,7 +9,7 @@ from hidden_device import HiddenDevice
 from reference_models import calculator
 
 from pipelines import eval_hardware, learn_device, tune
-from qnn_jax import Circuit, Op
+from qnn_jax import Circuit, Op, real_amplitudes, zz_feature_map
 from qnn_jax.configs import ExecutionConfig
 from qnn_jax.errors import InputError
 from qnn_jax.executors import exact
@@ -137,12 +137,15 @@ def test_a_changed_file_is_refused(learned, tmp_path):
 
 def test_drift_is_noticed(adding, learned, inputs, tmp_path):
     device, _, twin, *_ = learned
-    asked = (adding.circuit, adding.weights, inputs, LearnSettings(budget_seconds=20))
-    same = check_device(Visit(device, Ledger(tmp_path, MODEL)), *asked, "u" * 32, twin)
+    asked = (adding.circuit, adding.weights, inputs)
+    settings = LearnSettings(budget_seconds=20)
+    same = check_device(Visit(device, Ledger(tmp_path, MODEL)), *asked, settings, "u" * 32, twin)
     assert same.settings == 32
     assert same.explained, str(same)
     drifted = HiddenDevice("FakeFez", 0, hidden=9)
-    other = check_device(Visit(drifted, Ledger(tmp_path, MODEL)), *asked, "v" * 32, twin)
+    # The same job would be found, not sent again.
+    again = dataclasses.replace(settings, repetition=1)
+    other = check_device(Visit(drifted, Ledger(tmp_path, MODEL)), *asked, again, "v" * 32, twin)
     assert not other.explained
 
 
@@ -285,3 +288,27 @@ def test_ibm_is_sent_one_job_whatever_happens(server, runs, capsys, fast_clock):
     assert read_twin(runs / "adding/device.json")[0] == first
     assert not server.invalid
     assert capsys.readouterr().out.startswith("QUANTUM COMPUTER: ibm_fez")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "num_qubits"), [("FakeMarrakesh", 3), ("FakeSantiagoV2", 4)])
+def test_wider_circuits_and_other_gates(name, num_qubits, tmp_path):
+    circuit = zz_feature_map(num_qubits, 1, "linear") + real_amplitudes(num_qubits, 1)
+    random = np.random.default_rng(0)
+    weights = random.uniform(-1, 1, circuit.num_weights)
+    inputs = random.uniform(0, 3, (50, num_qubits))
+    settings = LearnSettings(settings=256, budget_seconds=60)
+    visit = Visit(HiddenDevice(name, 0), Ledger(tmp_path, MODEL))
+    found = learn(visit, circuit, weights, inputs, settings, "w" * 32)
+    assert not found.fit.before.explained
+    assert found.fit.after.explained, str(found.fit.after)
+    assert found.fit.after.ratio < 1.2
+
+
+@pytest.mark.slow
+def test_crosstalk_is_reported_as_unexplained(adding, inputs, tmp_path):
+    """The neighbour turns with each √X: no channel of one gate."""
+    visit = Visit(HiddenDevice("FakeFez", 0, size=0.0, crosstalk=0.08), Ledger(tmp_path, MODEL))
+    found = learn(visit, adding.circuit, adding.weights, inputs, SETTINGS, "c" * 32)
+    assert not found.fit.after.explained
+    assert "NOT explained" in str(found.fit.after)
