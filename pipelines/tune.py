@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     config = dataclasses.replace(config, run=chosen_run(config))
     if config.device_twin is not None:
         read_twin(config.device_twin, "device_twin")
-    elif not config.on_device:
+    else:
         read_twin(config.path / "device.json", "device_twin")
     command.start_jax()
     return tune(config)
@@ -95,18 +95,25 @@ def _loaded(config: TuneConfig, run: RunDirectory) -> Any:
     return trained, splits
 
 
-def _through_twin(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -> None:
+def _twin(config: TuneConfig, run: RunDirectory) -> Any:
+    """The run's device.json; one from elsewhere takes its place."""
     from qnn_jax.hardware.twin import DeviceTwin
+
+    own = run.path / "device.json"
+    if config.device_twin is not None and config.device_twin.resolve() != own.resolve():
+        DeviceTwin.load(config.device_twin)
+        write_bytes_atomic(own, config.device_twin.read_bytes())
+        command.say(f"{config.device_twin} is now {own}.")
+    return DeviceTwin.load(own)
+
+
+def _through_twin(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -> None:
     from qnn_jax.studies.evaluation import chosen, evaluate
     from qnn_jax.studies.tuning import Tuning, save_tuned
     from qnn_jax.studies.tuning import tune as continue_training
 
     del clock, device
-    own = run.path / "device.json"
-    if config.device_twin is not None and config.device_twin.resolve() != own.resolve():
-        DeviceTwin.load(config.device_twin)
-        write_bytes_atomic(own, config.device_twin.read_bytes())
-    twin = DeviceTwin.load(own)
+    twin = _twin(config, run)
     trained, splits = _loaded(config, run)
     twin.check_circuit(trained.circuit)
     about = "a SIMULATED " if twin.content["simulated"] else ""
@@ -143,14 +150,19 @@ def _through_twin(config: TuneConfig, run: RunDirectory, clock: Any, device: Any
 def _on_device(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -> None:
     from qnn_jax.hardware import device as device_executor
     from qnn_jax.hardware.submission import Clock
-    from qnn_jax.hardware.twin import DeviceTwin
     from qnn_jax.studies.tuning import save_tuned, tune_on_device
 
     if config.budget_seconds is None:
         raise InputError("Argument `budget_seconds` must be given with `on_device`, but is not.")
+    twin = _twin(config, run)
     if device is None:
         device = config.where.open(config.seed)
     command.say(introduction(device))
+    if device.name != twin.content["device"]:
+        raise InputError(
+            f"Argument `backend` must be {twin.content['device']}, which was learned, but is "
+            f"{device.name}."
+        )
     trained, splits = _loaded(config, run)
     batch = min(config.batch_size, 32)
     executions = 2 * batch * config.shots
@@ -179,6 +191,7 @@ def _on_device(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -
         copies=1,
         budget_seconds=each * 1.5,
         seed=config.seed,
+        layout=twin.content["layout"],
         clock=Clock() if clock is None else clock,
         tell=lambda line: None,
     )
@@ -191,7 +204,6 @@ def _on_device(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -
         seed=config.seed,
         tell=command.say,
     )
-    twin = DeviceTwin.load(run.path / "device.json")
     save_tuned(
         found.trained, run.path, "tuned_device", stored(run.path).model, twin, jobs=config.max_jobs
     )

@@ -18,7 +18,7 @@ import numpy as np
 
 from qnn_jax.bridge.certificate import circuit_hash
 from qnn_jax.circuits import Circuit
-from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.checks import at_least, qubits_of
 from qnn_jax.circuits.circuit import checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.errors import InputError
@@ -90,6 +90,7 @@ def device(
     fractional_gates: bool = False,
     seed: int = 0,
     repetition: int = 0,
+    layout: Sequence[int] | None = None,
     clock: Clock = Clock(),  # noqa: B008
     tell: Callable[[str], None] = lambda line: None,
 ) -> Executor:
@@ -115,6 +116,7 @@ def device(
         fractional_gates: let the device use its RX and RZZ gates.
         seed: random seed of the transpiler and of a simulated device.
         repetition: another number measures again.
+        layout: the device's qubit for each of the circuit's; None: those with the lowest errors.
         clock: source of the time.
         tell: called with lines of progress.
 
@@ -150,7 +152,8 @@ def device(
     )
     if isinstance(backend, str):
         Where(backend).check()
-    return _Device(backend, Path(folder), settings, known, clock, tell)
+    places = None if layout is None else qubits_of(layout)
+    return _Device(backend, Path(folder), settings, known, places, clock, tell)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +162,7 @@ class _Device:
     folder: Path
     settings: Settings
     anchors: np.ndarray | None
+    layout: tuple[int, ...] | None
     clock: Clock
     tell: Callable[[str], None]
     opened: dict[str | None, Any] = dataclasses.field(default_factory=dict)
@@ -185,7 +189,7 @@ class _Device:
         visit = Visit(self._open(planned_device(ledger, name)), ledger, self.clock, self.tell)
         if plan is None:
             settings = dataclasses.replace(self.settings, images=len(question.inputs))
-            ready = preflight(visit, question, settings)
+            ready = preflight(visit, question, settings, layout=self.layout)
             plan = keep_plan(visit, name, ready.chunks, {**ready.details, **_numbered(question)})
         details = check_details(plan, ledger.path, _rules(question))
         exact = Exact(circuit, question.observables, question.weights)
@@ -237,6 +241,8 @@ class _Device:
             circuit_hash(question.circuit),
             [one.terms for one in question.observables],
         ]
+        if self.layout is not None:
+            told.append(self.layout)
         digest = hashlib.sha256(json.dumps(told).encode())
         for array in (question.weights, question.inputs, question.anchors):
             digest.update(str((array.shape, array.dtype.str)).encode())
