@@ -300,7 +300,7 @@ def _pubs(
     last = max(2, round(_READOUT * size))
     counts = ((size - last + 1) // 2, (size - last) // 2)
     columns = angle_columns(circuit)
-    table_of = jax.vmap(lambda row: angles(circuit, row, jnp.asarray(weights)))
+    table_of: Any = jax.vmap(lambda row: angles(circuit, row, jnp.asarray(weights)))
     pubs = []
     for isa, count in zip(measured[:2], counts, strict=True):
         table = random.uniform(0, 2 * math.pi, (count, circuit.num_angles))

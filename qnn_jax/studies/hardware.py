@@ -26,7 +26,7 @@ from qnn_jax.hardware.measurement import (
     planned,
     preflight,
 )
-from qnn_jax.hardware.plan import DETAILS, Rules, Settings, check_details, is_number
+from qnn_jax.hardware.plan import DETAILS, LearnSettings, Rules, Settings, check_details, is_number
 from qnn_jax.hardware.submission import Clock
 from qnn_jax.stats import mcnemar, p_value, paired_t_test
 from qnn_jax.studies.evaluation import MOST, scored
@@ -113,8 +113,8 @@ class Evaluation(NamedTuple):
         return arrays
 
 
-def key_of(settings: Settings, *asked: Any) -> str:
-    """Identifies the evaluation in the ledger: the same key finds the same jobs.
+def key_of(settings: Settings | LearnSettings, *asked: Any) -> str:
+    """Identifies a measurement in the ledger: the same key finds the same jobs.
 
     Args:
         settings: of the measurement.
@@ -266,13 +266,13 @@ def _anchor_rows(models: Sequence[Trained], splits: Splits, anchors: np.ndarray)
 def _of_model(measured: Measured, count: int) -> Measured:
     """The first model's part of what was measured."""
 
-    def part(found: Estimate | None) -> Estimate | None:
-        return found and Estimate(found.values[::count], found.stderr[::count])
+    def part(found: Estimate) -> Estimate:
+        return Estimate(found.values[::count], found.stderr[::count])
 
     return measured._replace(
         plain=part(measured.plain),
-        mitigated=part(measured.mitigated),
-        recalibrated=part(measured.recalibrated),
+        mitigated=measured.mitigated and part(measured.mitigated),
+        recalibrated=measured.recalibrated and part(measured.recalibrated),
     )
 
 

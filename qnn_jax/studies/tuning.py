@@ -211,7 +211,8 @@ def tune_on_device(
         by = np.asarray(size / (number + 1) ** _SHIFT_DECAY, weights.dtype)
         rows = rows_of_models([encoded[chosen]] * 2, [weights + by * direction,
                                                       weights - by * direction])  # fmt: skip
-        found = executor(circuit, trained.observables, rows, np.zeros(0, weights.dtype), None)
+        nothing = jnp.zeros(0, weights.dtype)
+        found = executor(circuit, trained.observables, jnp.asarray(rows), nothing, None)
         values = np.asarray(found.values)
         (up, slope), (down, other) = (
             loss_of(params, jnp.asarray(values[k::2]), jnp.asarray(targets[chosen])) for k in (0, 1)

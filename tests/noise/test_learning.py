@@ -71,7 +71,9 @@ def measured(noise, circuits=(MAIN, STATES), shots=2000, seed=0):
     random = np.random.default_rng(seed)
     found = []
     for circuit, truth in zip((MAIN, STATES), circuits, strict=True):
-        settings = random.uniform(0, 2 * np.pi, (200 if circuit is MAIN else 20, circuit.num_inputs))
+        settings = random.uniform(
+            0, 2 * np.pi, (200 if circuit is MAIN else 20, circuit.num_inputs)
+        )
         counts = random.multinomial(shots, shares(truth, settings, noise))
         found.append(Experiment(circuit, (0, 1), settings, counts))
     return found
