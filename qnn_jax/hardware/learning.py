@@ -63,7 +63,7 @@ UPDATE_SETTINGS = 32
 #: The part of the settings that are basis states.
 _READOUT = 1 / 16
 #: A parameter that so many times the shots would determine needs a larger budget.
-_MORE = 16
+_MORE = 1024
 _REGISTER = "outcome"
 #: The fields of a stored plan that are read.
 DETAILS: Rules = {
@@ -370,10 +370,11 @@ def _check_conditioning(visit: Visit, design: _Design, settings: LearnSettings) 
     """Report what the job will leave undetermined; refuse it where a larger one would determine it.
 
     Raises:
-        InputError: which names the parameters and a budget that suffices.
+        InputError: which names the parameters, and how many times the shots suffice.
     """
     target = visit.device.backend.target
     shape = 2 ** design.chunk.pubs[0].circuit.num_clbits
+    rows = [pub.rows for pub in design.chunk.pubs]
     even = [np.full((pub.rows, shape), settings.shots / shape) for pub in design.chunk.pubs]
     experiments, qubits = _experiments(design.chunk, even, target)
     published = noise_model(visit.device.backend, qubits)
@@ -382,16 +383,23 @@ def _check_conditioning(visit: Visit, design: _Design, settings: LearnSettings) 
     )
     covariance = design_covariance(family, experiments)
     loose = undetermined(family, covariance)
-    precision = np.linalg.inv(covariance)
     prior = np.diag(family.spreads**-2.0)
-    more = np.linalg.inv(_MORE * (precision - prior) + prior)
+    fisher = np.linalg.inv(covariance) - prior
     rates = {one.name for one in family.parameters if one.kind == "rate"}
-    poor = [name for name in loose if name not in rates and name not in undetermined(family, more)]
+
+    def poor_at(factor: int) -> set[str]:
+        return {*undetermined(family, np.linalg.inv(factor * fisher + prior))} - rates
+
+    # What not even many times the shots determine is left to the prior, too.
+    poor = poor_at(1) - poor_at(_MORE)
     if poor:
+        factor = 2
+        while poor & poor_at(factor):
+            factor *= 2
         raise InputError(
-            f"Argument `budget_seconds` must allow enough shots to determine {', '.join(poor)}, "
-            f"which {design.seconds:.0f} s leave undetermined; up to "
-            f"{_MORE * design.seconds:.0f} s do."
+            "Argument `budget_seconds` must allow enough shots to determine "
+            f"{', '.join(sorted(poor))}, which {settings.shots} shots of {sum(rows)} settings "
+            f"leave undetermined; {factor} times as many do."
         )
     text = ", ".join(loose) if loose else "none"
     visit.tell(f"{'unknowns':<12}{len(family.parameters)}; left to the prior: {text}")

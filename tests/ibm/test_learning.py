@@ -162,7 +162,7 @@ def test_a_budget_too_small_is_refused(adding, inputs, tmp_path):
     with pytest.raises(InputError, match=r"`budget_seconds` must cover the 3 s of quantum"):
         ask(budget_seconds=2.1)
     with pytest.raises(
-        InputError, match=r"must allow enough shots to determine .*readout of qubit"
+        InputError, match=r"must allow enough shots to determine .*sx 143, over-rotation.* times"
     ):
         ask(settings=16, shots=16, budget_seconds=20)
     assert ask(settings=160, budget_seconds=20) is None
@@ -173,8 +173,8 @@ def test_a_budget_too_small_is_refused(adding, inputs, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"settings": 15}, "`settings` must be at least 16"),
-        ({"shots": 1}, "`shots` must be at least 16"),
+        ({"settings": 15}, "`settings` must be an integer of at least 16, but is 15"),
+        ({"shots": 1}, "`shots` must be an integer of at least 16, but is 1"),
         ({"budget_seconds": 0}, "`budget_seconds` must be above 0 seconds, but is 0"),
         ({"seed": -1}, "`seed` must be"),
     ],
@@ -211,7 +211,7 @@ def test_tuning_on_the_device_goes_downhill(adding, splits):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"steps": 0}, "`steps` must be at least 1, but is 0"),
+        ({"steps": 0}, "`steps` must be an integer of at least 1, but is 0"),
         ({"learning_rate": 0}, "`learning_rate` must be above 0, but is 0"),
         ({"parts": "head"}, "`parts` must be"),
     ],
@@ -242,12 +242,14 @@ def test_learn_tune_and_evaluate(runs, capsys):
     assert (runs / "adding/figures/device.png").stat().st_size > 10_000
     assert tune.tune(tune.TuneConfig(**where, steps=150)) == 0
     assert "tuned, learned" in capsys.readouterr().out
-    evaluation = eval_hardware.HardwareConfig(**where, images=150, budget_seconds=200)
+    evaluation = eval_hardware.HardwareConfig(
+        **where, images=100, shots=8192, anchors=40, budget_seconds=1000
+    )
     assert eval_hardware.evaluate(evaluation, device=device) == 0
     told = capsys.readouterr().out
     found = json.loads((runs / "adding/eval-hardware.json").read_text())
     assert len(found["job_ids"]) == 1
-    assert found["test_count"] == 150
+    assert found["test_count"] == 100
     errors = {
         name: found[name]["mean_l1"]
         for name in ("plain", "recalibrated", "tuned_published", "tuned_learned")
@@ -273,7 +275,7 @@ def test_learn_tune_and_evaluate(runs, capsys):
 
 def test_ibm_is_sent_one_job_whatever_happens(server, runs, capsys, fast_clock):
     where = {"run": "adding", "results_dir": runs, "backend": "ibm_fez"}
-    config = learn_device.LearnConfig(**where, settings=32, shots=256, budget_seconds=20)
+    config = learn_device.LearnConfig(**where, settings=64, shots=1024, budget_seconds=20)
     clock = Clock(fast_clock.now, fast_clock.sleep)
     server.spoil("POST /jobs", "drop", after=True)
     assert learn_device.learn(config, clock) == 0
