@@ -105,7 +105,7 @@ def test_least_squares_takes_shots() -> None:
         (("sampled",), "`shots` must be given where `executor` is sampled"),
         (("sampled", 0), "`shots` must be an integer of at least 1, but is 0"),
         (("sampled", 8, "FakeFez"), "`noise` must be left out where `executor` is sampled"),
-        (("noisy", 8), "`noise` must name a fake backend where `executor` is noisy"),
+        (("noisy", 8), "`noise` must name a fake backend or a device.json where `executor` is"),
         (("noisy", 8, "FakeFezz"), "`noise` must name one of .* did you mean FakeFez"),
         (("aer", 8), "`executor` must be one of 'exact', 'sampled', 'noisy', but is 'aer'"),
     ],
