@@ -297,7 +297,7 @@ def _pubs(
     """The circuits with their rows of angles."""
     random = np.random.default_rng([seed, 17])
     bits = measured[2].num_clbits
-    last = max(2, round(_READOUT * size))
+    last = max(4, round(_READOUT * size))
     counts = ((size - last + 1) // 2, (size - last) // 2)
     columns = angle_columns(circuit)
     table_of: Any = jax.vmap(lambda row: angles(circuit, row, jnp.asarray(weights)))
@@ -315,8 +315,9 @@ def _pubs(
             for one in isa.parameters
         ]
         pubs.append(Pub(isa, np.stack(values, 1) if values else np.empty((count, 0))))
-    # √X RZ(0) √X flips a qubit, with RZ(π) it does not.
-    flips = np.arange(last)[:, None] >> np.arange(bits) & 1
+    # √X RZ(0) √X flips a qubit, with RZ(π) it does not; each qubit is in both states.
+    half = random.integers(2, size=(-(-last // 2), bits))
+    flips = np.concatenate([half, 1 - half])[:last]
     pubs.append(Pub(measured[2], np.pi * (1.0 - flips)))
     return tuple(pubs)
 

@@ -267,7 +267,7 @@ def test_learn_tune_and_evaluate(runs, capsys):
         with pytest.raises(InputError, match=said):
             eval_hardware.evaluate(dataclasses.replace(evaluation, **wrong))
     # Learned again, the twin is another, and what was tuned for the earlier one is not evaluated.
-    again = dataclasses.replace(config, settings=32, repetition=1)
+    again = dataclasses.replace(config, settings=64, repetition=1)
     assert learn_device.learn(again, device=device) == 0
     with pytest.raises(InputError, match=r"must hold the run's model, tuned for its device.json"):
         eval_hardware.evaluate(evaluation, device=device)
