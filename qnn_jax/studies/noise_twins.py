@@ -7,7 +7,7 @@ runs in training, and are scored by Aer on the transpiled circuit, with shots an
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,11 +17,13 @@ from qnn_jax.errors import InputError
 from qnn_jax.training.execution import check_execution, execution
 from qnn_jax.training.task import (
     HYBRID,
+    Explanation,
     Folders,
     Member,
     Metric,
     Reference,
     Report,
+    Result,
     Splits,
     Trainer,
 )
@@ -169,6 +171,14 @@ class NoiseTwins:
     def details(self, trained: Any, splits: Splits, seed: int) -> Mapping[str, Any]:
         """None."""
         return {}
+
+    def results(self, summary: Mapping[str, Any]) -> Sequence[Result]:
+        """None."""
+        return ()
+
+    def explanations(self, trained: Any, splits: Splits) -> Sequence[Explanation]:
+        """None."""
+        return ()
 
 
 @dataclass(frozen=True)
