@@ -86,7 +86,7 @@ class Experiment:
         ):
             raise InputError(
                 f"Argument `qubits` must name different qubits below {circuit.num_qubits}, but is "
-                f"{qubits}."
+                f"{shown(qubits)}."
             )
         settings = finite_array("settings", self.settings, ("settings", "inputs?"))
         if settings.shape[1] != circuit.num_inputs:
