@@ -1,0 +1,107 @@
+"""Sphinx settings: `make docs` builds the site into docs/_build/html, offline."""
+
+import os
+import re
+from importlib.metadata import version as installed
+from typing import Any
+
+# Notebooks and autodoc run on the CPU, wherever the site is built.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+project = "qnn_jax"
+author = "The qnn_jax authors"
+copyright = "2026, The qnn_jax authors. Apache-2.0"
+version = release = installed("qnn-jax")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+# Links into other projects' documentation need a network: QNN_JAX_INTERSPHINX=1 makes them.
+if os.environ.get("QNN_JAX_INTERSPHINX"):
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "jax": ("https://docs.jax.dev/en/latest", None),
+        "flax": ("https://flax.readthedocs.io/en/latest", None),
+    }
+
+exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+templates_path: list[str] = []
+
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+
+# A tutorial that raises stops the build. "force": what was run before says nothing about today's
+# library. QNN_JAX_DOCS_EXECUTION=off builds everything else in seconds.
+nb_execution_mode = os.environ.get("QNN_JAX_DOCS_EXECUTION", "force")
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 78
+# Docstrings write code in single backticks.
+default_role = "literal"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+
+html_theme = "furo"
+html_title = f"qnn_jax {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sphinx = False
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+linkcheck_ignore = [r"https?://.*"]
+
+
+def without_flax_fields(
+    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: Any
+) -> tuple[str, Any] | None:
+    """Signatures of Flax modules without the two fields that Flax adds to each."""
+    if what != "class" or not signature or "parent" not in signature:
+        return None
+    return re.sub(r", parent: .*", ")", signature, flags=re.DOTALL), returns
+
+
+def with_bars(
+    app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """A bar in a docstring is a bar, as in |0>; reStructuredText would read a substitution."""
+    for number, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            parts = line.split("`")
+            parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
+            lines[number] = "`".join(parts)
+
+
+def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
+    """Leave out what other libraries add to a class."""
+    # Fields of named tuples are in the docstring; "Alias for field number 0" explains nothing.
+    if type(obj).__name__ == "_tuplegetter" or name in {"parent", "name", "scope"}:
+        return True
+    # scikit-learn's metadata routing.
+    if re.fullmatch(r"set_\w+_request|get_metadata_routing", name):
+        return True
+    return None
+
+
+def setup(app: Any) -> None:
+    """Register the functions above."""
+    app.connect("autodoc-process-signature", without_flax_fields)
+    app.connect("autodoc-process-docstring", with_bars)
+    app.connect("autodoc-skip-member", skip)
