@@ -1,0 +1,341 @@
+"""Write the tables of README.md and of the pages from the files in results/reference.
+
+    python docs/tables.py            # write
+    python docs/tables.py --check    # say which file differs, exit 1
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
+"""
+
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PAGES = (
+    "README.md",
+    "docs/results.md",
+    "docs/gpu.md",
+    "docs/internals/performance.md",
+)
+
+
+def stored(name: str) -> Any:
+    """A file of results/reference."""
+    return json.loads((ROOT / "results/reference" / name).read_text("utf-8"))
+
+
+def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown."""
+    header = list(header)
+    lines = [header, ["---"] * len(header), *map(list, rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def seconds(value: float) -> str:
+    """A time with two significant digits, in the unit that suits it."""
+    unit, size = next(
+        ((unit, size) for unit, size in (("s", 1.0), ("ms", 1e-3)) if value >= 0.0995 * size),
+        ("µs", 1e-6),
+    )
+    return f"{_two_digits(value / size)} {unit}"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"
+
+
+def _five_seeds() -> tuple[list[float], list[float]]:
+    found = [stored(f"seeds/seed-{seed}.json") for seed in range(5)]
+    return (
+        [run["test_accuracy"] for run in found],
+        [run["baselines"]["classical_twin"] for run in found],
+    )
+
+
+def _with_range(values: list[float]) -> str:
+    return f"{statistics.median(values):.4f} ({min(values):.4f} to {max(values):.4f})"
+
+
+def fashion() -> str:
+    """T-shirt against trouser."""
+    hybrid, classical = _five_seeds()
+    run = stored("seeds/seed-0.json")
+    counts = f"{run['train_count']:,}", f"{run['test_count']:,}"
+    return markdown(
+        ("model", "trained on", "tested on", "accuracy"),
+        (
+            ("the 2022 project, Qiskit TorchConnector", "400 images", "80 images", "0.975"),
+            ("this library, hybrid", *counts, f"**{_with_range(hybrid)}**"),
+            (
+                "this library, classical layer of equal size in place of the circuit",
+                counts[0],
+                f"the same {counts[1]}",
+                _with_range(classical),
+            ),
+        ),
+    )
+
+
+_TWINS = {
+    "separable": "without entangling gates",
+    "frozen": "with an untrained circuit",
+    "classical": "a classical layer of equal size in place of the circuit",
+    "bypass": "nothing in place of the circuit",
+    "network": "the classical network alone",
+    "pixels": "logistic regression on pixels",
+}
+
+
+def _difference(row: dict[str, Any]) -> str:
+    half = (row["gain_interval"][1] - row["gain_interval"][0]) / 2
+    star = " ∗" if row["p_corrected"] < 0.05 else ""
+    return f"{row['gain']:+.2f} ± {half:.2f}{star}".replace("-", "−")
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    if row["p_corrected"] >= 0.05:
+        said = "no measurable difference"
+    else:
+        said = "the circuit helped" if row["gain"] > 0 else "the circuit did harm"
+    return f"{said}: {_difference(row).removesuffix(' ∗')} points"
+
+
+def _ablation_row(size: int, twin: str) -> dict[str, Any]:
+    rows = stored("ablate/summary.json")["table"]
+    return next(row for row in rows if (row["size"], row["twin"]) == (size, twin))
+
+
+def ablation() -> str:
+    """The hybrid network minus each twin."""
+    sizes = stored("ablate/summary.json")["sizes"]
+    return markdown(
+        ("twin", *(f"{size:,} images" for size in sizes)),
+        (
+            (what, *(_difference(_ablation_row(size, twin)) for size in sizes))
+            for twin, what in _TWINS.items()
+        ),
+    )
+
+
+def calculator() -> str:
+    """A sum of two numbers."""
+    run = stored("calculator/summary.json")
+    low, high = run["baseline_intervals"]["baseline_2022"]
+    quantum = str(sum(run["parameters"].values()))
+    parameters = {name: str(count) for name, count in run["baseline_parameters"].items()}
+    errors = run["baselines"]
+    return markdown(
+        ("model", "parameters", f"mean abs. error on {run['test_count']:,} points"),
+        (
+            ("constant 1.0", parameters["constant"], f"{errors['constant']:.3f}"),
+            ("the 2022 project, as reported (50 samples)", "8", "0.160"),
+            (
+                "the 2022 model, median of 100 seeds (95 % of them)",
+                parameters["baseline_2022"],
+                f"{errors['baseline_2022']:.3f} ({low:.3f} to {high:.3f})",
+            ),
+            ("**this, exact**", quantum, f"**{run['test_mean_l1']:.4f}**"),
+            ("this, 4,096 shots", quantum, f"{run['test_mean_l1_shots_4096']:.3f}"),
+            ("linear regression", parameters["linear_regression"], "0"),
+            ("MLP of equal size", parameters["mlp_equal_size"], f"{errors['mlp_equal_size']:.7f}"),
+        ),
+    )
+
+
+def training() -> str:
+    """An epoch of the hybrid network and of networks without a circuit."""
+    names = {
+        "hybrid": "hybrid network",
+        "without circuit": "the same network without the circuit",
+        "stock, without circuit": "the same without the circuit, on stock `nn.Conv` and `nn.max_pool`",
+    }
+    networks = stored("bench/training.json")["networks"]
+    return markdown(
+        ("network", "compile", "an epoch", "hybrid takes"),
+        (
+            (
+                what,
+                f"{networks[name]['compile_seconds']:.1f} s",
+                f"{networks[name]['epoch_seconds']:.2f} s",
+                f"{networks[name]['hybrid_over_this']:.2f} ×",
+            )
+            for name, what in names.items()
+        ),
+    )
+
+
+def scan() -> str:
+    """A member of a scan beside other ways to train it."""
+    epochs = stored("bench/scan.json")["epochs"]
+    alone = stored("bench/calculator.json")
+    rows = [
+        (name, f"{found['member_epoch_seconds'] * 1e3:.0f} ms", f"{found['scan_over_this']:.2f} ×")
+        for name, found in epochs.items()
+    ]
+    table = markdown(("an epoch of one member of", "takes", "a scan of 16 takes"), rows)
+    return (
+        f"{table}\n\n{alone['trainings']:,} complete trainings of the 2022 calculator take "
+        f"{alone['seconds']:.0f} s in one program, and one of them alone takes "
+        f"{alone['seconds_alone'] * 1e3:.0f} ms (`make bench ARGS=\"--only calculator\"`)."
+    )
+
+
+_PEERS = {
+    "tensorcircuit": "TensorCircuit",
+    "pennylane": "PennyLane",
+    "lightning": "lightning",
+    "qujax": "qujax",
+}
+
+
+def simulator() -> str:
+    """Value and gradient beside other simulators."""
+    rows = []
+    for cell in stored("bench/simulator.json")["cells"]:
+        engines = cell["engines"]
+        ours = engines["qnn_jax"]
+        peers = {
+            name: engines[name]
+            for name in _PEERS
+            if engines.get(name, {}).get("outcome") == "measured"
+        }
+        if ours["outcome"] != "measured" or not peers:
+            continue
+        step = min(peers, key=lambda name: peers[name]["seconds"])
+        # lightning compiles nothing, so its first call is no compilation to compare with.
+        compiled = {name: found for name, found in peers.items() if name != "lightning"}
+        first = min(compiled, key=lambda name: compiled[name]["first_call_seconds"], default=None)
+        rows.append(
+            (
+                cell["family"] + (f", batch of {cell['batch']}" if cell["batch"] > 1 else ""),
+                f"{cell['num_qubits']}, {cell['depth']}",
+                f"{seconds(ours['seconds'])} ({seconds(ours['first_call_seconds'])})",
+                _beside(step, peers[step]["seconds"], ours["seconds"]),
+                "others > 30 s"
+                if first is None
+                else _beside(first, compiled[first]["first_call_seconds"], ours["first_call_seconds"]),
+            )
+        )
+    return markdown(
+        ("circuit", "qubits, depth", "ours", "fastest other, step", "fastest other, first call"),
+        rows,
+    )
+
+
+def _beside(name: str, value: float, ours: float) -> str:
+    text = f"{_PEERS[name]} {seconds(value)}"
+    return f"**{text}**" if value < ours else text
+
+
+def gpu() -> str:
+    """The simulator on a GPU."""
+    found = stored("bench/gpu.json")
+    cells = {
+        (cell["n"], cell["batch"], cell["gradient"]): cell["seconds"]
+        for cell in found["cells"]
+        if cell["family"] == "zz + real_amplitudes" and "gradient" in cell
+    }
+    passed = sum(check["passed"] for check in found["checks"])
+    rows = (
+        (
+            str(n),
+            seconds(cells[n, 1, None]),
+            seconds(cells[n, 1, "auto"]),
+            seconds(cells[n, 64, "auto"]) if (n, 64, "auto") in cells else "not measured",
+        )
+        for n in sorted({n for n, batch, _ in cells if batch == 1})
+    )
+    table = markdown(("qubits", "value", "value and gradient", "the same, batch of 64"), rows)
+    return (
+        f"zz + real_amplitudes, 4 repetitions, on one {found['device']}:\n\n{table}\n\n"
+        f"{passed} of {len(found['checks'])} comparisons with float64 passed."
+    )
+
+
+def summary() -> str:
+    """The README's table: what the circuit changes, question by question."""
+    hybrid, classical = _five_seeds()
+    large, small = (_ablation_row(size, "classical") for size in (12000, 50))
+    run = stored("calculator/summary.json")
+    networks = stored("bench/training.json")["networks"]
+    (cell,) = (
+        cell
+        for cell in stored("bench/simulator.json")["cells"]
+        if (cell["family"], cell["batch"], cell["num_qubits"], cell["depth"])
+        == ("zz + real_amplitudes", 1, 16, 10)
+    )
+    engines = cell["engines"]
+    return markdown(
+        ("question", "with the circuit", "without it", "conclusion"),
+        (
+            (
+                "T-shirt or trouser? Accuracy on 2,000 images, median of 5 seeds",
+                f"{statistics.median(hybrid):.4f}",
+                f"{statistics.median(classical):.4f}",
+                f"{_verdict(large)} over 20 seeds",
+            ),
+            (
+                "the same, trained on 50 images, 20 seeds",
+                f"{small['mean'] + small['gain'] / 100:.3f}",
+                f"{small['mean']:.3f}",
+                _verdict(small),
+            ),
+            (
+                "a + b with two qubits? Mean error",
+                f"{run['test_mean_l1']:.4f}",
+                f"{run['baselines']['mlp_equal_size']:.7f}",
+                f"works; the 2022 circuit had {run['baselines']['baseline_2022']:.2f}",
+            ),
+            (
+                "An epoch of 12,000 images",
+                f"{networks['hybrid']['epoch_seconds']:.2f} s",
+                f"{networks['without circuit']['epoch_seconds']:.2f} s",
+                "the circuit costs no measurable time",
+            ),
+            (
+                "Gradient of a circuit of 16 qubits, depth 10",
+                seconds(engines["qnn_jax"]["seconds"]),
+                f"lightning.qubit {seconds(engines['lightning']['seconds'])}",
+                "[other circuits](docs/internals/performance.md)",
+            ),
+        ),
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    table.__name__: table
+    for table in (fashion, ablation, calculator, training, scan, simulator, gpu, summary)
+}
+
+
+def written(text: str) -> str:
+    """A page's text with its tables written again."""
+    return re.sub(
+        r"(<!-- table: (\w+) -->\n).*?(?=<!-- end -->)",
+        lambda match: f"{match[1]}{TABLES[match[2]]()}\n",
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Write all pages, or compare them."""
+    differ = []
+    for name in PAGES:
+        path = ROOT / name
+        text = path.read_text("utf-8")
+        if (new := written(text)) != text:
+            differ.append(name)
+            if "--check" not in arguments:
+                path.write_text(new, "utf-8")
+    for name in differ:
+        print(f"{name} {'differs' if '--check' in arguments else 'is written'}")
+    return int(bool(differ) and "--check" in arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
