@@ -6,6 +6,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 UV := UV_PYTHON_DOWNLOADS=never $(VENV)/bin/uv
 STAMP := $(VENV)/.stamp
+DOCS_STAMP := $(VENV)/.docs-stamp
 
 # Behind a company's proxy the system's certificates are the ones that hold, not uv's own list.
 ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/ssl/cert.pem /etc/pki/tls/certs/ca-bundle.crt),)
@@ -20,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train predict train-fashion train-calculator scan ablate diagnose eval-aer eval-hardware learn-device tune report bench test test-all lint format lock clean
+.PHONY: help setup train predict train-fashion train-calculator scan ablate diagnose eval-aer eval-hardware learn-device tune report bench docs test test-all lint format lock clean
 
 help: ## Say what there is to do
 	@echo 'Usage: make TARGET [ARGS="--flags of the command"] [PY=python3.13]'
@@ -67,10 +68,15 @@ report: $(STAMP) ## Write results/index.html: all runs side by side
 bench: $(STAMP) ## Measure speed: ratios in one run, compile and steady state apart
 	@$(PYTHON) -m pipelines.bench $(ARGS)
 
+docs: $(DOCS_STAMP) ## Build the documentation into docs/_build/html, and run its tutorials
+	@$(PYTHON) docs/tables.py --check
+	@$(PYTHON) -m sphinx --fail-on-warning --keep-going -q -b html $(ARGS) docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 test: $(STAMP) ## Run the tests (minutes)
 	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
 
-test-all: $(STAMP) ## Run the tests and the slow proofs, also under Python 3.13
+test-all: $(DOCS_STAMP) ## Run the tests and the slow proofs, also under Python 3.13; build the documentation
 	@$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## Check style, types and imports
@@ -83,16 +89,18 @@ format: $(STAMP) ## Put the code into shape
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-lock: $(STAMP) ## Resolve both locks again, ours and the peers'
+lock: $(STAMP) ## Resolve all locks again: ours, that of the documentation, and the peers'
 	@$(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	    --extra pipelines --extra bridge --extra search --extra sklearn --extra track --group dev --no-annotate --no-header --upgrade --quiet \
 	    --output-file requirements.lock
+	@$(UV) pip compile --group docs --constraint requirements.lock --universal --python-version 3.11 \
+	    --generate-hashes --no-annotate --no-header --upgrade --quiet --output-file requirements-docs.lock
 	@$(PYTHON) -m pipelines.benchmarks.peers | $(UV) pip compile - --universal \
 	    --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \
 	    --output-file requirements-peers.lock
 
 clean: ## Remove the environment and all caches; results stay
-	rm -rf $(VENV) .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis dist docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The interpreter is asked, not looked up: a version manager's shim can be there and fail.
@@ -109,4 +117,10 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
 	@$(PYTHON) -c 'import matplotlib.font_manager'
 	@echo '$(PY)' > $(VENV)/.interpreter
+	@touch $@
+
+# Beside the environment, so that `make setup` does not wait for what only the documentation needs.
+$(DOCS_STAMP): $(STAMP) requirements-docs.lock
+	@echo "Installing what the documentation needs (once, about half a minute) …" >&2
+	@$(UV) pip install --quiet --python $(PYTHON) --require-hashes --requirements requirements-docs.lock
 	@touch $@

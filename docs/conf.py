@@ -78,9 +78,7 @@ def without_flax_fields(
     return re.sub(r", parent: .*", ")", signature, flags=re.DOTALL), returns
 
 
-def with_bars(
-    app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
-) -> None:
+def with_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """A bar in a docstring is a bar, as in |0>; reStructuredText would read a substitution."""
     for number, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):

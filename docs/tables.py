@@ -151,7 +151,7 @@ def training() -> str:
     names = {
         "hybrid": "hybrid network",
         "without circuit": "the same network without the circuit",
-        "stock, without circuit": "the same without the circuit, on stock `nn.Conv` and `nn.max_pool`",
+        "stock, without circuit": "the same on stock `nn.Conv` and `nn.max_pool`",
     }
     networks = stored("bench/training.json")["networks"]
     return markdown(
@@ -180,7 +180,7 @@ def scan() -> str:
     return (
         f"{table}\n\n{alone['trainings']:,} complete trainings of the 2022 calculator take "
         f"{alone['seconds']:.0f} s in one program, and one of them alone takes "
-        f"{alone['seconds_alone'] * 1e3:.0f} ms (`make bench ARGS=\"--only calculator\"`)."
+        f'{alone["seconds_alone"] * 1e3:.0f} ms (`make bench ARGS="--only calculator"`).'
     )
 
 
@@ -208,7 +208,8 @@ def simulator() -> str:
         step = min(peers, key=lambda name: peers[name]["seconds"])
         # lightning compiles nothing, so its first call is no compilation to compare with.
         compiled = {name: found for name, found in peers.items() if name != "lightning"}
-        first = min(compiled, key=lambda name: compiled[name]["first_call_seconds"], default=None)
+        first_calls = {name: found["first_call_seconds"] for name, found in compiled.items()}
+        first = min(first_calls, key=lambda name: first_calls[name], default=None)
         rows.append(
             (
                 cell["family"] + (f", batch of {cell['batch']}" if cell["batch"] > 1 else ""),
@@ -217,7 +218,9 @@ def simulator() -> str:
                 _beside(step, peers[step]["seconds"], ours["seconds"]),
                 "others > 30 s"
                 if first is None
-                else _beside(first, compiled[first]["first_call_seconds"], ours["first_call_seconds"]),
+                else _beside(
+                    first, compiled[first]["first_call_seconds"], ours["first_call_seconds"]
+                ),
             )
         )
     return markdown(
@@ -270,37 +273,37 @@ def summary() -> str:
     )
     engines = cell["engines"]
     return markdown(
-        ("question", "with the circuit", "without it", "conclusion"),
+        ("question", "with the circuit", "beside it", "conclusion"),
         (
             (
                 "T-shirt or trouser? Accuracy on 2,000 images, median of 5 seeds",
                 f"{statistics.median(hybrid):.4f}",
-                f"{statistics.median(classical):.4f}",
+                f"classical layer {statistics.median(classical):.4f}",
                 f"{_verdict(large)} over 20 seeds",
             ),
             (
-                "the same, trained on 50 images, 20 seeds",
+                "the same, trained on 50 images, mean of 20 seeds",
                 f"{small['mean'] + small['gain'] / 100:.3f}",
-                f"{small['mean']:.3f}",
+                f"classical layer {small['mean']:.3f}",
                 _verdict(small),
             ),
             (
                 "a + b with two qubits? Mean error",
                 f"{run['test_mean_l1']:.4f}",
-                f"{run['baselines']['mlp_equal_size']:.7f}",
-                f"works; the 2022 circuit had {run['baselines']['baseline_2022']:.2f}",
+                f"classical network {run['baselines']['mlp_equal_size']:.7f}",
+                f"it can; the circuit of 2022 had {run['baselines']['baseline_2022']:.2f}",
             ),
             (
-                "An epoch of 12,000 images",
+                "Time for an epoch of 12,000 images",
                 f"{networks['hybrid']['epoch_seconds']:.2f} s",
-                f"{networks['without circuit']['epoch_seconds']:.2f} s",
+                f"without the circuit {networks['without circuit']['epoch_seconds']:.2f} s",
                 "the circuit costs no measurable time",
             ),
             (
-                "Gradient of a circuit of 16 qubits, depth 10",
+                "Time for value and gradient, 16 qubits, depth 10",
                 seconds(engines["qnn_jax"]["seconds"]),
                 f"lightning.qubit {seconds(engines['lightning']['seconds'])}",
-                "[other circuits](docs/internals/performance.md)",
+                "[more circuits and simulators](docs/internals/performance.md)",
             ),
         ),
     )

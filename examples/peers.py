@@ -5,8 +5,8 @@
     python examples/peers.py torch_connector    # pip install qiskit-machine-learning torch
 
 Each starts from the same numbers and takes the same twenty steps of gradient descent, so the losses
-must agree. The result is written to results/reference/peers/NAME.json. Tutorial 5 shows the functions and
-compares its own losses with these files.
+must agree. The result is written to results/reference/peers/NAME.json. Tutorial 5 shows the
+functions and compares its own losses with these files.
 """
 
 import importlib.metadata
