@@ -34,10 +34,8 @@ def run(*words: object, cwd: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
 def test_it_installs_into_an_empty_environment(kind: str, tmp_path: Path) -> None:
-    run(
-        sys.executable, "-m", "build", "--no-isolation", f"--{kind}", "--outdir", tmp_path, REPOSITORY,
-        cwd=tmp_path,
-    )  # fmt: skip
+    build = (sys.executable, "-m", "build", "--no-isolation", f"--{kind}", "--outdir", tmp_path)
+    run(*build, REPOSITORY, cwd=tmp_path)
     (archive,) = tmp_path.glob(f"qnn_jax-{qnn_jax.__version__}*")
     if kind == "sdist":
         with tarfile.open(archive) as files:
@@ -47,11 +45,8 @@ def test_it_installs_into_an_empty_environment(kind: str, tmp_path: Path) -> Non
     python = tmp_path / "empty/bin/python"
     run(uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "empty", cwd=tmp_path)
     # The versions of the lock, so that a new release of a dependency does not change this test.
-    run(
-        uv, "pip", "install", "--quiet", "--python", python,
-        "--constraint", REPOSITORY / "requirements.lock", archive,
-        cwd=tmp_path,
-    )  # fmt: skip
+    install = (uv, "pip", "install", "--quiet", "--python", python)
+    run(*install, "--constraint", REPOSITORY / "requirements.lock", archive, cwd=tmp_path)
     version, where = run(python, "-c", SMOKE, cwd=tmp_path).split()
     assert version == qnn_jax.__version__
     assert Path(where).is_relative_to(tmp_path)

@@ -162,9 +162,9 @@ def test_a_tutorial_has_what_each_must_have(path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_site_builds_and_every_tutorial_runs(tmp_path: Path) -> None:
+    sphinx = f"{sys.executable} -m sphinx --fail-on-warning -q -b html".split()
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "--fail-on-warning", "-q", "-b", "html"]
-        + ["-d", str(tmp_path / "doctrees"), str(DOCS), str(tmp_path / "html")],
+        [*sphinx, "-d", str(tmp_path / "doctrees"), str(DOCS), str(tmp_path / "html")],
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
         cwd=REPOSITORY,
         capture_output=True,
