@@ -5,6 +5,8 @@ import re
 from importlib.metadata import version as installed
 from typing import Any
 
+from sphinx.domains.python import PyObject
+
 # Notebooks and autodoc run on the CPU, wherever the site is built.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -47,7 +49,7 @@ nb_merge_streams = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 78
@@ -100,6 +102,10 @@ def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) 
 
 def setup(app: Any) -> None:
     """Register the functions above."""
+    # Docstrings say "Attributes", as Google's style does.
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":
+            field.label = "Attributes"
     app.connect("autodoc-process-signature", without_flax_fields)
     app.connect("autodoc-process-docstring", with_bars)
     app.connect("autodoc-skip-member", skip)

@@ -123,7 +123,7 @@ def ablation() -> str:
 
 def calculator() -> str:
     """A sum of two numbers."""
-    run = stored("calculator/summary.json")
+    run, job = stored("calculator/summary.json"), stored("calculator/eval-hardware.json")
     low, high = run["baseline_intervals"]["baseline_2022"]
     quantum = str(sum(run["parameters"].values()))
     parameters = {name: str(count) for name, count in run["baseline_parameters"].items()}
@@ -140,8 +140,47 @@ def calculator() -> str:
             ),
             ("**this, exact**", quantum, f"**{run['test_mean_l1']:.4f}**"),
             ("this, 4,096 shots", quantum, f"{run['test_mean_l1_shots_4096']:.3f}"),
+            (
+                f"this, {job['shots']:,} shots on simulated {job['backend']}, recalibrated",
+                quantum,
+                f"{job['recalibrated']['mean_l1']:.3f}",
+            ),
             ("linear regression", parameters["linear_regression"], "0"),
             ("MLP of equal size", parameters["mlp_equal_size"], f"{errors['mlp_equal_size']:.7f}"),
+        ),
+    )
+
+
+def evaluation() -> str:
+    """The trained classifier with exact values, on Aer, and as one job on a simulated device."""
+    aer, job = stored("fashion/eval-aer.json"), stored("fashion/eval-hardware.json")
+    rows = [("exact", aer["exact"])]
+    rows += [(f"Aer, {int(shots):,} shots", found) for shots, found in aer["shots"].items()]
+    rows += [
+        (f"Aer, {found['shots']:,} shots, noise of {name}", found)
+        for name, found in aer["noisy"].items()
+    ]
+    rows += [
+        (
+            f"one job on simulated {job['backend']}, {job['shots']:,} shots: as measured",
+            job["plain"],
+        ),
+        ("… readout errors inverted", job["mitigated"]),
+        ("… scale and shift corrected with anchors", job["recalibrated"]),
+    ]
+    return markdown(
+        (
+            f"the {aer['test_count']:,} test images, trained weights",
+            "accuracy",
+            "rms error of ⟨ZZ⟩",
+        ),
+        (
+            (
+                name,
+                f"{found['accuracy']:.4f}",
+                f"{found.get('expectation_rms', found.get('rms', 0)):.3f}",
+            )
+            for name, found in rows
         ),
     )
 
@@ -311,7 +350,17 @@ def summary() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
-    for table in (fashion, ablation, calculator, training, scan, simulator, gpu, summary)
+    for table in (
+        fashion,
+        ablation,
+        calculator,
+        evaluation,
+        training,
+        scan,
+        simulator,
+        gpu,
+        summary,
+    )
 }
 
 
