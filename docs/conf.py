@@ -6,6 +6,7 @@ from importlib.metadata import version as installed
 from typing import Any
 
 from sphinx.domains.python import PyObject
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 # Notebooks and autodoc run on the CPU, wherever the site is built.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -42,6 +43,9 @@ myst_heading_anchors = 3
 # A tutorial that raises stops the build. "force": what was run before says nothing about today's
 # library. QNN_JAX_DOCS_EXECUTION=off builds everything else in seconds.
 nb_execution_mode = os.environ.get("QNN_JAX_DOCS_EXECUTION", "force")
+if nb_execution_mode == "off":
+    # The kernel says what language a cell is in, and no kernel runs.
+    suppress_warnings = ["myst-nb.lexer"]
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
@@ -81,9 +85,11 @@ def without_flax_fields(
 
 
 def with_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """A bar in a docstring is a bar, as in |0>; reStructuredText would read a substitution."""
+    """A bar in a docstring is a bar, as in |0>, and a star in a shape is a star."""
     for number, line in enumerate(lines):
-        if not line.lstrip().startswith((">>>", "...")):
+        if line.startswith((":vartype", ":type")):
+            lines[number] = line.replace("*", "\\*")
+        elif not line.lstrip().startswith((">>>", "...")):
             parts = line.split("`")
             parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
             lines[number] = "`".join(parts)
@@ -102,6 +108,11 @@ def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) 
 
 def setup(app: Any) -> None:
     """Register the functions above."""
+    # A property's first line may have a colon; it is no type.
+    GoogleDocstring._consume_inline_attribute = lambda self: (  # type: ignore[method-assign]
+        "",
+        self._dedent(self._consume_to_end()),
+    )
     # Docstrings say "Attributes", as Google's style does.
     for field in PyObject.doc_field_types:
         if field.name == "variable":
