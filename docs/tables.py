@@ -41,7 +41,7 @@ def seconds(value: float) -> str:
         ((unit, size) for unit, size in (("s", 1.0), ("ms", 1e-3)) if value >= 0.0995 * size),
         ("µs", 1e-6),
     )
-    return f"{_two_digits(value / size)} {unit}"
+    return f"{_two_digits(value / size)}\N{NO-BREAK SPACE}{unit}"
 
 
 def _two_digits(value: float) -> str:
