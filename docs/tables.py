@@ -100,7 +100,7 @@ def _verdict(row: dict[str, Any]) -> str:
     if row["p_corrected"] >= 0.05:
         said = "no measurable difference"
     else:
-        said = "the circuit helped" if row["gain"] > 0 else "the circuit did harm"
+        said = f"the circuit {'raised' if row['gain'] > 0 else 'lowered'} the accuracy"
     return f"{said}: {_difference(row).removesuffix(' ∗')} points"
 
 
