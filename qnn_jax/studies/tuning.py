@@ -164,8 +164,8 @@ def tune_on_device(
     *,
     jobs: int,
     batch_size: int = 32,
-    learning_rate: float = 0.05,
-    shift: float = 0.15,
+    learning_rate: float = 0.02,
+    shift: float = 0.1,
     seed: int = 0,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Tuned:
