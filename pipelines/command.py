@@ -188,9 +188,16 @@ def make(target: str, flags: Sequence[str]) -> str:
     return f"make {target} ARGS={shlex.quote(shlex.join(flags))}" if flags else f"make {target}"
 
 
-def target_of(task: str) -> str:
-    """The make target that trains a task: the one named after it, else `train`."""
-    return f"train-{task}" if find_spec(f"pipelines.train_{task}") else "train"
+def has_target(task: str) -> bool:
+    """Is there a make target named after a task? `make train` trains the others."""
+    return find_spec(f"pipelines.train_{task}") is not None
+
+
+def train(task: str, words: Sequence[str]) -> str:
+    """The command that trains a task with these flags."""
+    if has_target(task):
+        return make(f"train-{task}", words)
+    return make("train", ["--task", task, *words])
 
 
 def seconds() -> float:
@@ -271,7 +278,7 @@ def _status_of(main: Callable[[], int]) -> int | str | None:
         except SystemExit as end:  # from tyro, after --help and after wrong flags
             status = end.code
         except MissingRunError as error:
-            example = make(target_of(next(iter(TASKS))), [])
+            example = train(next(iter(TASKS)), [])
             status = _answer(f"Error: {in_flags(error).removesuffix('.')} ({example}).", 2)
         except InputError as error:
             status = _answer(f"Error: {in_flags(error)}", 2)

@@ -135,7 +135,7 @@ def repeat(task: Task, seeds: Seeds, name: str, flags: ScanFlags) -> str:
         if value != usual:
             words += [f"--{field.replace('_', '-')}", str(value)]
     words += words_of(task, TASKS[task.name].presets()[flags.preset])
-    return command.make(command.target_of(task.name), words)
+    return command.train(task.name, words)
 
 
 def main(argv: list[str] | None = None) -> int:

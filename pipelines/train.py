@@ -3,6 +3,7 @@
     make train ARGS="--data my.csv --target species"
     make train ARGS="--data my.csv --target price --kind regression --qubits 6"
     make train ARGS="--data digits.npz --circuit my.qasm --observables ZZII IIZZ"
+    make train ARGS="--task sine"
 
 The table is a CSV or Parquet file; arrays and images are an .npz file with x and y, or a dataset of
 tensorflow-datasets (--data tfds:mnist). Classical twins
@@ -12,27 +13,49 @@ train alongside. A table of 500 rows takes about half a minute on two cores.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from pipelines import command, training
 from pipelines.flags import TrackedFlags
+from qnn_jax.circuits.checks import one_of
 from qnn_jax.data.prepared import PREFIX
+from qnn_jax.errors import InputError
 from qnn_jax.tasks import Tabular
+from qnn_jax.tasks.table import TASKS
+
+#: The tasks without a command of their own.
+HERE = tuple(name for name in TASKS if not command.has_target(name))
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainFlags(TrackedFlags):
     """What this command asks beside the task's own fields."""
 
+    task: Annotated[str, tyro.conf.arg(metavar="|".join(HERE))] = Tabular.name
+    """The task; the flags below are its own."""
     run: str = ""
-    """Name of the run; its files go to RESULTS_DIR/RUN. Default: the name of the file."""
+    """Name of the run; its files go to RESULTS_DIR/RUN. Default: the name of the file, or of the
+    task."""
     qubits: int | None = None
     """Qubits of the circuit; the same as --model.num-qubits."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, train, report; the exit status."""
-    task, flags = training.parse({"default": Tabular()}, TrainFlags(), argv, __doc__)
+    arguments = sys.argv[1:] if argv is None else argv
+    name = one_of("task", command.chosen(arguments, "--task", Tabular.name), HERE)
+    start = TrainFlags(task=name)
+    task, flags = training.parse({"default": TASKS[name]()}, start, argv, __doc__)
+    if not isinstance(task, Tabular):
+        if flags.qubits is not None:
+            raise InputError(
+                f"Argument `--qubits` must be left out with --task {name}, but is {flags.qubits}."
+            )
+        return training.train(task, dataclasses.replace(flags, run=flags.run or name))
     if flags.qubits is not None:
         model = dataclasses.replace(task.model, num_qubits=flags.qubits)
         task = dataclasses.replace(task, model=model)

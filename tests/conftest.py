@@ -11,6 +11,8 @@ settings.register_profile("ours", deadline=None, derandomize=True)
 settings.load_profile("ours")
 
 REPOSITORY = Path(__file__).parents[1]
+#: Programs that tests run in processes of their own: importing them sets the number of devices.
+collect_ignore = ["simulate/over_devices.py", "simulate/one_of_two_processes.py"]
 ARCHIVES = Path(os.environ.get("QNN_JAX_MANUAL_DIR", REPOSITORY.parent / "shared/fashion-mnist"))
 
 

@@ -106,7 +106,8 @@ def _initial(plan: Plan, tables: _Tables) -> Array:
     angles = tables[np.array([k for _, own in plan.initial for k in own], int)]
     tops = np.cumsum([part.num_bits for part in parts])
     bits = plan.local_bits
-    here = int(np.searchsorted(tops, bits, side="right"))
+    # On one device all parts, also that of the bit of real and imaginary parts, above all qubits.
+    here = len(parts) if plan.shards is None else int(np.searchsorted(tops, bits, side="right"))
     below = int(np.searchsorted(tops, bits // 2, side="right"))
     halves = bits >= tuning.current().halves_from and below > 0
     cuts = [0, below, here] if halves else [0, here]

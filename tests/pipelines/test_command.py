@@ -437,8 +437,10 @@ def test_a_missing_run_comes_with_the_command_that_trains_one(tmp_path: Path) ->
 
 
 def test_a_task_is_trained_by_the_target_of_its_name_or_by_train() -> None:
-    assert [command.target_of(name) for name in TASKS] == [
-        "train-fashion",
-        "train-calculator",
-        "train",
+    assert [command.train(name, []) for name in TASKS] == [
+        "make train-fashion",
+        "make train-calculator",
+        'make train ARGS="--task tabular"',
+        'make train ARGS="--task pooled"',
+        'make train ARGS="--task sine"',
     ]

@@ -58,7 +58,7 @@ def test_kernels_alone_need_no_training(tmp_path: Path, capsys) -> None:
     [
         (["--images", "5"], r"`images` must be left out where `twins` is model, but is 5"),
         (["--twins", "noise"], r"`executor` must be noisy or sampled for twins of the training"),
-        (["--task", "nothing"], r"must be one of fashion, .*noise-study, but is 'nothing'"),
+        (["--task", "nothing"], r"must be one of 'fashion', .*'noise-study', but is 'nothing'"),
         (["--task", "noise-study", "--devices", "FakeFezz"], "did you mean FakeFez"),
         (["--task", "noise-study", "--seeds", "1"], r"`seeds` must be between 2"),
         (["--task", "noise-study", "--run", "a/b"], r"`run` must"),
