@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import json
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -20,7 +21,7 @@ TUTORIALS = sorted((DOCS / "tutorials").glob("[0-9]*.md"))
 #: Packages whose names are on the pages of the reference; `qnn_jax` itself is on its first page.
 PACKAGES = [
     name
-    for name in (f"qnn_jax.{module}" for module in qnn_jax._MODULES)
+    for name in (f"qnn_jax.{module.name}" for module in pkgutil.iter_modules(qnn_jax.__path__))
     if hasattr(importlib.import_module(name), "__all__")
 ]
 #: Pages whose Python code runs here; that of tutorials runs when the site is built.
