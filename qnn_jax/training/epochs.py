@@ -18,7 +18,8 @@ from jaxtyping import Array, Int
 from qnn_jax.circuits.checks import at_least, of_type, shown
 from qnn_jax.errors import InputError
 from qnn_jax.simulate.angle_table import checked_numbers
-from qnn_jax.training.execution import placed
+from qnn_jax.training.execution import execution, placed
+from qnn_jax.training.least_squares import LeastSquares
 from qnn_jax.training.programs import (
     check_epoch,
     check_examples,
@@ -271,7 +272,20 @@ def fit_population_epoch(
         own = with_numbers(task, numbers)
         return own.trainer.epoch(own, chosen(own, names), state, key, epoch, train, validation)
 
+    at_once = 1 if _crashes_together(task, names) else at_once
     return _mapped(one, (state, keys, dict(numbers)), mesh, at_once, (epoch, train, validation))
+
+
+def _crashes_together(task: Task, names: tuple[str, ...]) -> bool:
+    """Do jaxlib 0.10's CPU programs of several members at once end in a segmentation fault?
+
+    They do for some sums over more than seven axes, and the shots of least squares have an axis for
+    members, one for restarts and points, and those of the state (`qnn_jax.simulate.xla`).
+    """
+    sampled = any(
+        (member.execution or execution(task)).executor != "exact" for member in chosen(task, names)
+    )
+    return sampled and isinstance(task.trainer, LeastSquares)
 
 
 def _mapped(

@@ -237,8 +237,11 @@ class _Flat(NamedTuple):
 
     def of_lanes(self, lanes: Array, inputs: Array) -> Array:
         """Outputs (restarts, points) if each point of each restart has its own row."""
-        keys = jax.random.split(self.key, len(inputs))
-        return jax.vmap(lambda rows: jax.vmap(self._predict)(rows, inputs, keys))(lanes)
+        (restarts, points), keys = lanes.shape[:2], jax.random.split(self.key, len(inputs))
+        # One axis for both: see `qnn_jax.simulate.xla` on sums over seven axes.
+        rows = lanes.reshape(restarts * points, -1)
+        every = jnp.tile(inputs, (restarts, 1)), jnp.tile(keys, restarts)
+        return jax.vmap(self._predict)(rows, *every).reshape(restarts, points)
 
     def outputs(self, flat: Array, inputs: Array) -> Array:
         """Outputs (restarts, points) of rows (restarts, parameters)."""

@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -95,6 +97,31 @@ def test_least_squares_takes_shots() -> None:
     found = train(task, seed=1)
     assert same(found, train(task, seed=1))
     assert 1e-4 < found.summary["test_mean_l1"] < 0.05
+
+
+_MANY = """
+import jax, jax.numpy as jnp
+from qnn_jax.configs import ExecutionConfig, LeastSquaresConfig
+from qnn_jax.tasks import Calculator
+from qnn_jax.training import HYBRID, Folders, fit_population_epoch, init_population
+
+training = LeastSquaresConfig(epochs=1, restarts=8, batch_size=0)
+task = Calculator(
+    points=30, baseline_2022=0, training=training, execution=ExecutionConfig("sampled", 64)
+)
+train = task.load(Folders(), 0, print).train
+keys = jax.random.split(jax.random.key(0), 3)
+state = init_population(task, (HYBRID,), keys, {}, train.inputs)
+_, told = fit_population_epoch(task, (HYBRID,), state, keys, {}, jnp.asarray(0), train, train)
+print(told[HYBRID]["loss"].shape, bool(jnp.isfinite(told[HYBRID]["loss"]).all()))
+"""
+
+
+def test_members_restarts_and_points_take_shots() -> None:
+    """In a process of its own: jaxlib 0.10's CPU code of sums over many axes can end it."""
+    done = subprocess.run([sys.executable, "-c", _MANY], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == "(3, 8) True"
 
 
 @pytest.mark.parametrize(
