@@ -440,7 +440,7 @@ def test_a_task_is_trained_by_the_target_of_its_name_or_by_train() -> None:
     assert [command.train(name, []) for name in TASKS] == [
         "make train-fashion",
         "make train-calculator",
-        'make train ARGS="--task tabular"',
-        'make train ARGS="--task pooled"',
-        'make train ARGS="--task sine"',
+        "make train ARGS='--task tabular'",
+        "make train ARGS='--task pooled'",
+        "make train ARGS='--task sine'",
     ]
