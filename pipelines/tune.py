@@ -143,6 +143,10 @@ def _through_twin(config: TuneConfig, run: RunDirectory, clock: Any, device: Any
     print(f"\nThrough the learned twin, without shots, {len(examples.targets):,} test examples:")
     for name, row in rows.items():
         print(f"  {name:<18} {metric.title} {metric.score(row.value, row.interval)}")
+    _next(config)
+
+
+def _next(config: TuneConfig) -> None:
     flags = ["--run", str(config.run), *command.same_folders(config)]
     print(f"\nNext: {command.make('eval-hardware', flags)}")
 
@@ -207,6 +211,7 @@ def _on_device(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -
     save_tuned(
         found.trained, run.path, "tuned_device", stored(run.path).model, twin, jobs=config.max_jobs
     )
+    _next(config)
 
 
 if __name__ == "__main__":
