@@ -116,6 +116,7 @@ def test_the_readme_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_text("utf-8").splitlines()) <= 150
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("page", PAGES)
 def test_the_code_of_the_pages_runs(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = (REPOSITORY / page).read_text("utf-8")

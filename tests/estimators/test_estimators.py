@@ -198,6 +198,7 @@ def test_values_are_learned_in_their_unit() -> None:
     assert low < mean < high < 1e3
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(("classes", "n_qubits"), [(2, 4), (8, 4), (9, 5), (40, 8)])
 def test_many_classes_take_more_qubits(classes: int, n_qubits: int) -> None:
     points = np.random.default_rng(0).normal(size=(80, 3))

@@ -135,6 +135,7 @@ def test_a_changed_file_is_refused(learned, tmp_path):
         DeviceTwin.load(path)
 
 
+@pytest.mark.slow
 def test_drift_is_noticed(adding, learned, inputs, tmp_path):
     device, _, twin, *_ = learned
     asked = (adding.circuit, adding.weights, inputs)
