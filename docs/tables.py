@@ -344,6 +344,44 @@ def _beside(name: str, value: float, ours: float) -> str:
     return f"**{text}**" if value < ours else text
 
 
+def sharded() -> str:
+    """What states over eight devices send, in states of a device."""
+
+    def states(row: dict[str, Any], name: str) -> str:
+        return f"{row[name] / row['state']:.2f}"
+
+    return markdown(
+        (
+            "circuit",
+            "layers",
+            "all-to-alls",
+            "sent",
+            "bound",
+            "gradient sends",
+            "gradient's memory",
+            "XLA's own partition sends",
+            "pairwise exchange sends",
+        ),
+        (
+            (
+                row["circuit"],
+                str(row["layers"]),
+                str(row["exchanges"]),
+                states(row, "sent"),
+                f"{row['bound']:.2f}",
+                *(
+                    (states(row, "gradient_sent"), f"{row['gradient_memory']:.2f}")
+                    if row["gradient_sent"]
+                    else ("no weights", "")
+                ),
+                states(row, "gspmd_sent"),
+                str(row["pairwise"]),
+            )
+            for row in stored("bench/sharded.json")["circuits"]
+        ),
+    )
+
+
 def gpu() -> str:
     """The simulator on a GPU."""
     found = stored("bench/gpu.json")
@@ -433,6 +471,7 @@ TABLES: dict[str, Callable[[], str]] = {
         scan,
         simulator,
         gpu,
+        sharded,
         summary,
     )
 }
