@@ -86,7 +86,12 @@ def without_flax_fields(
 
 
 def with_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """A bar in a docstring is a bar, as in |0>, and a star in a shape is a star."""
+    """A bar in a docstring is a bar, as in |0>, and a star in a shape is a star.
+
+    A value has the docstring of its class, which is on the page of the class.
+    """
+    if what == "data" and obj.__doc__ == type(obj).__doc__:
+        lines.clear()
     for number, line in enumerate(lines):
         if line.startswith((":vartype", ":type")):
             lines[number] = line.replace("*", "\\*")
