@@ -132,11 +132,12 @@ def transpiled(
     if layout is not None:
         return tuple(_transpiled(circuit, backend, layout) for circuit in circuits)
     free = [_transpiled(circuit, backend, None) for circuit in circuits]
-    leading = max(range(len(free)), key=lambda k: free[k].num_nonlocal_gates())
-    layout = free[leading].layout.initial_index_layout(filter_ancillas=True)
+    layouts = [isa.layout.initial_index_layout(filter_ancillas=True) for isa in free]
+    layout = layouts[max(range(len(free)), key=lambda k: free[k].num_nonlocal_gates())]
+    # What is there already is kept: a given layout hinders the transpiler from leaving out swaps.
     return tuple(
-        free[k] if k == leading else _transpiled(circuit, backend, layout)
-        for k, circuit in enumerate(circuits)
+        isa if own == layout else _transpiled(circuit, backend, layout)
+        for circuit, isa, own in zip(circuits, free, layouts, strict=True)
     )
 
 

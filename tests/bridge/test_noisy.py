@@ -150,8 +150,10 @@ def check_random(name: str, num_qubits: int, seed: int) -> None:
     )
 
 
-def test_a_random_circuit_is_routed_as_aers() -> None:
-    check_random("FakeSantiagoV2", 4, 1)
+@pytest.mark.parametrize(("name", "seed"), [("FakeSantiagoV2", 1), ("FakeFez", 17)])
+def test_a_random_circuit_is_routed_as_aers(name: str, seed: int) -> None:
+    """The second has a swap and two bases; the transpiler leaves the swap out of both."""
+    check_random(name, 4, seed)
 
 
 def test_bases_whose_gates_the_transpiler_removes_do_not_choose_the_layout() -> None:
