@@ -7,15 +7,12 @@ process of its own, first calls and steps are timed apart, and results that diff
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
 from pipelines.benchmarks import cases, simulator, table
 from pipelines.benchmarks.engines import ERROR
-from pipelines.benchmarks.peers import NoPeersError, python_of_peers
-from pipelines.benchmarks.simulator import OURS, Limits
-from pipelines.benchmarks.workers import Worker, WorkerError, WorkerTimeoutError
+from pipelines.benchmarks.simulator import Limits
 
 #: Qubits and batch.
 SIZES = ((4, 64), (6, 16))
@@ -32,28 +29,8 @@ def noise(rounds: int, cap_seconds: float, peers: bool) -> dict[str, Any]:
         peers: measure other simulators too.
     """
     began = time.monotonic()
-    workers = {OURS: Worker([sys.executable, "-m", "pipelines.benchmarks.worker", "qnn_jax noisy"])}
-    why_alone = "" if peers else "Peers are left out, because of --no-peers."
-    if peers:
-        try:
-            python = python_of_peers()
-            for name in PEERS:
-                worker = Worker([python, "-m", "pipelines.benchmarks.worker", f"{name} noisy"])
-                workers[name] = worker
-        except NoPeersError as error:
-            why_alone = str(error)
-    if why_alone:
-        print(why_alone, flush=True)
     rows = []
-    try:
-        for name, worker in tuple(workers.items()):
-            try:
-                worker.start()
-            except (WorkerError, WorkerTimeoutError) as error:
-                if name == OURS:
-                    raise
-                print(f"{name} is left out, because it does not start here ({error}).")
-                del workers[name]
+    with simulator.started(PEERS if peers else (), " noisy") as (workers, why_alone):
         versions = {name: worker.versions for name, worker in workers.items()}
         print(f"\nWith a depolarising error of {ERROR:g} on each qubit of a gate, after it:")
         print(table.heading(versions, rounds), flush=True)
@@ -74,9 +51,6 @@ def noise(rounds: int, cap_seconds: float, peers: bool) -> dict[str, Any]:
                 }
             )
             print(table.line(rows[-1], list(workers)), flush=True)
-    finally:
-        for worker in workers.values():
-            worker.stop()
     return {
         "peers": why_alone or "measured",
         "versions": versions,

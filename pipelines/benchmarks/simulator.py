@@ -8,13 +8,14 @@ next cell. Only one engine runs at a time.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,32 +77,14 @@ def simulator(
         peers: measure other simulators too.
     """
     began = time.monotonic()
-    workers = {OURS: Worker(_command(sys.executable, OURS))}
-    why_alone = "" if peers else "Peers are left out, because of --no-peers."
-    if peers:
-        try:
-            python = python_of_peers()
-            workers |= {name: Worker(_command(python, name)) for name in PEERS}
-        except NoPeersError as error:
-            why_alone = str(error)
-    if why_alone:
-        print(why_alone, flush=True)
-    limits = Limits(
-        rounds,
-        cap_seconds,
-        time.monotonic() + 60 * minutes,
-        0.6 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        infer=infer,
-    )
-    try:
-        for name, worker in tuple(workers.items()):
-            try:
-                worker.start()
-            except (WorkerError, WorkerTimeoutError) as error:
-                if name == OURS:
-                    raise
-                print(f"{name} is left out, because it does not start here ({error}).")
-                del workers[name]
+    with started(PEERS if peers else ()) as (workers, why_alone):
+        limits = Limits(
+            rounds,
+            cap_seconds,
+            time.monotonic() + 60 * minutes,
+            0.6 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+            infer=infer,
+        )
         versions = {name: worker.versions for name, worker in workers.items()}
         print(table.heading(versions, limits.rounds), flush=True)
         rows = []
@@ -110,9 +93,6 @@ def simulator(
             print(table.line(row, list(workers)), flush=True)
         seed = seed_circuit(dataclasses.replace(limits, deadline=float("inf")))
         print(table.footer(rows, seed, bool(why_alone)))
-    finally:
-        for worker in workers.values():
-            worker.stop()
     return {
         "peers": why_alone or "measured",
         "versions": versions,
@@ -124,8 +104,41 @@ def simulator(
     }
 
 
-def _command(python: str | Path, engine: str) -> list[str | Path]:
-    return [python, "-m", "pipelines.benchmarks.worker", engine]
+def _worker(python: str | Path, engine: str) -> Worker:
+    return Worker([python, "-m", "pipelines.benchmarks.worker", engine])
+
+
+@contextlib.contextmanager
+def started(peers: Sequence[str], variant: str = "") -> Iterator[tuple[dict[str, Worker], str]]:
+    """The process of each engine that starts here, ours first, and why there are no peers, if so.
+
+    Args:
+        peers: names of other simulators; none if they are not wanted.
+        variant: behind an engine's name, where it has several, for instance " noisy".
+    """
+    workers = {OURS: _worker(sys.executable, OURS + variant)}
+    why_alone = "" if peers else "Peers are left out, because of --no-peers."
+    if peers:
+        try:
+            python = python_of_peers()
+            workers |= {name: _worker(python, name + variant) for name in peers}
+        except NoPeersError as error:
+            why_alone = str(error)
+    if why_alone:
+        print(why_alone, flush=True)
+    try:
+        for name, one in tuple(workers.items()):
+            try:
+                one.start()
+            except (WorkerError, WorkerTimeoutError) as error:
+                if name == OURS:
+                    raise
+                print(f"{name} is left out, because it does not start here ({error}).")
+                del workers[name]
+        yield workers, why_alone
+    finally:
+        for one in workers.values():
+            one.stop()
 
 
 def machine() -> dict[str, Any]:
@@ -243,7 +256,7 @@ def seed_circuit(limits: Limits) -> dict[str, dict[str, Any]]:
     """The 2022 two-qubit circuit, batch 64, compared with its closed form."""
     from qnn_jax.models import ModelConfig
 
-    workers = {name: Worker(_command(sys.executable, name)) for name in (OURS, "closed form")}
+    workers = {name: _worker(sys.executable, name) for name in (OURS, "closed form")}
     problem = cases.problem(ModelConfig().circuit(), "inputs", BATCH_OF_SEED)
     try:
         return measure_problem(problem, workers, limits)

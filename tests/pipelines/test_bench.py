@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipelines import bench
-from pipelines.benchmarks import cases, noise, peers, programs, simulator, table
+from pipelines.benchmarks import cases, peers, programs, simulator, table
 from pipelines.benchmarks.cases import Cell
 from pipelines.benchmarks.compare import difference
 from pipelines.benchmarks.neutral import angle_table, angles_of
@@ -380,7 +380,7 @@ def test_our_noisy_engine_finds_what_errors_leave():
 
 
 def test_noise_is_measured_alone_without_peers(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(noise, "Worker", lambda command: Fake(command[-1], []))
+    monkeypatch.setattr(simulator, "Worker", lambda command: Fake(command[-1], []))
     flags = ["--only", "noise", "--rounds", "1", "--no-peers", "--results-dir", str(tmp_path)]
     assert bench.main(flags) == 0
     assert "because of --no-peers" in capsys.readouterr().out
