@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.checks import at_least, real
 from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.cost import qpu_seconds, split_rows
@@ -68,10 +68,7 @@ class Settings:
         for name in ("images", "shots", "copies"):
             if (value := getattr(self, name)) is not None:
                 at_least(name, value, 1)
-        for name in ("rep_delay", "budget_seconds"):
-            seconds = getattr(self, name)
-            if seconds is not None and not 0 < seconds < math.inf:
-                raise InputError(f"Argument `{name}` must be above 0 seconds, but is {seconds}.")
+        _check_seconds(self)
         if self.anchors is not None:
             at_least("anchors", self.anchors, 0)
         if self.anchors in (1, 2):
@@ -90,6 +87,13 @@ class Settings:
     def levers(self) -> Levers:
         """The settings that determine the cost."""
         return Levers(self.images, self.shots, self.rep_delay, self.copies)
+
+
+def _check_seconds(settings: Settings | LearnSettings) -> None:
+    for name in ("rep_delay", "budget_seconds"):
+        seconds = getattr(settings, name)
+        if seconds is not None:
+            real(name, seconds, above=0, what="a number of seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,10 +124,7 @@ class LearnSettings:
         if self.settings is not None:
             at_least("settings", self.settings, 16)
         at_least("shots", self.shots, 16)
-        for name in ("rep_delay", "budget_seconds"):
-            seconds = getattr(self, name)
-            if seconds is not None and not 0 < seconds < math.inf:
-                raise InputError(f"Argument `{name}` must be above 0 seconds, but is {seconds}.")
+        _check_seconds(self)
         checked_seed("seed", self.seed)
         at_least("repetition", self.repetition, 0)
 

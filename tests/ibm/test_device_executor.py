@@ -129,7 +129,7 @@ WRONG_ARGUMENTS = {
         "recompile": True,
         "fractional_gates": True,
     },
-    "`budget_seconds` must be above 0 seconds, but is -1": {"budget_seconds": -1},
+    "`budget_seconds` must be above 0, but is -1": {"budget_seconds": -1},
 }
 
 

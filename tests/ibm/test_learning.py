@@ -176,7 +176,9 @@ def test_a_budget_too_small_is_refused(adding, inputs, tmp_path):
     [
         ({"settings": 15}, "`settings` must be an integer of at least 16, but is 15"),
         ({"shots": 1}, "`shots` must be an integer of at least 16, but is 1"),
-        ({"budget_seconds": 0}, "`budget_seconds` must be above 0 seconds, but is 0"),
+        ({"budget_seconds": 0}, "`budget_seconds` must be above 0, but is 0"),
+        ({"budget_seconds": "20"}, "`budget_seconds` must be a number of seconds, but is '20'"),
+        ({"rep_delay": True}, "`rep_delay` must be a number of seconds, but is True"),
         ({"seed": -1}, "`seed` must be"),
     ],
 )
