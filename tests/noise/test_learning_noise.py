@@ -166,6 +166,26 @@ def test_the_family_begins_at_what_was_published():
         np.testing.assert_allclose(model.read(qubit), published().read(qubit), atol=1e-6)
 
 
+def test_a_rate_is_the_logarithm_of_its_ratio_to_the_published_one():
+    """Relaxation by its closed form; depolarisation up to 4 times the square of its rate."""
+    noise = NoiseModel(
+        {"sx": compose(depolarizing(3e-4), amplitude_damping(0.02)), "cz": depolarizing(0.004, 2)}
+    )
+    family = NoiseFamily(noise, [MAIN], (0, 1))
+    names = [one.name for one in family.parameters]
+
+    def model(name, ratio):
+        return family.model(np.log(ratio) * (np.array(names) == name))
+
+    for ratio in (0.5, 3.0):
+        damped = model("relaxation of qubit 0", ratio)
+        wanted = compose(depolarizing(3e-4), amplitude_damping(1 - 0.98**ratio))
+        np.testing.assert_allclose(damped.channel("sx", (0,)), wanted, atol=2e-7)
+        np.testing.assert_allclose(damped.channel("sx", (1,)), noise.channel("sx", (1,)), atol=2e-7)
+        mixed = model("cz 0-1, depolarising", ratio).channel("cz", (0, 1))
+        np.testing.assert_allclose(mixed, depolarizing(0.004 * ratio, 2), atol=7e-5)
+
+
 def test_its_ends_are_channels():
     """The rates at their least and greatest, each up to rounding in single precision."""
     family = NoiseFamily(published(), [MAIN], (0, 1), labels=(7, 4))
