@@ -15,7 +15,7 @@ import time
 from typing import Any, Literal, TypedDict
 
 from pipelines import command
-from pipelines.hardware import DeviceFlags, chosen_run, device_errors
+from pipelines.hardware import DeviceFlags, chosen_run, device_errors, loaded, tell_dry
 from qnn_jax.circuits.checks import at_least
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.accounts import introduction, simulated
@@ -111,11 +111,9 @@ def evaluate(config: HardwareConfig, clock: Any = None, device: Any = None) -> i
 
 
 def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Any, device: Any) -> None:
-    from qnn_jax.data import progress_bar
     from qnn_jax.hardware.measurement import planned_device
     from qnn_jax.studies.hardware import EVALUATION, evaluate_on_device, key_of
     from qnn_jax.studies.tuning import tuned_models
-    from qnn_jax.tasks import load
 
     began = time.monotonic()
     model = stored(run.path).model
@@ -132,10 +130,7 @@ def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Any, device: Any
     command.say(introduction(device))
     if tuned is not None:
         _check_twin(tuned.twin, device)
-    trained = load(run.path)
-    folders = trained.folders.given(config.data_dir, config.manual_dir)
-    with progress_bar() as progress:
-        splits = trained.splits(folders, progress)
+    trained, splits = loaded(config)
     found = evaluate_on_device(
         trained,
         splits,
@@ -152,7 +147,7 @@ def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Any, device: Any
     if found is None and planned is not None:
         return
     if found is None:
-        print("Nothing was sent (--dry-run); the same command without it sends this.")
+        tell_dry()
         return
     name = _write(run, found)
     print("", *found.lines(), sep="\n")

@@ -6,12 +6,17 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.flags import DataFlags, ResultsFlags
 from qnn_jax.errors import TrainingFailedError
 from qnn_jax.hardware.accounts import Where
 from qnn_jax.runs import check_name
 from qnn_jax.tasks.stored import newest_of_all, stored
+
+if TYPE_CHECKING:
+    from qnn_jax.tasks.trained import Trained
+    from qnn_jax.training.task import Splits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +59,22 @@ def chosen_run(flags: DeviceFlags) -> str:
     name = flags.run or newest_of_all(flags.results_dir)
     stored(flags.results_dir / name)
     return name
+
+
+def loaded(flags: DeviceFlags) -> tuple[Trained, Splits]:
+    """The run's model and its data."""
+    from qnn_jax.data import progress_bar
+    from qnn_jax.tasks import load
+
+    trained = load(flags.path)
+    folders = trained.folders.given(flags.data_dir, flags.manual_dir)
+    with progress_bar() as progress:
+        return trained, trained.splits(folders, progress)
+
+
+def tell_dry() -> None:
+    """Print that a dry run ends here."""
+    print("Nothing was sent (--dry-run); the same command without it sends this.")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import hashlib
 from typing import Any
 
 from pipelines import command
-from pipelines.hardware import DeviceFlags, chosen_run, device_errors
+from pipelines.hardware import DeviceFlags, chosen_run, device_errors, loaded, tell_dry
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.accounts import introduction
 from qnn_jax.hardware.ledger import Ledger
@@ -79,13 +79,11 @@ def learn(config: LearnConfig, clock: Any = None, device: Any = None) -> int:
 
 
 def _learn(config: LearnConfig, run: RunDirectory, clock: Any, device: Any) -> None:
-    from qnn_jax.data import progress_bar
     from qnn_jax.hardware.learning import DETAILS, check_device, learn_device
     from qnn_jax.hardware.measurement import Visit, planned_device
     from qnn_jax.hardware.submission import Clock
     from qnn_jax.hardware.twin import DeviceTwin, save_twin
     from qnn_jax.studies.hardware import key_of
-    from qnn_jax.tasks import load
 
     path, ledger = run.path / "device.json", Ledger(run.path, stored(run.path).model)
     settings, asked = config.measurement, [config.where.simulated, config.where]
@@ -99,9 +97,7 @@ def _learn(config: LearnConfig, run: RunDirectory, clock: Any, device: Any) -> N
         date = hashlib.sha256(str(device.calibration_date).encode()).hexdigest()
         settings = dataclasses.replace(settings, repetition=config.repetition + int(date[:6], 16))
         key = key_of(settings, "update", *asked)
-    trained = load(run.path)
-    with progress_bar() as progress:
-        splits = trained.splits(trained.folders.given(config.data_dir, config.manual_dir), progress)
+    trained, splits = loaded(config)
     inputs = trained.encode(splits.train.inputs[:1000])
     visit = Visit(device, ledger, Clock() if clock is None else clock, command.say)
     job = (visit, trained.circuit, trained.weights, inputs, settings, key)
@@ -132,7 +128,7 @@ def _learn(config: LearnConfig, run: RunDirectory, clock: Any, device: Any) -> N
             flags = ["--run", str(config.run), *command.same_folders(config)]
             print(f"\nNext: {command.make('tune', flags)}")
     if config.dry_run:
-        print("Nothing was sent (--dry-run); the same command without it sends this.")
+        tell_dry()
 
 
 if __name__ == "__main__":

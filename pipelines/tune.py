@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines import command
-from pipelines.hardware import DeviceFlags, chosen_run, device_errors
+from pipelines.hardware import DeviceFlags, chosen_run, device_errors, loaded, tell_dry
 from qnn_jax.circuits.checks import at_least, one_of, real
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.accounts import introduction
@@ -85,16 +85,6 @@ def tune(config: TuneConfig, clock: Any = None, device: Any = None) -> int:
     return 0
 
 
-def _loaded(config: TuneConfig, run: RunDirectory) -> Any:
-    from qnn_jax.data import progress_bar
-    from qnn_jax.tasks import load
-
-    trained = load(run.path)
-    with progress_bar() as progress:
-        splits = trained.splits(trained.folders.given(config.data_dir, config.manual_dir), progress)
-    return trained, splits
-
-
 def _twin(config: TuneConfig, run: RunDirectory) -> Any:
     """The run's device.json; one from elsewhere takes its place."""
     from qnn_jax.hardware.twin import DeviceTwin
@@ -114,7 +104,7 @@ def _through_twin(config: TuneConfig, run: RunDirectory, clock: Any, device: Any
 
     del clock, device
     twin = _twin(config, run)
-    trained, splits = _loaded(config, run)
+    trained, splits = loaded(config)
     twin.check_circuit(trained.circuit)
     about = "a SIMULATED " if twin.content["simulated"] else ""
     command.say(f"Twin of {about}{twin.content['device']}, qubits {twin.content['layout']}")
@@ -167,7 +157,7 @@ def _on_device(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -
             f"Argument `backend` must be {twin.content['device']}, which was learned, but is "
             f"{device.name}."
         )
-    trained, splits = _loaded(config, run)
+    trained, splits = loaded(config)
     batch = min(config.batch_size, 32)
     executions = 2 * batch * config.shots
     pause = device.rep_delay_range[0]
@@ -184,7 +174,7 @@ def _on_device(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -
             "`batch_size` or `shots`."
         )
     if config.dry_run:
-        print("Nothing was sent (--dry-run); the same command without it sends this.")
+        tell_dry()
         return
     executor = device_executor(
         device,
