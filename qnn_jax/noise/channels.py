@@ -98,14 +98,14 @@ def amplitude_damping(rate: Any) -> Any:
     """|1> decays to |0> with probability `rate`."""
     rate = _rate("rate", rate)
     m = _namespace(rate)
-    return _relaxing(m, m.sqrt(1 - rate), 1 - rate, rate)
+    return relaxing(m, m.sqrt(1 - rate), 1 - rate, rate)
 
 
 def phase_damping(rate: Any) -> Any:
     """The phase of a qubit is lost: coherences shrink by √(1 - rate), as Qiskit's."""
     rate = _rate("rate", rate)
     m = _namespace(rate)
-    return _relaxing(m, m.sqrt(1 - rate), 1.0 + 0 * rate, 0 * rate)
+    return relaxing(m, m.sqrt(1 - rate), 1.0 + 0 * rate, 0 * rate)
 
 
 def thermal_relaxation(t1: Any, t2: Any, time: Any, excited: Any = 0.0) -> Any:
@@ -127,7 +127,7 @@ def thermal_relaxation(t1: Any, t2: Any, time: Any, excited: Any = 0.0) -> Any:
         raise InputError(f"Argument `t2` must be at most 2 `t1`, which is {2 * t1:g}, but is {t2}.")
     m = _namespace(t1, t2, time, excited)
     stay, coherent = m.exp(-time / t1), m.exp(-time / t2)
-    return _relaxing(m, coherent, stay, (1 - stay) * (1 - 2 * excited))
+    return relaxing(m, coherent, stay, (1 - stay) * (1 - 2 * excited))
 
 
 def coherent(gate: str, angle: Any) -> Any:
@@ -233,7 +233,8 @@ def _length(value: Any) -> int:
         return 0
 
 
-def _relaxing(m: Any, coherence: Any, population: Any, pumped: Any) -> Any:
+def relaxing(m: Any, coherence: Any, population: Any, pumped: Any) -> Any:
+    """The matrix that multiplies X and Y by `coherence`, Z by `population`, and adds to Z."""
     diagonal = m.diag(m.stack([coherence * 0 + 1.0, coherence, coherence, population]))
     corner = np.zeros((4, 4))
     corner[3, 0] = 1

@@ -22,9 +22,10 @@ from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.circuits.checks import is_integer, of_type, qubits_of, real, seed, several, shown
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
+from qnn_jax.noise.channels import coherent, relaxing
 from qnn_jax.noise.density import outcome_probabilities
 from qnn_jax.noise.model import NoiseModel
-from qnn_jax.noise.transfer import PAULIS, choi, transfer_of_kraus
+from qnn_jax.noise.transfer import choi
 
 #: Standard deviations of the prior: of coherent angles in radians, of logarithms of rates, and of
 #: logits of readout errors.
@@ -32,7 +33,7 @@ ANGLE_SPREAD, RATE_SPREAD = 0.1, 1.0
 #: Rates that are published as less start here, since a logarithm needs a scale.
 _LEAST_RATE = {1: 1e-4, 2: 1e-3}
 _LEAST_READOUT = 1e-3
-#: A published rate is reduced to this part of it at least, so that channels remain positive.
+#: At least this part of a published rate remains, so that channels remain positive.
 _KEPT = 0.05
 #: A parameter is determined if the counts reduce its standard deviation to less than this part.
 DETERMINED = 0.5
@@ -211,9 +212,7 @@ class NoiseFamily:
         paulis += [p for p in ("ZZ", "ZI", "IZ") if count == 2 and p != generator]
         for pauli in paulis:
             what = "over-rotation" if pauli == generator else f"{pauli} phase"
-            turns.append(
-                (_turn(pauli), self._add(f"{gate} {where}, {what}", "angle", ANGLE_SPREAD))
-            )
+            turns.append((pauli, self._add(f"{gate} {where}, {what}", "angle", ANGLE_SPREAD)))
         losses = []
         for k, qubit in enumerate(qubits):
             published = -math.log1p(-min(max(float(channel[3 * 4**k, 0]), 0.0), 0.9))
@@ -232,10 +231,8 @@ class NoiseFamily:
             less = jnp.exp(-_excess(mixing, count, parameters[mixes]))
             scale = jnp.ones(4**count).at[1:].set(less)
             matrix = scale[:, None] * matrix
-            for turn, number in turns:
-                angle = parameters[number]
-                rotation = jnp.eye(4**count) + jnp.sin(angle) * turn
-                matrix = (rotation + (1 - jnp.cos(angle)) * (turn @ turn)) @ matrix
+            for pauli, number in turns:
+                matrix = _rotation(pauli, parameters[number]) @ matrix
             return matrix
 
         self._channels[gate, qubits] = changed
@@ -250,10 +247,7 @@ def _excess(published: float, count: int, parameter: Any) -> Any:
 def _relaxing(m: Any, rate: Any) -> Any:
     """Amplitude damping of exp(-rate) as a Pauli-transfer matrix; a negative rate undoes some."""
     kept = m.exp(-rate)
-    diagonal = m.diag(m.stack([kept * 0 + 1, m.sqrt(kept), m.sqrt(kept), kept]))
-    corner = np.zeros((4, 4))
-    corner[3, 0] = 1
-    return diagonal + (1 - kept) * corner
+    return relaxing(m, m.sqrt(kept), kept, 1 - kept)
 
 
 def _depolarising(channel: np.ndarray, count: int) -> float:
@@ -274,17 +268,12 @@ def _made_positive(channel: np.ndarray) -> np.ndarray:
     return (1 - share) * channel + share * mixed
 
 
-@functools.cache
-def _turn(pauli: str) -> np.ndarray:
-    """K of a Pauli rotation's transfer matrix I + sin(θ) K + (1 - cos θ) K²."""
-    letters = [PAULIS["IXYZ".index(letter)] for letter in pauli]
-    # Bit k of a row's number is the k-th qubit, the k-th letter.
-    matrix = functools.reduce(np.kron, letters[::-1])
-    quarter = [
-        transfer_of_kraus(((np.eye(len(matrix)) - sign * 1j * matrix) / math.sqrt(2))[None])
-        for sign in (1, -1)
-    ]
-    return (quarter[0] - quarter[1]) / 2
+def _rotation(pauli: str, angle: Any) -> Any:
+    """The transfer matrix of a rotation about a Pauli; its k-th letter is for the k-th qubit."""
+    turn = coherent(f"r{pauli.replace('I', '').lower()}", angle)
+    if "I" in pauli:
+        turn = jnp.kron(*((turn, np.eye(4)) if pauli[0] == "I" else (np.eye(4), turn)))
+    return turn
 
 
 class Check(NamedTuple):
