@@ -39,7 +39,7 @@ from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Executor, Expectations
 from qnn_jax.executors.noise import NoiseMethod, NoisyRecord, NoisyRun, run_noisy
-from qnn_jax.executors.shots import Measurement, ShotGradient, on_its_qubits
+from qnn_jax.executors.shots import Measurement, ShotGradient, measured_at
 from qnn_jax.executors.statevector import checked_batch
 from qnn_jax.noise import Idle, NoiseModel
 
@@ -180,8 +180,7 @@ def _measurement(
     """A transpiled and measured circuit of Qiskit's as ours, of the same inputs and weights."""
     angles = {name: circuit.angles[column] for name, column in job.columns.items()}
     own, places = as_transpiled(isa, angles, circuit.num_inputs, circuit.num_weights)
-    measured, local = on_its_qubits(basis)
-    return Measurement(own, tuple(places[qubit] for qubit in measured), local)
+    return measured_at(own, places, basis)
 
 
 def as_transpiled(

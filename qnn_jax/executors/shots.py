@@ -141,18 +141,25 @@ def key_for_shots(name: str, key: Any) -> Array:
 def measurements(circuit: Circuit, observables: Sequence[PauliSum]) -> tuple[Measurement, ...]:
     """What is measured for observables: a circuit for each basis, on the qubits that matter."""
     return tuple(
-        Measurement(measured_in(circuit, basis), *on_its_qubits(basis))
+        measured_at(measured_in(circuit, basis), range(circuit.num_qubits), basis)
         for basis in bases_of(observables)
     )
 
 
-def on_its_qubits(basis: Basis) -> tuple[tuple[int, ...], Basis]:
-    """The qubits that a basis measures, and the same basis with masks of their bits."""
+def measured_at(circuit: Circuit, places: Sequence[int], basis: Basis) -> Measurement:
+    """A circuit that ends in a basis, measured on the qubits that this basis measures.
+
+    Args:
+        circuit: for instance a transpiled one.
+        places: its qubit for each qubit of the basis.
+        basis: of all qubits.
+    """
     qubits = tuple(q for q, letter in enumerate(reversed(basis.label)) if letter != "I") or (0,)
     masks = tuple(
         sum((mask >> qubit & 1) << k for k, qubit in enumerate(qubits)) for mask in basis.parities
     )
-    return qubits, Basis(basis.label, masks, basis.coefficients)
+    local = Basis(basis.label, masks, basis.coefficients)
+    return Measurement(circuit, tuple(places[qubit] for qubit in qubits), local)
 
 
 def _ideal(

@@ -19,9 +19,17 @@ from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Executor, Expectations
 from qnn_jax.executors.noise import NoisyRun, run_noisy
-from qnn_jax.executors.shots import Measurement, on_its_qubits
+from qnn_jax.executors.shots import measured_at
 from qnn_jax.executors.statevector import checked_batch
-from qnn_jax.hardware.twin_file import AGAIN, FORMAT, NoiseJson, TwinJson, read_twin, write_twin
+from qnn_jax.hardware.twin_file import (
+    AGAIN,
+    FORMAT,
+    NoiseJson,
+    TwinJson,
+    read_twin,
+    seal_of,
+    write_twin,
+)
 from qnn_jax.noise import NoiseModel
 from qnn_jax.noise.learning import Check, LearnedNoise
 
@@ -36,9 +44,6 @@ class DeviceTwin:
         transpiled: the circuit in the device's gates.
         noise: the learned model of the qubits in use.
         published: the model with which the fit began.
-
-    Raises:
-        InputError: where channels or circuit are none.
     """
 
     content: TwinJson
@@ -153,13 +158,10 @@ class _TwinExecutor:
                 f"was measured in no other basis, but they need {[b.label for b in bases]}."
             )
         inputs, weights = checked_batch(circuit, inputs, weights)
-        parts = []
-        for basis in bases:
-            measured, local = on_its_qubits(basis)
-            places = tuple(twin.content["measured"][qubit] for qubit in measured)
-            parts.append(Measurement(twin.transpiled, places, local))
+        places = twin.content["measured"]
+        parts = tuple(measured_at(twin.transpiled, places, basis) for basis in bases)
         noise = twin.published if self.published else twin.noise
-        found = run_noisy(tuple(parts), noise, self.run, inputs, weights, key)
+        found = run_noisy(parts, noise, self.run, inputs, weights, key)
         record = dataclasses.replace(
             found.record,
             backend=twin.content["device"],
