@@ -40,7 +40,7 @@ class DeviceTwin:
 
     Attributes:
         content: of device.json, checked.
-        seal: its sha256.
+        seal: its sha256; twins of the same seal are the same.
         transpiled: the circuit in the device's gates.
         noise: the learned model of the qubits in use.
         published: the model with which the fit began.
@@ -195,7 +195,8 @@ def make_twin(
         "before": found.before._asdict(),
         "after": found.after._asdict(),
     }
-    return DeviceTwin(content, "", transpiled, noise, found.family.published)  # type: ignore[arg-type]
+    seal, published = seal_of(content), found.family.published
+    return DeviceTwin(content, seal, transpiled, noise, published)  # type: ignore[arg-type]
 
 
 def save_twin(twin: DeviceTwin, path: Path) -> DeviceTwin:

@@ -85,6 +85,9 @@ def test_a_twin_is_an_executor_of_its_circuit_alone(adding, learned, splits):
     _, _, twin, path, _ = learned
     executor = executor_of(ExecutionConfig("noisy", noise=str(path)))
     assert executor == twin.executor()
+    # The twin that is not in a file has an identity, too: Flax caches programs by executor.
+    assert learned[1].twin.executor() == executor
+    assert twin.executor(published=True) != executor
     rows = adding.encode(splits.test.inputs[:200])
     truth = adding.run(rows, exact).values
     by_twin = adding.run(rows, executor)
