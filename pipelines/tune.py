@@ -2,7 +2,7 @@
 
     make tune ARGS="--run fashion"
     make tune ARGS="--run fashion --parts all"                         # the encoder as well
-    make tune ARGS="--run fashion --on-device --max-jobs 20 --dry-run" # job by job, to compare
+    make tune ARGS="--run fashion --on-device --budget-seconds 60 --dry-run" # job by job
 
 Two models are tuned: with the learned errors, and with the published ones for comparison. They go
 to RESULTS_DIR/RUN/tuned, and `make eval-hardware` evaluates them beside the run's own.
@@ -25,6 +25,9 @@ from qnn_jax.hardware.twin_file import read_twin
 from qnn_jax.runs import RunDirectory, write_bytes_atomic
 from qnn_jax.tasks.stored import stored
 
+#: What only one of the two ways of tuning reads.
+_THROUGH_TWIN = ("parts", "steps", "learning_rate")
+_ON_DEVICE = ("max_jobs", "shots", "budget_seconds", "dry_run")
 #: How long a job waits in the queue of a public machine, in minutes: measured in 2022.
 QUEUE_MINUTES = 8
 
@@ -43,8 +46,8 @@ class TuneConfig(DeviceFlags):
     """Steps of Adam."""
     learning_rate: float = 0.01
     """Adam's first learning rate; it falls to zero as a cosine."""
-    batch_size: int = 256
-    """Training examples of a step."""
+    batch_size: int | None = None
+    """Training examples of a step; default: 256, with --on-device 32."""
     on_device: bool = False
     """Tune on the device itself by SPSA, one job a step."""
     max_jobs: int = 20
@@ -57,20 +60,36 @@ class TuneConfig(DeviceFlags):
     """Print the cost of --on-device and stop."""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Parse, check, tune; the exit status."""
-    config = command.parse(TuneConfig, {"default": TuneConfig()}, argv)
+def check(config: TuneConfig) -> None:
+    """Check everything that needs neither JAX nor Qiskit."""
     config.check_device()
     command.check_seed("--seed", config.seed)
     for name in ("steps", "batch_size", "max_jobs", "shots"):
-        at_least(name, getattr(config, name), 1)
+        if getattr(config, name) is not None:
+            at_least(name, getattr(config, name), 1)
     real("learning_rate", config.learning_rate, above=0)
     one_of("parts", config.parts, ("circuit", "all"))
+    for name in _THROUGH_TWIN if config.on_device else _ON_DEVICE:
+        value = getattr(config, name)
+        if value != getattr(TuneConfig, name):
+            raise InputError(
+                f"Argument `{name}` must be left out {'with' if config.on_device else 'without'} "
+                f"`on_device`, where it has no effect, but is {value}."
+            )
+    if config.on_device:
+        if config.budget_seconds is None:
+            raise InputError(
+                "Argument `budget_seconds` must be given with `on_device`, but is not."
+            )
+        real("budget_seconds", config.budget_seconds, above=0)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, check, tune; the exit status."""
+    config = command.parse(TuneConfig, {"default": TuneConfig()}, argv)
+    check(config)
     config = dataclasses.replace(config, run=chosen_run(config))
-    if config.device_twin is not None:
-        read_twin(config.device_twin, "device_twin")
-    else:
-        read_twin(config.path / "device.json", "device_twin")
+    read_twin(config.device_twin or config.path / "device.json", "device_twin")
     command.start_jax()
     return tune(config)
 
@@ -110,7 +129,7 @@ def _through_twin(config: TuneConfig, run: RunDirectory, clock: Any, device: Any
     command.say(f"Twin of {about}{twin.content['device']}, qubits {twin.content['layout']}")
     command.say(f"Held-out settings: {twin.after}")
     settings = Tuning(
-        config.steps, config.learning_rate, config.batch_size, config.parts, config.seed
+        config.steps, config.learning_rate, config.batch_size or 256, config.parts, config.seed
     )
     model, examples = stored(run.path).model, chosen(splits.test, None, config.seed)
     rows = {"not tuned": evaluate(trained, {"twin": twin.executor()}, examples)[1]}
@@ -146,8 +165,7 @@ def _on_device(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -
     from qnn_jax.hardware.submission import Clock
     from qnn_jax.studies.tuning import save_tuned, tune_on_device
 
-    if config.budget_seconds is None:
-        raise InputError("Argument `budget_seconds` must be given with `on_device`, but is not.")
+    assert config.budget_seconds is not None
     twin = _twin(config, run)
     if device is None:
         device = config.where.open(config.seed)
@@ -158,7 +176,7 @@ def _on_device(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -
             f"{device.name}."
         )
     trained, splits = loaded(config)
-    batch = min(config.batch_size, 32)
+    batch = config.batch_size or 32
     executions = 2 * batch * config.shots
     pause = device.rep_delay_range[0]
     each = qpu_seconds(executions, pause, 0.0)

@@ -231,6 +231,22 @@ def test_tunings_out_of_range_are_refused(wrong, said):
 def runs(tmp_path, adding):
     adding.save(tmp_path / "results/adding")
     return tmp_path / "results"
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--dry-run"], "`dry_run` must be left out without `on_device`, where it has no effect"),
+        (["--shots", "64"], "`shots` must be left out without `on_device`, .* but is 64"),
+        (["--on-device", "--steps", "9"], "`steps` must be left out with `on_device`, .* is 9"),
+        (["--on-device"], "`budget_seconds` must be given with `on_device`, but is not"),
+        (["--on-device", "--budget-seconds", "0"], "`budget_seconds` must be above 0, but is 0"),
+        (["--batch-size", "0"], "`batch_size` must be an integer of at least 1, but is 0"),
+    ],
+)
+def test_flags_that_a_tuning_does_not_read_are_refused(wrong, said):
+    with pytest.raises(InputError, match=said):
+        tune.main(wrong)
+
+
 
 
 @pytest.mark.usefixtures("no_account")

@@ -377,9 +377,11 @@ def test_every_command_with_a_seed_refuses_what_would_wrap() -> None:
         diagnose,
         eval_aer,
         eval_hardware,
+        learn_device,
         scan,
         train_calculator,
         train_fashion,
+        tune,
     )
 
     for main, flags in (
@@ -390,6 +392,8 @@ def test_every_command_with_a_seed_refuses_what_would_wrap() -> None:
         (diagnose.main, ("--seed",)),
         (eval_aer.main, ("--seed",)),
         (eval_hardware.main, ("--seed",)),
+        (learn_device.main, ("--seed",)),
+        (tune.main, ("--seed",)),
     ):
         for flag in flags:
             with pytest.raises(InputError, match="` must be an integer between 0 and 429") as error:
