@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -189,6 +188,7 @@ def tune_on_device(
     Raises:
         InputError: for a number out of range; from the executor.
     """
+    checked_executor(executor)
     at_least("jobs", jobs, 1)
     at_least("batch_size", batch_size, 1)
     rate, size = real("learning_rate", learning_rate, above=0), real("shift", shift, above=0)
@@ -197,7 +197,7 @@ def tune_on_device(
     encoded, targets = trained.encode(splits.train.inputs), np.asarray(splits.train.targets)
     network, params = trained.member.network, jax.tree.map(np.asarray, dict(trained.params))
 
-    @functools.partial(jax.jit)
+    @jax.jit
     @jax.value_and_grad
     def loss_of(params: Any, values: Any, targets: Any) -> Any:
         outputs = network.apply({"params": params}, values, method="decide")
