@@ -58,11 +58,12 @@ from qnn_jax.simulate import angles
 
 #: Settings in all, if they are not given: as many as fit the budget.
 SETTINGS = (256, 128, 64, 32)
-#: Of a job that asks whether a twin still holds.
+#: Settings of a job that tells whether a twin still holds.
 UPDATE_SETTINGS = 32
 #: The part of the settings that are basis states.
 _READOUT = 1 / 16
-#: A parameter that so many times the shots would determine needs a larger budget.
+#: What up to so many times the shots would determine needs a larger budget; the rest is left to
+#: the prior.
 _MORE = 1024
 _REGISTER = "outcome"
 #: The fields of a stored plan that are read.
