@@ -94,6 +94,10 @@ def test_a_twin_is_an_executor_of_its_circuit_alone(adding, learned, splits):
     assert by_twin.record.backend == "FakeFez"
     assert by_twin.record.layout == twin.content["layout"]
     assert 0.02 < float(np.sqrt(np.mean((by_twin.values - truth) ** 2))) < 0.5
+    # The published errors are far smaller than the hidden ones.
+    by_published = adding.run(rows, twin.executor(published=True))
+    errors = [np.sqrt(np.mean((v.values - truth) ** 2)) for v in (by_published, by_twin)]
+    assert errors[0] < 0.5 * errors[1]
     other = Circuit(2, (Op("h", 0),))
     with pytest.raises(
         InputError, match=r"must be a device.json of the circuit that runs, but Fake"
@@ -227,10 +231,6 @@ def test_tunings_out_of_range_are_refused(wrong, said):
         Tuning(**wrong)
 
 
-@pytest.fixture
-def runs(tmp_path, adding):
-    adding.save(tmp_path / "results/adding")
-    return tmp_path / "results"
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -247,6 +247,10 @@ def test_flags_that_a_tuning_does_not_read_are_refused(wrong, said):
         tune.main(wrong)
 
 
+@pytest.fixture
+def runs(tmp_path, adding):
+    adding.save(tmp_path / "results/adding")
+    return tmp_path / "results"
 
 
 @pytest.mark.usefixtures("no_account")
@@ -280,6 +284,10 @@ def test_learn_tune_and_evaluate(runs, capsys):
     assert errors["tuned_learned"] < errors["tuned_published"]
     assert set(found["tests"]) == {"plain", "recalibrated", "tuned_published"}
     assert "tuned on the learned twin against measured" in told
+    assert "Warning" not in told
+    device.calibration_date = "2099-01-01"
+    assert eval_hardware.evaluate(evaluation, device=device) == 0
+    assert "the last one is of 2099-01-01" in capsys.readouterr().out
     for wrong, said in (
         ({"two_stage": True}, "`two_stage` must be False where"),
         ({"recompile": True}, "`recompile` must be False where tuned models are evaluated"),
@@ -293,6 +301,26 @@ def test_learn_tune_and_evaluate(runs, capsys):
     assert learn_device.learn(again, device=device) == 0
     with pytest.raises(InputError, match=r"must hold the run's model, tuned for its device.json"):
         eval_hardware.evaluate(evaluation, device=device)
+
+
+@pytest.mark.usefixtures("no_account")
+def test_tuning_on_the_device_sends_one_job_a_step(runs, learned, capsys):
+    device, _, twin, path, _ = learned
+    config = tune.TuneConfig(
+        run="adding", results_dir=runs, backend="FakeFez", device_twin=path, on_device=True,
+        max_jobs=2, batch_size=4, shots=64, budget_seconds=10,
+    )  # fmt: skip
+    assert tune.tune(dataclasses.replace(config, dry_run=True), device=device) == 0
+    told = capsys.readouterr().out
+    assert "2 jobs of 512 executions" in told
+    assert "Nothing was sent" in told
+    for _ in range(2):  # the second time it finds its jobs
+        assert tune.tune(config, device=device) == 0
+        assert len(Ledger.existing(runs / "adding/on-device").entries) == 2
+    summary = json.loads((runs / "adding/tuned/tuned_device/summary.json").read_text())
+    assert (summary["jobs"], summary["twin_sha256"]) == (2, twin.seal)
+    with pytest.raises(InputError, match=r"`budget_seconds` must cover the \d+ s of 900 jobs"):
+        tune.tune(dataclasses.replace(config, max_jobs=900), device=device)
 
 
 def test_ibm_is_sent_one_job_whatever_happens(server, runs, capsys, fast_clock):
