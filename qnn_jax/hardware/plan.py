@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from qnn_jax.circuits.checks import at_least, real
+from qnn_jax.circuits.checks import at_least, flag, real
 from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.cost import qpu_seconds, split_rows
@@ -75,6 +75,8 @@ class Settings:
             raise InputError(
                 f"Argument `anchors` must be 0 or at least 3, to fit a line, but is {self.anchors}."
             )
+        for name in ("readout", "recompile", "fractional_gates", "two_stage"):
+            object.__setattr__(self, name, flag(name, getattr(self, name)))
         if self.recompile and self.fractional_gates:
             raise InputError(
                 "Argument `recompile` must be False with `fractional_gates`, because the template "

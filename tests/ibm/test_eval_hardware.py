@@ -308,6 +308,8 @@ def test_a_run_that_is_not_trained_is_refused(tmp_path: Path) -> None:
         ({"images": 1}, "`images` must be an integer of at least 2, but is 1"),
         ({"copies": 0}, "`copies` must be an integer of at least 1, but is 0"),
         ({"rep_delay": -1.0}, "`rep_delay` must be above 0, but is -1"),
+        ({"readout": "no"}, "`readout` must be True or False, but is 'no'"),
+        ({"two_stage": 1}, "`two_stage` must be True or False, but is 1"),
         ({"budget_seconds": float("inf")}, "`budget_seconds` must be finite, but is inf"),
         ({"seed": -1}, "`seed` must be"),
         ({"backend": "FakeFezz"}, "did you mean FakeFez"),
