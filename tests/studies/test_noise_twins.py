@@ -67,6 +67,17 @@ def test_the_result_says_how_it_was_found(found: Ablation) -> None:
     assert "in place of recalibration" in found.headline
 
 
+def test_each_twin_is_trained_where_its_name_says() -> None:
+    nothing = ExecutionConfig()
+    assert {member.name: member.execution for member in NoiseTwins(SINE).members()} == {
+        HYBRID: NOISY,
+        "recalibrated": nothing,
+        "blind": nothing,
+        "noise-aware": ExecutionConfig("noisy", None, "FakeYorktownV2"),
+        "ideal": nothing,
+    }
+
+
 def test_twins_depend_on_what_there_is_to_know() -> None:
     def names(execution: ExecutionConfig) -> list[str]:
         task = dataclasses.replace(SINE, execution=execution)
