@@ -212,6 +212,11 @@ def test_the_fisher_information_of_a_readout_error_is_that_of_a_coin():
     assert covariance[0, 0] == pytest.approx(1 / (400 * 0.1 * 0.9 + 1), rel=1e-4)
     assert covariance[1, 1] == pytest.approx(1.0)
     assert undetermined(family, covariance) == ["readout of qubit 0, 1 as 0"]
+    # Of counts it was not fitted to, its own scatter adds Σ F C = 36/37 degrees of freedom.
+    held = Experiment(Circuit(1, ()), (0,), np.zeros((1, 0)), [[360, 40]])
+    plain, fitted = (check_noise(family, np.zeros(2), [held], c) for c in (None, covariance))
+    assert plain.degrees == 1
+    assert fitted.degrees == pytest.approx(1 + 36 / 37, rel=1e-4)
 
 
 @pytest.mark.parametrize(
