@@ -8,6 +8,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -138,69 +139,73 @@ def train(
     >>> trained.summary["test_mean_l1"] < trained.summary["baselines"]["constant"]
     True
     """
-    if mesh is not None:
-        checks.of_type("mesh", mesh, Mesh, "a jax.sharding.Mesh or None")
-        if set(mesh.axis_names) != {"data", "state"}:
-            raise InputError(
-                'Argument `mesh` must have two axes that are called "data" and "state", but has '
-                f"{tuple(mesh.axis_names)}."
-            )
-        rest: dict[str, Any] = {"folders": folders, "run": run, "tell": tell, "stop": stop}
-        rest |= {"order_seed": order_seed, "split_seed": split_seed}
-        with jax.set_mesh(mesh):
-            return train(task, seed, **rest, report=report, publish=publish)
-    began = time.monotonic()
-    seeds = Seeds(seed, order_seed, split_seed)
-    for name, value in seeds._asdict().items():
-        checks.seed(name, value or 0)
-    task.check()
-    splits = task.load(folders, seeds.split, report)
-    count = len(splits.train.targets)
-    task.trainer.check(count)
-    names = trained_names(task)
-    for line in introduction(task, splits, names):
-        tell(line)
-    on_device = jax.tree.map(jnp.asarray, (splits.train, splits.validation))
-    key = jax.random.key(seeds.order)
-    state = init_state(task, names, jax.random.key(seed), on_device[0].inputs[:1])
-    manifest = manifest_of(seed, splits)
-    if run is not None:
-        keep_manifest(run, manifest, tell)
-    setup = time.monotonic() - began
-    program = fit_epoch.lower(task, names, state, key, jnp.asarray(0), *on_device).compile()
-    compiling = time.monotonic() - began - setup
-    tell(f"Ready after {setup:.1f} s, compiled in {compiling:.1f} s.\n")
+    with _on(mesh):
+        began = time.monotonic()
+        seeds = Seeds(seed, order_seed, split_seed)
+        for name, value in seeds._asdict().items():
+            checks.seed(name, value or 0)
+        task.check()
+        splits = task.load(folders, seeds.split, report)
+        count = len(splits.train.targets)
+        task.trainer.check(count)
+        names = trained_names(task)
+        for line in introduction(task, splits, names):
+            tell(line)
+        on_device = jax.tree.map(jnp.asarray, (splits.train, splits.validation))
+        key = jax.random.key(seeds.order)
+        state = init_state(task, names, jax.random.key(seed), on_device[0].inputs[:1])
+        manifest = manifest_of(seed, splits)
+        if run is not None:
+            keep_manifest(run, manifest, tell)
+        setup = time.monotonic() - began
+        program = fit_epoch.lower(task, names, state, key, jnp.asarray(0), *on_device).compile()
+        compiling = time.monotonic() - began - setup
+        tell(f"Ready after {setup:.1f} s, compiled in {compiling:.1f} s.\n")
 
-    def step(epoch: int, state: Any) -> tuple[Any, dict[str, Any]]:
-        state, told = program(state, key, jnp.asarray(epoch), *on_device)
-        told = jax.tree.map(np.asarray, told)
-        for name in names:
-            _stop_at_failure(task, name, told[name], epoch, count, run)
-        return state, {name: task.trainer.row(told[name], task.metric) for name in names}
+        def step(epoch: int, state: Any) -> tuple[Any, dict[str, Any]]:
+            state, told = program(state, key, jnp.asarray(epoch), *on_device)
+            told = jax.tree.map(np.asarray, told)
+            for name in names:
+                _stop_at_failure(task, name, told[name], epoch, count, run)
+            return state, {name: task.trainer.row(told[name], task.metric) for name in names}
 
-    epochs = task.trainer.epochs
+        epochs = task.trainer.epochs
 
-    def told(done: int, row: Mapping[str, Any], left: float) -> None:
-        tell(epoch_line(task.metric, names, done, epochs, row, left))
-        track(row)
+        def told(done: int, row: Mapping[str, Any], left: float) -> None:
+            tell(epoch_line(task.metric, names, done, epochs, row, left))
+            track(row)
 
-    state, rows = go_through(
-        run,
-        epochs,
-        state,
-        step,
-        tell=told,
-        stop=stop,
-        restore=lambda tree: jax.tree.map(jnp.asarray, tree),
-    )
-    params = jax.tree.map(np.asarray, task.trainer.parameters(state))
-    seconds = {"setup": setup, "compile": compiling, "epochs": [row["seconds"] for row in rows]}
-    finished = evaluate(task, params, splits, rows, seeds, folders, seconds, began)
-    for warning in large_angles(finished.trained, splits):
-        tell(f"Warning: {warning}")
-    if run is not None:
-        keep(run, finished, manifest, publish)
-    return finished.trained
+        state, rows = go_through(
+            run,
+            epochs,
+            state,
+            step,
+            tell=told,
+            stop=stop,
+            restore=lambda tree: jax.tree.map(jnp.asarray, tree),
+        )
+        params = jax.tree.map(np.asarray, task.trainer.parameters(state))
+        seconds = {"setup": setup, "compile": compiling, "epochs": [row["seconds"] for row in rows]}
+        finished = evaluate(task, params, splits, rows, seeds, folders, seconds, began)
+        for warning in large_angles(finished.trained, splits):
+            tell(f"Warning: {warning}")
+        if run is not None:
+            keep(run, finished, manifest, publish)
+        return finished.trained
+
+
+def _on(mesh: Mesh | None) -> AbstractContextManager[Any]:
+    """JAX's context for these devices; none for one device."""
+    if mesh is None:
+        return nullcontext()
+    checks.of_type("mesh", mesh, Mesh, "a jax.sharding.Mesh or None")
+    if set(mesh.axis_names) != {"data", "state"}:
+        raise InputError(
+            'Argument `mesh` must have two axes that are called "data" and "state", but has '
+            f"{tuple(mesh.axis_names)}."
+        )
+    context: AbstractContextManager[Any] = jax.set_mesh(mesh)
+    return context
 
 
 def evaluate(

@@ -108,3 +108,14 @@ def test_what_a_training_cannot_run_on():
         train(Dots(), mesh=Mesh(devices, ("a", "b"), axis_types=types))
     with pytest.raises(InputError, match="`mesh` must be left out where `executor` is sampled: "):
         train(Sampled(), mesh=Mesh(devices, ("data", "state"), axis_types=types))
+
+
+def test_a_training_over_a_mesh_is_tracked():
+    devices = np.array(jax.devices()[:1]).reshape(1, 1)
+    mesh = Mesh(devices, ("data", "state"), axis_types=(AxisType.Auto, AxisType.Auto))
+    rows = []
+    task = dataclasses.replace(
+        Dots(), training=dataclasses.replace(Dots().training, epochs=2), train_count=32
+    )
+    train(task, mesh=mesh, track=rows.append)
+    assert [row["epoch"] for row in rows] == [1, 2]
