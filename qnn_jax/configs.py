@@ -174,6 +174,15 @@ def check_training(config: TrainingConfig, train_count: int) -> None:
     checks.flag("flip", config.flip)
 
 
+def check_unaugmented(config: TrainingConfig, what: str) -> None:
+    """Refuse to shift or mirror examples that are no images with one channel, but `what`."""
+    if config.shift or config.flip:
+        raise InputError(
+            f"Arguments `shift` and `flip` must be 0 and False for {what}, but are "
+            f"{checks.shown(config.shift)} and {checks.shown(config.flip)}."
+        )
+
+
 def check_model(config: ModelConfig, image_shape: tuple[int, ...] | None = None) -> None:
     """Refuse what cannot be built, in one sentence, and before a circuit is built.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qnn_jax.circuits import Circuit
 from qnn_jax.circuits.observables import observables_on
-from qnn_jax.configs import ModelConfig, TrainingConfig, check_model
+from qnn_jax.configs import ModelConfig, TrainingConfig, check_model, check_unaugmented
 from qnn_jax.errors import InputError
 from qnn_jax.tasks.defaults import HYBRID_NUMBERS, TaskDefaults
 from qnn_jax.training.task import ACCURACY, HYBRID, MEAN_L1, Member, Metric, written
@@ -112,11 +112,8 @@ class FeatureTask(TaskDefaults):
                 "Argument `loss` must be cross-entropy for more than two classes, but is mse and "
                 f"there are {shape.num_classes}."
             )
-        if len(shape.example) != 2 and (self.training.shift or self.training.flip):
-            raise InputError(
-                "Arguments `shift` and `flip` must be 0 and False for data that are no images of "
-                f"one channel, but are {self.training.shift} and {self.training.flip}."
-            )
+        if len(shape.example) != 2:
+            check_unaugmented(self.training, "data that are no images of one channel")
 
     @property
     def config(self) -> ModelConfig:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from qnn_jax.circuits import Circuit, Op, checks, w, x
-from qnn_jax.configs import ExecutionConfig, TrainingConfig, check_training
+from qnn_jax.configs import ExecutionConfig, TrainingConfig, check_training, check_unaugmented
 from qnn_jax.data import FASHION_MNIST
 from qnn_jax.errors import InputError
 from qnn_jax.tasks.defaults import TaskDefaults
@@ -89,11 +89,7 @@ class Pooled(TaskDefaults):
                 "Argument `loss` must be cross-entropy for more than two classes, but is "
                 f"{self.training.loss}."
             )
-        if self.training.shift or self.training.flip:
-            raise InputError(
-                "Argument `shift` and `flip` must be 0 and False for images pooled to "
-                f"{SIDE} × {SIDE} pixels, but are {self.training.shift} and {self.training.flip}."
-            )
+        check_unaugmented(self.training, f"images pooled to {SIDE} × {SIDE} pixels")
         if len(self._images.class_numbers) != QUBITS:
             raise InputError(
                 f"Argument `classes` must name {QUBITS} classes, one for each qubit, but is "

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from qnn_jax.circuits import Circuit, Op, checks, w, x
-from qnn_jax.configs import ExecutionConfig, TrainingConfig, check_training
-from qnn_jax.errors import InputError
+from qnn_jax.configs import ExecutionConfig, TrainingConfig, check_training, check_unaugmented
 from qnn_jax.tasks.defaults import TaskDefaults
 from qnn_jax.training.execution import check_execution
 from qnn_jax.training.task import (
@@ -76,11 +75,7 @@ class Sine(TaskDefaults):
         for name in ("train_count", "test_count"):
             checks.at_least(name, getattr(self, name), 1)
         checks.of_type("training", self.training, TrainingConfig, "a TrainingConfig")
-        if self.training.shift or self.training.flip:
-            raise InputError(
-                "Argument `shift` and `flip` must be 0 and False for numbers, but are "
-                f"{self.training.shift} and {self.training.flip}."
-            )
+        check_unaugmented(self.training, "numbers")
         check_training(self.training, self.train_count)
 
     def load(self, folders: Folders, seed: int, report: Report) -> Splits:
