@@ -1,7 +1,7 @@
 """Tasks as values: the types that every task and every trainer share.
 
-A task is a frozen dataclass (`qnn_jax.tasks` has three). Trainers, studies and reports use only
-the protocol below and never check which task it is. Imports no JAX, so that a command line is
+A task is a frozen dataclass (`qnn_jax.tasks` has some). Trainers, studies and reports use only the
+protocol below and never check which task it is. Imports no JAX, so that a command line is
 checked before JAX loads.
 """
 
