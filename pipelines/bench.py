@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines import command
 from qnn_jax.errors import InputError
 
 if TYPE_CHECKING:
     from pipelines.benchmarks.cases import Cell
+
+#: Tables that are made only where --only names them.
+ON_REQUEST = ("classification", "tuning", "sharded")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +62,8 @@ class BenchConfig:
     seeds: int = 10
     """Of classification: how many problems are drawn at each size of each family."""
     families: tuple[str, ...] = ()
-    """Of classification: only these families, as "two curves"; what is there already stays."""
+    """Of classification: only these families, such as "two curves"; the file keeps the results of
+    others."""
     sizes: tuple[int, ...] = ()
     """Of classification: only these sizes of the families."""
     minutes: float = 9.0
@@ -88,80 +92,67 @@ def main(argv: list[str] | None = None) -> int:
 
     folder = config.results_dir / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    if config.only in (None, "training"):
+    rounds, data = config.rounds, (config.data_dir, config.manual_dir)
+
+    def wanted(name: str) -> bool:
+        return name == config.only if config.only else name not in ON_REQUEST
+
+    def write(name: str, found: dict[str, Any]) -> None:
+        write_json_atomic(folder / f"{name}.json", found)
+        print(f"\nWritten to {folder / name}.json")
+
+    if wanted("training"):
         from pipelines.benchmarks.training import training
 
-        found = training(config.rounds, config.data_dir, config.manual_dir)
-        write_json_atomic(folder / "training.json", found)
-        print(f"\nWritten to {folder / 'training.json'}")
-    if config.only in (None, "scan"):
+        write("training", training(rounds, *data))
+    if wanted("scan"):
         from pipelines.benchmarks.scan import scan
 
-        found = scan(config.rounds, config.data_dir, config.manual_dir)
-        write_json_atomic(folder / "scan.json", found)
-        print(f"\nWritten to {folder / 'scan.json'}")
-    if config.only in (None, "calculator"):
+        write("scan", scan(rounds, *data))
+    if wanted("calculator"):
         from pipelines.benchmarks.calculator import calculator
 
-        found = calculator(config.rounds)
-        write_json_atomic(folder / "calculator.json", found)
-        print(f"\nWritten to {folder / 'calculator.json'}")
-    if config.only in (None, "evaluation"):
+        write("calculator", calculator(rounds))
+    if wanted("evaluation"):
         from pipelines.benchmarks.evaluation import evaluation
 
-        found = evaluation(config.rounds)
-        write_json_atomic(folder / "evaluation.json", found)
-        print(f"\nWritten to {folder / 'evaluation.json'}")
-    if config.only in (None, "estimators"):
+        write("evaluation", evaluation(rounds))
+    if wanted("estimators"):
         from pipelines.benchmarks.estimators import estimators
 
-        found = estimators(config.rounds, config.peers)
-        write_json_atomic(folder / "estimators.json", found)
-        print(f"\nWritten to {folder / 'estimators.json'}")
-    if config.only == "classification":
+        write("estimators", estimators(rounds, config.peers))
+    if wanted("classification"):
         from pipelines.benchmarks.classification import classification
 
+        # It goes on from this file.
         path = folder / "classification.json"
-        classification(
-            path,
-            config.seeds,
-            config.families,
-            config.sizes,
-            config.data_dir,
-            config.manual_dir,
-        )
-        print(f"\nWritten to {path}")
-    if config.only in (None, "noise"):
+        found = classification(path, config.seeds, config.families, config.sizes, *data)
+        write("classification", found)
+    if wanted("noise"):
         from pipelines.benchmarks.noise import noise
 
-        found = noise(config.rounds, config.cap_seconds or 120.0, config.peers)
-        write_json_atomic(folder / "noise.json", found)
-        print(f"\nWritten to {folder / 'noise.json'}")
-    if config.only == "tuning":
+        write("noise", noise(rounds, config.cap_seconds or 120.0, config.peers))
+    if wanted("tuning"):
         from pipelines.benchmarks.tuning import tuned
 
-        write_json_atomic(folder / "tuning.json", tuned(config.rounds))
-        print(f"\nWritten to {folder / 'tuning.json'}")
-    if config.only == "sharded":
+        write("tuning", tuned(rounds))
+    if wanted("sharded"):
         from pipelines.benchmarks.sharded import sharded
 
-        write_json_atomic(folder / "sharded.json", sharded())
-        print(f"\nWritten to {folder / 'sharded.json'}")
-    if config.only in (None, "simulator"):
+        write("sharded", sharded())
+    if wanted("simulator"):
         from pipelines.benchmarks.simulator import simulator
 
         selected = bool(config.num_qubits or config.depths)
         found = simulator(
             cells,
-            config.rounds,
+            rounds,
             config.cap_seconds or (60.0 if config.full else 30.0),
             float("inf") if config.full or selected else config.minutes,
             infer=not config.full,
             peers=config.peers,
         )
-        name = "simulator_selected.json" if selected else "simulator.json"
-        write_json_atomic(folder / name, found)
-        print(f"\nWritten to {folder / name}")
+        write("simulator_selected" if selected else "simulator", found)
     return 0
 
 
