@@ -83,7 +83,7 @@ def chosen_task(arguments: Sequence[str], *others: str) -> str:
         InputError: if there is no such task.
     """
     chosen = command.chosen(arguments, "--task", DEFAULT_TASK)
-    return one_of("task", chosen, (*TASKS, *others))
+    return one_of("--task", chosen, (*TASKS, *others))
 
 
 #: Fields of a task whose own fields are flags without a prefix.

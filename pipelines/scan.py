@@ -84,7 +84,7 @@ def parse(argv: list[str] | None) -> tuple[Task, ScanFlags]:
     """The default configuration and the flags of the scan."""
     arguments = sys.argv[1:] if argv is None else argv
     presets = presets_of(chosen_task(arguments))
-    one_of("preset", command.chosen(arguments, "--preset", "default"), tuple(presets))
+    one_of("--preset", command.chosen(arguments, "--preset", "default"), tuple(presets))
     return training.parse(presets, ScanFlags(), argv, __doc__)
 
 

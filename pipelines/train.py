@@ -6,8 +6,8 @@
     make train ARGS="--task sine"
 
 The table is a CSV or Parquet file; arrays and images are an .npz file with x and y, or a dataset of
-tensorflow-datasets (--data tfds:mnist). Classical twins
-train alongside. A table of 500 rows takes about half a minute on two cores.
+tensorflow-datasets (--data tfds:mnist). Classical twins train alongside. A table of 500 rows takes
+about half a minute on two cores. --task trains another task that has no command of its own.
 """
 
 from __future__ import annotations
@@ -47,7 +47,12 @@ class TrainFlags(TrackedFlags):
 def main(argv: list[str] | None = None) -> int:
     """Parse, train, report; the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
-    name = one_of("task", command.chosen(arguments, "--task", Tabular.name), HERE)
+    name = command.chosen(arguments, "--task", Tabular.name)
+    if name in TASKS and name not in HERE:
+        raise InputError(
+            f"Argument `--task` must be left out for {name!r}; {command.train(name, [])} trains it."
+        )
+    one_of("--task", name, HERE)
     start = TrainFlags(task=name)
     task, flags = training.parse({"default": TASKS[name]()}, start, argv, __doc__)
     if not isinstance(task, Tabular):
@@ -61,15 +66,19 @@ def main(argv: list[str] | None = None) -> int:
         task = dataclasses.replace(task, model=model)
     for line in task.notices():
         command.say(line)
-    # tfds:glue/cola becomes the run glue-cola.
-    name = task.data.removeprefix(PREFIX)
-    name = name if name == task.data else name.replace("/", "-")
-    flags = dataclasses.replace(flags, run=flags.run or Path(name).stem)
+    flags = dataclasses.replace(flags, run=flags.run or run_of(task.data))
     status = training.train(task, flags)
     if not status:
         words = ["--run", flags.run, *command.same_folders(flags), "--data", "new.csv"]
         print(f"Or:   {command.make('predict', words)}")
     return status
+
+
+def run_of(data: str) -> str:
+    """The default name of a run: petals of petals.csv, glue-cola of tfds:glue/cola."""
+    if data.startswith(PREFIX):
+        return data.removeprefix(PREFIX).replace("/", "-")
+    return Path(data).stem
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def test_the_command_finds_what_is_easy_to_find(tmp_path: Path, data_dir: Path, 
         (("--task", "calculator", "--sizes", "all"), "sizes` .*has all"),
         (("--task=calculator", "--operation", "spell"), "operation`"),
         (("--task", "calculator", "--restarts", "0"), "restarts` must be between"),
-        (("--task", "spelling"), "task` must be one of 'fashion', .*, 'noise-study', but is"),
+        (("--task", "spelling"), "`--task` must be one of 'fashion', .*, 'noise-study', but is"),
         (("--model.num-qubits", "1"), "`num_qubits` must be an integer of at least 2"),
     ],
 )

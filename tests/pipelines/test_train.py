@@ -100,6 +100,10 @@ def test_it_predicts(finished, table: Path, tmp_path: Path) -> None:
         (train, ("--target", "kin"), "`target` must be a column of"),
         (train, ("--target", "kind", "--circuit", "a.txt"), "`circuit` must be a .qasm"),
         (train, ("--target", "kind", "--qubits", "99"), "`num_qubits` must be at most"),
+        (train, ("--task", "nothing"), "`--task` must be one of 'tabular', .*, but is 'nothing'"),
+        (train, ("--task", "fashion"), "`--task` must be left out for 'fashion'; make train-fash"),
+        (train, ("--task", "sine", "--qubits", "3"), "`--qubits` must be left out with --task"),
+        (train, ("--task=sine", "--layers", "0"), "`layers` must be an integer of at least 1"),
         (predict, ("--run", "petals"), "`data` must be given"),
         (predict, (), "`run` must be given"),
         (predict, ("--run", "no", "--data", "a.csv"), "`run` must name a finished"),
@@ -109,10 +113,28 @@ def test_what_is_wrong_is_refused_before_a_run_begins(
     table: Path, tmp_path: Path, command, flags, message
 ) -> None:
     where = ["--results-dir", str(tmp_path / "results")]
-    data = ["--data", str(table)] if command is train and flags else []
+    data = ["--data", str(table)] if command is train and "--target" in flags else []
     with pytest.raises(InputError, match=f"^Argument {message}"):
         command.main([*where, *data, *flags])
     assert not (tmp_path / "results").exists()
+
+
+def test_a_task_without_data_is_trained_by_its_name(tmp_path: Path, capsys) -> None:
+    folder = ["--results-dir", str(tmp_path)]
+    assert train.main(["--task", "sine", "--epochs", "2", *folder]) == 0
+    told = capsys.readouterr().out
+    assert "on 1,000 points that were not used for any choice" in told
+    assert f"Next: make eval-aer ARGS='--run sine --results-dir {tmp_path}'" in told
+    assert "make predict" not in told  # which needs rows of a file
+    assert json.loads((tmp_path / "sine/summary.json").read_text())["task"] == "sine"
+    with pytest.raises(SystemExit, match="2"):
+        train.main(["--task", "sine", "--data", "petals.csv", *folder])
+    assert "Unrecognized options: --data" in capsys.readouterr().err
+
+
+def test_a_run_has_the_name_of_its_data() -> None:
+    names = [train.run_of(data) for data in ("/a/petals.csv", "tfds:mnist", "tfds:glue/cola")]
+    assert names == ["petals", "mnist", "glue-cola"]
 
 
 @pytest.mark.slow

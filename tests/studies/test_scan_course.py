@@ -182,10 +182,10 @@ def planned_of(axes: Any, **options: Any):
     [
         (
             ("--task", "none"),
-            "`task` must be one of 'fashion', .*, 'sine', but is",
+            "`--task` must be one of 'fashion', .*, 'sine', but is",
         ),
-        (("--preset", "none"), "`preset` must be one of 'default', 'slides', 'notebook'"),
-        (("--task", "calculator", "--preset", "slides"), "`preset` must be one of 'default'"),
+        (("--preset", "none"), "`--preset` must be one of 'default', 'slides', 'notebook'"),
+        (("--task", "calculator", "--preset", "slides"), "`--preset` must be one of 'default'"),
         (("--axis", "seed=4294967296"), "from 0 to 4294967295, but one is '4294967296'"),
         (("--at-once", "-1"), "`at_once` must be an integer of at least 0"),
         (("--num-processes", "2"), "`coordinator` must be given"),
