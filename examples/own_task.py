@@ -18,7 +18,7 @@ from qnn_jax.training import MEAN_L1
 @dataclass(frozen=True)
 class Sine(TaskDefaults):
     training: LeastSquaresConfig = LeastSquaresConfig(epochs=5, batch_size=0, restarts=8)
-    name, metric = "sine", MEAN_L1
+    name, metric = "my_sine", MEAN_L1
 
     def load(self, folders, seed, report):
         points = np.random.default_rng(0).uniform(-1, 1, (300, 1))
