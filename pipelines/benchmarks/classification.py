@@ -2,8 +2,8 @@
 
 A cell is a family of problems at one size. In each cell every model first chooses its
 hyperparameters by cross-validation on the training rows of seed 0, the numbers of a hybrid all in
-one program. Then each seed draws a problem of its own, trains on it and is tested once. What was
-done is kept after each model, and a later call goes on from there.
+one program. Then for each seed a problem is drawn, and the model is trained on it and tested once.
+The file is written after each model, and a later call continues from there.
 """
 
 from __future__ import annotations
@@ -368,7 +368,7 @@ def classification(
             raise InputError(
                 f"Argument `families` must be among {', '.join(FAMILIES)}, but has {name!r}."
             )
-    known = sorted({size for family in FAMILIES.values() for size in family.sizes})
+    known = sorted({size for name in families or FAMILIES for size in FAMILIES[name].sizes})
     for size in sizes:
         if size not in known:
             raise InputError(

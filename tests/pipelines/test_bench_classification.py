@@ -1,4 +1,4 @@
-"""The benchmark of classifiers: resumed cell by cell, and never tested on what was chosen by."""
+"""The benchmark of classifiers: it resumes cell by cell, and test rows take part in no choice."""
 
 import json
 from pathlib import Path
@@ -105,11 +105,16 @@ def test_an_interruption_loses_one_model_at_most(tmp_path: Path, log: list, monk
     assert list(found["cells"]["two curves, 2"]) == [name for name in MODELS if name != "SVC"]
 
 
-def test_what_cannot_be_asked_for_is_refused(tmp_path: Path, log: list) -> None:
+def test_what_cannot_be_asked_for_is_refused(tmp_path: Path, log: list, monkeypatch) -> None:
     with pytest.raises(InputError, match="`families` must be among two curves, but has 'curves'"):
         run(tmp_path, "--families", "curves")
     with pytest.raises(InputError, match="`sizes` must be among 2, 3, but has 4"):
         run(tmp_path, "--sizes", "4")
+    monkeypatch.setitem(
+        classification.FAMILIES, "bars", Family(FAMILIES["bars and stripes"].draw, {}, (4,))
+    )
+    with pytest.raises(InputError, match="`sizes` must be among 4, but has 2"):
+        run(tmp_path, "--families", "bars", "--sizes", "2")
     with pytest.raises(InputError, match="`--seeds` must be at least 1, but is 0"):
         run(tmp_path, "--seeds", "0")
 
