@@ -72,6 +72,8 @@ def test_rows_lie_on_a_manifold_of_its_dimension(d: int, m: int) -> None:
     assert rank(np.arctanh(inputs)) == min(d, m)
     assert rank(inputs) == d
     assert not separable(inputs, labels)
+    # A class that were linear in those numbers would be separable there.
+    assert not separable(np.arctanh(inputs), labels)
 
 
 def test_one_hyperplane_separates_and_the_parity_of_two_does_not() -> None:
