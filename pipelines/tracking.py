@@ -1,4 +1,4 @@
-"""The curves of a training for other programs, written by those programs' own libraries."""
+"""The curves of a training for TensorBoard, written by the library tensorboardX."""
 
 from __future__ import annotations
 

@@ -81,8 +81,8 @@ _NUMBERS = {
     "feature_scale": "model.feature_scale",
     "weight_bound": "model.weight_bound",
 }
-#: Qubits where `n_qubits` is "auto"; more than twice as many classes take more.
-_LEAST_AUTO = 4
+#: Least and most qubits where `n_qubits` is "auto": half as many as there are classes.
+_AUTO_QUBITS = (4, 8)
 #: Circuits of so many qubits are simulated 500 rows at a time, even for a single one.
 _SMALL = 8
 _MEMBERS = (HYBRID, "separable", "frozen", "classical", "bypass", "linear")
@@ -335,7 +335,8 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
         given = self.circuit
         name = given if isinstance(given, str) else None
         auto = isinstance(self.n_qubits, str)
-        n_qubits = min(max(_LEAST_AUTO, -(-classes // 2)), _SMALL) if auto else int(self.n_qubits)
+        least, most = _AUTO_QUBITS
+        n_qubits = min(max(least, -(-classes // 2)), most) if auto else int(self.n_qubits)
         circuit = _circuit(given, n_qubits, _CIRCUITS)
         model = ModelConfig(
             channels=(),
@@ -510,8 +511,8 @@ class QuantumClassifier(ClassifierMixin, _Hybrid):  # type: ignore[misc]
         circuit: "dense_angle" (two features a qubit, then real amplitudes), "angle" (one feature a
             qubit), "reuploading" (that three times), "zz", "z" (Qiskit's feature maps), a
             `Circuit`, or a Qiskit `QuantumCircuit`.
-        n_qubits: of a circuit by name; "auto" is 4, and of more than 8 classes half as many, up to
-            8, so that "dense_angle" reads a feature for each class.
+        n_qubits: of a circuit by name. "auto" takes 4; for more than 8 classes half their number,
+            but at most 8, so that "dense_angle" has an input for each of up to 16 classes.
         observables: Pauli labels that are measured; "auto" takes all Z and ZZ.
         encoder: "dense" maps the features to the circuit's inputs by Dense layers; "none" lets the
             features themselves enter it, for which it must read as many.
@@ -618,8 +619,8 @@ class QuantumClassifier(ClassifierMixin, _Hybrid):  # type: ignore[misc]
 class QuantumRegressor(RegressorMixin, _Hybrid):  # type: ignore[misc]
     """Regress with a hybrid network; parameters as of `QuantumClassifier`, without class weights.
 
-    Weights decay faster by default, since values are learned with their noise. Targets are scaled
-    to mean 0 and deviation 1 for training.
+    `weight_decay` is larger by default, because a network otherwise fits the noise of the targets.
+    Targets are scaled to mean 0 and deviation 1 for training.
 
     >>> X = np.linspace(-1, 1, 60)[:, None]
     >>> model = QuantumRegressor("reuploading", n_qubits=2, hidden=(), random_state=0)

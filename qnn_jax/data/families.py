@@ -18,7 +18,7 @@ from qnn_jax.errors import InputError
 
 #: Points that are drawn for each one that is kept, where the classes are made equally frequent.
 _SPARE = 4
-# So that two families do not draw from the same numbers.
+# A part of the seed, so that two families do not use the same random numbers.
 _SEPARABLE, _MANIFOLD, _HYPERPLANES, _CURVES, _BARS, _FASHION = range(6)
 
 
@@ -180,8 +180,8 @@ def fashion_pca(
 ) -> tuple[Labelled, Labelled]:
     """Some images of two classes, by their principal components.
 
-    The components are those of the training images that are drawn; test images are drawn from the
-    official ones and take part in nothing.
+    The components are computed from the training images that are drawn. Test images are drawn from
+    the official test images and do not influence the components.
 
     Args:
         images: of two classes, as `load_fashion_mnist().select(…)` gives them.
