@@ -55,7 +55,23 @@ class Spread:
         of_inputs: PartitionSpec = SAME,
         out: Any = SAME,
     ) -> Any:
-        """Run a function on every device, of inputs and of what all devices know."""
+        """Run a function on every device, of inputs and of what all devices know.
+
+        Raises:
+            InputError: where the mesh has no devices, or another one is set.
+        """
+        ambient = jax.sharding.get_abstract_mesh()
+        own = self.mesh.abstract_mesh
+        if ambient.axis_names and own != ambient:
+            raise InputError(
+                f"Argument `mesh` must be the mesh of jax.set_mesh where one is set, {ambient}, "
+                f"but is {own}."
+            )
+        if isinstance(self.mesh, AbstractMesh) and own != ambient:
+            raise InputError(
+                f"Argument `mesh` must have devices to run on, but is {own}; an AbstractMesh is "
+                "for `plan` only."
+            )
         specs = (of_inputs, *(SAME for _ in (weights, *others)))
         operands = [inputs, weights, *others]
         if AxisType.Explicit in self.mesh.axis_types:
@@ -118,7 +134,7 @@ def checked_mesh(mesh: Any, circuit: Circuit) -> Spread:
             f"but has {shown(names)}."
         )
     size, n = spread.num_devices, circuit.num_qubits
-    if size & (size - 1):
+    if size < 1 or size & (size - 1):
         raise InputError(
             f"Argument `mesh` must have a power of two of devices along {spread.state!r}, but has "
             f"{size}."
