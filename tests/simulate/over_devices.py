@@ -141,6 +141,7 @@ def sent(circuit, gradient=False, mesh=MESH):
     moving, size = total(found, "all-to-all", "collective-permute")
     return {
         "exchanges": total(found, "all-to-all")[0],
+        "planned": qnn_jax.plan(circuit, "Z" * circuit.num_qubits, mesh=mesh).num_exchanges,
         "moving": moving,
         "states": size / state,
         "largest": max((c.sent for c in found if c.kind == "all-to-all"), default=0) / state,
