@@ -186,12 +186,30 @@ def in_turn(plan: Plan, parameter: Array, state: Any) -> tuple[Array, Any]:
     """The same; over devices nothing large is made of a parameter before its step's turn.
 
     XLA makes what does not depend on the state as early as it likes, and keeps it. Steps over
-    devices are seldom scanned, so that would be something large for each of many steps.
+    devices are seldom scanned, so that would be something large for each of many steps. A barrier
+    is not enough: XLA's CPU compiler removes it before it orders the program. So a zero that is
+    made of the state is added.
     """
     if plan.shards is None:
         return parameter, state
+    if jnp.issubdtype(parameter.dtype, jnp.floating):
+        amplitude = jax.tree.leaves(state)[-1][0, 0]
+        parameter = parameter + _zero_of(jax.lax.stop_gradient(amplitude))
     found: tuple[Array, Any] = jax.lax.optimization_barrier((parameter, state))
     return found
+
+
+@jax.custom_batching.custom_vmap
+def _zero_of(number: Array) -> Array:
+    """Zero, for which XLA waits until the number is there."""
+    return 0 * number
+
+
+@_zero_of.def_vmap
+def _(size: int, batched: Any, number: Array) -> tuple[Array, bool]:
+    # Of one sample, so that parameters that are the same for all stay so.
+    del size, batched
+    return _zero_of(number[0]), False
 
 
 def _first(arrays: Any) -> Any:

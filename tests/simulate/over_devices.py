@@ -183,10 +183,12 @@ def check_more_communication():
 
 def check_memory():
     """Of the adjoint gradient of 20 qubits, in states of a device."""
-    circuit = qnn_jax.efficient_su2(20, reps=3, entanglement="linear")
-    memory = program(circuit, gradient=True).memory_analysis()
-    every = memory.temp_size_in_bytes + memory.output_size_in_bytes + memory.argument_size_in_bytes
-    return every / (8 * 2**20 / 8)
+    found = []
+    for circuit in (qnn_jax.efficient_su2(20, reps=3, entanglement="linear"), ring(20, 4)):
+        memory = program(circuit, gradient=True).memory_analysis()
+        taken = memory.temp_size_in_bytes + memory.output_size_in_bytes
+        found.append((taken + memory.argument_size_in_bytes) / (8 * 2**20 / 8))
+    return found
 
 
 def check_both():
