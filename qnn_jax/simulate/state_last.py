@@ -34,7 +34,7 @@ from qnn_jax.simulate.steps import (
     Step,
     UniformStep,
 )
-from qnn_jax.simulate.xla import HIGHEST, alike, linear_in_many, materialize
+from qnn_jax.simulate.xla import HIGHEST, alike, linear_in_many, materialize, zero_of
 
 
 def run(
@@ -194,22 +194,9 @@ def in_turn(plan: Plan, parameter: Array, state: Any) -> tuple[Array, Any]:
         return parameter, state
     if jnp.issubdtype(parameter.dtype, jnp.floating):
         amplitude = jax.tree.leaves(state)[-1][0, 0]
-        parameter = parameter + _zero_of(jax.lax.stop_gradient(amplitude))
+        parameter = parameter + zero_of(jax.lax.stop_gradient(amplitude))
     found: tuple[Array, Any] = jax.lax.optimization_barrier((parameter, state))
     return found
-
-
-@jax.custom_batching.custom_vmap
-def _zero_of(number: Array) -> Array:
-    """Zero, for which XLA waits until the number is there."""
-    return 0 * number
-
-
-@_zero_of.def_vmap
-def _(size: int, batched: Any, number: Array) -> tuple[Array, bool]:
-    # Of one sample, so that parameters that are the same for all stay so.
-    del size, batched
-    return _zero_of(number[0]), False
 
 
 def _first(arrays: Any) -> Any:

@@ -364,3 +364,16 @@ _product: Callable[..., Array] = bilinear(
     lambda cotangent, left, right: _product(jnp.swapaxes(left, -1, -2), cotangent),
     _batch,
 )
+
+
+@jax.custom_batching.custom_vmap
+def zero_of(number: Array) -> Array:
+    """Zero, for which XLA waits until the number is there."""
+    return 0 * number
+
+
+@zero_of.def_vmap
+def _(size: int, batched: Any, number: Array) -> tuple[Array, bool]:
+    # Of one sample, so that parameters that are the same for all stay so.
+    del size, batched
+    return zero_of(number[0]), False
