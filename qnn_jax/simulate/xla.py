@@ -9,6 +9,8 @@ that fails as soon as it is no longer needed. Measured with jaxlib 0.10.2 on CPU
 - `materialize`: XLA computes what is cheap again wherever it is used.
 - `product_of`: XLA calls a library for every product of matrices, also for tiny ones.
 - `on_states`: XLA moves the whole state twice for a product with an index in the middle.
+- `zero_of`: XLA's CPU compiler removes barriers before it orders a program. Its test, of the memory
+  over eight devices, is in `tests/simulate/test_sharded.py`.
 - `added`: XLA adds over a leading axis one number after the other.
 - `of_one_rank`, `int32`: what users may switch: rank promotion, and x64 between two traces.
 """
