@@ -107,7 +107,7 @@ def circuits(num_qubits: int, reps: int) -> dict[str, tuple[Any, int]]:
         "efficient_su2": (efficient_su2(num_qubits, reps=reps), reps + 1),
         "feature map + ansatz": (zz_feature_map(num_qubits, reps=1) + ansatz, reps + 2),
         "QAOA ring": (Circuit(num_qubits, tuple(ring)), reps + 1),
-        "random": (random_circuit(num_qubits, 3 * reps, seed=1), 3 * reps),
+        "random": (random_circuit(num_qubits, 3 * reps, seed=1, trainable=True), 3 * reps),
     }
 
 

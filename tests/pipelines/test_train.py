@@ -119,6 +119,7 @@ def test_what_is_wrong_is_refused_before_a_run_begins(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_a_task_without_data_is_trained_by_its_name(tmp_path: Path, capsys) -> None:
     folder = ["--results-dir", str(tmp_path)]
     assert train.main(["--task", "sine", "--epochs", "2", *folder]) == 0
