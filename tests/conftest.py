@@ -13,14 +13,23 @@ settings.load_profile("ours")
 REPOSITORY = Path(__file__).parents[1]
 #: Programs that tests run in processes of their own: importing them sets the number of devices.
 collect_ignore = ["simulate/over_devices.py", "simulate/one_of_two_processes.py"]
+#: Examples in docstrings that take more than a few seconds, since they train.
+SLOW_EXAMPLES = (
+    "qnn_jax.estimators.QuantumRegressor",
+    "qnn_jax.studies.diagnosis.diagnose",
+    "qnn_jax.studies.scan.scan",
+    "qnn_jax.tasks.fit.train",
+)
 ARCHIVES = Path(os.environ.get("QNN_JAX_MANUAL_DIR", REPOSITORY.parent / "shared/fashion-mnist"))
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest drops what `-m` leaves out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a test marked `slow_but_one`, all cases but the first are slow."""
+    """Slow are all cases but the first of a test marked `slow_but_one`, and examples that train."""
     seen = set()
     for item in items:
+        if item.name in SLOW_EXAMPLES:
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("slow_but_one") is None:
             continue
         test = item.nodeid.partition("[")[0]

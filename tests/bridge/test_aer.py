@@ -94,6 +94,7 @@ def noisy_values(observables) -> np.ndarray:
     return wanted
 
 
+@pytest.mark.slow
 def test_noise_is_that_of_the_whole_device() -> None:
     run = aer(40_000, noise=NOISE, seed=2)(CIRCUIT, OBSERVABLES, rows(3), WEIGHTS)
     assert np.abs((run.values - noisy_values(OBSERVABLES)) / run.stderr).max() < 4

@@ -82,6 +82,7 @@ def test_two_hundred_circuits_are_the_same_in_jax_and_in_both_forms(num_qubits, 
     check(random_circuit(seed, num_qubits, 20), seed)
 
 
+@pytest.mark.slow
 def test_two_hundred_circuits_are_the_same_in_both_forms_and_read_back():
     """Without JAX, whose compilation takes the minutes: the reference is gate by gate in Qiskit."""
     for num_qubits, seed in GENERATED:

@@ -133,6 +133,7 @@ def test_comments_before_a_missing_version_line_take_linear_time(prefix, end):
     assert time.process_time() - start < 5
 
 
+@pytest.mark.slow
 def test_a_panic_of_qiskits_parser_is_an_input_error(monkeypatch):
     """PanicException is no Exception. No text is known that causes one behind the checks."""
     from qiskit import qasm2

@@ -167,7 +167,7 @@ def test_early_stopping_keeps_the_best() -> None:
     assert len(curve) - 1 - curve.argmin() == model.n_iter_no_change
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize("member", ["separable", "frozen", "classical", "bypass", "linear"])
 def test_twins_train_alike(member: str) -> None:
     model = QuantumClassifier(**SMALL | {"max_iter": 100}, member=member).fit(X, NAMES)
@@ -202,7 +202,7 @@ def test_values_are_learned_in_their_unit() -> None:
     assert low < mean < high < 1e3
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "n_qubits"), [(2, 4), (8, 4), (9, 5), (40, 8)])
 def test_many_classes_take_more_qubits(classes: int, n_qubits: int) -> None:
     points = np.random.default_rng(0).normal(size=(80, 3))

@@ -244,7 +244,7 @@ def test_gradients_are_finite_where_outcomes_are_certain(gradient: str, angle: f
             assert np.abs(part).max() < 100
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", ["pathwise", "shift"])
 def test_many_outcomes_and_large_tables_are_read_alike(
     gradient: str, monkeypatch: pytest.MonkeyPatch

@@ -59,6 +59,7 @@ def test_every_correction_comes_nearer_to_the_exact_values(tmp_path):
     np.testing.assert_array_equal(same.values, found.values)
 
 
+@pytest.mark.slow
 def test_other_measurements_are_other_jobs(tmp_path):
     run = device("FakeManilaV2", folder=tmp_path, shots=64, readout=False, budget_seconds=1e4)
     more = device(

@@ -143,6 +143,7 @@ def test_fractional_gates_are_the_same_model(
     assert found["recalibrated"]["rms"] < 0.08
 
 
+@pytest.mark.slow
 def test_one_job_is_sent_to_ibm_and_found_again(
     server, results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str], fast_clock
 ) -> None:

@@ -157,6 +157,7 @@ def test_drift_is_noticed(adding, learned, inputs, tmp_path):
     assert not other.explained
 
 
+@pytest.mark.slow
 def test_a_budget_too_small_is_refused(adding, inputs, tmp_path):
     device = HiddenDevice("FakeFez", 0)
     told = []
@@ -253,6 +254,7 @@ def runs(tmp_path, adding):
     return tmp_path / "results"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_account")
 def test_learn_tune_and_evaluate(runs, capsys):
     """The three commands on a device with hidden errors: all rows, and the learned one is best."""

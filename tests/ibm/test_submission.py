@@ -561,6 +561,7 @@ def test_a_403_about_the_credentials_is_a_login(run, chunks, expected):
     assert any("logging in again" in line for line in run.told)
 
 
+@pytest.mark.slow
 def test_a_machine_that_was_calibrated_in_the_queue(run, chunks):
     """The counts are those of the calibration at the job's start, not of its plan or end."""
     hours = [run.clock.now() + HOUR * n for n in (-1, 1, 5)]

@@ -171,6 +171,7 @@ def test_other_models_are_rejected(broken) -> None:
         check_exact(noisy(broken()))
 
 
+@pytest.mark.slow
 def test_noise_before_the_gate_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     factors = density.factors_of
 

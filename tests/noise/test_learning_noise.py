@@ -130,6 +130,7 @@ def test_hidden_errors_within_the_family_are_found():
     assert rms[1] < 0.25 * rms[0]
 
 
+@pytest.mark.slow
 def test_what_is_outside_of_the_family_is_not_explained():
     """Crosstalk: the neighbour turns with each √X, which is no channel of one gate."""
     ops = []
@@ -145,6 +146,7 @@ def test_what_is_outside_of_the_family_is_not_explained():
     assert f"{found.after.left:.4f}" in str(found.after)
 
 
+@pytest.mark.slow
 def test_what_was_published_is_kept_where_it_is_true():
     found = learn_noise(published(), measured(published(), seed=3))
     assert found.before.explained

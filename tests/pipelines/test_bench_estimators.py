@@ -56,6 +56,7 @@ def run(folder: Path) -> dict:
     return json.loads((folder / "bench/estimators.json").read_text())
 
 
+@pytest.mark.slow
 def test_ours_trains_to_their_loss(tmp_path: Path, theirs, monkeypatch, capsys) -> None:
     monkeypatch.setattr(estimators, "_of_peers", lambda: theirs)
     found = run(tmp_path)

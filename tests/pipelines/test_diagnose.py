@@ -49,10 +49,12 @@ def test_the_newest_run_is_diagnosed(results: Path, capsys: pytest.CaptureFixtur
     assert not (results / "older/diagnose.json").exists()
 
 
+@pytest.mark.slow
 def test_the_newest_is_found_by_its_summary(results: Path) -> None:
     assert newest_of_all(results) == "newer"
 
 
+@pytest.mark.slow
 def test_a_run_in_use_is_left_alone(results: Path) -> None:
     argv = ["--results-dir", str(results), "--run", "older"]
     with (

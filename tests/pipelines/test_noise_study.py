@@ -22,6 +22,7 @@ SINE = Sine(16, 20, 1, training=TRAINING, execution=ExecutionConfig("sampled", 3
 PART = Part("regression-shots", "regression", NoiseTwins(SINE, 20), 16, None)
 
 
+@pytest.mark.slow
 def test_a_stopped_study_goes_on_where_it_was(
     tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

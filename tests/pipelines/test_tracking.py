@@ -38,6 +38,7 @@ def scalars(folder: Path) -> dict[str, dict[int, float]]:
     return found
 
 
+@pytest.mark.slow
 def test_tensorboard_reads_the_curves_of_a_run(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX", reason="tensorboardX (the extra track) is not installed")
     assert train_calculator.main(flags(tmp_path, "--track", "tensorboard")) == 0

@@ -17,6 +17,7 @@ def outcomes(tmp_path_factory):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_line_of_a_save_leaves_the_old_or_the_new_checkpoint(outcomes):
     counts = outcomes["save_at_every_line"]
     assert isinstance(counts, dict), counts

@@ -83,6 +83,7 @@ def test_the_gradient_of_every_gate(names):
     assert by_difference.max() < 1e-9
 
 
+@pytest.mark.slow
 def test_the_gradient_of_all_gates_in_one_circuit_by_the_adjoint_method():
     by_shift, by_difference = errors(circuit_of(TURNED), "adjoint")
     assert by_shift.max() < 1e-13

@@ -79,7 +79,7 @@ def test_reverse_adjoint_and_finite_differences_agree(name):
     np.testing.assert_allclose(curvatures[0] @ direction, curvature, atol=1e-5)
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", ["reverse", "adjoint"])
 @pytest.mark.parametrize("name", ["zz, real amplitudes, 6", "becomes complex while it repeats"])
 def test_forward_mode_is_reverse_mode(name, gradient):
@@ -335,7 +335,7 @@ def test_a_map_of_gradients_is_done_as_the_gradient_of_a_map():
         np.testing.assert_allclose(curvature[0, 1], apart / 2e-5, atol=1e-8)
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize("num_qubits", [4, 8])
 def test_a_large_batch_of_gradients(num_qubits):
     """Sums of 64 samples go to a library of jaxlib 0.10 that crashes for some shapes."""
@@ -359,7 +359,7 @@ def test_a_large_batch_of_gradients(num_qubits):
         np.testing.assert_allclose(nested[k // 32, k % 32], alone(weights[k]), atol=1e-5)
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 2, 4, 5), (2, 40, 40, 3), (1, 2, 4, 1), (40, 2, 40, 1)])
 def test_products_with_states_in_every_mode(shape):
     with x64(True):

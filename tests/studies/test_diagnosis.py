@@ -192,6 +192,7 @@ def test_classes_become_signs_and_names() -> None:
     assert (two.class_names, two.targets.tolist()) == (("a", "b"), [-1.0, 1.0])
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(
     "inputs",
     [

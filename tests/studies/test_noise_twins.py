@@ -44,6 +44,7 @@ def scores(found: Ablation, name: str) -> np.ndarray:
     return np.array(cell.scores)
 
 
+@pytest.mark.slow
 def test_twins_are_scored_as_a_trained_model_is(found: Ablation) -> None:
     trained = train(dataclasses.replace(SINE, execution=ExecutionConfig()), seed=0)
     test = NoiseTwins(SINE, images=50).load(trained.folders, 0, lambda *_: None).test
@@ -53,11 +54,13 @@ def test_twins_are_scored_as_a_trained_model_is(found: Ablation) -> None:
     assert not np.allclose(scores(found, HYBRID), scores(found, "blind"), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_recalibration_removes_what_scale_and_shift_explain(found: Ablation) -> None:
     assert (scores(found, "recalibrated") < scores(found, "blind")).all()
     assert (scores(found, "ideal") < scores(found, "recalibrated")).all()
 
 
+@pytest.mark.slow
 def test_the_result_says_how_it_was_found(found: Ablation) -> None:
     assert [member.name for member in found.members] == [
         HYBRID, "recalibrated", "blind", "noise-aware", "ideal",

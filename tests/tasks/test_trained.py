@@ -94,6 +94,7 @@ def test_predictions_are_encode_the_circuit_and_decide(wave) -> None:
     np.testing.assert_allclose(wave.predict(points, blind), head["bias"][0], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_another_process_loads_a_task_of_ones_own(wave, tmp_path: Path) -> None:
     points = np.linspace(-1, 1, 7)[:, None]
     wave.save(tmp_path / "own" / "wave")

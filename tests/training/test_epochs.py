@@ -60,6 +60,7 @@ def both(train):
     return trained(Dots(), BOTH, train, EPOCHS)
 
 
+@pytest.mark.slow
 def test_both_members_learn(both, train) -> None:
     _, told = both
     for name in BOTH:

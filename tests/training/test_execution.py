@@ -117,6 +117,7 @@ print(told[HYBRID]["loss"].shape, bool(jnp.isfinite(told[HYBRID]["loss"]).all())
 """
 
 
+@pytest.mark.slow
 def test_members_restarts_and_points_take_shots() -> None:
     """In a process of its own: jaxlib 0.10's CPU code of sums over many axes can end it."""
     done = subprocess.run([sys.executable, "-c", _MANY], capture_output=True, text=True)

@@ -38,6 +38,7 @@ def fitted(train):
     return trained(NOISY, (HYBRID, "frozen", "line"), train)
 
 
+@pytest.mark.slow_but_one
 def test_the_minimum_is_scipys(fitted, train) -> None:
     """The formula in double precision, minimised by SciPy's own trust-region method."""
     state, _, losses = fitted

@@ -110,6 +110,7 @@ def test_what_a_training_cannot_run_on():
         train(Sampled(), mesh=Mesh(devices, ("data", "state"), axis_types=types))
 
 
+@pytest.mark.slow
 def test_a_training_over_a_mesh_is_tracked():
     devices = np.array(jax.devices()[:1]).reshape(1, 1)
     mesh = Mesh(devices, ("data", "state"), axis_types=(AxisType.Auto, AxisType.Auto))
