@@ -15,10 +15,12 @@ REPOSITORY = Path(__file__).parents[1]
 collect_ignore = ["simulate/over_devices.py", "simulate/one_of_two_processes.py"]
 #: Examples in docstrings that take more than a few seconds, since they train.
 SLOW_EXAMPLES = (
+    "qnn_jax.estimators.QuantumClassifier",
     "qnn_jax.estimators.QuantumRegressor",
     "qnn_jax.studies.diagnosis.diagnose",
     "qnn_jax.studies.scan.scan",
     "qnn_jax.tasks.fit.train",
+    "qnn_jax.tasks.trained.Trained",
 )
 ARCHIVES = Path(os.environ.get("QNN_JAX_MANUAL_DIR", REPOSITORY.parent / "shared/fashion-mnist"))
 

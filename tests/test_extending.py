@@ -167,6 +167,7 @@ class Measured(Wave):
         return (Result("halved", summary[f"test_{self.metric.name}"] / 2, (0.0, 1.0), "halved: 0"),)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("metric", [SQUARED, CLOSE], ids=lambda metric: metric.name)
 def test_a_metric_is_a_value_that_a_task_names(metric, tmp_path: Path) -> None:
     task = Measured(noise=0.02, better=metric.better)

@@ -68,6 +68,7 @@ def with_one_seed_for_all_rows(shots):
     return executor
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("broken", [with_bits_reversed, with_one_seed_for_all_rows])
 def test_broken_counts_are_rejected(broken) -> None:
     with pytest.raises(AssertionError, match=r"values|fresh"):

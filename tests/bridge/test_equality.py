@@ -65,6 +65,7 @@ def test_every_circuit_of_the_library_is_here():
     assert set(library.__all__) - {"PATTERNS", "connections"} <= set(LIBRARY)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("name", LIBRARY)
 def test_the_library_is_the_same_in_jax_and_in_both_forms(name):
     check(LIBRARY[name], 1)

@@ -104,6 +104,7 @@ def ours(config, variables, classes, images=IMAGES):
     return np.asarray(HybridClassifier(config, classes).apply(variables, jnp.asarray(images)))
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("pixels", [(-1.0, 1.0), (0.0, 1.0)])
 @pytest.mark.parametrize("config", [SLIDES, NOTEBOOK], ids=["slides", "notebook"])
 def test_logits_are_the_networks(config, pixels):

@@ -34,6 +34,7 @@ def rotations(n: int) -> Circuit:
     return Circuit(n, tuple(Op("ry", q, w[q]) for q in range(n)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [2, 4])
 def test_rotations_have_a_plateau_for_global_observables_only(n: int) -> None:
     # <Z…Z> = Π cos wᵢ: each derivative has the variance 2⁻ⁿ. <Z> = cos w₀: 1/2 for any n.

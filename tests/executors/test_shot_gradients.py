@@ -273,7 +273,7 @@ def test_many_outcomes_and_large_tables_are_read_alike(
 # ------------------------------------------------------------------------------- in any place
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", ["pathwise", "shift"])
 def test_layers_are_differentiated_under_jit_and_vmap(gradient: str) -> None:
     circuit = Circuit(2, (Op("ry", 0, x[0] * w[0]), Op("cx", (0, 1)), Op("ry", 1, w[1])))

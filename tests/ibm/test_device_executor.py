@@ -102,6 +102,7 @@ def test_a_trained_model_and_a_layer_run_on_it(tmp_path, trained):
     np.testing.assert_array_equal(layer.apply(weights, trained.encode(images)), found.values)
 
 
+@pytest.mark.slow
 def test_one_job_is_sent_to_ibm(server, tmp_path, fast_clock):
     clock = Clock(fast_clock.now, fast_clock.sleep)
     asked = {"shots": 256, "anchors": ANCHORS, "budget_seconds": 100, "clock": clock}

@@ -276,6 +276,7 @@ def run(*flags: object, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("saved", [None, "{}", "torn"])
 def test_a_named_machine_without_a_token_never_falls_back(results: Path, saved: str | None) -> None:
     home = results.parent

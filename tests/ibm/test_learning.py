@@ -305,6 +305,7 @@ def test_learn_tune_and_evaluate(runs, capsys):
         eval_hardware.evaluate(evaluation, device=device)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_account")
 def test_tuning_on_the_device_sends_one_job_a_step(runs, learned, capsys):
     device, _, twin, path, _ = learned
@@ -325,6 +326,7 @@ def test_tuning_on_the_device_sends_one_job_a_step(runs, learned, capsys):
         tune.tune(dataclasses.replace(config, max_jobs=900), device=device)
 
 
+@pytest.mark.slow
 def test_ibm_is_sent_one_job_whatever_happens(server, runs, capsys, fast_clock):
     where = {"run": "adding", "results_dir": runs, "backend": "ibm_fez"}
     config = learn_device.LearnConfig(**where, settings=64, shots=1024, budget_seconds=20)

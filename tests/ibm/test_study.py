@@ -60,6 +60,7 @@ def test_a_regression_is_evaluated_and_found_again(adding, splits, manila, tmp_p
     np.testing.assert_array_equal(again.measured.plain.values, found.measured.plain.values)
 
 
+@pytest.mark.slow
 def test_a_dry_run_sends_nothing_and_takes_2000_examples_at_most(adding, splits, manila, tmp_path):
     told = []
     free = Settings(shots=16, anchors=0, readout=False, budget_seconds=1e5)

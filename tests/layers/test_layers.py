@@ -195,7 +195,7 @@ def test_circuits_without_scales_start_as_they_did() -> None:
         recommended(data_reuploading(2, reps=1))(jax.random.key(0), (5,))
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_reuploading_fits_a_noisy_sine_from_the_start(seed: int) -> None:
     rng = np.random.default_rng(0)

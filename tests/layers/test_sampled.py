@@ -62,6 +62,7 @@ def from_the_wrong_end(shots):
     return executor
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(
     ("broken", "part"),
     [

@@ -50,7 +50,7 @@ SLIDES = {
 }
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["default", "slides"])
 def test_the_slides_network_has_the_slides_sizes(preset: str) -> None:
     assert shapes(HybridClassifier(Fashion.presets()[preset].model, 2)) == SLIDES

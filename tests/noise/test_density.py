@@ -154,6 +154,7 @@ def changed(**fields) -> NoiseModel:
     return NoiseModel(**{"gates": whole.gates, "readout": whole.readout, **fields})
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(
     "broken",
     [

@@ -105,6 +105,7 @@ TRUE = {
 }
 
 
+@pytest.mark.slow
 def test_hidden_errors_within_the_family_are_found():
     found = learn_noise(published(), measured(hidden()))
     assert not found.before.explained

@@ -45,7 +45,7 @@ def check_trajectories(shots, key=KEY) -> None:
     assert np.all(np.abs(run.values - wanted) < 4 * run.stderr)
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 def test_the_mean_of_trajectories_is_exact() -> None:
     check_trajectories(None)
 

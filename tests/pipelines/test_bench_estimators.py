@@ -66,6 +66,7 @@ def test_ours_trains_to_their_loss(tmp_path: Path, theirs, monkeypatch, capsys) 
     assert "VQC: 100.0 s" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("broken", "message"),
     [

@@ -76,6 +76,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> tuple[
     return out, results / "scan"
 
 
+@pytest.mark.slow
 def test_a_scan_prints_its_progress(finished) -> None:
     out, folder = finished
     assert "6 members, the default configuration first" in out
@@ -257,6 +258,7 @@ def test_a_scan_killed_within_its_best_members_files_ends_with_the_same_bits(
     assert (killed / "scan-best/weights.npz").read_bytes() == best.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_finished_scan_is_shown_and_another_is_refused(finished, data_dir: Path) -> None:
     _, folder = finished
     flags = (*SMALL, "--results-dir", folder.parent, "--data-dir", data_dir)

@@ -52,6 +52,7 @@ def loaded(folder: Path, name: str) -> dict:
     return json.loads((folder / name).read_text("utf-8"))
 
 
+@pytest.mark.slow
 def test_a_run_prints_and_writes_its_results(finished) -> None:
     done, folder = finished
     assert len(

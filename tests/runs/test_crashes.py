@@ -25,6 +25,7 @@ def test_a_kill_at_any_line_of_a_save_leaves_the_old_or_the_new_checkpoint(outco
     assert counts["kills after"] > 3
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_midst_of_writing_leaves_a_checkpoint_that_loads(outcomes):
     counts = outcomes["save_and_die_while_writing"]
     assert isinstance(counts, dict), counts

@@ -48,6 +48,7 @@ def test_it_goes_through_all_steps_without_a_folder() -> None:
     assert all(row["seconds"] >= 0 for row in rows)
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 75)])
 def test_an_interrupted_loop_ends_with_the_same_bytes(
     tmp_path: Path, uninterrupted: bytes, sent: signal.Signals, status: int

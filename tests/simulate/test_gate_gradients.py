@@ -90,6 +90,7 @@ def test_the_gradient_of_all_gates_in_one_circuit_by_the_adjoint_method():
     assert by_difference.max() < 1e-9
 
 
+@pytest.mark.slow_but_one
 @pytest.mark.parametrize("name", ["ry", "crx"])
 @pytest.mark.usefixtures("fresh_caches")
 def test_the_comparison_rejects_a_wrong_derivative(name, monkeypatch):

@@ -233,7 +233,7 @@ def test_the_adjoint_of_20_qubits_takes_less_than_six_states(name, fault):
     assert 4 < states < 7
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["zz, real amplitudes, 6", "random, 5, uniform steps"])
 def test_batches_are_loops(name):
     circuit = CIRCUITS[name]

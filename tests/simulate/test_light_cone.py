@@ -89,7 +89,7 @@ def _angle(gate, inputs, weights):
     return 0.0 if gate.angle is None else evaluate(gate.angle, list(inputs), list(weights))
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", ["reverse", "adjoint"])
 def test_values_and_gradients_of_what_is_seen_are_those_of_all(gradient):
     for seed in range(2):

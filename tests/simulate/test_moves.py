@@ -98,7 +98,7 @@ def moved_as(composed, numbers, back):
     return there and np.array_equal(pulled, state)
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_amplitudes_move_along_toffolis(seed):
     composed = IndexMap(identity(NUM_BITS))

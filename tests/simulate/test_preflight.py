@@ -291,7 +291,7 @@ def compare_precision(num_qubits, circuit=None, rtol=0.0):
         np.testing.assert_allclose(ours, wanted, atol=1e-4, rtol=rtol)
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize("num_qubits", [4, 10])
 def test_float32_is_float64_to_1e_4(num_qubits):
     compare_precision(num_qubits)

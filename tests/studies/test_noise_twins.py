@@ -125,6 +125,7 @@ def test_the_parts_of_the_study() -> None:
             parts(dataclasses.replace(config, **changed))
 
 
+@pytest.mark.slow
 def test_all_tests_of_a_study_are_corrected_together(found: Ablation) -> None:
     part = parts(NoiseStudyConfig(devices=("FakeYorktownV2",), depths=(2,)))[2]
     study = together([(part, found.summary), (part, found.summary)])

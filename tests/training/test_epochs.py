@@ -83,6 +83,7 @@ def test_a_member_trains_as_if_it_were_alone(both, train) -> None:
             np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_frozen_weights_stay_and_all_else_trains(train) -> None:
     start = init_state(Dots(), ("frozen",), KEY, train.inputs[:1])
     before = jax.tree.map(np.asarray, start.params["frozen"])

@@ -146,6 +146,7 @@ def test_a_training_without_a_finite_restart_is_reported() -> None:
     assert NOISY.trainer.failure({**lost, "finite": np.array(True)}, 4, 60) is None
 
 
+@pytest.mark.slow
 def test_epochs_take_the_next_examples(train) -> None:
     task = changed(NOISY, batch_size=10, restarts=2)
     state = init_state(task, (HYBRID,), KEY, train.inputs[:1])

@@ -83,6 +83,7 @@ def test_a_member_is_the_single_training_of_its_numbers(population, train, membe
             )
 
 
+@pytest.mark.slow
 def test_a_diverged_member_is_marked_and_alone(population) -> None:
     _, told = population
     for name in BOTH:
