@@ -8,6 +8,8 @@ axis of what depends on the inputs; what does not is computed once.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,9 +24,11 @@ from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
 from qnn_jax.noise.model import Idle, NoiseModel
-from qnn_jax.noise.transfer import constant_transfer, evaluated, gate_transfer
+from qnn_jax.noise.transfer import constant_transfer, features, gate_transfer
 from qnn_jax.simulate.angle_table import evaluate
+from qnn_jax.simulate.batch_last import take_rows, times_rows
 from qnn_jax.simulate.preflight import memory_bytes
+from qnn_jax.simulate.xla import materialize
 
 #: How many vectors of a sample live at once: the state, what becomes of it, and its gradient.
 _VECTORS = 4
@@ -78,11 +82,12 @@ def outcome_probabilities(
     factors = factors_of(circuit, noise)
     kept, cone = light_cone(factors, read)
     check_memory(len(cone), len(inputs), inputs.dtype.itemsize)
+    runs = _runs(kept)
     with jax.default_matmul_precision("highest"):
-        matrices = _matrices(kept, inputs, weights)
+        matrices = _matrices([run for _, run in runs], inputs, weights)
         state = _State(len(inputs), inputs.dtype)
-        for factor, (matrix, batched) in zip(kept, matrices, strict=True):
-            state.apply(factor.qubits, matrix, batched)
+        for (places, _), (matrix, batched) in zip(runs, matrices, strict=True):
+            state.apply(places, matrix, batched)
         numbers = state.read(read, noise)
         for group, matrix in together.items():
             if set(group) & set(qubits):
@@ -169,31 +174,134 @@ def light_cone(factors: Sequence[Factor], qubits: Sequence[int]) -> tuple[list[F
     return kept[::-1], cone
 
 
-def _matrices(factors: Sequence[Factor], inputs: Array, weights: Array) -> list[tuple[Any, bool]]:
-    """The matrix of each factor and whether its last axis is the batch; gates of a kind at once."""
-    kinds: dict[tuple[str, bool], list[int]] = {}
-    for number, factor in enumerate(factors):
+def _runs(factors: Sequence[Factor]) -> list[tuple[tuple[int, ...], list[Factor]]]:
+    """Factors in a row on one qubit together, any other alone; each with its qubits, in order."""
+    runs: list[tuple[tuple[int, ...], list[Factor]]] = []
+    open_runs: dict[int, list[Factor]] = {}
+    for factor in factors:
+        own = open_runs.get(factor.qubits[0]) if len(factor.qubits) == 1 else None
+        if own is not None:
+            own.append(factor)
+            continue
+        runs.append((factor.qubits, [factor]))
+        for qubit in factor.qubits:
+            open_runs.pop(qubit, None)
+        if len(factor.qubits) == 1:
+            open_runs[factor.qubits[0]] = runs[-1][1]
+    return runs
+
+
+@dataclass
+class _Term:
+    """A factor of a run: what comes before and after a gate with symbols is in its coefficients.
+
+    Attributes:
+        op: the gate, or None of a constant.
+        matrix: of a constant, else the coefficients of a `GateTransfer`.
+    """
+
+    op: Op | None
+    matrix: Any
+
+    def __matmul__(self, earlier: _Term) -> _Term | None:
+        """One term for both, if one of them is constant and neither is traced."""
+        both_known = isinstance(self.matrix, np.ndarray) and isinstance(earlier.matrix, np.ndarray)
+        if not both_known or (self.op is not None and earlier.op is not None):
+            return None
+        return _Term(self.op or earlier.op, self.matrix @ earlier.matrix)
+
+
+def _terms(factors: Sequence[Factor]) -> list[_Term]:
+    """A run as few terms."""
+    terms: list[_Term] = []
+    for factor in factors:
+        term = _Term(None, factor.matrix)
         if factor.op is not None and factor.matrix is None:
-            reads_inputs = any(_reads_inputs(angle) for angle in factor.op.angles)
-            kinds.setdefault((factor.op.gate, reads_inputs), []).append(number)
-    found: list[Any] = [(factor.matrix, False) for factor in factors]
-    for (gate, batched), members in kinds.items():
-        ops: list[Op] = [factors[number].op for number in members]  # type: ignore[misc]
-        expressions = tuple(angle for op in ops for angle in op.angles)
-        shape = (len(ops), len(ops[0].angles))
-        transfer = gate_transfer(gate)
-        if batched:
-            table = jax.vmap(lambda row, e=expressions: evaluate(e, row, weights))(inputs)
-            many = evaluated(jnp, transfer, table.reshape(-1, *shape))
-            # The batch last: neighbours of one number are those of other samples.
-            matrices = jnp.moveaxis(many, 0, -1)
+            term = _Term(factor.op, gate_transfer(factor.op.gate).coefficients)
+        joined = term @ terms[-1] if terms else None
+        if joined is None:
+            terms.append(term)
         else:
-            nothing = jnp.zeros(inputs.shape[1:], inputs.dtype)
-            matrices = evaluated(
-                jnp, transfer, evaluate(expressions, nothing, weights).reshape(shape)
-            )
+            terms[-1] = joined
+    return terms
+
+
+def _matrices(
+    runs: Sequence[Sequence[Factor]], inputs: Array, weights: Array
+) -> list[tuple[Any, bool]]:
+    """The matrix of each run and whether its last axis is the batch; alike runs at once."""
+    terms = [_terms(run) for run in runs]
+    known = _evaluated(
+        {(r, k): t for r, run in enumerate(terms) for k, t in enumerate(run)}, inputs, weights
+    )
+    found: list[Any] = [None] * len(runs)
+    alike: dict[tuple[bool, ...], list[int]] = {}
+    for number, run in enumerate(terms):
+        if len(run) == 1:
+            found[number] = known[number, 0]
+        else:
+            alike.setdefault(tuple(known[number, k][1] for k in range(len(run))), []).append(number)
+    for flags, members in alike.items():
+        product: Any = None
+        for k, batched in enumerate(flags):
+            parts = [jnp.asarray(known[number, k][0], inputs.dtype) for number in members]
+            product = _later((jnp.stack(parts), batched), product)
         for place, number in enumerate(members):
-            found[number] = (matrices[place], batched)
+            found[number] = product[0][place], product[1]
+    return found
+
+
+def _later(left: tuple[Array, bool], right: tuple[Array, bool] | None) -> tuple[Array, bool]:
+    """Products of two stacks of matrices, of each sample where one of them is batched."""
+    if right is None:
+        return left
+    (one, first), (other, second) = left, right
+    if not (first or second):
+        return one @ other, False
+    batch = (one if first else other).shape[-1]
+    one, other = (
+        a if batched else jnp.broadcast_to(a[..., None], (*a.shape, batch))
+        for a, batched in (left, right)
+    )
+    return materialize(times_rows(one[:, None], other[:, None])[:, 0]), True
+
+
+def _evaluated(
+    terms: dict[tuple[int, int], _Term], inputs: Array, weights: Array
+) -> dict[tuple[int, int], tuple[Any, bool]]:
+    """The matrix of each term and whether it is batched; gates of the same frequencies at once."""
+    found: dict[tuple[int, int], tuple[Any, bool]] = {}
+    kinds: dict[Any, list[tuple[int, int]]] = {}
+    for place, term in terms.items():
+        if term.op is None:
+            found[place] = term.matrix, False
+            continue
+        reads_inputs = any(_reads_inputs(angle) for angle in term.op.angles)
+        frequencies = gate_transfer(term.op.gate).frequencies
+        kinds.setdefault((frequencies, term.matrix.shape, reads_inputs), []).append(place)
+    for (frequencies, shape, batched), places in kinds.items():
+        ops: list[Op] = [terms[place].op for place in places]  # type: ignore[misc]
+        expressions = tuple(angle for op in ops for angle in op.angles)
+        rows = inputs if batched else jnp.zeros((1, *inputs.shape[1:]), inputs.dtype)
+        # The batch last: neighbours of one number are those of other samples.
+        table = jax.vmap(lambda row, e=expressions: evaluate(e, row, weights), out_axes=-1)(rows)
+        table = table.reshape(len(ops), len(frequencies), -1)
+        waves = features(jnp, table[:, 0], frequencies[0])
+        for number, own in enumerate(frequencies[1:], 1):
+            more = features(jnp, table[:, number], own)
+            waves = (waves[..., None] * more[..., None, :]).reshape(*waves.shape[:-1], -1)
+        waves = materialize(jnp.moveaxis(waves, -1, 0))
+        constants = np.stack([terms[place].matrix for place in places])
+        constants = constants.reshape(len(ops), len(waves), -1, 1)
+        parts = [
+            jnp.asarray(constants[:, k], inputs.dtype) * waves[k][:, None]
+            for k in range(len(waves))
+            if constants[:, k].any()
+        ]
+        many = materialize(functools.reduce(operator.add, parts))
+        for place, matrix in zip(places, many, strict=True):
+            own_matrix = matrix.reshape(*shape[-2:], -1)
+            found[place] = (own_matrix, True) if batched else (own_matrix[..., 0], False)
     return found
 
 
@@ -222,11 +330,8 @@ class _State:
         self._blocks: dict[int, tuple[tuple[int, ...], Any]] = {}
 
     def apply(self, qubits: tuple[int, ...], matrix: Any, batched: bool) -> None:
-        """One more channel; those of one qubit are fused, of two where no input is in them."""
+        """One more run; it is fused into a block of two qubits where no input is in it."""
         if len(qubits) == 1:
-            before = self._pending.get(qubits[0])
-            if before is not None:
-                matrix, batched = self._fused((matrix, batched), before)
             self._pending[qubits[0]] = matrix, batched
             return
         if not batched and len(qubits) == 2:
@@ -235,15 +340,6 @@ class _State:
         for qubit in qubits:
             self._settle(qubit)
         self._contract(qubits, matrix, batched)
-
-    def _fused(self, left: tuple[Any, bool], right: tuple[Any, bool]) -> tuple[Any, bool]:
-        """The product of two matrices of one qubit, of each sample where one of them is batched."""
-        (one, first), (other, second) = left, right
-        if not (first or second):
-            return self._times(one, other), False
-        one = one if first else jnp.asarray(one, self._dtype)[..., None]
-        other = other if second else jnp.asarray(other, self._dtype)[..., None]
-        return (one[:, :, None] * other).sum(1), True
 
     def _join(self, qubits: tuple[int, ...], matrix: Any) -> None:
         for qubit in qubits:  # a block is of no sample alone
@@ -321,9 +417,15 @@ class _State:
             if not cluster.batched:
                 old = old[..., None]
             old = jnp.moveaxis(jnp.asarray(old, self._dtype), axes, range(count))
-            old = old.reshape(1, 4**count, *old.shape[count:])
-            own = matrix.reshape(4**count, 4**count, *(1,) * len(rest), matrix.shape[-1])
-            new = (own * old).sum(1).reshape(*(4,) * (count + len(rest)), -1)
+            old = jnp.broadcast_to(old, (*old.shape[:-1], self._batch))
+            old = old.reshape(4**count, -1, self._batch)
+            new = materialize(times_rows(matrix[None], old[None])[0])
+            new = new.reshape(*(4,) * (count + len(rest)), -1)
+        elif (source := _permutation(matrix)) is not None and cluster.batched:
+            old = jnp.moveaxis(old, axes, range(count)).reshape(4**count, -1)
+            scale = jnp.asarray(matrix[range(4**count), source], self._dtype)
+            new = scale[:, None] * take_rows(old, source.tolist(), np.argsort(source).tolist())
+            new = new.reshape(*(4,) * (count + len(rest)), -1)
         else:
             m = _of(matrix, old)
             if m is jnp:
@@ -374,6 +476,19 @@ class _State:
         if not whole.batched:
             tensor = jnp.broadcast_to(tensor[..., None], (*tensor.shape, self._batch))
         return jnp.transpose(tensor, [*(whole.qubits.index(q) for q in qubits), len(qubits)])
+
+
+def _permutation(matrix: Any) -> np.ndarray | None:
+    """Which column each row takes, where a constant matrix has one number in each of both.
+
+    So has a Clifford gate with Pauli errors.
+    """
+    if not isinstance(matrix, np.ndarray):
+        return None
+    there = matrix != 0
+    if (there.sum(0) != 1).any() or (there.sum(1) != 1).any():
+        return None
+    return np.argmax(there, 1)
 
 
 def _of(*arrays: Any) -> Any:
