@@ -225,6 +225,7 @@ class _Study:
     counts: dict[int, int]
     scorer: Scorer | None = None
     _loaded: tuple[int, Data] | None = None
+    _trained: dict[Any, tuple[Any, Any]] = field(default_factory=dict)
 
     @functools.cached_property
     def members(self) -> tuple[Member, ...]:
@@ -256,27 +257,35 @@ class _Study:
             stop: called after every epoch; true stops.
             tell: called with the number of finished epochs and their seconds.
         """
-        sized, name, data = self.task.sized(size), member.name, self._data(size)
-        began = time.monotonic()
-        keys = jax.vmap(jax.random.key)(self.seeds)
-        example = data.test.inputs[0, :1] if data.own_test else data.test.inputs[:1]
-        # The fresh keys do not depend on the size, so one program serves all sizes.
-        state = init_population(self.task, (name,), keys, {}, example)
-        epoch = jnp.asarray(0)
-        program = _epoch.lower(
-            sized, name, data.own, state, keys, epoch, data.train, data.validation
-        ).compile()
-        compiled = time.monotonic()
-        for number in range(sized.trainer.epochs):
-            state, finite = program(state, keys, jnp.asarray(number), data.train, data.validation)
-            finite.block_until_ready()
-            if stop():
-                return None
-            tell(number + 1, time.monotonic() - compiled)
+        name, data, began = member.name, self._data(size), time.monotonic()
+        # Members that differ in how they are scored only are trained once.
+        alike = (size, member.network, member.frozen, member.execution)
+        compiled = began
+        if alike not in self._trained:
+            sized = self.task.sized(size)
+            keys = jax.vmap(jax.random.key)(self.seeds)
+            example = data.test.inputs[0, :1] if data.own_test else data.test.inputs[:1]
+            # The fresh keys do not depend on the size, so one program serves all sizes.
+            state = init_population(self.task, (name,), keys, {}, example)
+            epoch = jnp.asarray(0)
+            program = _epoch.lower(
+                sized, name, data.own, state, keys, epoch, data.train, data.validation
+            ).compile()
+            compiled = time.monotonic()
+            for number in range(sized.trainer.epochs):
+                state, finite = program(
+                    state, keys, jnp.asarray(number), data.train, data.validation
+                )
+                finite.block_until_ready()
+                if stop():
+                    return None
+                tell(number + 1, time.monotonic() - compiled)
+            self._trained[alike] = _parameters(self.task, name, state), finite
+        params, finite = self._trained[alike]
         if self.scorer is None:
-            found = np.asarray(_scores(self.task, name, data.own_test, state, data.test))
+            found = np.asarray(_scores(self.task, name, data.own_test, params, data.test))
         else:
-            found = self.scorer(member, _parameters(self.task, name, state), data, self.seeds)
+            found = self.scorer(member, params, data, self.seeds)
         # Single precision has seven digits.
         scores = np.array([float(f"{score:.7g}") for score in found])
         diverged = int(np.sum(~(np.asarray(finite) & np.isfinite(scores))))
@@ -445,20 +454,19 @@ def _parameters(task: Task, name: str, state: Any) -> Any:
 
 @functools.partial(jax.jit, static_argnames=("task", "name", "own_test"))
 def _scores(
-    task: Task, name: str, own_test: bool, state: Any, test: Examples
+    task: Task, name: str, own_test: bool, params: Any, test: Examples
 ) -> Float[Array, " seeds"]:
     """The metric of every seed; sequentially, since all at once need too much memory."""
     (member,) = chosen(task, (name,))
 
     def one(of_seed: tuple[Any, Examples | None]) -> Array:
-        state, own = of_seed
-        params = task.trainer.parameters(state)[name]
+        params, own = of_seed
         inputs, targets, _ = test if own is None else own
         # Where the task takes shots, every seed takes the same.
         outputs = in_batches(member.network, params, inputs, jax.random.key(0))
         return task.metric.of_each(outputs, targets).mean()
 
-    return jax.lax.map(one, (state, test if own_test else None))
+    return jax.lax.map(one, (params, test if own_test else None))
 
 
 @dataclass(eq=False)
