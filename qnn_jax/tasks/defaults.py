@@ -28,6 +28,7 @@ HYBRID_NUMBERS = frozenset(
         "training.learning_rate",
         "training.weight_decay",
         "training.label_smoothing",
+        "training.variance_weight",
         "model.weight_bound",
         "model.feature_scale",
         "model.feature_center",

@@ -62,14 +62,19 @@ class Pooled(TaskDefaults):
     blocks: int = 2
     weight_bound: float = 1.0
     training: TrainingConfig = TrainingConfig(
-        epochs=10, batch_size=16, learning_rate=0.02, weight_decay=0.0, shift=0, flip=False
+        epochs=30, batch_size=32, learning_rate=0.05, weight_decay=0.0, shift=0, flip=False
     )
     execution: ExecutionConfig = ExecutionConfig()
 
     name: ClassVar[str] = "pooled"
     metric: ClassVar[Metric] = ACCURACY
     numbers: ClassVar[frozenset[str]] = frozenset(
-        {"training.learning_rate", "training.weight_decay", "weight_bound"}
+        {
+            "training.learning_rate",
+            "training.weight_decay",
+            "training.variance_weight",
+            "weight_bound",
+        }
     )
 
     @property
@@ -140,7 +145,7 @@ class Pooled(TaskDefaults):
                 HYBRID,
                 CircuitClassifier(circuit, labels, self.weight_bound),
                 f"the circuit of {len(circuit.ops)} gates with {circuit.num_weights} weights; its "
-                "expectation values are the logits",
+                "expectation values times one trained gain are the logits",
             ),
             Member(
                 "separable",

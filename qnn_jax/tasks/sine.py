@@ -65,7 +65,9 @@ class Sine(TaskDefaults):
 
     name: ClassVar[str] = "sine"
     metric: ClassVar[Metric] = MEAN_L1
-    numbers: ClassVar[frozenset[str]] = frozenset({"training.learning_rate"})
+    numbers: ClassVar[frozenset[str]] = frozenset(
+        {"training.learning_rate", "training.variance_weight"}
+    )
 
     def check(self) -> None:
         """Check the settings before JAX loads."""

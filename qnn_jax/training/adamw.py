@@ -5,6 +5,7 @@ Members see the same batches in the same order, and their parameters are indepen
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ import optax
 from jaxtyping import Array, Bool
 
 from qnn_jax.configs import TrainingConfig, check_training
+from qnn_jax.errors import InputError
+from qnn_jax.linen import QuantumLayer
 from qnn_jax.training.batches import in_batches
 from qnn_jax.training.task import Examples, Member, Metric, Task
 
@@ -90,6 +93,30 @@ class AdamW:
 
         return optax.chain(optimizer, optax.transforms.freeze(is_frozen))
 
+    def _outputs(
+        self, network: Any, params: Any, inputs: Array, rngs: Mapping[str, Array]
+    ) -> tuple[Any, Array | float]:
+        """The outputs in training, and what each example's variance adds to its loss.
+
+        Raises:
+            InputError: where the variance counts and an observable is not one Pauli string.
+        """
+        weight = self.config.variance_weight
+        apply = functools.partial(network.apply, {"params": params}, inputs, train=True, rngs=rngs)
+        if isinstance(weight, float | int) and weight == 0:  # a traced one may be anything
+            return apply(), 0.0
+        outputs, found = apply(capture_intermediates=_is_quantum)
+        values = jax.tree.leaves(found.get("intermediates", {}))
+        if not values:  # a twin without a circuit
+            return outputs, 0.0
+        for observable in network.observables:
+            if [coefficient for _, coefficient in observable.terms] != [1.0]:
+                raise InputError(
+                    "Argument `variance_weight` must be 0 unless every observable is one Pauli "
+                    f"string, but is {weight} for {observable}."
+                )
+        return outputs, weight * (1 - jnp.square(values[0])).mean(-1)
+
     def init(self, task: Task, members: Sequence[Member], key: Array, inputs: Array) -> AdamWState:
         """Fresh parameters of all members from one key."""
         del task
@@ -129,16 +156,12 @@ class AdamW:
             def total_loss(params: dict[str, Any]) -> Any:
                 losses, scores = {}, {}
                 for member in members:
-                    outputs: Any = member.network.apply(
-                        {"params": params[member.name]},
-                        inputs,
-                        train=True,
-                        rngs={
-                            "dropout": jax.random.fold_in(step_key, _DROPOUT),
-                            "shots": jax.random.fold_in(step_key, _SHOTS),
-                        },
-                    )
-                    losses[member.name] = _mean(task.loss(outputs, targets), weights)
+                    rngs = {
+                        "dropout": jax.random.fold_in(step_key, _DROPOUT),
+                        "shots": jax.random.fold_in(step_key, _SHOTS),
+                    }
+                    outputs, loss = self._outputs(member.network, params[member.name], inputs, rngs)
+                    losses[member.name] = _mean(task.loss(outputs, targets) + loss, weights)
                     scores[member.name] = _mean(metric.of_each(outputs, targets), weights)
                 # Members share no parameter, so the gradient of the sum has each one's gradient.
                 return sum(losses.values()), (losses, scores)
@@ -196,6 +219,10 @@ class AdamW:
             f"the {what} at step {step + 1} of epoch {epoch + 1} (learning rate {rate:.3g}): train "
             "with a lower `learning_rate`"
         )
+
+
+def _is_quantum(module: Any, method: str) -> bool:
+    return isinstance(module, QuantumLayer) and method == "__call__"
 
 
 def _mean(values: Array, weights: Array | None) -> Array:

@@ -967,6 +967,7 @@ CALLS: Mapping[str, Call] = {
             "shift": (1, integer(0)),
             "flip": (True, FLAG),
             "passes": (1, integer(1)),
+            "variance_weight": (0.5, real(0, math.inf)),
         },
     ),
     "LeastSquares": Call(

@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 from toy_tasks import Dots, changed
 
 from qnn_jax.configs import ModelConfig, TrainingConfig, check_training
 from qnn_jax.errors import InputError
-from qnn_jax.models import HybridClassifier
+from qnn_jax.models import HybridClassifier, HybridRegressor
+from qnn_jax.tasks.sine import Sine, sine_circuit
 from qnn_jax.training import (
     ACCURACY,
     HYBRID,
@@ -285,6 +287,7 @@ def test_a_diverged_training_is_reported(train) -> None:
         ({"label_smoothing": 0.1, "loss": "mse"}, "`label_smoothing` must be 0 where `loss` is"),
         ({"shift": -1}, "`shift` must be an integer of at least 0, but is -1"),
         ({"passes": 0}, "`passes` must be an integer of at least 1, but is 0"),
+        ({"variance_weight": -0.1}, "`variance_weight` must be at least 0, but is -0.1"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(changes, message: str) -> None:
@@ -307,3 +310,37 @@ def test_weights_of_examples_are_checked() -> None:
     ):
         with pytest.raises(InputError, match=message):
             check_examples("train", Examples(inputs, targets, weights))
+
+
+def test_variance_counts_in_the_loss_as_its_closed_form_says() -> None:
+    config = TrainingConfig(
+        batch_size=8, learning_rate=0.05, weight_decay=0, shift=0, flip=False, variance_weight=0.3
+    )
+    task = Sine(train_count=8, test_count=4, layers=1, training=config)
+    points = task.load(Folders(), 0, lambda *_: None).train
+    key = jax.random.key(1)
+    state = init_state(task, (HYBRID,), key, points.inputs)
+    start, unravel = ravel_pytree(state.params[HYBRID])
+
+    def loss(flat: np.ndarray) -> float:
+        own = jax.tree.map(np.asarray, unravel(jnp.asarray(flat, jnp.float32)))
+        w = own["quantum"]["weights"].astype(float)
+        x = points.inputs[:, 0].astype(float)
+        value = np.cos(w[0] * x + w[1]) * np.cos(w[2] * x + w[3])
+        outputs = own["head"]["kernel"][0, 0] * value + own["head"]["bias"][0]
+        return float(np.mean((outputs - points.targets) ** 2 + 0.3 * (1 - value**2)))
+
+    steps = 1e-2 * np.eye(len(start))
+    slopes = [(loss(start + step) - loss(start - step)) / 2e-2 for step in steps]
+    wanted = loss(np.asarray(start))
+    _, told = fit_epoch(task, (HYBRID,), state, key, jnp.asarray(0), points, points)
+    np.testing.assert_allclose(told[HYBRID]["losses"], [wanted], rtol=1e-5)
+    np.testing.assert_allclose(told[HYBRID]["gradient_norm"], np.linalg.norm(slopes), rtol=1e-3)
+
+
+def test_the_variance_of_a_sum_of_pauli_strings_is_refused() -> None:
+    network = HybridRegressor(sine_circuit(1), ({"ZZ": 0.5, "IZ": 0.5},))
+    trainer, points = AdamW(TrainingConfig(batch_size=4, variance_weight=0.1)), jnp.zeros((4, 1))
+    params = network.init(jax.random.key(0), points)["params"]
+    with pytest.raises(InputError, match=r"`variance_weight` must be 0 unless every observable is"):
+        trainer._outputs(network, params, points, {})
