@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from qnn_jax.circuits.angles import Expression, Number, symbols
@@ -246,9 +247,14 @@ def _matrices(
         for k, batched in enumerate(flags):
             parts = [jnp.asarray(known[number, k][0], inputs.dtype) for number in members]
             product = _later((jnp.stack(parts), batched), product)
-        for place, number in enumerate(members):
-            found[number] = product[0][place], product[1]
+        for number, matrix in zip(members, _each(product[0]), strict=True):
+            found[number] = matrix, product[1]
     return found
+
+
+def _each(stack: Array) -> list[Array]:
+    """The parts of a stack. The gradient of indices would be a sum over padded parts."""
+    return [part[0] for part in lax.split(stack, (1,) * len(stack))]
 
 
 def _later(left: tuple[Array, bool], right: tuple[Array, bool] | None) -> tuple[Array, bool]:
@@ -299,7 +305,7 @@ def _evaluated(
             if constants[:, k].any()
         ]
         many = materialize(functools.reduce(operator.add, parts))
-        for place, matrix in zip(places, many, strict=True):
+        for place, matrix in zip(places, _each(many), strict=True):
             own_matrix = matrix.reshape(*shape[-2:], -1)
             found[place] = (own_matrix, True) if batched else (own_matrix[..., 0], False)
     return found
@@ -464,6 +470,9 @@ class _State:
                 if matrix is not None:
                     rows = self._times(matrix, rows)
                 rows = self._times(rows, (np.eye(4) if waiting is None else waiting)[::3])
+                if isinstance(rows, np.ndarray) and not rows[:, 1:3].any():
+                    tensor = tensor[(slice(None),) * axis + (slice(None, None, 3),)]
+                    rows = rows[:, ::3]
                 m = _of(rows, tensor)
                 if m is jnp:
                     rows, tensor = (jnp.asarray(a, self._dtype) for a in (rows, tensor))

@@ -77,7 +77,7 @@ class NoiseStudyConfig:
     shots: int = 1024
     images: int = 500
     size: int = 2000
-    epochs: int = 10
+    epochs: int = 30
 
 
 def parts(config: NoiseStudyConfig) -> tuple[Part, ...]:

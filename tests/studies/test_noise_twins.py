@@ -3,12 +3,14 @@
 import dataclasses
 import math
 
+import jax
 import numpy as np
 import pytest
 
 from qnn_jax import bridge
 from qnn_jax.configs import ExecutionConfig, TrainingConfig
 from qnn_jax.errors import InputError
+from qnn_jax.executors import exact
 from qnn_jax.stats import holm
 from qnn_jax.studies.ablation import ablate
 from qnn_jax.studies.ablation_table import Ablation
@@ -52,6 +54,12 @@ def test_twins_are_scored_as_a_trained_model_is(found: Ablation) -> None:
     wanted = np.abs(outputs[:, 0] - test.targets).mean()
     assert scores(found, "blind")[0] == pytest.approx(wanted, abs=2e-3)
     assert not np.allclose(scores(found, HYBRID), scores(found, "blind"), atol=2e-3)
+
+
+@pytest.mark.slow
+def test_twins_that_differ_in_their_score_are_trained_once(found: Ablation) -> None:
+    compiling = {cell.twin: cell.seconds["compile"] for cell in found.cells}
+    assert [name for name, seconds in compiling.items() if seconds == 0] == ["blind", "ideal"]
 
 
 @pytest.mark.slow
@@ -206,3 +214,18 @@ def test_pooled_circuits_and_their_bad_settings() -> None:
     ):
         with pytest.raises(InputError, match=words):
             dataclasses.replace(Pooled(), **changed).check()
+
+
+def test_a_circuit_alone_has_logits_with_a_gain() -> None:
+    member = Pooled(blocks=1).members()[0]
+    inputs = np.random.default_rng(0).uniform(0, math.pi, (3, 16)).astype(np.float32)
+    params = member.network.init(jax.random.key(0), inputs)["params"]
+    labels = [{"Z0": 1.0}, {"Z1": 1.0}, {"Z2": 1.0}, {"Z3": 1.0}]
+    weights = params["quantum"]["weights"]
+    values = exact(member.network.circuit, labels, inputs, weights).values
+    for gain in (4.0, -1.5):
+        logits = member.network.apply({"params": params | {"gain": gain}}, inputs)
+        np.testing.assert_allclose(logits, gain * values, atol=1e-6)
+    assert params["gain"] == 4
+    with pytest.raises(InputError, match=r"`initial_gain` must be above 0, but is 0"):
+        member.network.clone(initial_gain=0).init(jax.random.key(0), inputs)
