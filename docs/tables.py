@@ -10,7 +10,7 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -254,26 +254,96 @@ def kernel() -> str:
     )
 
 
-def noise() -> str:
-    """Training with a device's errors, on a circuit without a classical network."""
-    rows = {row["twin"]: row for row in stored("noise/circuit-16-epochs.json")["rows"]}
-    what = {
-        "ideal": "trained and scored exactly, without a device",
-        "blind": "trained exactly",
-        "recalibrated": "trained exactly; each value's scale and shift corrected",
-        "noise-aware": "trained with the device's errors",
-        "hybrid": "trained with the device's errors and 1,024 shots",
-    }
+def noise_settings() -> str:
+    """How well the circuit alone learns, by how it is trained."""
+    found = stored("noise/settings.json")
+    rows = [
+        (
+            f"{row['blocks']} blocks",
+            f"{row['gain']:g}, {'trained' if row['trained_gain'] else 'fixed'}",
+            f"0 to {'π' if row['angles'] == 1 else 'π / 2'}",
+            f"{row['learning_rate']:g}",
+            str(row["epochs"]),
+            f"{row['accuracy']:.3f} ± {row['deviation']:.3f}",
+        )
+        for row in found["rows"]
+    ]
+    rows += [
+        (f"{name} on the same 16 pixels", "", "", "", "", f"{accuracy:.3f}")
+        for name, accuracy in found["twins"].items()
+    ]
+    return markdown(("model", "gain", "angles", "learning rate", "epochs", "accuracy"), rows)
+
+
+def noise_cost() -> str:
+    """What a device's errors cost circuits that were trained exactly."""
     return markdown(
-        ("training", "accuracy", "95 % interval"),
+        ("device", "blocks", "exact", "with errors", "recalibrated", "rms error", "slope"),
         (
             (
-                text,
-                f"{rows[name]['mean']:.3f}",
-                "{:.3f} to {:.3f}".format(*rows[name]["interval"]),
+                row["device"],
+                str(row["blocks"]),
+                *(f"{row[name]:.3f}" for name in ("exact", "noisy", "recalibrated")),
+                *(f"{row[name]:.2f}" for name in ("rms_error", "slope")),
             )
-            for name, text in what.items()
+            for row in stored("noise/cost.json")["rows"]
         ),
+    )
+
+
+def variance() -> str:
+    """A regression with shots, by the weight of the variance in the loss."""
+    found = stored("noise/variance.json")["rows"]
+    shots = list(dict.fromkeys(row["shots"] for row in found))
+
+    def line(name: str, rows: list[dict[str, Any]]) -> Iterator[str]:
+        yield name
+        by_shots = {row["shots"]: row for row in rows}
+        for number in shots:
+            row = by_shots.get(number)
+            yield f"{row['mean']:.2f} ({row['median']:.2f})" if row else ""
+
+    weights = dict.fromkeys(row["weight"] for row in found if row["weight"] is not None)
+    lines = [
+        line(f"weight {weight:g}", [row for row in found if row["weight"] == weight])
+        for weight in weights
+    ]
+    lines.append(line("shots in training", [row for row in found if row["weight"] is None]))
+    return markdown(("training", *(f"{number:,} shots" for number in shots)), lines)
+
+
+def noise() -> str:
+    """Training with shots and a device's errors, and what it leads other trainings by."""
+    parts: dict[str, dict[str, Any]] = {}
+    for row in stored("noise/study.json")["rows"]:
+        parts.setdefault(row["part"], {})[row["twin"]] = row
+
+    def cells(twins: dict[str, Any]) -> Iterator[str]:
+        own = twins["hybrid"]
+        what = f"{own['depth']} blocks" if own["setting"] == "circuit" else own["setting"]
+        yield f"{what}, {own['device'] or 'shots only'}"
+        for name in ("ideal", "blind", "recalibrated", "noise-aware", "hybrid"):
+            yield f"{twins[name]['mean']:.4f}" if name in twins else ""
+        for name in ("blind", "recalibrated"):
+            if name not in twins:
+                yield ""
+                continue
+            low, high = twins[name]["gain_interval"]
+            text = f"{twins[name]['gain']:+.3g} ({low:+.2g} to {high:+.2g})"
+            yield f"{text}, p = {twins[name]['p_corrected']:.2g}".replace("-", "−")
+
+    return markdown(
+        (
+            "setting",
+            "no device",
+            "exact training",
+            "… recalibrated",
+            "with errors",
+            "with errors and shots",
+            "lead over exact",
+            "lead over recalibrated",
+        ),
+        map(cells, parts.values()),
     )
 
 
@@ -535,6 +605,9 @@ TABLES: dict[str, Callable[[], str]] = {
         classification,
         leads,
         kernel,
+        noise_settings,
+        noise_cost,
+        variance,
         noise,
         training,
         scan,

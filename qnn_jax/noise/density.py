@@ -74,6 +74,8 @@ def outcome_probabilities(
     Raises:
         InputError: where the vectors do not fit into memory.
     """
+    if not len(inputs):
+        return jnp.zeros((0, 2 ** len(qubits)), inputs.dtype)
     together = noise.read_together()
     read = list(qubits)
     for group in together:

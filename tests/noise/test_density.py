@@ -312,3 +312,8 @@ def test_bad_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         noisy(NoiseModel(), method="exact")(many, ("Z" * 15,), rows, [])
     # Only what the measured qubits depend on counts.
     noisy(NoiseModel())(many, ("Z0",), rows, [])
+
+
+def test_a_batch_of_nothing_has_no_values() -> None:
+    found = noisy(model())(CIRCUIT, OBSERVABLES, np.zeros((0, 2)), WEIGHTS)
+    assert found.values.shape == found.stderr.shape == (0, 3)
