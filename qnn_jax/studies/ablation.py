@@ -258,8 +258,8 @@ class _Study:
             tell: called with the number of finished epochs and their seconds.
         """
         name, data, began = member.name, self._data(size), time.monotonic()
-        # Members that differ in how they are scored only are trained once.
-        alike = (size, member.network, member.frozen, member.execution)
+        # Members of one network that differ in how they are scored only are trained once.
+        alike = (size, id(member.network), member.frozen, member.execution)
         compiled = began
         if alike not in self._trained:
             sized = self.task.sized(size)
