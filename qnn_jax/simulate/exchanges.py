@@ -22,17 +22,17 @@ Reference: Häner and Steiger, arXiv:1704.01127; De Raedt et al., arXiv:1805.047
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from qnn_jax.circuits.observables import masks
-from qnn_jax.simulate.fusion import FusionGroup, arrange, matrix_step
+from qnn_jax.simulate.fusion import FusionGroup, arrange, beside, matrix_step
 from qnn_jax.simulate.gate_forms import GateForm, Instruction, gate_form
-from qnn_jax.simulate.gf2 import Affine, identity, on_bits
+from qnn_jax.simulate.gf2 import Affine, Span, identity, is_odd, on_bits, orthogonal
 from qnn_jax.simulate.layers import AngleNumbers, DiagonalLayer, Fusion
-from qnn_jax.simulate.matrices import FusedGates
 from qnn_jax.simulate.steps import (
     DeviceStep,
     DiagonalStep,
@@ -48,6 +48,8 @@ from qnn_jax.simulate.steps import (
 
 #: How many layers ahead a choice looks.
 _HORIZON = 6
+#: A parity that may be global, and the bit of the device's number that it is, if it is one.
+_Candidate: TypeAlias = "tuple[int, int | None]"
 
 
 @dataclass(frozen=True)
@@ -59,47 +61,6 @@ class Readout:
     labels: tuple[str, ...]
 
 
-class _Span:
-    """What some parities generate."""
-
-    def __init__(self, masks: Iterable[int] = ()) -> None:
-        self._pivots: dict[int, int] = {}
-        self._known: dict[int, int] = {}
-        self._count = 0
-        for mask in masks:
-            self.add(mask)
-
-    def _reduced(self, mask: int) -> tuple[int, int]:
-        """What is left of a mask, and which of those that were added it is the sum of."""
-        used = 0
-        while mask and (top := mask.bit_length()) in self._pivots:
-            mask ^= self._pivots[top]
-            used ^= self._known[top]
-        return mask, used
-
-    def __contains__(self, mask: int) -> bool:
-        return not self._reduced(mask)[0]
-
-    def numbers_of(self, mask: int) -> int:
-        """Of which of the masks that were added this one is the sum, as bits."""
-        rest, used = self._reduced(mask)
-        assert not rest
-        return used
-
-    def add(self, mask: int) -> bool:
-        """Add a mask; False where it is a sum of the others."""
-        rest, used = self._reduced(mask)
-        if rest:
-            self._pivots[rest.bit_length()] = rest
-            self._known[rest.bit_length()] = used ^ (1 << self._count)
-        self._count += 1
-        return bool(rest)
-
-
-def _odd(mask: int) -> bool:
-    return bool(mask.bit_count() & 1)
-
-
 @dataclass(frozen=True)
 class _Need:
     """Directions i ^ v that have to stay on a device, for all v at once."""
@@ -107,7 +68,7 @@ class _Need:
     vectors: tuple[int, ...]
 
     def is_blocked_by(self, parity: int) -> bool:
-        return any(_odd(parity & vector) for vector in self.vectors)
+        return any(is_odd(parity & vector) for vector in self.vectors)
 
 
 @dataclass(frozen=True)
@@ -243,7 +204,7 @@ class Scheduler:
         """Replace the global parities at some bits of the device's number."""
         local, count = self.shards.local_bits, len(bits)
         rows = self._global_rows
-        span = _Span([*(mask for mask, _ in rows), *parities])
+        span = Span([*(mask for mask, _ in rows), *parities])
         rest_of = [*parities, *(mask for k, (mask, _) in enumerate(rows) if k not in bits)]
         free = [q for q in range(self.n) if not any(mask >> q & 1 for mask in rest_of)]
         others = [q for q in range(self.n) if q not in free]
@@ -256,18 +217,18 @@ class Scheduler:
             after[low], after[high] = after[high], after[low]
         self.layout = self._of_rows(after)
 
-    def relabel(self, rows: Sequence[tuple[int, int]]) -> None:
+    def relabel(self, masks: Sequence[int]) -> None:
         """Other global parities of the same span: devices pass on what they have."""
-        span = _Span(self._global_masks)
-        picked = [span.numbers_of(mask) for mask, _ in rows]
+        span = Span(self._global_masks)
         signs = [sign for _, sign in self._global_rows]
+        picked = [span.numbers_of(mask) for mask in masks]
         columns = tuple(
-            sum((use >> j & 1) << k for k, use in enumerate(picked)) for j in range(len(rows))
+            sum((use >> j & 1) << k for k, use in enumerate(picked)) for j in range(len(masks))
         )
-        offset = 0
-        for k, (_, sign) in enumerate(rows):
-            now = sum(signs[j] for j in range(len(signs)) if picked[k] >> j & 1) & 1
-            offset |= (now ^ sign) << k
+        offset = sum(
+            is_odd(use & sum(sign << j for j, sign in enumerate(signs))) << k
+            for k, use in enumerate(picked)
+        )
         turn = Affine(columns, offset)
         if not turn.is_identity:
             self._emit(DeviceStep(self.shards, turn))
@@ -306,13 +267,13 @@ class Scheduler:
             held |= mask
         if any(held & vector for vector in vectors):
             return False
-        span = _Span(every)
+        span = Span(every)
         return all(not held >> q & 1 or 1 << q in span for q in controls)
 
     def _local_qubits(self) -> list[int]:
         """Qubits whose bits, with the global parities, tell all of an index; in ascending order."""
         every = self._global_masks
-        span = _Span(every)
+        span = Span(every)
         free = [q for q in range(self.n) if not any(mask >> q & 1 for mask in every)]
         return sorted(q for q in [*free, *range(self.n)] if span.add(1 << q))
 
@@ -320,52 +281,27 @@ class Scheduler:
         """The qubit of each local bit, and groups of fusions with qubits as numbers of bits."""
         local = self.shards.local_bits
         rows = [self._row(k) for k in range(local)]
-        lying = [mask.bit_length() - 1 for mask, _ in rows]
         orders = [self._local_qubits()]
         if all(mask.bit_count() == 1 and not sign for mask, sign in rows):
-            orders.insert(0, lying)
+            orders.insert(0, [mask.bit_length() - 1 for mask, _ in rows])  # as they lie
         for order in orders:
             number = {q: k for k, q in enumerate(order)}
-            if any(q not in number for fusion in fusions for q in fusion.qubits):
-                continue
-            numbered = [
-                Fusion(
-                    {number[q] for q in fusion.qubits},
-                    [
-                        replace(gate, qubits=tuple(number[q] for q in gate.qubits))
-                        for gate in fusion.gates
-                    ],
-                )
-                for fusion in fusions
-            ]
+            numbered = [fusion.on(number) for fusion in fusions]
             wanted, groups = arrange(numbered, list(range(local)), local, self.width)
-            if wanted == list(range(local)) or order is orders[-1]:
+            if wanted == list(range(local)):
                 break
         placed = [0] * local
         for k, q in enumerate(order):
             placed[wanted[k]] = q
         moved = [
-            FusionGroup(
-                [
-                    Fusion(
-                        {wanted[k] for k in fusion.qubits},
-                        [
-                            replace(gate, qubits=tuple(wanted[k] for k in gate.qubits))
-                            for gate in fusion.gates
-                        ],
-                    )
-                    for fusion in group.fusions
-                ],
-                group.base,
-                group.size,
-            )
+            FusionGroup([fusion.on(wanted) for fusion in group.fusions], group.base, group.size)
             for group in groups
         ]
         return placed, moved
 
     def apply(self, fusions: Sequence[Fusion]) -> None:
         """Fusions that are ready."""
-        span = _Span(self._global_masks)
+        span = Span(self._global_masks)
         plain = []
         for fusion in fusions:
             known = [q for q in self._vectors(fusion)[1] if 1 << q in span]
@@ -377,9 +313,8 @@ class Scheduler:
             return
         order, groups = self._arranged(plain)
         self.settle([1 << q for q in order])
-        bits = list(range(self.shards.local_bits))
         for group in groups:
-            self.steps.append(Scheduled(*matrix_step(group, bits, self.angles)))
+            self.steps.append(Scheduled(*matrix_step(group, range(self.n), self.angles)))
 
     def _apply_selected(self, fusion: Fusion, known: Sequence[int]) -> None:
         """A fusion some controls of which are bits of the device's number."""
@@ -395,9 +330,8 @@ class Scheduler:
         options: list[MatrixStep] = []
         numbers: tuple[int, ...] = ()
         for gates in every:
-            own = [replace(gate, qubits=tuple(bit_of[q] for q in gate.qubits)) for gate in gates]
-            group = FusionGroup([Fusion({bit_of[q] for q in rest}, own)], base, size)
-            option, taken = matrix_step(group, list(range(self.n)), self.angles)
+            group = FusionGroup([Fusion(rest, gates).on(bit_of)], base, size)
+            option, taken = matrix_step(group, range(self.n), self.angles)
             options.append(option)
             numbers += taken
         back = self.layout.inverse()
@@ -422,10 +356,9 @@ class Scheduler:
         rows = self._global_masks
         if not (found := self._chosen(remaining, need, at)):
             # Sums of global parities would do that are no bit of the device's number: make them so.
-            fine = _without(rows, need.vectors)
-            span = _Span(fine)
-            basis = [*fine, *(mask for mask in rows if span.add(mask))]
-            self.relabel([(mask, 0) for mask in basis])
+            fine = orthogonal(rows, need.vectors)
+            span = Span(fine)
+            self.relabel([*fine, *(mask for mask in rows if span.add(mask))])
             found = self._chosen(remaining, need, at)
         assert found, "there are fewer global bits than parities to choose from"
         kept, parities = found
@@ -437,31 +370,44 @@ class Scheduler:
         self, remaining: Sequence[_Need], need: _Need, at: int
     ) -> tuple[list[int], list[int]] | None:
         """The bits of the device's number that stay, and new parities, as many as do not."""
-        count = self.shards.num_bits
         now = self._global_masks
         here = _Layer(identity(self.n), tuple(remaining))
         ahead = [here, *self.ahead[at + 1 : at + 1 + _HORIZON]]
         units = [1 << q for q in range(self.n)]
         rows = [ahead[1].map.pull(unit)[0] for unit in units] if len(ahead) > 1 else []
         pairs = [a | b for a, b in zip(units[1:], units, strict=False)]
-        new = dict.fromkeys([*units, *rows, *pairs, *_without(units, need.vectors)])
+        new = dict.fromkeys([*units, *rows, *pairs, *orthogonal(units, need.vectors)])
         candidates = [*((mask, k) for k, mask in enumerate(now)), *((m, None) for m in new)]
         candidates = [(m, k) for m, k in candidates if not need.is_blocked_by(m)]
-        seen = {mask: self._seen(mask, ahead) for mask, _ in candidates}
-        span = _Span(now)
         # Else what there was before the last exchange, so that layers repeat.
         earlier = self.chosen[-2] if len(self.chosen) > 1 else ()
+        picked = self._picked(candidates, ahead, Span(now), earlier)
+        if picked is None:
+            return None
+        kept = [k for _, k in picked if k is not None]
+        return kept, sorted(mask for mask, k in picked if k is None)
+
+    def _picked(
+        self,
+        candidates: list[_Candidate],
+        ahead: Sequence[_Layer],
+        span: Span,
+        earlier: Sequence[int] = (),
+    ) -> list[_Candidate] | None:
+        """As many as there are global bits: first what stands in the way last, then of fewest."""
+        seen = {mask: self._seen(mask, ahead) for mask, _ in candidates}
         used: dict[int, set[object]] = {}
-        kept: list[int] = []
-        parities: list[int] = []
-        while len(kept) + len(parities) < count:
+        picked: list[_Candidate] = []
+        while len(picked) < self.shards.num_bits:
             candidates = [
-                (m, k) for m, k in candidates if (k not in kept if k is not None else m not in span)
+                (mask, k)
+                for mask, k in candidates
+                if ((mask, k) not in picked if k is not None else mask not in span)
             ]
             if not candidates:
                 return None
 
-            def cost(candidate: tuple[int, int | None]) -> tuple[int, int, bool, bool, int, int]:
+            def cost(candidate: _Candidate) -> tuple[int, int, bool, bool, int, int]:
                 mask, k = candidate
                 when, what = seen[mask]
                 together = len(used.get(when, set()) | what)
@@ -470,12 +416,10 @@ class Scheduler:
             mask, k = min(candidates, key=cost)
             when, what = seen[mask]
             used.setdefault(when, set()).update(what)
+            picked.append((mask, k))
             if k is None:
                 span.add(mask)
-                parities.append(mask)
-            else:
-                kept.append(k)
-        return kept, sorted(parities)
+        return picked
 
     def _seen(self, mask: int, ahead: Sequence[_Layer]) -> tuple[int, frozenset[object]]:
         """In how many layers a parity stands in the way of something, and of what."""
@@ -498,46 +442,26 @@ class Scheduler:
         if not at_once:
             alone = list(range(self.n))
         ahead = self.ahead[at_once : _HORIZON + at_once]
-        used: dict[int, set[object]] = {}
-        globals_: list[int] = []
-        seen = {q: self._seen(1 << q, ahead) for q in alone}
-        while len(globals_) < count:
-            rest = [q for q in alone if q not in globals_]
-            q = min(
-                rest, key=lambda q: (-seen[q][0], len(used.get(seen[q][0], set()) | seen[q][1]), -q)
-            )
-            used.setdefault(seen[q][0], set()).update(seen[q][1])
-            globals_.append(q)
-        globals_.sort()
+        picked = self._picked([(1 << q, None) for q in alone], ahead, Span())
+        assert picked is not None, "there are as many qubits"
+        globals_ = sorted(mask.bit_length() - 1 for mask, _ in picked)
         order = [q for q in range(self.n) if q not in globals_]
         self.layout = self._of_rows([(1 << q, 0) for q in order + globals_])
         self.chosen.append(tuple(self._global_masks))
-        idle = FusedGates(1, ())
+        row: list[tuple[MatrixStep, tuple[int, ...]]] = []
         if at_once:
             own = [fusion for fusion in fusions if not fusion.qubits & set(globals_)]
             placed, groups = self._arranged(own)
             if placed == order:
-                bits = list(range(local))
-                covered = 0
-                for group in groups:
-                    block, numbers = matrix_step(group, bits, self.angles)
-                    self.initial += ((MatrixStep((idle,) * (block.base - covered)), ()),)
-                    self.initial += ((block, numbers),)
-                    covered = block.base + block.num_bits
-                self.initial += ((MatrixStep((idle,) * (local - covered)), ()),)
-                gates_of = {min(f.qubits): f for f in fusions if len(f.qubits) == 1}
-                for q in globals_:
-                    if q not in gates_of:
-                        self.initial += ((MatrixStep((idle,)), ()),)
-                        continue
-                    gates = [replace(gate, qubits=(0,)) for gate in gates_of[q].gates]
-                    group = FusionGroup([Fusion({0}, gates)], 0, 1)
-                    self.initial += (matrix_step(group, [0], self.angles),)
-                self.initial = tuple(row for row in self.initial if row[0].parts)
-                self.slots = self.slots[1:]
-                self.ahead = self.ahead[1:]
-                return
-        self.initial = ((MatrixStep((idle,) * self.n), ()),)
+                number = {q: local + k for k, q in enumerate(globals_)}
+                for fusion in fusions:
+                    if fusion not in own:  # of one qubit
+                        place = number[min(fusion.qubits)]
+                        groups.append(FusionGroup([fusion.on(number)], place, 1))
+                groups.sort(key=lambda group: group.base)
+                row = [matrix_step(group, range(self.n), self.angles) for group in groups]
+                self.slots, self.ahead = self.slots[1:], self.ahead[1:]
+        self.initial = beside(row, self.n)
 
     def run(self) -> None:
         """All layers."""
@@ -562,22 +486,20 @@ class Scheduler:
         """Bit q of a place is qubit q again."""
         local = self.shards.local_bits
         wanted = [1 << q for q in range(local, self.n)]
-        there = _without(self._global_masks, [1 << q for q in range(local)])
+        there = orthogonal(self._global_masks, [1 << q for q in range(local)])
         kept = [k for k, mask in enumerate(self._global_masks) if not self.shards.local(mask)]
         if len(kept) < len(there):
-            span = _Span(there)
-            self.relabel(
-                [(m, 0) for m in [*there, *(m for m in self._global_masks if span.add(m))]]
-            )
+            span = Span(there)
+            self.relabel([*there, *(m for m in self._global_masks if span.add(m))])
             kept = list(range(len(there)))
-        span = _Span(self._global_masks)
+        span = Span(self._global_masks)
         missing = [mask for mask in wanted if span.add(mask)]
         bits = [k for k in range(self.shards.num_bits) if k not in kept]
         own = [k for k in bits if wanted[k] in missing]
         rest = iter([mask for mask in missing if mask not in [wanted[k] for k in own]])
         if bits:
             self.exchange(bits, [wanted[k] if k in own else next(rest) for k in bits])
-        self.relabel([(mask, 0) for mask in wanted])
+        self.relabel(wanted)
         self.settle([1 << q for q in range(local)])
 
     def readouts(self, labels: Sequence[str]) -> tuple[Readout, ...]:
@@ -587,7 +509,7 @@ class Scheduler:
         start = done = len(self.steps)
         while remaining or not found:
             every = self._global_masks
-            local = [s for s in remaining if not any(_odd(m & masks(s)[0]) for m in every)]
+            local = [s for s in remaining if not any(is_odd(m & masks(s)[0]) for m in every)]
             steps = tuple(scheduled.step for scheduled in self.steps[done:])
             found.append(Readout(steps, self.layout, tuple(local)))
             done = len(self.steps)
@@ -597,15 +519,3 @@ class Scheduler:
                 self.choose(needs, [masks(remaining[0])[0]], len(self.ahead) - 1)
         del self.steps[start:]
         return tuple(found)
-
-
-def _without(parities: Sequence[int], vectors: Sequence[int]) -> list[int]:
-    """A basis of the sums of parities that are even along all vectors."""
-    found = list(parities)
-    for vector in vectors:
-        pivot = next((mask for mask in found if _odd(mask & vector)), None)
-        if pivot is None:
-            continue
-        found.remove(pivot)
-        found = [mask ^ pivot if _odd(mask & vector) else mask for mask in found]
-    return found

@@ -50,6 +50,26 @@ def matrix_step(
     return MatrixStep(tuple(parts), group.base), numbers
 
 
+def idle(num_bits: int) -> MatrixStep:
+    """A matrix step that does nothing."""
+    return MatrixStep((FusedGates(1, ()),) * num_bits)
+
+
+def beside(
+    row: Sequence[tuple[MatrixStep, tuple[int, ...]]], num_bits: int
+) -> tuple[tuple[MatrixStep, tuple[int, ...]], ...]:
+    """Matrix steps from the lowest bits up, and between them what does nothing: all bits."""
+    found: list[tuple[MatrixStep, tuple[int, ...]]] = []
+    covered = 0
+    for block, numbers in [*row, (MatrixStep((), num_bits), ())]:
+        if block.base > covered:
+            found.append((idle(block.base - covered), ()))
+        if block.parts:
+            found.append((block, numbers))
+        covered = block.base + block.num_bits
+    return tuple(found)
+
+
 def arrange(
     fusions: list[Fusion], place: list[int], num_qubits: int, width: int
 ) -> tuple[list[int], list[FusionGroup]]:

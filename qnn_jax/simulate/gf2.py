@@ -2,9 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+
+class Span:
+    """What some masks generate by XOR, kept by Gaussian elimination over GF(2)."""
+
+    def __init__(self, masks: Iterable[int] = ()) -> None:
+        self._pivots: dict[int, int] = {}
+        self._known: dict[int, int] = {}
+        self._count = 0
+        for mask in masks:
+            self.add(mask)
+
+    def _reduced(self, mask: int) -> tuple[int, int]:
+        """What is left of a mask, and of which of those that were added it is the sum."""
+        used = 0
+        while mask and (top := mask.bit_length()) in self._pivots:
+            mask ^= self._pivots[top]
+            used ^= self._known[top]
+        return mask, used
+
+    def __contains__(self, mask: int) -> bool:
+        return not self._reduced(mask)[0]
+
+    def numbers_of(self, mask: int) -> int:
+        """Of which of the masks that were added this one is the sum, as bits."""
+        rest, used = self._reduced(mask)
+        assert not rest
+        return used
+
+    def add(self, mask: int) -> bool:
+        """Add a mask; False where it is a sum of the others."""
+        rest, used = self._reduced(mask)
+        if rest:
+            self._pivots[rest.bit_length()] = rest
+            self._known[rest.bit_length()] = used ^ (1 << self._count)
+        self._count += 1
+        return bool(rest)
 
 
 @dataclass(frozen=True)
@@ -33,18 +71,9 @@ class Affine:
         return Affine(tuple(map(linear, self.columns)), other(self.offset))
 
     def inverse(self) -> Affine:
-        """The map back, by Gauss-Jordan elimination over GF(2)."""
-        n = len(self.columns)
-        rows = [
-            sum((self.columns[q] >> r & 1) << q for q in range(n)) | 1 << (n + r) for r in range(n)
-        ]
-        for q in range(n):
-            pivot = next(r for r in range(q, n) if rows[r] >> q & 1)
-            rows[q], rows[pivot] = rows[pivot], rows[q]
-            for r in range(n):
-                if r != q and rows[r] >> q & 1:
-                    rows[r] ^= rows[q]
-        back = Affine(tuple(sum((rows[r] >> (n + q) & 1) << r for r in range(n)) for q in range(n)))
+        """The map back."""
+        columns = Span(self.columns)
+        back = Affine(tuple(columns.numbers_of(1 << q) for q in range(len(self.columns))))
         return Affine(back.columns, back(self.offset))
 
     def pull(self, mask: int) -> tuple[int, int]:
@@ -157,6 +186,23 @@ def toffoli_of(images: tuple[int, ...]) -> Toffoli | None:
         return None
     one, other = ((mask, (mask & first).bit_count() & 1 ^ 1) for mask in masks[:2])
     return Toffoli((one, other), images[first] ^ first)
+
+
+def is_odd(mask: int) -> bool:
+    """Has a number an odd number of set bits?"""
+    return bool(mask.bit_count() & 1)
+
+
+def orthogonal(masks: Sequence[int], vectors: Sequence[int]) -> list[int]:
+    """A basis of the sums of masks that are even along all vectors."""
+    found = list(masks)
+    for vector in vectors:
+        pivot = next((mask for mask in found if is_odd(mask & vector)), None)
+        if pivot is None:
+            continue
+        found.remove(pivot)
+        found = [mask ^ pivot if is_odd(mask & vector) else mask for mask in found]
+    return found
 
 
 def spread(value: int, places: tuple[int, ...]) -> int:

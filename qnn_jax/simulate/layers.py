@@ -6,8 +6,8 @@ the price of rewriting parity masks, so all of an L layer is one phase polynomia
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -96,6 +96,11 @@ class Fusion:
 
     qubits: set[int]
     gates: list[Instruction]
+
+    def on(self, number: Mapping[int, int] | Sequence[int]) -> Fusion:
+        """The same on other qubits: number[q] for q."""
+        gates = [replace(g, qubits=tuple(number[q] for q in g.qubits)) for g in self.gates]
+        return Fusion({number[q] for q in self.qubits}, gates)
 
 
 def _join(fusions: list[Fusion], gate: Instruction, width: int) -> bool:

@@ -27,7 +27,7 @@ from qnn_jax.circuits.drawing import html
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, masks, observables_on
 from qnn_jax.simulate import tuning
 from qnn_jax.simulate.exchanges import Readout, Scheduler
-from qnn_jax.simulate.fusion import arrange, matrix_step
+from qnn_jax.simulate.fusion import arrange, beside, idle, matrix_step
 from qnn_jax.simulate.gate_forms import Instruction, lower, real_frame
 from qnn_jax.simulate.gf2 import Affine, bit_permutation, identity
 from qnn_jax.simulate.layers import (
@@ -38,7 +38,7 @@ from qnn_jax.simulate.layers import (
     runs_of,
 )
 from qnn_jax.simulate.light_cone import visible
-from qnn_jax.simulate.matrices import FusedGates, fused_gates
+from qnn_jax.simulate.matrices import fused_gates
 from qnn_jax.simulate.meshes import MeshLike, checked_mesh
 from qnn_jax.simulate.steps import (
     DeviceStep,
@@ -365,7 +365,7 @@ def _plan_irregular(num_qubits: int, instructions: Sequence[Instruction]) -> Pla
     angles = AngleNumbers(instructions)
     scans = uniform_scans(num_qubits, instructions, angles)
     num_bits = num_qubits + (not all(gate.form.real for gate in instructions))
-    start = ((_idle(num_bits), ()),)
+    start = ((idle(num_bits), ()),)
     return Plan(num_qubits, angles.from_weights, angles.from_inputs, start, scans)
 
 
@@ -477,7 +477,7 @@ def _plan_by_gates(num_qubits: int, gates: Sequence[Instruction]) -> Plan:
         layers.setdefault(slot, []).append(gate)
 
     steps: list[Scheduled] = []
-    initial: list[_Placed] = [(_idle(1), ())] * num_qubits
+    initial: list[_Placed] = [(idle(1), ())] * num_qubits
     fresh = set(range(num_qubits))  # qubits on which nothing was done but what `initial` does
     for slot in sorted(layers):
         if slot % 2:
@@ -588,14 +588,7 @@ def _plan_layered(num_qubits: int, instructions: Sequence[Instruction]) -> Plan:
         row = [matrix_step(group, wanted, angles) for group in groups]
         untouched = not steps and not initial and pending.is_identity
         if untouched and wanted == list(range(num_qubits)):
-            covered = 0
-            for block, numbers in row:
-                if block.base > covered:
-                    initial += ((_idle(block.base - covered), ()),)
-                initial += ((block, numbers),)
-                covered = block.base + block.num_bits
-            if covered < num_qubits:
-                initial += ((_idle(num_qubits - covered), ()),)
+            initial = beside(row, num_qubits)
             continue
         settle(wanted)
         steps += [Scheduled(*found) for found in row]
@@ -604,7 +597,7 @@ def _plan_layered(num_qubits: int, instructions: Sequence[Instruction]) -> Plan:
         num_qubits,
         angles.from_weights,
         angles.from_inputs,
-        initial or ((_idle(num_qubits), ()),),
+        initial or ((idle(num_qubits), ()),),
         rolled(steps, len(angles.from_weights)),
     )
 
@@ -654,10 +647,6 @@ def plan_over_devices(
     left_out = len(every) - len(kept)
     note = f"light cone: {left_out or 'no'} of {len(every)} instructions are left out"
     return _explained(found, circuit, note), behind
-
-
-def _idle(num_bits: int) -> MatrixStep:
-    return MatrixStep((FusedGates(1, ()),) * num_bits)
 
 
 def _diagonal_matrix(phase: DiagonalStep, num_qubits: int) -> np.ndarray:
