@@ -76,6 +76,8 @@ class Tuning:
         materialize: store what XLA's CPU compiler would compute again for every use.
         repeat_matrices: repeat a matrix for every index above its bits, or else let the compiler
             transpose the state.
+        repeat_up_to: numbers of a state up to which that is done also where the repeated matrix is
+            larger than the state.
         add_by_halves: add over a leading axis by halves, or leave it to the compiler.
     """
 
@@ -113,6 +115,7 @@ class Tuning:
     compare_up_to: int = 16
     materialize: bool = True
     repeat_matrices: bool = True
+    repeat_up_to: int = 2**17
     add_by_halves: bool = True
 
 

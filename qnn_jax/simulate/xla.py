@@ -326,7 +326,9 @@ def on_states(
         wide = jnp.moveaxis(states.reshape(count, size, below), 0, 1).reshape(size, -1)
         out = _product(matrix, wide).reshape(rows, count, below)
         return jnp.moveaxis(out, 1, 0).reshape(*lead, rows, below)
-    if not limits.repeat_matrices:
+    # Repeated, it takes rows / below times the memory of the states.
+    too_large = rows > below and states.size > limits.repeat_up_to
+    if too_large or not limits.repeat_matrices:
         return jnp.einsum("kj,...jl->...kl", matrix, states, precision=HIGHEST)
     # With the matrix repeated: XLA's code for a single product with the index split in two moves
     # the whole state twice.

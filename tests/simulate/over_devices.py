@@ -184,7 +184,11 @@ def check_more_communication():
 def check_memory():
     """Of the adjoint gradient of 20 qubits, in states of a device."""
     found = []
-    for circuit in (qnn_jax.efficient_su2(20, reps=3, entanglement="linear"), ring(20, 4)):
+    for circuit in (
+        qnn_jax.efficient_su2(20, reps=3, entanglement="linear"),
+        ring(20, 4),
+        qnn_jax.random_circuit(20, 12, seed=1, trainable=True),
+    ):
         memory = program(circuit, gradient=True).memory_analysis()
         taken = memory.temp_size_in_bytes + memory.output_size_in_bytes
         found.append((taken + memory.argument_size_in_bytes) / (8 * 2**20 / 8))

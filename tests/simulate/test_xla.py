@@ -90,6 +90,14 @@ def test_xla_transposes_the_state_for_an_index_in_the_middle():
     assert moves(compiled(plain, matrix, states)) > moves(compiled(on_states, matrix, states)) == 0
 
 
+def test_a_matrix_is_not_repeated_where_it_would_be_larger_than_a_large_state():
+    def program(count):
+        return str(jax.make_jaxpr(on_states)(jnp.ones((32, 32)), jnp.ones((count, 32, 16))))
+
+    assert "f32[64,32,32]" in program(64)
+    assert "f32[512,32,32]" not in program(512)
+
+
 def test_static_indices_are_of_32_bits():
     """A program of both x64 modes: 64-bit indices are traced as another type."""
     assert int32([3, 1]).dtype == np.int32
