@@ -118,6 +118,9 @@ class Plan:
         for readout in self.readouts[1:]:
             lines.append(f"  before {len(readout.labels)} strings more are measured:")
             lines += [f"    {_describe(step, self.local_bits, rows)}" for step in readout.steps]
+        if self.readouts:
+            count = sum(len(readout.labels) for readout in self.readouts)
+            lines.append(f"  all-reduce of {_size(4 * count)}: one number for each Pauli string")
         return "\n".join(lines)
 
     @property
@@ -310,7 +313,8 @@ def _explained(found: Plan, circuit: Circuit, light_cone: str) -> Plan:
     kind = "uniform steps" if uniform else "one matrix for the register" if one else "by layers"
     scheduled = (
         f"{sum(repeats for _, repeats in steps)} steps: {count(DiagonalStep)} diagonal, "
-        f"{count(PermutationStep)} permutation, {count(MatrixStep, UniformStep, GateStep)} matrix"
+        f"{count(PermutationStep, LocalPermutationStep)} permutation, "
+        f"{count(MatrixStep, SelectedMatrixStep, UniformStep, GateStep)} matrix"
     )
     passes = (
         f"lower: {how}",

@@ -151,6 +151,7 @@ def test_the_plan_shows_what_is_sent():
     assert "communication: 3 all-to-all, 0 collective-permute" in text
     assert "all-to-all among 8 devices: each sends 7/8 of its state, 3.5 KiB" in text
     assert planned.bytes_sent == 3 * 7 * 2**9
+    assert text.endswith("\n  all-reduce of 4 bytes: one number for each Pauli string")
     assert qnn_jax.plan(TINY).bytes_sent == 0
 
 
