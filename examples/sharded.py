@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--distributed", action="store_true", help="several processes, as in Slurm")
     flags = parser.parse_args()
     if flags.distributed:
-        jax.distributed.initialize()
+        jax.distributed.initialize(heartbeat_timeout_seconds=30)  # for a process that is lost
     mesh = jax.make_mesh((jax.device_count(),), ("state",), (AxisType.Auto,))
     circuit = efficient_su2(flags.qubits, reps=2, entanglement="linear")
     weights = np.random.default_rng(0).normal(size=circuit.num_weights).astype(np.float32)

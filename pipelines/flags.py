@@ -48,8 +48,8 @@ class RunFlags(DataFlags, ResultsFlags):
     resume: bool = True
     """Resume an interrupted run of this name; --no-resume starts over."""
     mesh: str | None = None
-    """Devices, as data=4,state=2: samples are spread over the first axis, the state of each over
-    the second. The results are those of one device, and a run resumes on any mesh."""
+    """Devices, as data=4,state=2 or state=2: samples are spread over the first axis, the state of
+    each over the second. The results are those of one device, and a run resumes on any mesh."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,12 +106,13 @@ def _sizes_of(mesh: str | None) -> tuple[int, int] | None:
     """Devices along data and state."""
     if mesh is None:
         return None
-    found = re.fullmatch(r"data=([1-9]\d{0,6}),state=([1-9]\d{0,6})", mesh)
+    found = re.fullmatch(r"(?:data=([1-9]\d{0,6}),)?state=([1-9]\d{0,6})", mesh)
     if found is None:
         raise InputError(
-            f"Argument `--mesh` must be like data=4,state=2, but is {checks.shown(mesh)}."
+            "Argument `--mesh` must be like data=4,state=2 or state=2, but is "
+            f"{checks.shown(mesh)}."
         )
-    return int(found[1]), int(found[2])
+    return int(found[1] or 1), int(found[2])
 
 
 def _mesh_of(data: int, state: int) -> Any:

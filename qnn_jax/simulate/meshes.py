@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import lax, random
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
@@ -72,13 +74,13 @@ class Spread:
                 f"Argument `mesh` must have devices to run on, but is {own}; an AbstractMesh is "
                 "for `plan` only."
             )
+        # Values with the types of a mesh that is not set cannot be differentiated outside jit.
+        mesh = self.mesh if ambient.axis_names else _automatic(self.mesh)
         specs = (of_inputs, *(SAME for _ in (weights, *others)))
-        operands = [inputs, weights, *others]
-        if AxisType.Explicit in self.mesh.axis_types:
-            operands = [
-                jax.reshard(operand, NamedSharding(self.mesh, spec))
-                for operand, spec in zip(operands, specs, strict=True)
-            ]
+        operands = [
+            _typed(operand, mesh, spec)
+            for operand, spec in zip((inputs, weights, *others), specs, strict=True)
+        ]
         axes = {self.state} | {axis for axis in of_inputs if axis is not None}
 
         def on_device(inputs: Array, weights: Array, *others: Array) -> Any:
@@ -90,7 +92,17 @@ class Spread:
             ]
             return function(*own, *others)
 
-        return jax.shard_map(on_device, mesh=self.mesh, in_specs=specs, out_specs=out)(*operands)
+        return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=out)(*operands)
+
+    def ambient(self) -> AbstractContextManager[Any]:
+        """The context in which "ambient" is this mesh, its axes called "state" and "data"."""
+        assert isinstance(self.mesh, Mesh)
+        names = [_STATE if axis == self.state else _DATA for axis in self.mesh.axis_names]
+        types = (AxisType.Auto,) * len(names)
+        context: AbstractContextManager[Any] = jax.set_mesh(
+            Mesh(self.mesh.devices, names, axis_types=types)
+        )
+        return context
 
     def known(self, *arrays: Array) -> tuple[Array, ...]:
         """Arrays that every process has, as arrays of all processes, of which there may be one."""
@@ -101,16 +113,33 @@ class Spread:
     def _known(self, array: Array) -> Array:
         if isinstance(array, jax.core.Tracer) or not array.is_fully_addressable:
             return array
+        if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+            own = self._known(random.key_data(array))
+            return random.wrap_key_data(own, impl=random.key_impl(array))
         assert isinstance(self.mesh, Mesh)
-        sharding, own = NamedSharding(self.mesh, SAME), np.asarray(array)
-        return jax.make_array_from_callback(own.shape, sharding, lambda index: own[index])
+        sharding, values = NamedSharding(self.mesh, SAME), np.asarray(array)
+        return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
 
-def checked_mesh(mesh: Any, circuit: Circuit) -> Spread:
-    """The axes of a mesh that a circuit's state can be spread over.
+def _automatic(mesh: Any) -> Any:
+    """The same devices with axes whose shardings are no part of a type."""
+    return mesh.update(axis_types=(AxisType.Auto,) * len(mesh.axis_types))
+
+
+def _typed(operand: Array, mesh: Mesh | AbstractMesh, spec: PartitionSpec) -> Array:
+    """An operand with the type that it has to have on a mesh."""
+    if AxisType.Explicit in mesh.axis_types:
+        return jax.reshard(operand, NamedSharding(mesh, spec))
+    if AxisType.Explicit in jax.typeof(operand).sharding.mesh.axis_types:
+        return jax.reshard(operand, NamedSharding(mesh, SAME))
+    return operand
+
+
+def spread_over(mesh: Any) -> Spread:
+    """The axes of a mesh: one is the state's whatever its name; two have names.
 
     Raises:
-        InputError: where it cannot, one sentence.
+        InputError: where it has other ones.
     """
     if isinstance(mesh, str) and mesh == "ambient":
         mesh = jax.sharding.get_abstract_mesh()
@@ -125,14 +154,22 @@ def checked_mesh(mesh: Any, circuit: Circuit) -> Spread:
         )
     names = tuple(mesh.axis_names)
     if len(names) == 1:
-        spread = Spread(mesh, names[0])
-    elif set(names) == {_DATA, _STATE}:
-        spread = Spread(mesh, _STATE, _DATA)
-    else:
-        raise InputError(
-            f'Argument `mesh` must have one axis, or two that are called "{_DATA}" and "{_STATE}", '
-            f"but has {shown(names)}."
-        )
+        return Spread(mesh, names[0])
+    if set(names) == {_DATA, _STATE}:
+        return Spread(mesh, _STATE, _DATA)
+    raise InputError(
+        f'Argument `mesh` must have one axis, or two that are called "{_DATA}" and "{_STATE}", '
+        f"but has {shown(names)}."
+    )
+
+
+def checked_mesh(mesh: Any, circuit: Circuit) -> Spread:
+    """The axes of a mesh that a circuit's state can be spread over.
+
+    Raises:
+        InputError: where it cannot, one sentence.
+    """
+    spread = spread_over(mesh)
     size, n = spread.num_devices, circuit.num_qubits
     if size < 1 or size & (size - 1):
         raise InputError(

@@ -80,8 +80,8 @@ def sample_over(
 ) -> tuple[Int[Array, " shots"], Float[Array, ""]]:
     """Outcomes, and the sum of all probabilities."""
     check_memory(circuit.num_qubits, inputs.dtype.itemsize, devices=spread.num_devices)
-    operands = spread.known(inputs, weights)
-    return _sample(circuit, spread, shots, tuning.current(), *operands, key)
+    operands = spread.known(inputs, weights, key)
+    return _sample(circuit, spread, shots, tuning.current(), *operands)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 import qnn_jax
 from qnn_jax.circuits import checks
 from qnn_jax.configs import ExecutionConfig
-from qnn_jax.errors import InputError, LargeAngleWarning, TrainingFailedError
+from qnn_jax.errors import LargeAngleWarning, TrainingFailedError
 from qnn_jax.models import count_parameters
 from qnn_jax.runs import (
     RunDirectory,
@@ -34,6 +34,7 @@ from qnn_jax.runs import (
 )
 from qnn_jax.runs.loop import go_through
 from qnn_jax.simulate.angle_table import check_angles
+from qnn_jax.simulate.meshes import spread_over
 from qnn_jax.stats import mcnemar, p_value, paired_t_test
 from qnn_jax.tasks.stored import Seeds, model_sha256
 from qnn_jax.tasks.trained import Trained, flat
@@ -122,7 +123,8 @@ def train(
         report: called with the progress of the data's preparation.
         publish: writes pages of the results, before the run is marked as finished.
         mesh: devices along axes "data" and "state": samples are spread over the first, the state
-            of each over the second. It is no part of the run, which resumes on any other.
+            of each over the second; a single axis is the state's. It is no part of the run, which
+            resumes on any other.
 
     Returns:
         The trained model; its `summary` has the metric with its interval, the twins and references.
@@ -199,13 +201,7 @@ def _on(mesh: Mesh | None) -> AbstractContextManager[Any]:
     if mesh is None:
         return nullcontext()
     checks.of_type("mesh", mesh, Mesh, "a jax.sharding.Mesh or None")
-    if set(mesh.axis_names) != {"data", "state"}:
-        raise InputError(
-            'Argument `mesh` must have two axes that are called "data" and "state", but has '
-            f"{tuple(mesh.axis_names)}."
-        )
-    context: AbstractContextManager[Any] = jax.set_mesh(mesh)
-    return context
+    return spread_over(mesh).ambient()
 
 
 def evaluate(

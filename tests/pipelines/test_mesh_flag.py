@@ -13,7 +13,9 @@ def test_a_mesh_that_cannot_be_is_refused(tmp_path: Path) -> None:
     folder = ["--results-dir", str(tmp_path)]
     with pytest.raises(InputError) as caught:
         train_calculator.main([*folder, "--mesh", "four"])
-    assert str(caught.value) == "Argument `--mesh` must be like data=4,state=2, but is 'four'."
+    assert str(caught.value) == (
+        "Argument `--mesh` must be like data=4,state=2 or state=2, but is 'four'."
+    )
     there = jax.device_count()
     with pytest.raises(InputError) as caught:
         train_calculator.main([*folder, "--mesh", f"data={there},state=2"])

@@ -30,8 +30,11 @@ def value(weights):
 
 found, slope = jax.jit(jax.value_and_grad(value))(weights)
 row = {"value": float(found), "slope": np.asarray(slope).tolist()}
-eager = qnn_jax.expectations(circuit, ["ZIIIIZ"], [], weights, mesh=mesh)
-row["eager"] = float(eager[0])
+eager, slope = jax.value_and_grad(value)(weights)
+row |= {"eager": float(eager), "eager_slope": np.asarray(slope).tolist()}
+outcomes = qnn_jax.sample(circuit, [], weights, 20, jax.random.key(1), mesh=mesh)
+row["sample"] = np.asarray(outcomes).tolist()
+row["variance"] = float(qnn_jax.variances(circuit, ["ZIIIIZ"], [], weights, mesh=mesh)[0])
 print(json.dumps(row), flush=True)
 if "leave" in sys.argv:
     if number == 1:

@@ -250,21 +250,35 @@ def check_both():
 
 
 def check_explicit():
-    """A mesh as jax.make_mesh makes it by default, with explicit axes, given and ambient."""
-    mesh = jax.make_mesh((8,), ("state",))
-    weights = jnp.asarray(RNG.normal(size=LINEAR.num_weights))
+    """Meshes as jax.make_mesh makes them by default, with explicit axes: given, set, and of two."""
+    mesh, both = jax.make_mesh((8,), ("state",)), jax.make_mesh((4, 2), ("data", "state"))
+    circuit = qnn_jax.real_amplitudes(5, reps=1, entanglement="linear")
+    weights = jnp.asarray(RNG.normal(size=circuit.num_weights))
 
-    def slope(**on):
+    def slopes(weights, **on):
         def of(v):
-            return qnn_jax.expectations(LINEAR, ["Z" * 7], [], v, **on)[0]
+            return qnn_jax.expectations(circuit, ["Z" * 5], [], v, **on)[0]
 
-        return np.asarray(jax.jit(jax.grad(of))(weights))
+        def of_batch(v):
+            batch = qnn_jax.executors.exact(circuit, ["Z" * 5], jnp.zeros((4, 0)), v, **on)
+            return jnp.sum(batch.values) / 4
 
-    one, given = slope(), slope(mesh=mesh)
+        found = []
+        for function in (of, of_batch):  # outside jax.jit, and within
+            value, slope = jax.value_and_grad(function)(weights)
+            _, along = jax.jvp(function, (weights,), (jnp.ones_like(weights),))
+            jitted = jax.jit(jax.grad(function))(weights)
+            found += [np.append(slope, [value, along]), np.append(jitted, [value, jitted.sum()])]
+        return np.array(found)
+
+    one = slopes(weights)
+    small = jax.make_mesh((8, 1), ("data", "state"))  # a state on each device
+    found = [slopes(weights, mesh=given) for given in (mesh, both, small)]
+    typed = jax.device_put(weights, jax.NamedSharding(mesh, jax.P()))
+    found.append(slopes(typed, mesh=mesh))
     with jax.set_mesh(mesh):
-        ambient = slope(mesh="ambient")
-    alone = slope(mesh=jax.make_mesh((8, 1), ("data", "state")))  # a state on each device
-    return [float(abs(one - many).max()) for many in (given, ambient, alone)]
+        found.append(slopes(weights, mesh="ambient"))
+    return [float(abs(one - many).max()) for many in found]
 
 
 def check_broken():

@@ -3,6 +3,7 @@
 What runs does so in one process with eight devices made of this processor (`over_devices.py`).
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -272,7 +273,7 @@ def two_processes(*words):
         address = f"127.0.0.1:{free.getsockname()[1]}"
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
     script = HERE / "one_of_two_processes.py"
-    return [
+    started = [
         subprocess.Popen(
             [sys.executable, script, address, str(number), *words],
             stdout=subprocess.PIPE,
@@ -282,11 +283,19 @@ def two_processes(*words):
         )
         for number in range(2)
     ]
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
 
 
 @pytest.mark.slow
 def test_two_processes_hold_one_state():
-    ended = [process.communicate(timeout=300) for process in two_processes()]
+    with two_processes() as started:
+        ended = [process.communicate(timeout=300) for process in started]
+    assert [process.returncode for process in started] == [0, 0], ended
     rows = [json.loads(out.splitlines()[-1]) for out, _ in ended]
     circuit = efficient_su2(6, reps=1, entanglement="linear")
     weights = np.linspace(0.1, 1.3, circuit.num_weights).astype(np.float32)
@@ -295,18 +304,23 @@ def test_two_processes_hold_one_state():
         return qnn_jax.expectations(circuit, ["ZIIIIZ"], [], weights)[0]
 
     wanted, slope = jax.value_and_grad(value)(weights)
+    outcomes = qnn_jax.sample(circuit, [], weights, 20, jax.random.key(1))
+    variance = qnn_jax.variances(circuit, ["ZIIIIZ"], [], weights)[0]
     assert rows[0] == rows[1]
-    assert rows[0]["value"] == pytest.approx(float(wanted), abs=1e-6)
-    assert rows[0]["eager"] == pytest.approx(float(wanted), abs=1e-6)
-    np.testing.assert_allclose(rows[0]["slope"], slope, atol=1e-6)
+    for name in ("value", "eager"):
+        assert rows[0][name] == pytest.approx(float(wanted), abs=1e-6)
+    for name in ("slope", "eager_slope"):
+        np.testing.assert_allclose(rows[0][name], slope, atol=1e-6)
+    assert rows[0]["sample"] == outcomes.tolist()
+    assert rows[0]["variance"] == pytest.approx(float(variance), abs=1e-6)
 
 
 @pytest.mark.slow
 def test_a_lost_process_ends_the_other():
-    first, second = two_processes("leave")
-    second.communicate(timeout=300)
-    began = time.monotonic()
-    _, told = first.communicate(timeout=120)
-    assert time.monotonic() - began < 60
+    with two_processes("leave") as (first, second):
+        second.communicate(timeout=300)
+        began = time.monotonic()
+        _, told = first.communicate(timeout=60)
+        assert time.monotonic() - began < 60
     assert first.returncode != 0
-    assert told
+    assert any(word in told.lower() for word in ("gloo", "heartbeat", "coordination")), told
