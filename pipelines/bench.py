@@ -36,6 +36,7 @@ class BenchConfig:
             "evaluation",
             "estimators",
             "simulator",
+            "forward",
             "tuning",
             "noise",
             "classification",
@@ -132,6 +133,10 @@ def main(argv: list[str] | None = None) -> int:
         from pipelines.benchmarks.noise import noise
 
         write("noise", noise(rounds, config.cap_seconds or 120.0, config.peers))
+    if wanted("forward"):
+        from pipelines.benchmarks.forward import forward
+
+        write("forward", forward(rounds, config.cap_seconds or 120.0, config.peers))
     if wanted("tuning"):
         from pipelines.benchmarks.tuning import tuned
 

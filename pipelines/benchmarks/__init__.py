@@ -6,7 +6,9 @@
     - `worker`: the process of one engine, and `engines`, the engines;
     - `workers`: starts and calls these processes, and `peers`, the other simulators' environment;
     - `table`: prints the table.
+- `forward`: values alone of circuits that do not repeat, compared with simulators in C++.
 
-`worker`, `engines`, `neutral` and `programs` also run in the peers' environment: they import
-neither qnn_jax nor pipelines' other modules (only the engine "qnn_jax" imports qnn_jax, on use).
+`worker`, `engines`, `forward_engines`, `neutral` and `programs` also run in the peers' environment:
+they import neither qnn_jax nor pipelines' other modules (only the engine "qnn_jax" imports qnn_jax,
+on use).
 """

@@ -88,6 +88,19 @@ def random_circuit(num_qubits: int, depth: int) -> Circuit:
     return Circuit(num_qubits, tuple(ops))
 
 
+def u_and_cx(num_qubits: int, depth: int) -> Circuit:
+    """Layers of U on every qubit and of CX on random pairs, the same in every run."""
+    generator = random.Random(1000 * num_qubits + depth)
+    ops: list[Op] = []
+    for layer in range(depth):
+        for q in range(num_qubits):
+            first = 3 * (num_qubits * layer + q)
+            ops.append(Op("u", q, (w[first], w[first + 1], w[first + 2])))
+        order = generator.sample(range(num_qubits), num_qubits)
+        ops += [Op("cx", pair) for pair in zip(order[::2], order[1::2], strict=False)]
+    return Circuit(num_qubits, tuple(ops))
+
+
 #: Layered families first; the last is not layered.
 FAMILIES: Mapping[str, Callable[[int, int], Circuit]] = {
     "zz + real_amplitudes": feature_map_and_ansatz,

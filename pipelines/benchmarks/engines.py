@@ -14,7 +14,7 @@ recommend for speed:
 
 Engines with errors ("… noisy") have a depolarising channel on each qubit of a gate, after it: one
 of X, Y and Z with `ERROR` / 3 each. qnn_jax is `executors.noisy`, TensorCircuit its `DMCircuit`,
-PennyLane its `default.mixed`.
+PennyLane its `default.mixed`. Engines for values alone ("… forward") are in `forward_engines`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pipelines.benchmarks import forward_engines
 from pipelines.benchmarks.neutral import angle_table, angles_of, depends
 from pipelines.benchmarks.programs import (
     LOOP_UP_TO_QUBITS,
@@ -343,6 +344,10 @@ ENGINES: Mapping[str, tuple[Callable[[Problem], Program], tuple[str, ...]]] = {
         ("tensorcircuit-ng", "jax"),
     ),
     "pennylane noisy": (jax_engine(from_angles(pennylane_noisy)), ("pennylane", "jax")),
+    "qnn_jax forward": (forward_engines.ours, ("qnn-jax", "jax")),
+    "qsim forward": (forward_engines.qsim, ("qsimcirq",)),
+    "aer forward": (forward_engines.aer, ("qiskit-aer",)),
+    "qulacs forward": (forward_engines.qulacs, ("qulacs",)),
 }
 
 

@@ -25,6 +25,9 @@ REQUIREMENTS = (
     "pennylane-lightning==0.45.0",
     "qujax==1.1.0",
     "qiskit-machine-learning==0.9.1",
+    "qiskit-aer==0.18.2",
+    "qsimcirq==0.22.1",
+    "qulacs==0.6.14",
     "jax==0.10.2",
     "jaxlib==0.10.2",
 )

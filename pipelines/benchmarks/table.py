@@ -19,7 +19,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 1e-6:.3g} µs"
 
 
-def heading(versions: Mapping[str, Mapping[str, str]], rounds: int) -> str:
+def heading(
+    versions: Mapping[str, Mapping[str, str]], rounds: int, what: str = "Value and gradient"
+) -> str:
     """The engines, and the names of the columns."""
     who = [
         f"  {name:<14}{', '.join(f'{package} {number}' for package, number in packages.items())}"
@@ -29,7 +31,7 @@ def heading(versions: Mapping[str, Mapping[str, str]], rounds: int) -> str:
     names = "".join(f"{name:>{_WIDTH}}" for name in versions)
     return "\n".join(
         (
-            f"\nValue and gradient of ⟨Z…Z⟩ in float32 on {os.cpu_count()} cores: "
+            f"\n{what} of ⟨Z…Z⟩ in float32 on {os.cpu_count()} cores: "
             f"seconds a step, median of {rounds} rounds in turn (first call, with compilation); "
             "in square brackets: not run, as a smaller circuit took longer",
             *who,

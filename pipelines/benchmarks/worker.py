@@ -39,6 +39,22 @@ WARM_UP = {
     "inputs": [[0.1, 0.2], [0.3, 0.4]],
     "weights": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
 }
+#: The same for engines that take no batch and know U and CX only.
+WARM_UP_FORWARD = {
+    "circuit": json.dumps(
+        {
+            "num_qubits": 2,
+            "num_inputs": 0,
+            "num_weights": 3,
+            "ops": [
+                {"gate": "u", "qubits": [0], "angles": [["w", 0], ["w", 1], ["w", 2]]},
+                {"gate": "cx", "qubits": [0, 1]},
+            ],
+        }
+    ),
+    "inputs": [],
+    "weights": [0.1, 0.2, 0.3],
+}
 
 
 def main(engine: str) -> None:
@@ -70,7 +86,8 @@ def answer(engine: str, request: dict[str, Any], state: dict[str, Program]) -> d
     """The reply to one request; `state` has the last prepared program."""
     if request["ask"] == "versions":
         # One-time imports and start-up are not part of any circuit's first call.
-        ENGINES[engine][0](WARM_UP).run(1)
+        warm_up = WARM_UP_FORWARD if engine.endswith(" forward") else WARM_UP
+        ENGINES[engine][0](warm_up).run(1)
         return versions(engine)
     if request["ask"] == "time":
         return {"seconds": timed(state["program"], request["steps"])}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipelines import bench
-from pipelines.benchmarks import cases, peers, programs, simulator, table
+from pipelines.benchmarks import cases, forward, peers, programs, simulator, table
 from pipelines.benchmarks.cases import Cell
 from pipelines.benchmarks.compare import difference
 from pipelines.benchmarks.neutral import angle_table, angles_of
@@ -388,6 +388,52 @@ def test_noise_is_measured_alone_without_peers(tmp_path, monkeypatch, capsys):
     shapes = [(cell["num_qubits"], cell["batch"], cell["depth"]) for cell in found["cells"]]
     assert shapes == [(4, 64, 3), (6, 16, 3)]
     assert found["cells"][0]["engines"]["qnn_jax"]["outcome"] == "measured"
+
+
+def test_our_forward_engine_finds_qiskits_value():
+    from qiskit.quantum_info import Pauli, Statevector
+
+    from pipelines.benchmarks.engines import ENGINES
+    from qnn_jax.bridge import to_qiskit
+
+    circuit = cases.u_and_cx(4, 2)
+    problem = cases.problem(circuit)
+    program = ENGINES["qnn_jax forward"][0](problem)
+    program.run(2)
+    (found,) = program.results()["values"]
+    qiskit = to_qiskit(circuit, "named")
+    state = Statevector(qiskit.assign_parameters(problem["weights"]))
+    assert abs(found) > 1e-2
+    assert found == pytest.approx(state.expectation_value(Pauli("ZZZZ")).real, abs=1e-5)
+
+
+def test_gates_of_forward_engines_are_those_of_the_circuit():
+    from qiskit.circuit.library import UGate
+
+    from pipelines.benchmarks.forward_engines import gates_of, matrix_of_u
+
+    circuit = cases.u_and_cx(3, 2)
+    problem = cases.problem(circuit)
+    num_qubits, gates = gates_of(problem)
+    assert num_qubits == 3
+    assert [qubits for qubits, _ in gates] == [op.qubits for op in circuit.ops]
+    angles = [angle for _, own in gates for angle in own]
+    assert angles == pytest.approx(evaluate(circuit.angles, [], problem["weights"]))
+    np.testing.assert_allclose(matrix_of_u(angles[:3]), UGate(*angles[:3]).to_matrix(), atol=1e-12)
+    with pytest.raises(ValueError, match="the gate 'ry' is neither U nor CX"):
+        gates_of(PROBLEM)
+
+
+def test_values_are_measured_alone_without_peers(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(simulator, "Worker", lambda command: Fake(command[-1], []))
+    monkeypatch.setattr(forward, "SIZES", ((3, 2),))
+    flags = ["--only", "forward", "--rounds", "1", "--no-peers", "--results-dir", str(tmp_path)]
+    assert bench.main(flags) == 0
+    assert "one pass over the state: copy" in capsys.readouterr().out
+    (cell,) = json.loads((tmp_path / "bench" / "forward.json").read_text())["cells"]
+    assert (cell["num_qubits"], cell["depth"], cell["gates"]) == (3, 2, 8)
+    assert cell["engines"]["qnn_jax"]["outcome"] == "measured"
+    assert all(seconds > 0 for seconds in cell["passes"].values())
 
 
 class Sleeper:
