@@ -1,9 +1,11 @@
 """Is there memory enough? Asked before anything is allocated, also of batches and gradients.
 
-How many samples a circuit is run for, and whether it is differentiated backwards, only JAX's
-transformations know. So the state passes a primitive that does nothing but ask (`watched`): its
-batching rule multiplies, its transpose counts what the gradient holds. It sees one call of a
-circuit: not what a scan around it keeps of every turn.
+The formula is `check_memory`. How many samples a circuit is run for, and whether it is
+differentiated backwards, only JAX's transformations know: a check at the entry sees one sample and
+no gradient, and the system would end a process whose batch or gradient does not fit. So the state
+passes a primitive that does nothing but ask (`watched`): its batching rule multiplies, its
+transpose counts what the gradient holds. It sees one call of a circuit: not what a scan around it
+keeps of every turn.
 """
 
 from __future__ import annotations
