@@ -59,6 +59,8 @@ QUESTIONS = (
     Question("uniform_bits", (3, 5), _RANDOM, 12, 10),
     Question("uniform_gates", (2, 6), _RANDOM, 12, 10),
     Question("uniform_small_bits", (2, 4), _RANDOM, 8, 10),
+    Question("uniform_large_from", (99,), _RANDOM, 16, 10),
+    Question("uniform_large_gates", (5, 20), _RANDOM, 16, 10),
     Question("uniform_toffolis", (0, 1, 4), _RANDOM, 12, 10),
     Question("batch_last_up_to", (0,), _RANDOM, 4, 5, 64),
     Question("blocks_from", (4, 12), _SU2, 7, 3, 64),

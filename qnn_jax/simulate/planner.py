@@ -352,7 +352,16 @@ def _plan_of(num_qubits: int, gates: Sequence[Instruction], shared: bool) -> Pla
     limits = tuning.current()
     scans = any(scan.repeats > 1 for scan in found.scans)
     most = limits.longest_plan_with_scans if scans else limits.longest_plan
-    return found if _length(found) <= most else _plan_irregular(num_qubits, gates)
+    if _length(found) > most:
+        return _plan_irregular(num_qubits, gates)
+    if scans or num_qubits < limits.uniform_large_from:
+        return found
+    # A complex matrix by layers takes longer than a uniform step: real and imaginary parts come
+    # together for it and apart again.
+    steps = [step for scan in found.scans for step in scan.steps]
+    dense = sum(isinstance(step, MatrixStep) and not step.real for step in steps)
+    uniform = _plan_irregular(num_qubits, gates) if dense else found
+    return uniform if dense and uniform.scans[0].repeats < dense else found
 
 
 def _length(plan: Plan) -> int:

@@ -50,8 +50,12 @@ class Tuning:
         longest_plan_with_scans: the same where steps are scanned.
         longest_period: steps of the longest period that is looked for. Trades planning time.
         uniform_bits, uniform_gates: bits of a uniform step's matrix, and how many gates with
-            angles go into it. More are fewer passes over the state and more products of matrices.
+            angles go into it, those that come in a row on one qubit, as of U, being one. More are
+            fewer passes over the state and more products of matrices.
         uniform_small_up_to: qubits up to which it is `uniform_small_bits`, `uniform_small_gates`.
+        uniform_large_from: qubits from which on it is `uniform_large_gates`: a pass over the state
+            takes longer than many products of small matrices. There, too, uniform steps replace
+            complex matrices by layers where they are fewer.
         uniform_toffolis: how many CCX and CSWAP an index map takes along. More would take longer
             than the steps they save.
         batch_last_up_to: steps up to which a batch with weights of its own is done gate by gate,
@@ -98,6 +102,8 @@ class Tuning:
     uniform_small_up_to: int = 10
     uniform_small_bits: int = 3
     uniform_small_gates: int = 2
+    uniform_large_from: int = 14
+    uniform_large_gates: int = 10
     uniform_toffolis: int = 2
     batch_last_up_to: int = 64
     blocks_from: int = 5

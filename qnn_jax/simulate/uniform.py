@@ -17,6 +17,7 @@ import numpy as np
 from qnn_jax.simulate import tuning
 from qnn_jax.simulate.gate_forms import GateForm, Instruction
 from qnn_jax.simulate.gf2 import IndexMap, bit_permutation, identity, on_bits
+from qnn_jax.simulate.layers import runs_of
 from qnn_jax.simulate.matrices import embed
 from qnn_jax.simulate.moves import columns_of
 from qnn_jax.simulate.steps import PermutationStep, ScannedSteps, UniformStep
@@ -47,6 +48,9 @@ def uniform_scans(
     width, factors = limits.uniform_bits, limits.uniform_gates
     if num_qubits <= limits.uniform_small_up_to:
         width, factors = limits.uniform_small_bits, limits.uniform_small_gates
+    elif num_qubits >= limits.uniform_large_from:
+        factors = limits.uniform_large_gates
+    factors *= _in_a_row(gates)
     width = min(num_qubits, max([width, *(len(gate.qubits) for gate in gates)]))
     real = all(gate.form.real for gate in gates)
     num_bits = num_qubits + (not real)
@@ -72,6 +76,13 @@ def uniform_scans(
         1, (PermutationStep(None),), (np.zeros((1, 0), int),), (False,), ((_numbers(last)[None],),)
     )
     return (steps,) if last.is_identity else (steps, home)
+
+
+def _in_a_row(gates: Sequence[Instruction]) -> int:
+    """How many gates with angles follow one another on a qubit, on average: 3 of U alone."""
+    counts = [sum(gates[k].angle is not None for k in run) for run in runs_of(gates)]
+    turns = [count for count in counts if count]
+    return round(sum(turns) / len(turns)) if turns else 1
 
 
 def _most_toffolis(num_bits: int) -> int:

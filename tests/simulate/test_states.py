@@ -301,6 +301,43 @@ def test_uniform_steps_prepare_qiskits_state(num_qubits, real):
     np.testing.assert_allclose(state, qiskit_state(circuit, inputs, weights), atol=1e-12)
 
 
+def u_and_cx(num_qubits, depth):
+    """U on every qubit, then CX on far pairs that differ from layer to layer."""
+    rng, ops = np.random.default_rng(num_qubits), []
+    for k in range(depth):
+        numbers = 3 * num_qubits * k + np.arange(3 * num_qubits).reshape(-1, 3)
+        ops += [Op("u", q, tuple(w[int(j)] for j in row)) for q, row in enumerate(numbers)]
+        ops += [Op("cx", pair) for pair in rng.permutation(num_qubits).reshape(-1, 2).tolist()]
+    return Circuit(num_qubits, tuple(ops))
+
+
+@pytest.mark.parametrize(
+    ("changed", "num_angles"),
+    [
+        ({"longest_plan": -1}, 6),
+        ({"longest_plan": 1000, "uniform_small_up_to": 5, "uniform_large_from": 6}, 27),
+    ],
+)
+def test_a_uniform_step_takes_several_u(changed, num_angles):
+    """U is one rotation; large registers take more of them, in place of complex blocks."""
+    circuit = u_and_cx(6, 8)
+    _, weights = values(0, circuit)
+    with x64(True), using(dataclasses.replace(CPU, **changed)):
+        found = planner.plan_state(circuit, False)
+        state = np.asarray(jax.jit(lambda v: run(found, np.zeros(0), v))(weights))
+    (step,) = [s for scan in found.scans for s in scan.steps if isinstance(s, UniformStep)]
+    assert step.num_angles == num_angles
+    wanted = qiskit_state(circuit, [], weights)
+    np.testing.assert_allclose(state[0] + 1j * state[1], wanted, atol=1e-12)
+
+
+def test_a_plan_by_layers_stays_where_it_is_shorter():
+    changed = {"longest_plan": 1000, "uniform_small_up_to": 5, "uniform_large_from": 6}
+    with using(dataclasses.replace(CPU, **changed)):
+        assert not is_uniform(planner.plan_state(u_and_cx(6, 1), False))
+        assert not is_uniform(planner.plan_state(LAYERED["zz and real amplitudes"], False))
+
+
 @pytest.mark.slow_but_one
 @pytest.mark.parametrize("gates", [15, 60])
 @pytest.mark.parametrize("fault", [None, "swapped qubits", "wrong phase", "dropped gate"])
