@@ -22,6 +22,23 @@ if TYPE_CHECKING:
 
 #: Tables that are made only where --only names them.
 ON_REQUEST = ("classification", "tuning", "sharded")
+#: The tables that read a flag; those that are not here concern all.
+READ_BY = {
+    "full": ("simulator",),
+    "num_qubits": ("simulator",),
+    "depths": ("simulator",),
+    "minutes": ("simulator",),
+    "cap_seconds": ("simulator", "noise"),
+    "peers": ("simulator", "noise", "estimators"),
+    "rounds": (
+        "simulator", "training", "scan", "calculator", "evaluation", "estimators", "noise", "tuning"
+    ),
+    "seeds": ("classification",),
+    "families": ("classification",),
+    "sizes": ("classification",),
+    "data_dir": ("training", "scan", "classification"),
+    "manual_dir": ("training", "scan", "classification"),
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     for flag, value in (("cap-seconds", config.cap_seconds), ("minutes", config.minutes)):
         if value is not None and not value > 0:
             raise InputError(f"Argument `--{flag}` must be above 0, but is {value}.")
+    _check_read(config)
     cells = _cells(config)
     command.start_jax()
     from qnn_jax.runs import write_json_atomic
@@ -96,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     rounds, data = config.rounds, (config.data_dir, config.manual_dir)
 
     def wanted(name: str) -> bool:
-        return name == config.only if config.only else name not in ON_REQUEST
+        return _wanted(config, name)
 
     def write(name: str, found: dict[str, Any]) -> None:
         write_json_atomic(folder / f"{name}.json", found)
@@ -159,6 +177,21 @@ def main(argv: list[str] | None = None) -> int:
         )
         write("simulator_selected" if selected else "simulator", found)
     return 0
+
+
+def _wanted(config: BenchConfig, name: str) -> bool:
+    return name == config.only if config.only else name not in ON_REQUEST
+
+
+def _check_read(config: BenchConfig) -> None:
+    """Refuse flags that no table of this call reads."""
+    for name, tables in READ_BY.items():
+        value = getattr(config, name)
+        if value != getattr(BenchConfig, name) and not any(_wanted(config, t) for t in tables):
+            raise InputError(
+                f"Argument `--{name.replace('_', '-')}` must be left out where no table reads it, "
+                f"but is {value}; --only {' or '.join(tables)} does."
+            )
 
 
 def _cells(config: BenchConfig) -> list[Cell]:

@@ -178,6 +178,21 @@ def check_training(config: TrainingConfig, train_count: int) -> None:
     checks.flag("flip", config.flip)
 
 
+def check_loss(config: TrainingConfig, num_classes: int) -> None:
+    """Refuse a loss that does not fit so many classes; 0 stands for a task of values."""
+    checks.one_of("loss", config.loss, ("cross-entropy", "mse"))
+    if not num_classes and (config.loss, config.label_smoothing) != ("cross-entropy", 0):
+        raise InputError(
+            "Arguments `loss` and `label_smoothing` must be left out where values are learned, "
+            f"always by their squared error, but are {config.loss} and {config.label_smoothing}."
+        )
+    if num_classes > 2 and config.loss == "mse":
+        raise InputError(
+            "Argument `loss` must be cross-entropy for more than two classes, but is mse and "
+            f"there are {num_classes}."
+        )
+
+
 def check_unaugmented(config: TrainingConfig, what: str) -> None:
     """Refuse to shift or mirror examples that are no images with one channel, but `what`."""
     if config.shift or config.flip:

@@ -11,6 +11,7 @@ from qnn_jax.configs import (
     ExecutionConfig,
     ModelConfig,
     TrainingConfig,
+    check_loss,
     check_model,
     check_training,
 )
@@ -103,11 +104,7 @@ class Fashion(TaskDefaults):
         check_model(self.model, FASHION_MNIST.image_shape)
         checks.of_type("training", self.training, TrainingConfig, "a TrainingConfig")
         checks.at_least("shift", self.training.shift, 0, min(FASHION_MNIST.image_shape) // 2)
-        if self.training.loss == "mse" and count > 2:
-            raise InputError(
-                "Argument `loss` must be cross-entropy for more than two classes, but is mse and "
-                f"there are {count}."
-            )
+        check_loss(self.training, count)
         for name in ("train_images", "validation_images"):
             checks.at_least(name, getattr(self, name), 0)
         there = FASHION_MNIST.train_count // len(FASHION_MNIST.class_names) * count

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qnn_jax.circuits import Circuit
 from qnn_jax.circuits.observables import observables_on
-from qnn_jax.configs import ModelConfig, TrainingConfig, check_model, check_unaugmented
+from qnn_jax.configs import (
+    ModelConfig,
+    TrainingConfig,
+    check_loss,
+    check_model,
+    check_unaugmented,
+)
 from qnn_jax.errors import InputError
 from qnn_jax.tasks.defaults import HYBRID_NUMBERS, TaskDefaults
 from qnn_jax.training.task import ACCURACY, HYBRID, MEAN_L1, Member, Metric, written
@@ -59,7 +65,6 @@ class FeatureTask(TaskDefaults):
     observables: tuple[str, ...]
     encoder: EncoderKind
     twin: bool
-    numbers: ClassVar[frozenset[str]] = HYBRID_NUMBERS
 
     @property
     def shape(self) -> Shape:
@@ -70,6 +75,12 @@ class FeatureTask(TaskDefaults):
     def metric(self) -> Metric:  # type: ignore[override]
         """Accuracy, or the mean absolute error."""
         return ACCURACY if self.shape.kind == "classification" else MEAN_L1
+
+    @property
+    def numbers(self) -> frozenset[str]:  # type: ignore[override]
+        """What a scan may vary; smoothed labels are of classes."""
+        values = {"training.label_smoothing"} if self.shape.kind == "regression" else set()
+        return HYBRID_NUMBERS - values
 
     @property
     def network_circuit(self) -> Circuit:
@@ -107,11 +118,7 @@ class FeatureTask(TaskDefaults):
                 f"where `encoder` is none, but reads {circuit.num_inputs}; a Dense layer in front "
                 "of it maps any number (`encoder` dense), or choose as many qubits as features."
             )
-        if self.training.loss == "mse" and shape.num_classes > 2:
-            raise InputError(
-                "Argument `loss` must be cross-entropy for more than two classes, but is mse and "
-                f"there are {shape.num_classes}."
-            )
+        check_loss(self.training, shape.num_classes)
         if len(shape.example) != 2:
             check_unaugmented(self.training, "data that are no images of one channel")
 

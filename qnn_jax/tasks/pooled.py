@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from qnn_jax.circuits import Circuit, Op, checks, w, x
-from qnn_jax.configs import ExecutionConfig, TrainingConfig, check_training, check_unaugmented
+from qnn_jax.configs import (
+    ExecutionConfig,
+    TrainingConfig,
+    check_loss,
+    check_training,
+    check_unaugmented,
+)
 from qnn_jax.data import FASHION_MNIST
 from qnn_jax.errors import InputError
 from qnn_jax.tasks.defaults import TaskDefaults
@@ -89,11 +95,7 @@ class Pooled(TaskDefaults):
         checks.at_least("blocks", self.blocks, 1, _MOST_BLOCKS)
         checks.real("weight_bound", self.weight_bound, above=0)
         checks.of_type("training", self.training, TrainingConfig, "a TrainingConfig")
-        if self.training.loss != "cross-entropy":
-            raise InputError(
-                "Argument `loss` must be cross-entropy for more than two classes, but is "
-                f"{self.training.loss}."
-            )
+        check_loss(self.training, QUBITS)
         check_unaugmented(self.training, f"images pooled to {SIDE} × {SIDE} pixels")
         if len(self._images.class_numbers) != QUBITS:
             raise InputError(

@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from qnn_jax.circuits import Circuit, Op, checks, w, x
-from qnn_jax.configs import ExecutionConfig, TrainingConfig, check_training, check_unaugmented
+from qnn_jax.configs import (
+    ExecutionConfig,
+    TrainingConfig,
+    check_loss,
+    check_training,
+    check_unaugmented,
+)
 from qnn_jax.tasks.defaults import TaskDefaults
 from qnn_jax.training.execution import check_execution
 from qnn_jax.training.task import (
@@ -78,6 +84,7 @@ class Sine(TaskDefaults):
             checks.at_least(name, getattr(self, name), 1)
         checks.of_type("training", self.training, TrainingConfig, "a TrainingConfig")
         check_unaugmented(self.training, "numbers")
+        check_loss(self.training, 0)
         check_training(self.training, self.train_count)
 
     def load(self, folders: Folders, seed: int, report: Report) -> Splits:

@@ -435,13 +435,19 @@ class Task(Protocol):
 
     Attributes:
         name: of the kind of task, in config.json.
-        numbers: fields that may differ within one program of a scan, with dots:
-            "training.learning_rate". All others change the program. They may be traced where the
-            program calls `members`, `loss`, `augment` and `trainer`; `written` formats them.
     """
 
     name: ClassVar[str]
-    numbers: ClassVar[frozenset[str]]
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """Fields that may differ within one program of a scan: "training.learning_rate".
+
+        All others change the program. They may be traced where the program calls `members`,
+        `loss`, `augment` and `trainer`; `written` formats them. Most tasks have them as a class
+        variable.
+        """
+        ...
 
     @property
     def metric(self) -> Metric:

@@ -1,5 +1,6 @@
 """The programs of `make bench`, without other simulators and without real clocks."""
 
+import dataclasses
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -327,6 +329,29 @@ def test_cells_that_the_table_lacks_are_refused(flag, tmp_path):
 def test_bad_numbers_are_refused(flag, tmp_path):
     with pytest.raises(InputError, match=f"`--{flag}` must be .*, but is 0"):
         bench.main([f"--{flag}", "0", "--results-dir", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--only", "training", "--seeds", "3"], "`--seeds` .* is 3; --only classification does"),
+        (["--families", "two curves"], "`--families` must be left out where no table reads it"),
+        (["--only", "sharded", "--rounds", "2"], "`--rounds` must be left out where"),
+        (["--only", "noise", "--full"], "`--full` .* is True; --only simulator does"),
+        (["--only", "evaluation", "--no-peers"], "`--peers` .* False; --only simulator or noise"),
+        (["--only", "scan", "--cap-seconds", "9"], "`--cap-seconds` .* simulator or noise does"),
+    ],
+)
+def test_flags_that_no_table_reads_are_refused(flags, message):
+    with pytest.raises(InputError, match=f"^Argument {message}"):
+        bench.main(flags)
+
+
+def test_every_flag_is_known_to_a_table():
+    fields = {field.name for field in dataclasses.fields(bench.BenchConfig)}
+    assert set(bench.READ_BY) == fields - {"only", "results_dir"}
+    (tables, _) = get_args(get_type_hints(bench.BenchConfig)["only"])
+    assert {name for read in bench.READ_BY.values() for name in read} <= set(get_args(tables))
 
 
 # Our own engine and the closed form, in this process

@@ -179,6 +179,11 @@ def test_sine_has_a_circuit_that_can_learn_it() -> None:
         ({"layers": 0}, r"`layers` must be"),
         ({"train_count": 0}, r"`train_count` must be an integer of at least 1, but is 0"),
         ({"training": TrainingConfig()}, r"`shift` and `flip` must be 0 and False for numbers"),
+        ({"training": dataclasses.replace(QUICK, loss="mse")}, r"`loss` and `label_smoothing`"),
+        (
+            {"training": dataclasses.replace(QUICK, label_smoothing=0.1)},
+            r"must be left out where values are learned, .* are cross-entropy and 0\.1\.",
+        ),
         ({"training": None}, r"`training` must be a TrainingConfig"),
     ):
         with pytest.raises(InputError, match=words):

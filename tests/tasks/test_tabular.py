@@ -19,6 +19,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.models import HybridFeatures
 from qnn_jax.runs import from_json
 from qnn_jax.tasks import TASKS, Seeds, Tabular, load, predict_file, train
+from qnn_jax.tasks.defaults import HYBRID_NUMBERS
 from qnn_jax.tasks.stored import config_of
 from qnn_jax.tasks.tabular import Column, probabilities, read_circuit
 from qnn_jax.training import HYBRID, Folders, Task
@@ -440,6 +441,10 @@ def test_values_are_learned_in_their_own_unit(tmp_path: Path) -> None:
     training = TrainingConfig(80, 32, 0.03, weight_decay=0, shift=0, flip=False)
     model = ModelConfig(channels=(), hidden=(8,), num_qubits=2)
     task = Tabular(str(tmp_path / "a.npz"), twin=False, model=model, training=training).prepared()
+    smoothed = dataclasses.replace(training, label_smoothing=0.1)
+    with pytest.raises(InputError, match=r"^Arguments `loss` and `label_smoothing` must be left"):
+        dataclasses.replace(task, training=smoothed).check()
+    assert HYBRID_NUMBERS - task.numbers == {"training.label_smoothing"}
     found = train(task, seed=1)
     assert found.summary["test_r2"] > 0.8
     assert found.summary["test_mean_l1"] < 80
