@@ -507,6 +507,57 @@ def sharded() -> str:
     )
 
 
+def estimators() -> str:
+    """Our estimators beside those of qiskit-machine-learning."""
+    found = stored("bench/estimators.json")
+    fit, kernel = found["fit"], found["kernel"]
+    rows = (
+        (
+            f"`QuantumClassifier.fit`, {fit['rows']} rows, {fit['qubits']} qubits, to a loss of "
+            f"{fit['loss']:.3f}",
+            fit,
+            "VQC",
+        ),
+        (
+            f"Gram matrix of {kernel['rows']:,} rows, {kernel['qubits']} qubits",
+            kernel,
+            "FidelityStatevectorKernel",
+        ),
+    )
+    return markdown(
+        ("", "ours, first call", "ours", "qiskit-machine-learning", "times ours"),
+        (
+            (
+                name,
+                seconds(row["first_seconds"]),
+                seconds(row["seconds"]),
+                f"{other} {seconds(row['seconds_of_qiskit'])}",
+                f"{row['ratio']:,.0f} (first call {row['ratio_first']:,.0f})",
+            )
+            for name, row, other in rows
+        ),
+    )
+
+
+def folds() -> str:
+    """Our default estimators and an MLP, on tables of scikit-learn."""
+    return markdown(
+        ("table", "rows", "ours", "MLP of equal size", "difference", "parameters"),
+        (
+            (
+                name.replace("_", " "),
+                f"{row['rows']:,}",
+                f"{statistics.mean(row['scores']):.3f}",
+                f"{statistics.mean(row['scores_of_mlp']):.3f}",
+                f"{statistics.mean(row['scores']) - statistics.mean(row['scores_of_mlp']):+.3f} "
+                f"{row['metric']}".replace("-", "−"),
+                f"{row['parameters']:,}, {row['parameters_of_mlp']:,}",
+            )
+            for name, row in stored("bench/estimators.json")["tables"].items()
+        ),
+    )
+
+
 def gpu() -> str:
     """The simulator on a GPU."""
     found = stored("bench/gpu.json")
@@ -614,6 +665,8 @@ TABLES: dict[str, Callable[[], str]] = {
         simulator,
         gpu,
         sharded,
+        estimators,
+        folds,
         summary,
     )
 }

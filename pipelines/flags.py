@@ -56,8 +56,9 @@ class RunFlags(DataFlags, ResultsFlags):
 class TrackedFlags(RunFlags):
     """Flags of the commands that train one run."""
 
-    track: Literal["tensorboard"] | None = None
-    """Write the curves for TensorBoard too, into RESULTS_DIR/RUN/tensorboard."""
+    track: Literal["tensorboard", "mlflow"] | None = None
+    """Write the curves for TensorBoard too, into RESULTS_DIR/RUN/tensorboard, or for MLflow, into
+    MLFLOW_TRACKING_URI, by default the database RESULTS_DIR/mlflow.db."""
 
 
 #: The task of commands that are given none.

@@ -1,9 +1,10 @@
-"""The curves of a training for TensorBoard, written by the library tensorboardX."""
+"""The curves of a training for TensorBoard or MLflow, written by their own libraries."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from qnn_jax.errors import InputError
 
 #: Called with each epoch's row of metrics.jsonl.
 Track = Callable[[Mapping[str, Any]], None]
+#: The experiment of MLflow that holds all runs.
+EXPERIMENT = "qnn_jax"
 
 
 @contextlib.contextmanager
@@ -19,8 +22,9 @@ def tracker(kind: str | None, folder: Path) -> Iterator[Track]:
     """Where the rows of a training go besides metrics.jsonl.
 
     Args:
-        kind: "tensorboard", or None for nowhere.
-        folder: of the run; TensorBoard's files are in `tensorboard` there.
+        kind: "tensorboard", "mlflow", or None for nowhere.
+        folder: of the run; TensorBoard's files are in `tensorboard` there, MLflow's database is
+            `mlflow.db` beside it, for all runs.
 
     Raises:
         InputError: where the library is not installed.
@@ -28,13 +32,16 @@ def tracker(kind: str | None, folder: Path) -> Iterator[Track]:
     if kind is None:
         yield lambda row: None
         return
+    with _WRITERS[kind](folder) as track:
+        yield track
+
+
+@contextlib.contextmanager
+def _tensorboard(folder: Path) -> Iterator[Track]:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
-        raise InputError(
-            "Argument `track` must be left out where tensorboardX is not installed; `pip install "
-            "qnn-jax[track]` installs it."
-        ) from None
+        raise _not_installed("tensorboardX", "track") from None
     writers: list[Any] = []
 
     def track(row: Mapping[str, Any]) -> None:
@@ -53,6 +60,68 @@ def tracker(kind: str | None, folder: Path) -> Iterator[Track]:
     finally:
         for writer in writers:
             writer.close()
+
+
+@contextlib.contextmanager
+def _mlflow(folder: Path) -> Iterator[Track]:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        from mlflow import MlflowClient
+        from mlflow.entities import Metric
+        from mlflow.store.tracking import sqlalchemy_store  # noqa: F401  needs more than mlflow
+        from mlflow.utils.time import get_current_time_millis
+    except ImportError:
+        raise _not_installed("MLflow with SQLAlchemy", "mlflow") from None
+    store = f"sqlite:///{folder.absolute().parent / 'mlflow.db'}"
+    client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or store)
+    runs: list[str] = []
+    done = 0
+
+    def track(row: Mapping[str, Any]) -> None:
+        nonlocal done
+        epoch = row["epoch"]
+        if not runs:
+            found, done = _run_of(client, folder.name, resumed=epoch > 1)
+            runs.append(found)
+        if epoch <= done:
+            return
+        now = get_current_time_millis()
+        metrics = [Metric(name, value, now, epoch) for name, value in curves(row).items()]
+        client.log_batch(runs[0], metrics=metrics)
+
+    status = "FAILED"
+    try:
+        yield track
+        status = "FINISHED"
+    finally:
+        for run in runs:
+            client.set_terminated(run, status)
+
+
+def _run_of(client: Any, name: str, resumed: bool) -> tuple[str, int]:
+    """A run of MLflow, and its last epoch.
+
+    A resumed training goes on in the latest run of its name. It repeats the epochs behind its
+    latest checkpoint, to the last bit, and MLflow cannot delete what it has of them.
+    """
+    there = client.get_experiment_by_name(EXPERIMENT)
+    experiment = there.experiment_id if there else client.create_experiment(EXPERIMENT)
+    if resumed:
+        asked = f"attributes.run_name = '{name}'"
+        for run in client.search_runs([experiment], asked, max_results=1):
+            history = client.get_metric_history(run.info.run_id, "seconds")
+            return run.info.run_id, max((metric.step for metric in history), default=0)
+    return client.create_run(experiment, run_name=name).info.run_id, 0
+
+
+_WRITERS = {"tensorboard": _tensorboard, "mlflow": _mlflow}
+
+
+def _not_installed(library: str, extra: str) -> InputError:
+    return InputError(
+        f"Argument `track` must be left out where {library} is not installed; `pip install "
+        f"qnn-jax[{extra}]` installs it."
+    )
 
 
 def curves(row: Mapping[str, Any]) -> dict[str, float]:

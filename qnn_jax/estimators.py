@@ -10,11 +10,14 @@ same trainer as every task. scikit-learn is an extra: `pip install qnn-jax[sklea
 from __future__ import annotations
 
 import functools
+import io
 import itertools
 import math
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, cast
 
 import jax
@@ -43,9 +46,13 @@ from qnn_jax.circuits import (
 from qnn_jax.configs import ModelConfig, TrainingConfig
 from qnn_jax.errors import InputError, TrainingFailedError
 from qnn_jax.executors.executor import checked_executor
+from qnn_jax.runs import write_bytes_atomic
+from qnn_jax.runs.files import explained
 from qnn_jax.simulate import kernel_matrix, statevector
 from qnn_jax.tasks.features import FeatureTask, Shape, stratified
-from qnn_jax.tasks.tabular import probabilities
+from qnn_jax.tasks.fit import evaluate
+from qnn_jax.tasks.stored import Seeds
+from qnn_jax.tasks.tabular import Tabular, probabilities
 from qnn_jax.tasks.trained import Trained
 from qnn_jax.training.batches import EVALUATION_BATCH, in_batches
 from qnn_jax.training.epochs import (
@@ -170,6 +177,14 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
 
     def _read_targets(self, y: Any, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         """Targets as the network learns them, weights of the loss, the number of classes."""
+        raise NotImplementedError
+
+    def _written(self, name: str, y: np.ndarray) -> np.ndarray:
+        """Targets as an .npz file has them."""
+        raise NotImplementedError
+
+    def _form(self) -> dict[str, Any]:
+        """What a saved run must know of the targets."""
         raise NotImplementedError
 
     # Training
@@ -397,6 +412,72 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
             )
         return Trained(self.task_, self.params_)
 
+    def save(self, path: Path | str, X: Any, y: Any, X_test: Any, y_test: Any) -> None:  # noqa: N803
+        """Write a finished run, as `make train` does of an .npz file with these arrays.
+
+        `qnn_jax.load` reads it, and so do the commands that take `--run`: predict, diagnose,
+        eval-aer, eval-hardware. Its data.npz holds the rows, whose training part gives the scaling.
+
+        Args:
+            path: of the folder, which is created: `results/NAME` for `--run NAME`.
+            X: what was fitted, shape (count, features).
+            y: its targets, shape (count,).
+            X_test: rows to evaluate on, shape (tested, features).
+            y_test: their targets, shape (tested,).
+
+        Raises:
+            InputError: where X is not what was fitted, unweighted and without early stopping, or
+                the folder cannot be written.
+            ValueError: of scikit-learn, for what are no such rows.
+        """
+        began, params = time.monotonic(), self.trained_.params
+        given = self._saved("y", X, y) | {
+            f"{name}_test": rows for name, rows in self._saved("y_test", X_test, y_test).items()
+        }
+        rows = given["x"]
+        moved = np.abs(rows.mean(axis=0) - self.mean_) > 1e-3 * self.scale_
+        # The scale of a column that does not vary is 1.
+        other = (np.abs(rows.std(axis=0) - self.scale_) > 1e-3 * self.scale_) & (self.scale_ != 1)
+        if (moved | other).any():
+            raise InputError(
+                "Argument `X` must be what the estimator was fitted on, all of it and unweighted, "
+                "but has another mean or deviation; fit without early stopping and sample weights."
+            )
+        folder = Path(path).expanduser().absolute()
+        with explained(f"make the folder {folder}", "give another path"):
+            folder.mkdir(parents=True, exist_ok=True)
+        buffer, file = io.BytesIO(), folder / "data.npz"
+        np.savez(buffer, **given)
+        write_bytes_atomic(file, buffer.getvalue())
+        mine, count = self.task_, len(rows)
+        task = Tabular(
+            str(file),
+            kind=mine.form.kind,
+            validation_share=0.0,
+            circuit=mine.circuit,
+            observables=mine.observables,
+            encoder=mine.encoder,
+            twin=False,
+            model=mine.model,
+            training=replace(mine.training, batch_size=min(mine.training.batch_size, count)),
+        )
+        try:
+            task = replace(task, form=replace(task.found, **self._form()))
+        except InputError:
+            file.unlink()
+            raise
+        splits = task.load(Folders(), 0, lambda what, done, total: None)
+        seconds: dict[str, Any] = {"setup": 0.0, "compile": 0.0, "epochs": []}
+        found = evaluate(task, {HYBRID: params}, splits, [], Seeds(), Folders(), seconds, began)
+        found.trained.save(folder)
+
+    def _saved(self, name: str, X: Any, y: Any) -> dict[str, Any]:  # noqa: N803
+        """Rows and targets as data.npz has them."""
+        X, y = validate_data(  # noqa: N806
+            self, X, y, dtype=np.float64, reset=False, y_numeric=not _classifies(self)
+        )
+        return {"x": X, "y": self._written(name, y)}
+
     def _outputs(self, X: Any) -> np.ndarray:  # noqa: N803
         """What the network says of rows, shape (count, outputs)."""
         check_is_fitted(self, "params_")
@@ -601,6 +682,17 @@ class QuantumClassifier(ClassifierMixin, _Hybrid):  # type: ignore[misc]
         by_class = compute_sample_weight(self.class_weight, y)
         return labels.astype(np.int32), weight * by_class, len(self.classes_)
 
+    def _written(self, name: str, y: np.ndarray) -> np.ndarray:
+        if unknown := set(y.tolist()) - set(self.classes_.tolist()):
+            raise InputError(
+                f"Argument `{name}` must hold classes that the estimator was fitted on, "
+                f"{checks.shown(self.classes_.tolist())}, but has {checks.shown(unknown.pop())}."
+            )
+        return y.astype(str)
+
+    def _form(self) -> dict[str, Any]:
+        return {"class_names": tuple(self.classes_.astype(str).tolist())}
+
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
         """Logits: shape (count,) of two classes, positive for the second; else one a class."""
         outputs = self._outputs(X)
@@ -635,6 +727,12 @@ class QuantumRegressor(RegressorMixin, _Hybrid):  # type: ignore[misc]
         self.target_scale_ = spread if spread > 1e-30 else 1.0
         targets = ((y - self.target_mean_) / self.target_scale_).astype(np.float32)
         return targets, weight, 0
+
+    def _written(self, name: str, y: np.ndarray) -> np.ndarray:
+        return y
+
+    def _form(self) -> dict[str, Any]:
+        return {"center": self.target_mean_, "scale": self.target_scale_}
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """The value of each row, shape (count,)."""

@@ -1,6 +1,8 @@
 """Classifier, regressor and search as scikit-learn's users meet them."""
 
+import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,11 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 import qnn_jax
+from pipelines import eval_aer, predict
 from qnn_jax import Circuit, Op, QuantumClassifier, QuantumRegressor, QuantumSearch, w, x
 from qnn_jax.errors import InputError
 from qnn_jax.executors import sampled
+from qnn_jax.tasks import load
 
 X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
@@ -211,6 +215,75 @@ def test_many_classes_take_more_qubits(classes: int, n_qubits: int) -> None:
     assert circuit.num_qubits == n_qubits
     given = model.set_params(n_qubits=2).fit(points, np.arange(80) % classes)
     assert given.trained_.circuit.num_qubits == 2
+
+
+PARTS = (X[MIXED[:100]], NAMES[MIXED[:100]], X[MIXED[100:]], NAMES[MIXED[100:]])
+
+
+@pytest.mark.slow
+def test_a_saved_estimator_is_a_run(tmp_path: Path, capsys) -> None:
+    model = QuantumClassifier(**SMALL).fit(*PARTS[:2])
+    model.save(tmp_path / "iris", *PARTS)
+    again = load(tmp_path / "iris")
+    assert again.summary["test_accuracy"] == pytest.approx(model.score(*PARTS[2:]))
+    assert (again.summary["train_count"], again.summary["test_count"]) == (100, 50)
+    splits = again.splits()
+    assert splits.class_names == ("setosa", "versicolor", "virginica")
+    np.testing.assert_allclose(
+        again.outputs(splits.test.inputs), model._outputs(PARTS[2]), atol=1e-4
+    )
+    # What the commands make of it, from files alone.
+    np.savez(tmp_path / "new.npz", x=X[:7])
+    where = ["--run", "iris", "--results-dir", str(tmp_path)]
+    assert predict.main([*where, "--data", str(tmp_path / "new.npz")]) == 0
+    rows = (tmp_path / "iris/predictions.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["y", *model.predict(X[:7])]
+    flags = [
+        "--shots",
+        "100000",
+        "--noisy-shots",
+        "16",
+        "--images",
+        "20",
+        "--backend",
+        "FakeManilaV2",
+    ]
+    assert eval_aer.main([*where, *flags]) == 0
+    told = json.loads((tmp_path / "iris/eval-aer.json").read_text())
+    assert told["exact"]["accuracy"] == pytest.approx(told["shots"]["100000"]["accuracy"], abs=0.1)
+
+
+@pytest.mark.slow
+def test_a_saved_regressor_has_its_unit(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).uniform(-1, 1, (60, 4))
+    values = 1e4 + 300 * points[:, 0]
+    model = QuantumRegressor(**SMALL).fit(points[:40], values[:40])
+    model.save(tmp_path / "line", points[:40], values[:40], points[40:], values[40:])
+    again = load(tmp_path / "line")
+    found = again.predict(again.splits().test.inputs)
+    np.testing.assert_allclose(found, model.predict(points[40:]), atol=0.1)
+    assert again.summary["test_r2"] == pytest.approx(
+        model.score(points[40:], values[40:]), abs=1e-3
+    )
+
+
+def test_what_is_no_run_is_not_saved(tmp_path: Path, fitted) -> None:
+    with pytest.raises(NotFittedError):
+        QuantumClassifier().save(tmp_path / "run", *PARTS)
+    with pytest.raises(InputError, match=r"^Argument `X` must be what the estimator was fitted on"):
+        fitted.save(tmp_path / "run", *PARTS)
+    with pytest.raises(InputError, match=r"`y_test` must hold classes .*'setosa', .* has 'daisy'"):
+        fitted.save(tmp_path / "run", X, NAMES, X[:2], ["daisy", "setosa"])
+    with pytest.raises(ValueError, match="X has 3 features, but"):
+        fitted.save(tmp_path / "run", X, NAMES, X[:, :3], NAMES)
+    twin = clone(fitted).set_params(member="bypass", max_iter=1).fit(X, NAMES)
+    with pytest.raises(InputError, match="`member` must be 'hybrid' or 'frozen' for what"):
+        twin.save(tmp_path / "run", X, NAMES, X, NAMES)
+    assert not (tmp_path / "run").exists()
+    few = clone(fitted).set_params(max_iter=1).fit(X[49:102], NAMES[49:102])
+    with pytest.raises(InputError, match="at least 3 rows of each class"):
+        few.save(tmp_path / "run", X[49:102], NAMES[49:102], X[60:70], NAMES[60:70])
+    assert not list((tmp_path / "run").iterdir())
 
 
 @pytest.mark.parametrize(

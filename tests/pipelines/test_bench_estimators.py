@@ -43,11 +43,12 @@ def theirs() -> dict:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A quarter of the table, and 40 rows of the kernel."""
+    """A quarter of the table, 40 rows of the kernel, and no table to score on."""
     inputs, labels = estimators.table()
     rows = estimators.kernel_rows()[:40]
     monkeypatch.setattr(estimators, "table", lambda: (inputs[::4], labels[::4]))
     monkeypatch.setattr(estimators, "kernel_rows", lambda: rows)
+    monkeypatch.setattr(estimators, "TABLES", ())
 
 
 def run(folder: Path) -> dict:
@@ -94,3 +95,13 @@ def test_ours_alone_is_measured_without_peers(tmp_path: Path, monkeypatch, capsy
     text = capsys.readouterr().out
     assert "Peers are left out, because of a test." in text
     assert "alone" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "metric"), [("wine", "accuracy"), ("diabetes", "R²")])
+def test_scores_are_beside_an_mlp_of_equal_size(name: str, metric: str) -> None:
+    found = estimators.scores(name)
+    assert found["metric"] == metric
+    assert len(found["scores"]) == len(found["scores_of_mlp"]) == 5
+    assert found["parameters"] == pytest.approx(found["parameters_of_mlp"], rel=0.1)
+    assert np.mean(found["scores"]) > (0.95 if name == "wine" else 0.4)

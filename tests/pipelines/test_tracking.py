@@ -1,8 +1,9 @@
-"""The curves that TensorBoard shows are the rows of metrics.jsonl."""
+"""The curves that TensorBoard and MLflow show are the rows of metrics.jsonl."""
 
 import json
 import struct
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -68,13 +69,72 @@ def test_curves_are_the_finite_numbers_of_a_row() -> None:
     assert curves({"epoch": 1, "seconds": float("nan")}) == {}
 
 
-def test_without_its_library_it_is_refused(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+@pytest.mark.parametrize(
+    ("kind", "module", "message"),
+    [
+        ("tensorboard", "tensorboardX", r"where tensorboardX is .* qnn-jax\[track\]` installs it"),
+        ("mlflow", "mlflow", r"where MLflow with SQLAlchemy is .* qnn-jax\[mlflow\]` installs it"),
+    ],
+)
+def test_without_its_library_it_is_refused(tmp_path, monkeypatch, kind, module, message) -> None:
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")  # put back afterwards
+    monkeypatch.setitem(sys.modules, module, None)
     with (
-        pytest.raises(InputError, match=r"`track` must be left out where tensorboardX is not in"),
-        tracker("tensorboard", tmp_path),
+        pytest.raises(InputError, match=f"`track` must be left out {message}"),
+        tracker(kind, tmp_path),
     ):
         pass
     with tracker(None, tmp_path) as track:
         track({"epoch": 1})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def mlflow(monkeypatch):
+    """MLflow, whose own warnings are none of ours."""
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield pytest.importorskip("mlflow", reason="MLflow (the extra mlflow) is not installed")
+
+
+def histories(mlflow, store: Path) -> dict[str, list[dict[str, dict[int, float]]]]:
+    """By the name of a run, newest first: the values of each curve by epoch."""
+    client = mlflow.MlflowClient(f"sqlite:///{store}")
+    (experiment,) = (e for e in client.search_experiments() if e.name == "qnn_jax")
+    found: dict[str, list] = {}
+    for run in client.search_runs([experiment.experiment_id]):
+        of_run = {}
+        for name in run.data.metrics:
+            history = client.get_metric_history(run.info.run_id, name)
+            of_run[name] = {metric.step: metric.value for metric in history}
+            assert len(of_run[name]) == len(history), "an epoch is there twice"
+        found.setdefault(run.info.run_name, []).append(of_run)
+        assert run.info.status == "FINISHED"
+    return found
+
+
+@pytest.mark.slow
+def test_mlflow_reads_the_curves_of_a_run(tmp_path: Path, mlflow, monkeypatch) -> None:
+    assert train_calculator.main(flags(tmp_path, "--track", "mlflow")) == 0
+    rows = [json.loads(line) for line in (tmp_path / "sum/metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == 3
+    (found,) = histories(mlflow, tmp_path / "mlflow.db")["sum"]
+    for row in rows:
+        for name, value in curves(row).items():
+            assert found[name][row["epoch"]] == pytest.approx(value, rel=1e-12), name
+    assert set(found) == set(curves(rows[0]))
+    # A run that goes on repeats no epoch, one that starts again is another.
+    for epochs in ((1, 2, 3), (2, 3, 4), (1,)):
+        with tracker("mlflow", tmp_path / "other") as track:
+            for epoch in epochs:
+                track({"epoch": epoch, "seconds": float(len(epochs) * epoch)})
+    again, first = histories(mlflow, tmp_path / "mlflow.db")["other"]
+    assert first["seconds"] == {1: 3.0, 2: 6.0, 3: 9.0, 4: 12.0}
+    assert again["seconds"] == {1: 1.0}
+    # The user's own store goes first.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mine.db'}")
+    with tracker("mlflow", tmp_path / "third") as track:
+        track({"epoch": 1, "seconds": 1.0})
+    assert list(histories(mlflow, tmp_path / "mine.db")) == ["third"]
