@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from qnn_jax.circuits.checks import shown
 from qnn_jax.errors import InputError
 
 #: What an empty place in a table is written as.
@@ -241,6 +240,6 @@ def finite(values: np.ndarray, name: str) -> np.ndarray:
     if bad.size:
         place = tuple(bad[0].tolist())
         raise InputError(
-            f"Array `{name}` must hold finite numbers, but has {shown(values[place])} at {place}."
+            f"Array `{name}` must hold finite numbers, but has {values[place]} at {place}."
         )
     return numbers

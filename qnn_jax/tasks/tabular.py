@@ -226,8 +226,14 @@ class Tabular(FeatureTask):
         """Refuse what cannot be trained, before JAX loads."""
         self._check_fields()
         self.check_network()
-        # How many rows there are to train on is known once they are read.
-        check_training(self.training, max(self.training.batch_size, 1))
+        count = self.found.count
+        left = count - self._validating(count)
+        if self.train_count > left:
+            raise InputError(
+                f"Argument `train_count` must be at most {left}, the rows that are left to "
+                f"train on, but is {self.train_count}."
+            )
+        check_training(self.training, self.train_count or left)
 
     def load(self, folders: Folders, seed: int, report: Report) -> Splits:
         """The rows, scaled by their training part; the seed decides which of them validate."""
@@ -265,18 +271,17 @@ class Tabular(FeatureTask):
             whole = Examples(whole.inputs[rest], whole.targets[rest])
         return [*self._parts(whole, form, seed), test], file
 
+    def _validating(self, count: int) -> int:
+        """How many of the rows that are not tested validate."""
+        return min(round(self.validation_share / (1 - self.test_share) * count), count - 1)
+
     def _parts(self, whole: Examples, form: Form, seed: int) -> tuple[Examples, Examples]:
         """Training and validation, each with its share of every class."""
         count = len(whole.targets)
         classes = whole.targets if form.class_names else np.zeros(count, int)
         order = stratified(classes, np.random.default_rng((_SPLIT, seed)))
-        validating = min(round(self.validation_share / (1 - self.test_share) * count), count - 1)
+        validating = self._validating(count)
         validation, train = order[:validating], order[validating:]
-        if self.train_count > len(train):
-            raise InputError(
-                f"Argument `train_count` must be at most {len(train)}, the rows that are left to "
-                f"train on, but is {self.train_count}."
-            )
         train = train[: self.train_count or len(train)]
         missing = set(range(len(form.class_names))) - set(np.unique(whole.targets[train]).tolist())
         if form.class_names and missing:
