@@ -3,7 +3,6 @@
 import json
 import struct
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
@@ -91,12 +90,10 @@ def test_without_its_library_it_is_refused(tmp_path, monkeypatch, kind, module, 
 
 @pytest.fixture
 def mlflow(monkeypatch):
-    """MLflow, whose own warnings are none of ours."""
+    """MLflow, without a store of the user's."""
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield pytest.importorskip("mlflow", reason="MLflow (the extra mlflow) is not installed")
+    return pytest.importorskip("mlflow", reason="MLflow (the extra mlflow) is not installed")
 
 
 def histories(mlflow, store: Path) -> dict[str, list[dict[str, dict[int, float]]]]:
@@ -116,6 +113,7 @@ def histories(mlflow, store: Path) -> dict[str, list[dict[str, dict[int, float]]
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # MLflow's and SQLAlchemy's own
 def test_mlflow_reads_the_curves_of_a_run(tmp_path: Path, mlflow, monkeypatch) -> None:
     assert train_calculator.main(flags(tmp_path, "--track", "mlflow")) == 0
     rows = [json.loads(line) for line in (tmp_path / "sum/metrics.jsonl").read_text().splitlines()]
