@@ -146,7 +146,7 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
         feature_scale: float = 1.0,
         weight_bound: float = 1.0,
         learning_rate: float = 0.02,
-        weight_decay: float = 0.3,
+        weight_decay: float = 1.0,
         max_iter: int = 200,
         batch_size: Any = "auto",
         early_stopping: bool = False,
