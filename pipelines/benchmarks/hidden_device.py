@@ -1,29 +1,46 @@
 """A simulated device whose true errors differ from those that it publishes."""
 
+from __future__ import annotations
+
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit.library import RXGate, RZGate, RZZGate
 from qiskit.quantum_info import Operator
-from qiskit_aer.noise import ReadoutError, amplitude_damping_error, coherent_unitary_error
+from qiskit_aer.noise import (
+    NoiseModel,
+    ReadoutError,
+    amplitude_damping_error,
+    coherent_unitary_error,
+)
 
+from qnn_jax.bridge.noise import Sublattice
 from qnn_jax.hardware.fake_device import FakeDevice
-from qnn_jax.hardware.jobs import Pub
+from qnn_jax.hardware.jobs import Pub, RegisterCounts
 
 
 class HiddenDevice(FakeDevice):
     """A fake backend with coherent errors, a halved T1 and worse readout that nobody is told of.
 
-    `crosstalk` turns the neighbours of a qubit by ZZ with each of its √X: no channel of one gate.
+    Args:
+        name: of the fake backend.
+        seed: of its counts.
+        hidden: draws the errors.
+        size: the largest coherent angle of a gate, in radians; at 0 nothing is hidden.
+        crosstalk: by which the neighbours of a qubit turn by ZZ with each of its √X, in radians:
+            no channel of one gate.
     """
 
-    def __init__(self, name, seed, hidden=0, size=0.06, crosstalk=0.0):
+    def __init__(
+        self, name: str, seed: int, hidden: int = 0, size: float = 0.06, crosstalk: float = 0.0
+    ) -> None:
         super().__init__(name, seed)
         self.hidden, self.size, self.crosstalk = hidden, size, crosstalk
 
-    def _random(self, *place):
+    def _random(self, *place: int) -> np.random.Generator:
         return np.random.default_rng([self.hidden, *place])
 
-    def noise(self, sublattice):
+    def noise(self, sublattice: Sublattice) -> NoiseModel:
+        """The published errors and the hidden ones."""
         model = super().noise(sublattice)
         if not self.size:
             return model
@@ -54,7 +71,7 @@ class HiddenDevice(FakeDevice):
                     model.add_quantum_error(error, name, list(pair), warnings=False)
         return model
 
-    def _measure(self, pub, shots, seed):
+    def _measure(self, pub: Pub, shots: int, seed: int) -> RegisterCounts:
         if self.crosstalk:
             found = pub.circuit.copy_empty_like()
             used = sorted(
