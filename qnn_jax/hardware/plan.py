@@ -65,12 +65,7 @@ class Settings:
     repetition: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("images", "shots", "copies"):
-            if (value := getattr(self, name)) is not None:
-                at_least(name, value, 1)
-        _check_seconds(self)
-        if self.anchors is not None:
-            at_least("anchors", self.anchors, 0)
+        _keep_numbers(self, {"images": 1, "shots": 1, "copies": 1, "anchors": 0})
         if self.anchors in (1, 2):
             raise InputError(
                 f"Argument `anchors` must be 0 or at least 3, to fit a line, but is {self.anchors}."
@@ -82,8 +77,6 @@ class Settings:
                 "Argument `recompile` must be False with `fractional_gates`, because the template "
                 "has CZ gates, but both are True."
             )
-        checked_seed("seed", self.seed)
-        at_least("repetition", self.repetition, 0)
 
     @property
     def levers(self) -> Levers:
@@ -91,11 +84,23 @@ class Settings:
         return Levers(self.images, self.shots, self.rep_delay, self.copies)
 
 
-def _check_seconds(settings: Settings | LearnSettings) -> None:
+def _keep_numbers(settings: Settings | LearnSettings, optional: Mapping[str, int]) -> None:
+    """Check the numbers that both have, and those that may be None with their least values.
+
+    Numbers of NumPy are kept as Python's, since the ledger's keys are made of them.
+    """
+    found: dict[str, float] = {
+        name: at_least(name, value, least)
+        for name, least in optional.items()
+        if (value := getattr(settings, name)) is not None
+    }
     for name in ("rep_delay", "budget_seconds"):
-        seconds = getattr(settings, name)
-        if seconds is not None:
-            real(name, seconds, above=0, what="a number of seconds")
+        if (seconds := getattr(settings, name)) is not None:
+            found[name] = real(name, seconds, above=0, what="a number of seconds")
+    found["seed"] = checked_seed("seed", settings.seed)
+    found["repetition"] = at_least("repetition", settings.repetition, 0)
+    for name, value in found.items():
+        object.__setattr__(settings, name, value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,12 +128,8 @@ class LearnSettings:
     repetition: int = 0
 
     def __post_init__(self) -> None:
-        if self.settings is not None:
-            at_least("settings", self.settings, 16)
-        at_least("shots", self.shots, 16)
-        _check_seconds(self)
-        checked_seed("seed", self.seed)
-        at_least("repetition", self.repetition, 0)
+        object.__setattr__(self, "shots", at_least("shots", self.shots, 16))
+        _keep_numbers(self, {"settings": 16})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,13 +243,23 @@ def priced(levers: Levers, machine: Machine, anchors: int, states: int) -> Plan:
     )
 
 
+def pauses(default: float, allowed: tuple[float, float]) -> list[float]:
+    """Pauses between shots in seconds, longest first: the device's own, and shorter ones.
+
+    None is 0, although machines allow it: that no qubit is at rest then is not in any noise model.
+
+    >>> pauses(250e-6, (0.0, 500e-6))
+    [0.00025, 0.0001, 5e-05, 2e-05]
+    """
+    low, high = allowed
+    return [default, *(r for r in REP_DELAYS if low <= r < min(default, high))]
+
+
 def _candidates(levers: Levers, machine: Machine, images: int) -> Iterator[Levers]:
     """Full sets of settings, most expensive first: each is reduced to its end before the next."""
-    low, high = machine.rep_delay_range
-    pauses = [r for r in REP_DELAYS if low <= r < min(machine.rep_delay, high)]
     stops: dict[str, list[float]] = {
         "shots": list(SHOTS),
-        "rep_delay": [machine.rep_delay, *pauses],
+        "rep_delay": pauses(machine.rep_delay, machine.rep_delay_range),
         "copies": [k for k in COPIES if k <= machine.most_copies],
         "images": [images, *(k for k in IMAGES if k < images)],
     }

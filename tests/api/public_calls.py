@@ -46,6 +46,7 @@ from qnn_jax import (
     data,
     diagnostics,
     executors,
+    hardware,
     initializers,
     linen,
     models,
@@ -690,6 +691,35 @@ CALLS: Mapping[str, Call] = {
             "labels": (None, optional(RARE)),
         },
     ),
+    # qnn_jax.hardware
+    "LearnSettings": Call(
+        hardware.LearnSettings,
+        {
+            "settings": (64, optional(integer(16))),
+            "shots": (64, integer(16)),
+            "rep_delay": (0.5, optional(real(0, math.inf, "()"))),
+            "budget_seconds": (0.5, optional(real(0, math.inf, "()"))),
+            "seed": (3, integer(0, 2**32 - 1)),
+            "repetition": (3, integer(0)),
+        },
+    ),
+    "Settings": Call(
+        hardware.Settings,
+        {
+            "images": (3, optional(integer(1))),
+            "shots": (3, optional(integer(1))),
+            "rep_delay": (0.5, optional(real(0, math.inf, "()"))),
+            "copies": (3, optional(integer(1))),
+            "budget_seconds": (0.5, optional(real(0, math.inf, "()"))),
+            "anchors": (3, optional(integer(0))),
+            "readout": (True, FLAG),
+            "recompile": (False, FLAG),
+            "fractional_gates": (False, FLAG),
+            "two_stage": (False, FLAG),
+            "seed": (3, integer(0, 2**32 - 1)),
+            "repetition": (3, integer(0)),
+        },
+    ),
     # qnn_jax.initializers
     "recommended": Call(initializers.recommended, {"circuit": (ONE, CIRCUIT)}),
     "uniform": Call(
@@ -1321,9 +1351,7 @@ NO_CALLS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             "DeviceTwin",
-            "LearnSettings",
             "Ledger",
-            "Settings",
             "Visit",
             "Where",
             "check_device",
