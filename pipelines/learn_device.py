@@ -87,20 +87,11 @@ def _learn(config: LearnConfig, run: RunDirectory, clock: Any, device: Any) -> N
 
     path, ledger = run.path / "device.json", Ledger(run.path, stored(run.path).model)
     settings, asked = config.measurement, [config.where.simulated, config.where]
-    key = key_of(settings, "learn", *asked)
+    key, twin = key_of(settings, "learn", *asked), None
     if device is None:
         planned = None if config.update else planned_device(ledger, key, DETAILS)
         device = config.where.open(config.seed, planned=planned)
     command.say(introduction(device))
-    if config.update:
-        # Each calibration of the device is checked by a job of its own.
-        date = hashlib.sha256(str(device.calibration_date).encode()).hexdigest()
-        settings = dataclasses.replace(settings, repetition=config.repetition + int(date[:6], 16))
-        key = key_of(settings, "update", *asked)
-    trained, splits = loaded(config)
-    inputs = trained.encode(splits.train.inputs[:1000])
-    visit = Visit(device, ledger, Clock() if clock is None else clock, command.say)
-    job = (visit, trained.circuit, trained.weights, inputs, settings, key)
     if config.update:
         twin = DeviceTwin.load(path)
         if twin.content["device"] != device.name:
@@ -108,6 +99,15 @@ def _learn(config: LearnConfig, run: RunDirectory, clock: Any, device: Any) -> N
                 f"Argument `backend` must be {twin.content['device']}, of which {path} is, but is "
                 f"{device.name}."
             )
+        # Each calibration of the device is checked by a job of its own, as is each layout.
+        date = hashlib.sha256(str(device.calibration_date).encode()).hexdigest()
+        settings = dataclasses.replace(settings, repetition=config.repetition + int(date[:6], 16))
+        key = key_of(settings, "update", *asked, twin.content["layout"])
+    trained, splits = loaded(config)
+    inputs = trained.encode(splits.train.inputs[:1000])
+    visit = Visit(device, ledger, Clock() if clock is None else clock, command.say)
+    job = (visit, trained.circuit, trained.weights, inputs, settings, key)
+    if twin is not None:
         found = check_device(*job, twin, config.dry_run)
         if found is not None:
             holds = "still holds" if found.explained else "no longer holds; learn the device again"

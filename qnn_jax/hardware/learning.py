@@ -37,12 +37,12 @@ from qnn_jax.hardware.measurement import (
     run_planned,
 )
 from qnn_jax.hardware.plan import (
-    REP_DELAYS,
     LearnSettings,
     Rules,
     Settings,
     check_details,
     is_number,
+    pauses,
 )
 from qnn_jax.hardware.twin import DeviceTwin, make_twin
 from qnn_jax.noise import Experiment, NoiseModel, learn_noise
@@ -50,7 +50,6 @@ from qnn_jax.noise.learning import (
     Check,
     LearnedNoise,
     NoiseFamily,
-    check_noise,
     design_covariance,
     undetermined,
 )
@@ -167,13 +166,8 @@ def check_device(
     twin.check_circuit(circuit)
     if settings.settings is None:
         settings = dataclasses.replace(settings, settings=UPDATE_SETTINGS)
-    layout = twin.content["layout"]
-    found = _measure(visit, circuit, weights, inputs, settings, key, dry_run, layout)
-    if found is None:
-        return None
-    twin.check_qubits(found[4].qubits)
-    family = NoiseFamily(twin.noise, [one.circuit for one in found[0]], found[4].measured)
-    return check_noise(family, np.zeros(len(family.parameters)), found[0])
+    found = _measure(visit, circuit, weights, inputs, settings, key, dry_run, twin)
+    return None if found is None else twin.check(found[0])
 
 
 class _Read(NamedTuple):
@@ -192,18 +186,22 @@ def _measure(
     settings: LearnSettings,
     key: str,
     dry_run: bool,
-    layout: Sequence[int] | None = None,
+    twin: DeviceTwin | None = None,
 ) -> tuple[list[Experiment], NoiseModel, dict[str, Any], list[Entry], _Read] | None:
     """Plan the job, or find it again, and run it."""
     device, ledger = visit.device, visit.ledger
     plan = planned(ledger, key)
     if plan is None:
         budget, whose = budget_of(device, settings.budget_seconds)
+        layout = None if twin is None else twin.content["layout"]
         design = _designed(visit, circuit, weights, inputs, settings, budget, layout)
+        if twin is not None:
+            used = cut([pub.circuit for pub in design.chunk.pubs], device.backend.target)
+            twin.check_qubits(used.qubits)
         device.check(design.chunk)
         for line in _introduction(visit, design, budget, whose):
             visit.tell(line)
-        if layout is None:
+        if twin is None:
             _check_conditioning(visit, design, settings)
         if dry_run:
             return None
@@ -262,14 +260,12 @@ def _designed(
         )
     along, states = _along_axes(isa), _states(isa)
     shot = shot_seconds(along, target)
-    low, _ = device.rep_delay_range
-    pauses = [settings.rep_delay]
+    asked = [settings.rep_delay]
     if settings.rep_delay is None:
-        pauses = [device.default_rep_delay]
-        pauses += [pause for pause in REP_DELAYS if low <= pause < device.default_rep_delay]
+        asked = [*pauses(device.default_rep_delay, device.rep_delay_range)]
     sizes = SETTINGS if settings.settings is None else (settings.settings,)
-    candidates = [(sizes[0], pause) for pause in pauses]
-    candidates += [(size, pauses[-1]) for size in sizes[1:]]
+    candidates = [(sizes[0], pause) for pause in asked]
+    candidates += [(size, asked[-1]) for size in sizes[1:]]
     for size, pause in candidates:
         seconds = qpu_seconds(size * settings.shots, float(pause or 0), shot)
         if seconds <= budget:

@@ -13,6 +13,7 @@ import numpy as np
 
 from qnn_jax.bridge.certificate import circuit_hash
 from qnn_jax.circuits import Circuit
+from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.circuits.bases import bases_of
 from qnn_jax.circuits.circuit import checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
@@ -30,8 +31,8 @@ from qnn_jax.hardware.twin_file import (
     seal_of,
     write_twin,
 )
-from qnn_jax.noise import NoiseModel
-from qnn_jax.noise.learning import Check, LearnedNoise
+from qnn_jax.noise import Experiment, NoiseModel
+from qnn_jax.noise.learning import Check, LearnedNoise, NoiseFamily, check_noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,7 @@ class DeviceTwin:
         transpiled: the circuit in the device's gates.
         noise: the learned model of the qubits in use.
         published: the model with which the fit began.
+        covariance: of the fitted parameters, shape (parameters, parameters).
     """
 
     content: TwinJson
@@ -51,6 +53,7 @@ class DeviceTwin:
     transpiled: Circuit
     noise: NoiseModel
     published: NoiseModel
+    covariance: np.ndarray
 
     @classmethod
     def load(cls, path: Path | str) -> DeviceTwin:
@@ -61,13 +64,14 @@ class DeviceTwin:
         """
         content, seal = read_twin(Path(path))
         try:
-            count = len(content["qubits"])
+            count, size = len(content["qubits"]), len(content["parameters"])
             return cls(
                 content,
                 seal,
                 Circuit.from_json(json.dumps(content["transpiled"])),
                 _noise_of(content["noise"], count),
                 _noise_of(content["published"], count),
+                finite_array("covariance", content["covariance"], (size, size)),
             )
         except InputError as error:
             raise InputError(f"File {path} cannot be used ({error}): {AGAIN}.") from None
@@ -95,6 +99,24 @@ class DeviceTwin:
                 f"{self.content['circuit_sha256'][:12]}): learn it for this one with `make "
                 "learn-device`."
             )
+
+    def check(self, experiments: Sequence[Experiment]) -> Check:
+        """How well the twin predicts other counts of its circuit, of the same qubits.
+
+        Raises:
+            InputError: if the circuit has other gates than when it was learned.
+        """
+        measured = sorted({qubit for one in experiments for qubit in one.qubits})
+        circuits = [one.circuit for one in experiments]
+        family = NoiseFamily(self.published, circuits, measured, self.content["qubits"])
+        fitted = self.content["parameters"]
+        if [one.name for one in family.parameters] != [one["name"] for one in fitted]:
+            raise InputError(
+                "Argument `twin` must be of the gates that the circuit has now, but it was "
+                f"transpiled to others when {self.content['device']} was learned: {AGAIN}."
+            )
+        values = np.array([one["value"] for one in fitted])
+        return check_noise(family, values, experiments, self.covariance)
 
     def check_qubits(self, qubits: Sequence[int]) -> None:
         """Refuse other qubits of the device.
@@ -192,11 +214,13 @@ def make_twin(
         "noise": _json_of(noise),
         "published": _json_of(found.family.published),
         "parameters": parameters,
+        "covariance": found.covariance.tolist(),
         "before": found.before._asdict(),
         "after": found.after._asdict(),
     }
     seal, published = seal_of(content), found.family.published
-    return DeviceTwin(content, seal, transpiled, noise, published)  # type: ignore[arg-type]
+    covariance = found.covariance
+    return DeviceTwin(content, seal, transpiled, noise, published, covariance)  # type: ignore[arg-type]
 
 
 def save_twin(twin: DeviceTwin, path: Path) -> DeviceTwin:

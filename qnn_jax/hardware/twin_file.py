@@ -12,7 +12,7 @@ from qnn_jax.runs.files import normalised, read_json, write_json_atomic
 from qnn_jax.runs.schema import from_json
 
 #: Raised when the content changes its meaning.
-FORMAT = 1
+FORMAT = 2
 #: The way out if the file is missing or has been changed.
 AGAIN = "make it again with `make learn-device`"
 
@@ -70,6 +70,7 @@ class TwinJson(TypedDict):
         noise: the learned model, on local qubits.
         published: the model with which the fit began.
         parameters: of the fit.
+        covariance: of their values.
         before: how the published model predicts held-out settings.
         after: how the learned model does.
     """
@@ -87,6 +88,7 @@ class TwinJson(TypedDict):
     noise: NoiseJson
     published: NoiseJson
     parameters: list[ParameterJson]
+    covariance: list[list[float]]
     before: CheckJson
     after: CheckJson
 

@@ -37,7 +37,7 @@ _LEAST_READOUT = 1e-3
 _KEPT = 0.05
 #: A parameter is determined if the counts reduce its standard deviation to less than this part.
 DETERMINED = 0.5
-#: The least p-value at which shot noise explains the held-out counts.
+#: The least p-value at which the held-out counts are explained.
 _CHANCE = 1e-3
 #: Outcomes with fewer expected counts are counted together.
 _LEAST_EXPECTED = 5.0
@@ -281,9 +281,11 @@ class Check(NamedTuple):
 
     Attributes:
         settings: how many were predicted.
-        chi_square: Σ (counts - expected)² / expected.
-        degrees: of freedom, those that the parameters' own uncertainty adds included.
-        p_value: the probability that shot noise alone gives as much.
+        chi_square: rᵀ(S + JCJᵀ)⁻¹r of r = counts - expected, where S is the shots' covariance, C
+            that of the parameters, and J = ∂expected/∂parameters. Where C is 0, it is
+            Σ (counts - expected)² / expected.
+        degrees: of freedom.
+        p_value: the probability that shot noise and the parameters' uncertainty give as much.
         ratio: root mean square of frequency - probability, in units of the shot noise's.
         left: root mean square of what is not shot noise, in probability.
     """
@@ -297,7 +299,7 @@ class Check(NamedTuple):
 
     @property
     def explained(self) -> bool:
-        """Whether shot noise explains the difference."""
+        """Whether shot noise and the parameters' uncertainty explain the difference."""
         return self.p_value >= _CHANCE
 
     def __str__(self) -> str:
@@ -563,21 +565,35 @@ def _check(
     experiments: Sequence[Experiment],
     covariance: np.ndarray | None,
 ) -> Check:
+    count = len(family.parameters)
     chi_square = degrees = squares = noise = 0.0
+    score, fisher = np.zeros(count), np.zeros((count, count))
     for (p, j), one in zip(found, experiments, strict=True):
         shots = one.shots[:, None]
         expected = shots * p
         large = expected >= _LEAST_EXPECTED
-        rest = np.where(large, 0, expected).sum(1), np.where(large, 0, one.counts).sum(1)
-        terms = np.where(large, (one.counts - expected) ** 2 / np.maximum(expected, 1e-9), 0)
-        alone = rest[0] >= 1.0
-        chi_square += float(terms.sum())
-        chi_square += float(((rest[1] - rest[0])[alone] ** 2 / rest[0][alone]).sum())
-        degrees += float(np.maximum(large.sum(1) + alone - 1, 0).sum())
+        rest = np.where(large, 0, expected).sum(1, keepdims=True)
+        alone = rest >= 1.0
+        # The last column is of the outcomes that are counted together.
+        kept = np.hstack([large, alone])
+        difference = one.counts - expected
+        more = np.where(large, 0, difference).sum(1, keepdims=True)
+        weights = np.where(kept, 1 / np.maximum(np.hstack([expected, rest]), 1e-9), 0)
+        difference = np.hstack([difference, more])
+        chi_square += float((weights * difference**2).sum())
+        degrees += float(np.maximum(kept.sum(1) - 1, 0).sum())
         squares += float(((one.counts / shots - p) ** 2).sum())
         noise += float((p * (1 - p) / shots).sum())
         if covariance is not None:
-            degrees += float(np.sum(_fisher(p, j, one.shots) * covariance))
+            slopes = shots[:, :, None] * j
+            together = np.where(large[:, :, None], 0, slopes).sum(1, keepdims=True)
+            slopes = np.hstack([slopes, together])
+            score += np.einsum("sk,sk,skp->p", weights, difference, slopes)
+            fisher += np.einsum("sk,skp,skq->pq", weights, slopes, slopes, optimize=True)
+    if covariance is not None:
+        # (S + JCJᵀ)⁻¹ = S⁻¹ - S⁻¹J C (1 + FC)⁻¹ JᵀS⁻¹ with F = JᵀS⁻¹J (Woodbury).
+        inner = np.linalg.solve(np.eye(count) + fisher @ covariance, score)
+        chi_square -= float(score @ covariance @ inner)
     size = sum(p.size for p, _ in found)
     return Check(
         sum(len(one.settings) for one in experiments),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.linalg import expm
+from scipy.stats import kstest
 
 from qnn_jax import Circuit, Op, x
 from qnn_jax.errors import InputError
@@ -18,6 +19,9 @@ from qnn_jax.noise import (
 from qnn_jax.noise.density import outcome_probabilities
 from qnn_jax.noise.learning import (
     NoiseFamily,
+    _check,
+    _fit,
+    _Predictor,
     _rotation,
     check_noise,
     design_covariance,
@@ -105,9 +109,13 @@ TRUE = {
 }
 
 
+@pytest.fixture(scope="module")
+def found():
+    return learn_noise(published(), measured(hidden()))
+
+
 @pytest.mark.slow
-def test_hidden_errors_within_the_family_are_found():
-    found = learn_noise(published(), measured(hidden()))
+def test_hidden_errors_within_the_family_are_found(found):
     assert not found.before.explained
     assert found.before.ratio > 1.5
     assert found.after.explained, str(found.after)
@@ -145,6 +153,34 @@ def test_what_is_outside_of_the_family_is_not_explained():
     assert found.after.left > 0.005
     assert "NOT explained" in str(found.after)
     assert f"{found.after.left:.4f}" in str(found.after)
+
+
+@pytest.mark.slow
+def test_p_values_count_the_uncertainty_of_the_fit(found):
+    """Of a device that did not change they are uniform, as they are not with shot noise alone."""
+    random = np.random.default_rng(0)
+    settings = [one.rows(np.arange(len(one.settings))[::4]) for one in measured(hidden())]
+    predictors = [_Predictor(found.family, one) for one in settings]
+    true = [predictor(found.values)[0] for predictor in predictors]
+    every = [np.arange(len(one.settings)) for one in settings]
+
+    def job(shots):
+        return [
+            Experiment(one.circuit, one.qubits, one.settings, random.multinomial(shots, p))
+            for one, p in zip(settings, true, strict=True)
+        ]
+
+    p_values, without = [], []
+    for _ in range(40):
+        _, predicted, covariance = _fit(found.family, predictors, job(2000), every)
+        later = job(8000)
+        p_values.append(_check(found.family, predicted, later, covariance).p_value)
+        without.append(_check(found.family, predicted, later, None).p_value)
+    assert kstest(p_values, "uniform").pvalue > 0.01
+    assert kstest(without, "uniform").pvalue < 1e-6
+    # It does not hide a change: now the published errors are the true ones.
+    true = [predictor(np.zeros(len(found.values)))[0] for predictor in predictors]
+    assert not _check(found.family, predicted, job(8000), covariance).explained
 
 
 @pytest.mark.slow
@@ -215,11 +251,12 @@ def test_the_fisher_information_of_a_readout_error_is_that_of_a_coin():
     assert covariance[0, 0] == pytest.approx(1 / (400 * 0.1 * 0.9 + 1), rel=1e-4)
     assert covariance[1, 1] == pytest.approx(1.0)
     assert undetermined(family, covariance) == ["readout of qubit 0, 1 as 0"]
-    # Of counts it was not fitted to, its own scatter adds Σ F C = 36/37 degrees of freedom.
-    held = Experiment(Circuit(1, ()), (0,), np.zeros((1, 0)), [[360, 40]])
+    # Of counts it was not fitted to, the variance is 36, and its own scatter adds 36² / 37.
+    held = Experiment(Circuit(1, ()), (0,), np.zeros((1, 0)), [[340, 60]])
     plain, fitted = (check_noise(family, np.zeros(2), [held], c) for c in (None, covariance))
-    assert plain.degrees == 1
-    assert fitted.degrees == pytest.approx(1 + 36 / 37, rel=1e-4)
+    assert plain.degrees == fitted.degrees == 1
+    assert plain.chi_square == pytest.approx(20**2 / 36, rel=1e-4)
+    assert fitted.chi_square == pytest.approx(20**2 / (36 + 36**2 / 37), rel=1e-4)
 
 
 @pytest.mark.parametrize(
