@@ -13,17 +13,21 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines import command
 from pipelines.hardware import DeviceFlags, chosen_run, device_errors, loaded, tell_dry
 from qnn_jax.circuits.checks import at_least, one_of, real
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.accounts import introduction
-from qnn_jax.hardware.cost import qpu_seconds
+from qnn_jax.hardware.cost import qpu_seconds, shot_seconds
+from qnn_jax.hardware.plan import pauses
 from qnn_jax.hardware.twin_file import read_twin
 from qnn_jax.runs import RunDirectory, write_bytes_atomic
 from qnn_jax.tasks.stored import stored
+
+if TYPE_CHECKING:
+    from qnn_jax.circuits import Circuit
 
 #: What only one of the two ways of tuning reads.
 _THROUGH_TWIN = ("parts", "steps", "learning_rate")
@@ -104,16 +108,17 @@ def tune(config: TuneConfig, clock: Any = None, device: Any = None) -> int:
     return 0
 
 
-def _twin(config: TuneConfig, run: RunDirectory) -> Any:
-    """The run's device.json; one from elsewhere takes its place."""
+def _twin(config: TuneConfig, run: RunDirectory, circuit: Circuit) -> Any:
+    """The run's device.json; one from elsewhere takes its place if it is of the run's circuit."""
     from qnn_jax.hardware.twin import DeviceTwin
 
     own = run.path / "device.json"
+    twin = DeviceTwin.load(config.device_twin or own)
+    twin.check_circuit(circuit)
     if config.device_twin is not None and config.device_twin.resolve() != own.resolve():
-        DeviceTwin.load(config.device_twin)
         write_bytes_atomic(own, config.device_twin.read_bytes())
         command.say(f"{config.device_twin} is now {own}.")
-    return DeviceTwin.load(own)
+    return twin
 
 
 def _through_twin(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -> None:
@@ -122,9 +127,8 @@ def _through_twin(config: TuneConfig, run: RunDirectory, clock: Any, device: Any
     from qnn_jax.studies.tuning import tune as continue_training
 
     del clock, device
-    twin = _twin(config, run)
     trained, splits = loaded(config)
-    twin.check_circuit(trained.circuit)
+    twin = _twin(config, run, trained.circuit)
     about = "a SIMULATED " if twin.content["simulated"] else ""
     command.say(f"Twin of {about}{twin.content['device']}, qubits {twin.content['layout']}")
     command.say(f"Held-out settings: {twin.after}")
@@ -161,12 +165,15 @@ def _next(config: TuneConfig) -> None:
 
 
 def _on_device(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -> None:
+    from qnn_jax.hardware import Settings
     from qnn_jax.hardware import device as device_executor
+    from qnn_jax.hardware.circuits import transpiled
     from qnn_jax.hardware.submission import Clock
-    from qnn_jax.studies.tuning import save_tuned, tune_on_device
+    from qnn_jax.studies.tuning import save_tuned, tune_on_device, weights_as_inputs
 
     assert config.budget_seconds is not None
-    twin = _twin(config, run)
+    trained, splits = loaded(config)
+    twin = _twin(config, run, trained.circuit)
     if device is None:
         device = config.where.open(config.seed)
     command.say(introduction(device))
@@ -175,11 +182,14 @@ def _on_device(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -
             f"Argument `backend` must be {twin.content['device']}, which was learned, but is "
             f"{device.name}."
         )
-    trained, splits = loaded(config)
-    batch = config.batch_size or 32
+    warning = twin.age_warning(device.calibration_date)
+    if warning:
+        command.say(warning)
+    batch, layout = config.batch_size or 32, twin.content["layout"]
     executions = 2 * batch * config.shots
-    pause = device.rep_delay_range[0]
-    each = qpu_seconds(executions, pause, 0.0)
+    pause = pauses(device.default_rep_delay, device.rep_delay_range)[-1]
+    isa = transpiled(weights_as_inputs(trained.circuit), device, Settings(seed=config.seed), layout)
+    each = qpu_seconds(executions, pause, shot_seconds(isa, device.backend.target))
     wait = config.max_jobs * QUEUE_MINUTES / 60
     command.say(
         f"{config.max_jobs} jobs of {executions:,} executions, {config.max_jobs * each:.0f} s of "
@@ -203,7 +213,7 @@ def _on_device(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -
         copies=1,
         budget_seconds=each * 1.5,
         seed=config.seed,
-        layout=twin.content["layout"],
+        layout=layout,
         clock=Clock() if clock is None else clock,
         tell=lambda line: None,
     )

@@ -103,11 +103,11 @@ def fake_backend(name: str) -> Any:
     return getattr(qiskit_ibm_runtime.fake_provider, check_fake_backend(name))()
 
 
-def calibration_date(backend: Any) -> str:
-    """When the errors of a backend were measured, as YYYY-MM-DD; "unknown" where not said."""
+def calibration_date(backend: Any) -> str | None:
+    """When the errors of a backend were measured, as YYYY-MM-DD; None where not said."""
     properties = getattr(backend, "properties", lambda: None)()
     date = getattr(properties, "last_update_date", None)
-    return date.date().isoformat() if date else "unknown"
+    return date.date().isoformat() if date else None
 
 
 def transpiled(

@@ -282,7 +282,7 @@ def test_a_backend_is_what_its_name_is() -> None:
     assert run.record[5:] == by_name.record[5:]
     generic = aer(200, GenericBackendV2(3, seed=0), seed=0)
     record = generic(CIRCUIT, OBSERVABLES, rows(3), WEIGHTS).record
-    assert (record.backend, record.calibration) == ("generic_backend_3q", "unknown")
+    assert (record.backend, record.calibration) == ("generic_backend_3q", None)
     # An executor is part of a Flax module, which is hashed.
     hash(aer(10, backend))
     hash(aer(10, NoiseModel()))

@@ -5,11 +5,13 @@ import json
 
 import numpy as np
 import pytest
-from hidden_device import HiddenDevice
+from qiskit.providers.fake_provider import GenericBackendV2
 from reference_models import calculator
 
 from pipelines import eval_hardware, learn_device, tune
+from pipelines.benchmarks.hidden_device import HiddenDevice
 from qnn_jax import Circuit, Op, real_amplitudes, zz_feature_map
+from qnn_jax.bridge.noise import calibration_date
 from qnn_jax.configs import ExecutionConfig
 from qnn_jax.errors import InputError
 from qnn_jax.executors import exact
@@ -17,9 +19,9 @@ from qnn_jax.hardware import Ledger
 from qnn_jax.hardware.learning import LearnSettings, check_device
 from qnn_jax.hardware.learning import learn_device as learn
 from qnn_jax.hardware.measurement import Visit
-from qnn_jax.hardware.submission import Clock
 from qnn_jax.hardware.twin import DeviceTwin, save_twin
 from qnn_jax.hardware.twin_file import read_twin, write_twin
+from qnn_jax.noise import Experiment
 from qnn_jax.studies.tuning import Tuning, rows_of_models, tune_on_device, weights_as_inputs
 from qnn_jax.training.execution import executor_of
 
@@ -116,6 +118,9 @@ def test_an_old_twin_is_warned_of_with_both_dates(learned):
     date = twin.content["calibration_date"]
     assert twin.age_warning(date) is None
     assert twin.age_warning(None) is None
+    undated = dataclasses.replace(twin, content={**twin.content, "calibration_date": None})
+    assert undated.age_warning("2099-01-01") is None
+    assert calibration_date(GenericBackendV2(2, seed=0)) is None
     warning = twin.age_warning("2099-01-01")
     assert date in warning
     assert "2099-01-01" in warning
@@ -129,7 +134,7 @@ def test_a_changed_file_is_refused(learned, tmp_path):
     changed = json.loads(learned[3].read_text())
     changed["noise"]["readout"][0]["matrix"][0][0] += 1e-6
     path.write_text(json.dumps(changed))
-    with pytest.raises(InputError, match=r"must be a device.json of format 1 as it was written"):
+    with pytest.raises(InputError, match=r"must be a device.json of format 2 as it was written"):
         DeviceTwin.load(path)
     # Sealed again, it is read, but its readout matrix is no longer stochastic.
     wrong = {**content, "noise": {**content["noise"], "readout": changed["noise"]["readout"]}}
@@ -137,9 +142,50 @@ def test_a_changed_file_is_refused(learned, tmp_path):
     write_twin(path, {name: value for name, value in wrong.items() if name != "sha256"})
     with pytest.raises(InputError, match=r"device.json cannot be used \(Argument `readout` must"):
         DeviceTwin.load(path)
+    write_twin(path, {**content, "covariance": [[1.0]]})
+    with pytest.raises(InputError, match=r"cannot be used \(Argument `covariance` must have shape"):
+        DeviceTwin.load(path)
     write_twin(path, {n: v for n, v in content.items() if n not in ("sha256", "layout")})
     with pytest.raises(InputError, match="lacks the field `layout`"):
         DeviceTwin.load(path)
+
+
+@pytest.mark.usefixtures("no_account")
+def test_a_twin_of_another_circuit_does_not_replace_the_run_s_own(runs, learned, tmp_path):
+    device, _, twin, path, _ = learned
+    own = runs / "adding/device.json"
+    own.write_bytes(path.read_bytes())
+    other = {**twin.content, "circuit_sha256": "0" * 64}
+    write_twin(tmp_path / "other.json", other)
+    where = {"run": "adding", "results_dir": runs, "backend": "FakeFez"}
+    for more in ({}, {"on_device": True, "budget_seconds": 10}):
+        with pytest.raises(InputError, match=r"`noise` must be a device.json of the circuit"):
+            tune.tune(
+                tune.TuneConfig(**where, device_twin=tmp_path / "other.json", **more), device=device
+            )
+    assert own.read_bytes() == path.read_bytes()
+    # Of other qubits or gates, a check is refused before its job is sent.
+    for name, wrong, said in (
+        (
+            "layout",
+            list(range(2)),
+            r"must be a device.json of the qubits \(0, 1\) that the circuit",
+        ),
+        ("circuit_sha256", "0" * 64, "must be a device.json of the circuit that runs"),
+    ):
+        write_twin(own, {**twin.content, name: wrong})
+        config = learn_device.LearnConfig(**where, update=True, budget_seconds=20)
+        with pytest.raises(InputError, match=said):
+            learn_device.learn(config, device=device)
+    ledger = runs / "adding/jobs.jsonl"
+    assert not ledger.exists() or '"intent"' not in ledger.read_text()
+
+
+def test_a_twin_of_other_gates_checks_nothing(learned):
+    twin = learned[2]
+    other = Experiment(Circuit(2, (Op("sx", 0),)), (0, 1), np.zeros((1, 0)), [[1, 1, 1, 1]])
+    with pytest.raises(InputError, match="`twin` must be of the gates that the circuit has now"):
+        twin.check([other])
 
 
 @pytest.mark.slow
@@ -324,26 +370,6 @@ def test_tuning_on_the_device_sends_one_job_a_step(runs, learned, capsys):
     assert (summary["jobs"], summary["twin_sha256"]) == (2, twin.seal)
     with pytest.raises(InputError, match=r"`budget_seconds` must cover the \d+ s of 900 jobs"):
         tune.tune(dataclasses.replace(config, max_jobs=900), device=device)
-
-
-@pytest.mark.slow
-def test_ibm_is_sent_one_job_whatever_happens(server, runs, capsys, fast_clock):
-    where = {"run": "adding", "results_dir": runs, "backend": "ibm_fez"}
-    config = learn_device.LearnConfig(**where, settings=64, shots=1024, budget_seconds=20)
-    clock = Clock(fast_clock.now, fast_clock.sleep)
-    server.spoil("POST /jobs", "drop", after=True)
-    assert learn_device.learn(config, clock) == 0
-    assert len(server.completed()) == 1
-    sent = server.count("POST /jobs")
-    first = read_twin(runs / "adding/device.json")[0]
-    assert first["job_ids"] == tuple(server.jobs)
-    assert not first["simulated"]
-    (runs / "adding/device.json").unlink()
-    assert learn_device.learn(config, clock) == 0
-    assert server.count("POST /jobs") == sent
-    assert read_twin(runs / "adding/device.json")[0] == first
-    assert not server.invalid
-    assert capsys.readouterr().out.startswith("QUANTUM COMPUTER: ibm_fez")
 
 
 @pytest.mark.slow
