@@ -23,6 +23,7 @@ from qnn_jax.hardware.ledger import Ledger
 from qnn_jax.hardware.submission import Clock, run_chunks, tag
 
 STRIDE = {"steps": 1, "lines": 3}  # there are 600 lines, and each costs two logins
+EVENTS = {"steps": ("call", "return"), "ends": ("return",)}
 STEPS = {"append", "keep_request", "keep_counts", "submit"}
 FILES = ("hardware/ledger.py", "runs/files.py", "hardware/submission.py", "hardware/ibm.py")
 
@@ -59,9 +60,9 @@ def in_child(action, by, at=None):
             nonlocal left
             if not frame.f_code.co_filename.endswith(FILES):
                 return None
-            if by == "steps":
+            if by in EVENTS:
                 frame.f_trace_lines = False
-                hit = frame.f_code.co_name in STEPS and event in ("call", "return")
+                hit = frame.f_code.co_name in STEPS and event in EVENTS[by]
             else:
                 hit = event == "line" and not frame.f_code.co_filename.endswith("ibm.py")
             if hit:
