@@ -347,6 +347,53 @@ def noise() -> str:
     )
 
 
+def twin() -> str:
+    """What corrections of a device with hidden errors remove of its systematic error."""
+    what = {
+        "calculator": "a + b, two qubits, mean error",
+        "sine": "a sine, two qubits, mean error",
+        "pooled": "four classes of clothes, four qubits without a classical network, accuracy",
+    }
+    ways = ("recalibrated", "tuned_published", "tuned_learned", "tuned_device")
+
+    def removed(row: dict[str, Any]) -> str:
+        return f"{row['score']:.3f} ({100 * row['removed']:.0f} %)".replace("(-", "(−")
+
+    def jobs(table: dict[str, Any]) -> str:
+        # None is more than were tried.
+        found = sorted(float("inf") if n is None else n for n in table["jobs"])
+        middle = found[(len(found) - 1) // 2]
+        most = f"more than {table['most_jobs']}"
+        return most if middle == float("inf") else f"{middle:.0f}"
+
+    tables = stored("bench/twin.json")["table"]
+    return markdown(
+        (
+            "task",
+            "devices",
+            "exact",
+            "untuned",
+            "scale and shift corrected",
+            "tuned, published errors",
+            "tuned, learned twin",
+            "tuned on the device",
+            "its jobs for the twin's result",
+        ),
+        (
+            (
+                text,
+                str(tables[name]["cells"]),
+                f"{tables[name]['exact']:.3f}",
+                f"{tables[name]['rows']['plain']['score']:.3f}",
+                *(removed(tables[name]["rows"][way]) for way in ways),
+                jobs(tables[name]),
+            )
+            for name, text in what.items()
+            if name in tables
+        ),
+    )
+
+
 def evaluation() -> str:
     """The trained classifier with exact values, on Aer, and as one job on a simulated device."""
     aer, job = stored("fashion/eval-aer.json"), stored("fashion/eval-hardware.json")
@@ -660,6 +707,7 @@ TABLES: dict[str, Callable[[], str]] = {
         noise_cost,
         variance,
         noise,
+        twin,
         training,
         scan,
         simulator,

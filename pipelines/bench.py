@@ -21,23 +21,24 @@ if TYPE_CHECKING:
     from pipelines.benchmarks.cases import Cell
 
 #: Tables that are made only where --only names them.
-ON_REQUEST = ("classification", "tuning", "sharded")
+ON_REQUEST = ("classification", "tuning", "sharded", "twin")
 #: The tables that read a flag; those that are not here concern all.
 READ_BY = {
     "full": ("simulator",),
     "num_qubits": ("simulator",),
     "depths": ("simulator",),
     "minutes": ("simulator",),
-    "cap_seconds": ("simulator", "noise"),
-    "peers": ("simulator", "noise", "estimators"),
+    "cap_seconds": ("simulator", "noise", "forward"),
+    "peers": ("simulator", "noise", "forward", "estimators"),
     "rounds": (
-        "simulator", "training", "scan", "calculator", "evaluation", "estimators", "noise", "tuning"
+        "simulator", "forward", "training", "scan", "calculator", "evaluation", "estimators", "noise",
+        "tuning",
     ),
-    "seeds": ("classification",),
-    "families": ("classification",),
+    "seeds": ("classification", "twin"),
+    "families": ("classification", "twin"),
     "sizes": ("classification",),
-    "data_dir": ("training", "scan", "classification"),
-    "manual_dir": ("training", "scan", "classification"),
+    "data_dir": ("training", "scan", "classification", "twin"),
+    "manual_dir": ("training", "scan", "classification", "twin"),
 }  # fmt: skip
 
 
@@ -58,12 +59,14 @@ class BenchConfig:
             "noise",
             "classification",
             "sharded",
+            "twin",
         ]
         | None
     ) = None
     """One of the tables; default: all but tuning (the simulator's thresholds beside others),
-    sharded (what states over several devices send), and classification (test accuracies of our
-    models and of others, half an hour)."""
+    sharded (what states over several devices send), classification (test accuracies of our
+    models and of others, half an hour), and twin (what tuning through a learned device repairs, an
+    hour)."""
     full: bool = False
     """Every cell of the simulator's table (hours), not only the part that takes ten minutes."""
     num_qubits: tuple[int, ...] = ()
@@ -78,10 +81,11 @@ class BenchConfig:
     """Time limit of an engine for one cell of the simulator's table, compilation included;
     default: 60 with --full, else 30, for the table to take less than ten minutes."""
     seeds: int = 10
-    """Of classification: how many problems are drawn at each size of each family."""
+    """Of classification: how many problems are drawn at each size of each family; of twin: how many
+    devices for each setting."""
     families: tuple[str, ...] = ()
-    """Of classification: only these families, such as "two curves"; the file keeps the results of
-    others."""
+    """Of classification: only these families, such as "two curves"; of twin: only these tasks, such
+    as "calculator". The file keeps the results of others."""
     sizes: tuple[int, ...] = ()
     """Of classification: only these sizes of the families."""
     minutes: float = 9.0
@@ -147,6 +151,11 @@ def main(argv: list[str] | None = None) -> int:
         path = folder / "classification.json"
         found = classification(path, config.seeds, config.families, config.sizes, *data)
         write("classification", found)
+    if wanted("twin"):
+        from pipelines.benchmarks.twin import twin
+
+        # It goes on from this file.
+        write("twin", twin(folder / "twin.json", config.seeds, *data, config.families))
     if wanted("noise"):
         from pipelines.benchmarks.noise import noise
 
