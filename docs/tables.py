@@ -357,7 +357,7 @@ def twin() -> str:
     ways = ("recalibrated", "tuned_published", "tuned_learned", "tuned_device")
 
     def removed(row: dict[str, Any]) -> str:
-        return f"{row['score']:.3f} ({100 * row['removed']:.0f} %)".replace("(-", "(−")
+        return f"{row['score']:.4f} ({100 * row['removed']:.0f} %)".replace("(-", "(−")
 
     def jobs(table: dict[str, Any]) -> str:
         # None is more than were tried.
@@ -383,8 +383,8 @@ def twin() -> str:
             (
                 text,
                 str(tables[name]["cells"]),
-                f"{tables[name]['exact']:.3f}",
-                f"{tables[name]['rows']['plain']['score']:.3f}",
+                f"{tables[name]['exact']:.4f}",
+                f"{tables[name]['rows']['plain']['score']:.4f}",
                 *(removed(tables[name]["rows"][way]) for way in ways),
                 jobs(tables[name]),
             )

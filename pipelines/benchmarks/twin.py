@@ -255,9 +255,9 @@ def summary(cells: Sequence[Mapping[str, Any]], metric: Metric) -> dict[str, Any
         "removed_of_recalibrated": float(
             1 - left["tuned_learned"].mean() / left["recalibrated"].mean()
         ),
-        # Paired by cells.
+        # Paired by cells; one has no spread.
         "p": {
-            way: paired_t_test(left["tuned_learned"], left[way])
+            way: paired_t_test(left["tuned_learned"], left[way]) if len(cells) > 1 else None
             for way in WAYS
             if way != "tuned_learned"
         },
