@@ -31,8 +31,8 @@ READ_BY = {
     "cap_seconds": ("simulator", "noise", "forward"),
     "peers": ("simulator", "noise", "forward", "estimators"),
     "rounds": (
-        "simulator", "forward", "training", "scan", "calculator", "evaluation", "estimators", "noise",
-        "tuning",
+        "simulator", "forward", "training", "scan", "calculator", "evaluation", "estimators",
+        "noise", "tuning",
     ),
     "seeds": ("classification", "twin"),
     "families": ("classification", "twin"),
