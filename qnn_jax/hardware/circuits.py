@@ -24,7 +24,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.executors import calibration_states, estimate
 from qnn_jax.hardware.cost import split_rows
 from qnn_jax.hardware.fake_device import parts
-from qnn_jax.hardware.jobs import Chunk, Options, Pub, RegisterCounts, join_counts
+from qnn_jax.hardware.jobs import Chunk, Pub, RegisterCounts, join_counts
 from qnn_jax.hardware.plan import Plan, Settings
 from qnn_jax.simulate import angles, probabilities
 
@@ -198,7 +198,6 @@ def make_chunks(
     # A circuit without inputs and weights has no Parameter.
     table = np.stack(columns, 1) if columns else np.empty((len(question.rows), 0))
     rows = packed_rows(table, plan.copies)
-    options = Options(rep_delay=plan.rep_delay)
     chunks = []
     for start, stop in plan.parts:
         pubs = [Pub(prepared.circuit, rows[start:stop])]
@@ -206,7 +205,7 @@ def make_chunks(
             states = np.pi * calibration_states(question.circuit.num_qubits)
             repeats = -(-plan.repeats * plan.shots // shots)
             pubs.append(Pub(prepared.calibration, np.repeat(states, repeats, axis=0)))
-        chunks.append(Chunk(tuple(pubs), shots, options, settings.repetition))
+        chunks.append(Chunk(tuple(pubs), shots, plan.rep_delay, settings.repetition))
     return chunks
 
 
@@ -306,7 +305,7 @@ def again(chunks: Sequence[Chunk], rows: np.ndarray, shots: int) -> list[Chunk]:
     ]
     values = np.stack([every[members] for members in filled], axis=1).reshape(length, -1)
     return [
-        Chunk((Pub(circuit, values[part]),), shots, chunks[0].options, chunks[0].repetition)
+        Chunk((Pub(circuit, values[part]),), shots, chunks[0].rep_delay, chunks[0].repetition)
         for part in split_rows(length, shots).slices
     ]
 

@@ -46,7 +46,7 @@ def qpu_seconds(executions: int, rep_delay: float, shot_seconds: float, jobs: in
     return jobs * JOB_OVERHEAD_SECONDS + executions * (rep_delay + shot_seconds)
 
 
-def shot_seconds(circuit: Any, target: Any, init_qubits: bool = True) -> float:
+def shot_seconds(circuit: Any, target: Any) -> float:
     """Duration of one shot of a transpiled circuit in seconds, its reset included.
 
     `target` is the qiskit Target that the circuit was transpiled for. Gates without a duration in
@@ -60,21 +60,21 @@ def shot_seconds(circuit: Any, target: Any, init_qubits: bool = True) -> float:
         end = begin + _duration(target, step.operation, qubits)
         busy.update(dict.fromkeys(qubits, end))
         duration = max(duration, end)
-    if init_qubits and "reset" in target.operation_names:
+    if "reset" in target.operation_names:
         resets = [_lookup(target, "reset", (qubit,)) for qubit in busy]
         duration += max(resets, default=0.0)
     return duration
 
 
-def instructions(circuit: Any, init_qubits: bool = True) -> int:
-    """Low-level instructions that one row of `circuit` executes on its busiest qubit."""
+def instructions(circuit: Any) -> int:
+    """Low-level instructions of one row of `circuit` on its busiest qubit, its reset included."""
     busy: dict[Any, int] = {}
     for step in circuit.data:
         name = step.operation.name
         weight = _INSTRUCTIONS.get(name, _TWO_QUBIT if len(step.qubits) > 1 else 2)
         for qubit in step.qubits:
             busy[qubit] = busy.get(qubit, 0) + weight
-    return max(busy.values(), default=0) + (_INIT if init_qubits else 0)
+    return max(busy.values(), default=0) + _INIT
 
 
 def split_rows(

@@ -7,6 +7,7 @@ run, since Aer's noise has no crosstalk.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +17,7 @@ from qiskit.circuit import ClassicalRegister
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 
+from qnn_jax.bridge.aer_executor import THREADS
 from qnn_jax.bridge.noise import (
     Sublattice,
     calibration_date,
@@ -24,54 +26,93 @@ from qnn_jax.bridge.noise import (
     fake_backend,
     noise_model,
 )
-from qnn_jax.errors import InputError
-from qnn_jax.hardware.jobs import Chunk, Pub, RegisterCounts
-from qnn_jax.hardware.local_device import SimulatedDevice
+from qnn_jax.circuits.checks import seed as checked_seed
+from qnn_jax.hardware.jobs import Chunk, Job, JobMissingError, Pub, RegisterCounts, check_rep_delay
 
 
-class FakeDevice(SimulatedDevice):
-    """One of Qiskit's fake backends as a `Device`.
+class FakeDevice:
+    """One of Qiskit's fake backends as a `Device`: chunks run when they are submitted.
 
-    The same `seed` gives the same counts for the same chunk. The allowed pauses between shots, in
-    seconds, are those of IBM's Heron machines; a simulator does not pause.
-    Raises InputError if there is no fake backend of that name.
+    Jobs end with the process. The same `seed` gives the same counts for the same chunk, whatever
+    ran before. The allowed pauses between shots, in seconds, are those of IBM's Heron machines; a
+    simulator does not pause. Raises InputError if there is no fake backend of that name.
     """
 
+    simulated = True
+    lag = 0.0
+    account = "local"
     default_rep_delay = 250e-6
     rep_delay_range = (20e-6, 500e-6)
 
     def __init__(self, name: str, seed: int) -> None:
-        backend = fake_backend(name)
-        super().__init__(
-            None, name=name, seed=seed, backend=backend, calibration_date=calibration_date(backend)
-        )
+        self.name, self.backend = name, fake_backend(name)
+        self.calibration_date = calibration_date(self.backend)
+        self._seed = checked_seed("seed", seed)
+        self._jobs: dict[str, tuple[str, list[RegisterCounts]]] = {}
+
+    def ready(self) -> None:
+        """Does nothing: it is always ready."""
 
     def check(self, chunk: Chunk) -> None:
         """Raise InputError as the machine would: for unsupported gates and pauses out of range."""
         for pub in chunk.pubs:
             check_gates(pub.circuit, self.backend.target, self.name)
-        delay = chunk.options.rep_delay
-        low, high = self.rep_delay_range
-        if delay is not None and not low <= delay <= high:
-            raise InputError(
-                f"Argument `rep_delay` must be between {low:g} and {high:g} s on {self.name}, "
-                f"but is {delay:g}."
-            )
+        check_rep_delay(chunk, self.rep_delay_range, self.name)
 
     def noise(self, sublattice: Sublattice) -> NoiseModel:
         """The errors with which the circuits of some of its qubits run."""
         return noise_model(sublattice.target)
 
+    def submit(self, chunk: Chunk, tag: str, batch: str | None = None) -> str:
+        """Run `chunk`; return the job's id."""
+        digest = int(chunk.digest(self.name)[:8], 16)
+        counts = []
+        for number, pub in enumerate(chunk.pubs):
+            seed = (self._seed * 1_000_003 + digest + number) % 2**31
+            counts.append(self._measure(pub, chunk.shots, seed))
+        job_id = f"simulated-{uuid.uuid4().hex[:12]}"
+        self._jobs[job_id] = (tag, counts)
+        return job_id
+
+    def find(self, tag: str) -> list[Job]:
+        """The jobs of this process with that tag."""
+        return [Job(i, "completed") for i, (its_tag, _) in self._jobs.items() if its_tag == tag]
+
+    def job(self, job_id: str) -> Job:
+        """A job of this process; it is completed."""
+        if job_id not in self._jobs:
+            raise JobMissingError("simulated jobs end with their process")
+        return Job(job_id, "completed")
+
+    def counts(self, job_id: str, chunk: Chunk) -> list[RegisterCounts]:
+        """The job's counts."""
+        return self._jobs[job_id][1]
+
+    def usage(self, job_id: str) -> float:
+        """Nothing is charged."""
+        return 0.0
+
+    def calibrated(self, job_id: str) -> str | None:
+        """The snapshot's date."""
+        return self.calibration_date
+
+    def cancel(self, job_id: str) -> None:
+        """Does nothing: all jobs are finished."""
+
+    def open_batch(self) -> None:
+        """There are no batches here."""
+
+    def close_batch(self, batch: str) -> None:
+        """There are no batches here."""
+
+    def renew(self) -> None:
+        """There is no login here."""
+
     def _measure(self, pub: Pub, shots: int, seed: int) -> RegisterCounts:
         counts: RegisterCounts = {}
         for number, part in enumerate(parts(pub.circuit)):
             sublattice = cut([part], self.backend.target)
-            # Threads run whole rows: within a small circuit they would mostly wait.
-            simulator = AerSimulator(
-                noise_model=self.noise(sublattice),
-                max_parallel_experiments=0,
-                max_parallel_shots=1,
-            )
+            simulator = AerSimulator(noise_model=self.noise(sublattice), **THREADS)
             found = _run(simulator, sublattice.circuits[0], pub, shots, (seed + number) % 2**31)
             low = 0
             for register in part.cregs:

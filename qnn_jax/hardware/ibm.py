@@ -44,6 +44,7 @@ from qnn_jax.hardware.jobs import (
     RegisterCounts,
     ServiceError,
     UnreachableError,
+    check_rep_delay,
     count,
 )
 from qnn_jax.hardware.ledger import is_job_id
@@ -237,13 +238,7 @@ class IbmDevice:
                     ) from None
 
         self._ask(check_all)
-        delay = chunk.options.rep_delay
-        low, high = self.rep_delay_range
-        if delay is not None and not low <= delay <= high:
-            raise InputError(
-                f"Argument `rep_delay` must be between {low:g} and {high:g} s on {self.name}, "
-                f"but is {delay:g}."
-            )
+        check_rep_delay(chunk, self.rep_delay_range, self.name)
 
     # Requests
 
@@ -610,9 +605,6 @@ def _options(chunk: Chunk, tag: str) -> SamplerOptions:
     options = SamplerOptions()
     options.default_shots = chunk.shots
     options.environment.job_tags = [tag]
-    options.execution.init_qubits = chunk.options.init_qubits
-    options.execution.rep_delay = chunk.options.rep_delay
-    if chunk.options.dynamical_decoupling:
-        options.dynamical_decoupling.enable = True
-        options.dynamical_decoupling.sequence_type = chunk.options.dynamical_decoupling
+    options.execution.init_qubits = True  # as the cost's formula assumes
+    options.execution.rep_delay = chunk.rep_delay
     return options

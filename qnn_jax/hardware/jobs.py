@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -62,19 +62,6 @@ class DeviceStoppedError(ServiceError):
 
     One sentence, which says how to continue. Exit status 1.
     """
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a device runs a chunk.
-
-    `rep_delay` is the pause between shots in seconds (None: the device's own),
-    `dynamical_decoupling` a sequence that the device inserts into idle times.
-    """
-
-    rep_delay: float | None = None
-    init_qubits: bool = True
-    dynamical_decoupling: Literal["XX", "XpXm", "XY4"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,15 +127,16 @@ class Pub:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """The content of one job: PUBs that share `shots` and `options`.
+    """The content of one job: PUBs that share `shots` and `rep_delay`.
 
-    The same chunk is never paid for twice: job and ledger identify it by `digest`. To repeat
-    the same measurement, increase `repetition`.
+    `rep_delay` is the pause between shots in seconds; None: the device's own. The same chunk is
+    never paid for twice: job and ledger identify it by `digest`. To repeat the same measurement,
+    increase `repetition`.
     """
 
     pubs: tuple[Pub, ...]
     shots: int
-    options: Options = field(default_factory=Options)
+    rep_delay: float | None = None
     repetition: int = 0
 
     def __post_init__(self) -> None:
@@ -172,9 +160,10 @@ class Chunk:
 
     def digest(self, device: str) -> str:
         """sha256 of everything that determines the counts' distribution: 64 hexadecimal digits."""
-        options: list[object] = [self.options.init_qubits, self.options.dynamical_decoupling]
-        if self.options.rep_delay is not None:
-            options.append(float(self.options.rep_delay).hex())
+        # The first two are of options that earlier versions had.
+        options: list[object] = [True, None]
+        if self.rep_delay is not None:
+            options.append(float(self.rep_delay).hex())
         head = [device, self.shots, options, self.repetition, [p.content() for p in self.pubs]]
         digest = hashlib.sha256(json.dumps(head).encode())
         for pub in self.pubs:
@@ -186,7 +175,7 @@ class Chunk:
         """The whole chunk as numeric arrays, for a ledger."""
         circuits = io.BytesIO()
         qpy.dump([pub.circuit for pub in self.pubs], circuits)
-        head = json.dumps([self.shots, vars(self.options), self.repetition]).encode()
+        head = json.dumps([self.shots, {"rep_delay": self.rep_delay}, self.repetition]).encode()
         return {
             "head": np.frombuffer(head, np.uint8),
             "circuits": np.frombuffer(circuits.getvalue(), np.uint8),
@@ -199,7 +188,7 @@ class Chunk:
         shots, options, repetition = json.loads(arrays["head"].tobytes())
         circuits = qpy.load(io.BytesIO(arrays["circuits"].tobytes()))
         pubs = tuple(Pub(c, arrays[f"values{i}"]) for i, c in enumerate(circuits))
-        return cls(pubs, shots, Options(**options), repetition)
+        return cls(pubs, shots, options["rep_delay"], repetition)
 
 
 @dataclass(frozen=True)
@@ -294,6 +283,16 @@ class Device(Protocol):
     def renew(self) -> None:
         """Log in again before the next request."""
         ...
+
+
+def check_rep_delay(chunk: Chunk, allowed: tuple[float, float], name: str) -> None:
+    """Raise InputError unless the device `name` allows the pause between shots."""
+    low, high = allowed
+    if chunk.rep_delay is not None and not low <= chunk.rep_delay <= high:
+        raise InputError(
+            f"Argument `rep_delay` must be between {low:g} and {high:g} s on {name}, but is "
+            f"{chunk.rep_delay:g}."
+        )
 
 
 def count(bits: Mapping[str, Any], pub: Pub, shots: int) -> RegisterCounts:

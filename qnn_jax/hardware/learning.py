@@ -26,7 +26,7 @@ from qnn_jax.circuits import Circuit, x
 from qnn_jax.errors import InputError
 from qnn_jax.hardware import circuits
 from qnn_jax.hardware.cost import instructions, qpu_seconds, shot_seconds, split_rows
-from qnn_jax.hardware.jobs import Chunk, Options, Pub
+from qnn_jax.hardware.jobs import Chunk, Pub
 from qnn_jax.hardware.ledger import Entry
 from qnn_jax.hardware.measurement import (
     Visit,
@@ -278,8 +278,7 @@ def _designed(
         )
     split_rows(size, settings.shots, 0, instructions(along), float(pause or 0) + shot)
     pubs = _pubs(circuit, weights, inputs, (isa, along, states), size, settings.seed)
-    options = Options(rep_delay=pause)
-    chunk = Chunk(pubs, settings.shots, options, settings.repetition)
+    chunk = Chunk(pubs, settings.shots, pause, settings.repetition)
     return _Design(chunk, seconds, float(pause or 0), shot, layout)
 
 

@@ -35,15 +35,11 @@ from qnn_jax.hardware.plan import (
     check_details,
     choose,
 )
-from qnn_jax.hardware.submission import Clock, keep_chunk, kept_chunk, run_chunks
+from qnn_jax.hardware.submission import Clock, keep_chunk, kept_chunk, run_chunks, silent
 from qnn_jax.runs import write_bytes_atomic
 
 #: The certificate that the circuit that was sent is equivalent, in the ledger's folder.
 CERTIFICATE = "certificate-hardware.json"
-
-
-def _silent(_: str) -> None:
-    """Print nothing."""
 
 
 class Visit(NamedTuple):
@@ -59,7 +55,7 @@ class Visit(NamedTuple):
     device: Any
     ledger: Ledger
     clock: Clock = Clock()
-    tell: Callable[[str], None] = _silent
+    tell: Callable[[str], None] = silent
 
     def progress(self, line: str) -> None:
         """Report a line with the time of day."""
@@ -191,7 +187,7 @@ def preflight(
     )
     states = len(calibration_states(circuit.num_qubits)) if settings.readout else 0
     plan = choose(
-        settings.levers,
+        settings,
         machine,
         len(question.inputs) // models,
         len(question.anchors),

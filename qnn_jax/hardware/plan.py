@@ -23,6 +23,8 @@ SHOTS = (1024, 512, 256)
 COPIES = (1, 2, 4, 8, 10)
 IMAGES = (2000, 1000, 500, 200, 100, 50)
 REP_DELAYS = (250e-6, 100e-6, 50e-6, 20e-6)
+#: The settings that determine the cost.
+_LEVERS = ("shots", "rep_delay", "copies", "images")
 #: Minimum shots of each basis state of the readout calibration.
 CALIBRATION_SHOTS = 8192
 
@@ -78,11 +80,6 @@ class Settings:
                 "has CZ gates, but both are True."
             )
 
-    @property
-    def levers(self) -> Levers:
-        """The settings that determine the cost."""
-        return Levers(self.images, self.shots, self.rep_delay, self.copies)
-
 
 def _keep_numbers(settings: Settings | LearnSettings, optional: Mapping[str, int]) -> None:
     """Check the numbers that both have, and those that may be None with their least values.
@@ -130,16 +127,6 @@ class LearnSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shots", at_least("shots", self.shots, 16))
         _keep_numbers(self, {"settings": 16})
-
-
-@dataclasses.dataclass(frozen=True)
-class Levers:
-    """Cost settings; None leaves the choice to `choose`. `rep_delay` is in seconds."""
-
-    images: int | None = None
-    shots: int | None = None
-    rep_delay: float | None = None
-    copies: int | None = None
 
 
 class Machine(NamedTuple):
@@ -191,12 +178,12 @@ class Plan(NamedTuple):
 
 
 def choose(
-    levers: Levers, machine: Machine, images: int, anchors: int, states: int, budget: float
+    settings: Settings, machine: Machine, images: int, anchors: int, states: int, budget: float
 ) -> Plan:
     """The first plan within the budget; settings given by the user are kept.
 
     Args:
-        levers: the user's settings.
+        settings: the user's.
         machine: the device.
         images: how many are available.
         anchors: rows of the recalibration.
@@ -206,18 +193,23 @@ def choose(
     Raises:
         InputError: if no plan with the given settings fits; names settings that would fit.
     """
-    cheapest: Plan | None = None
-    for candidate in _candidates(levers, machine, images):
-        cheapest = priced(candidate, machine, anchors, states)
-        if cheapest.seconds <= budget:
-            return cheapest
-    assert cheapest is not None
+
+    def first(asked: Settings) -> Plan:
+        """The first that fits, else the cheapest."""
+        for candidate in _candidates(asked, machine, images):
+            plan = priced(candidate, machine, anchors, states)
+            if plan.seconds <= budget:
+                break
+        return plan
+
+    cheapest = first(settings)
+    if cheapest.seconds <= budget:
+        return cheapest
+    given = [name for name in _LEVERS if getattr(settings, name) is not None]
+    freed: dict[str, Any] = {name: {name: None} for name in given}
+    others = {name: first(dataclasses.replace(settings, **freed[name])) for name in given}
     ways = [
-        f"{name}={getattr(other, name):g}"
-        for name in ("shots", "rep_delay", "copies", "images")
-        if getattr(levers, name) is not None
-        for other in [_first_fitting(levers, name, machine, images, anchors, states, budget)]
-        if other is not None
+        f"{name}={getattr(plan, name):g}" for name, plan in others.items() if plan.seconds <= budget
     ]
     way_out = f"{' or '.join(ways)} would fit" if ways else "raise it or wait for a new allowance"
     raise InputError(
@@ -227,12 +219,12 @@ def choose(
     )
 
 
-def priced(levers: Levers, machine: Machine, anchors: int, states: int) -> Plan:
+def priced(settings: Settings, machine: Machine, anchors: int, states: int) -> Plan:
     """The plan for a full set of settings."""
-    images, shots, copies = levers.images or 0, levers.shots or 1, levers.copies or 1
+    images, shots, copies = settings.images or 0, settings.shots or 1, settings.copies or 1
     repeats = math.ceil(CALIBRATION_SHOTS / shots) if states else 0
     data = math.ceil((images * machine.models + anchors) / copies)
-    rep_delay = machine.rep_delay if levers.rep_delay is None else levers.rep_delay
+    rep_delay = machine.rep_delay if settings.rep_delay is None else settings.rep_delay
     each = rep_delay + machine.shot_seconds
     split = split_rows(data, shots, states * repeats, machine.instructions, each)
     parts = tuple((part.start, part.stop) for part in split.slices)
@@ -255,7 +247,7 @@ def pauses(default: float, allowed: tuple[float, float]) -> list[float]:
     return [default, *(r for r in REP_DELAYS if low <= r < min(default, high))]
 
 
-def _candidates(levers: Levers, machine: Machine, images: int) -> Iterator[Levers]:
+def _candidates(settings: Settings, machine: Machine, images: int) -> Iterator[Settings]:
     """Full sets of settings, most expensive first: each is reduced to its end before the next."""
     stops: dict[str, list[float]] = {
         "shots": list(SHOTS),
@@ -263,30 +255,15 @@ def _candidates(levers: Levers, machine: Machine, images: int) -> Iterator[Lever
         "copies": [k for k in COPIES if k <= machine.most_copies],
         "images": [images, *(k for k in IMAGES if k < images)],
     }
-    fixed = dataclasses.asdict(levers)
-    stops = {k: v if fixed[k] is None else [fixed[k]] for k, v in stops.items()}
-    at: dict[str, float] = {name: values[0] for name, values in stops.items()}
-    yield Levers(**at)  # type: ignore[arg-type]
+    for name in stops:
+        if (fixed := getattr(settings, name)) is not None:
+            stops[name] = [fixed]
+    at: dict[str, Any] = {name: values[0] for name, values in stops.items()}
+    yield dataclasses.replace(settings, **at)
     for name, values in stops.items():
         for value in values[1:]:
             at[name] = value
-            yield Levers(**at)  # type: ignore[arg-type]
-
-
-def _first_fitting(
-    levers: Levers,
-    freed: str,
-    machine: Machine,
-    images: int,
-    anchors: int,
-    states: int,
-    budget: float,
-) -> Levers | None:
-    """Settings that fit if the one named `freed` is left open."""
-    for candidate in _candidates(dataclasses.replace(levers, **{freed: None}), machine, images):
-        if priced(candidate, machine, anchors, states).seconds <= budget:
-            return candidate
-    return None
+            yield dataclasses.replace(settings, **at)
 
 
 def is_number(value: object) -> bool:

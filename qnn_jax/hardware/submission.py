@@ -58,8 +58,8 @@ class Patience:
     attempts: int = 8
 
 
-def _silent(_: str) -> None:
-    pass
+def silent(_: str) -> None:
+    """Report nothing."""
 
 
 def keep_chunk(device: Device, chunk: Chunk, ledger: Ledger) -> str:
@@ -82,7 +82,7 @@ def run_chunks(
     estimates: Sequence[float | None] | None = None,
     patience: Patience = Patience(),
     clock: Clock = Clock(),
-    tell: Callable[[str], None] = _silent,
+    tell: Callable[[str], None] = silent,
 ) -> list[list[RegisterCounts]]:
     """Measure every chunk exactly once; return counts by chunk, PUB and register.
 
@@ -116,7 +116,7 @@ def collect(
     *,
     patience: Patience = Patience(),
     clock: Clock = Clock(),
-    tell: Callable[[str], None] = _silent,
+    tell: Callable[[str], None] = silent,
 ) -> list[str]:
     """Wait for all jobs that were sent, fetch their counts and charges; send nothing.
 
@@ -136,7 +136,7 @@ def collect(
 
 def status(device: Device, ledger: Ledger, patience: Patience = Patience()) -> dict[str, str]:
     """The status of each chunk sent to this device, by digest: done, or that of its job now."""
-    work = _Work(device, ledger, patience, Clock(), _silent)
+    work = _Work(device, ledger, patience, Clock(), silent)
     found = {}
     for digest, entry in work.sent_to_device():
         jobs = work.jobs(digest) if entry.done is None else []
@@ -149,7 +149,7 @@ def cancel(device: Device, ledger: Ledger, patience: Patience = Patience()) -> l
 
     Jobs are also looked up by tag, so those missing in the ledger are cancelled too.
     """
-    work = _Work(device, ledger, patience, Clock(), _silent)
+    work = _Work(device, ledger, patience, Clock(), silent)
     cancelled = []
     for digest, entry in work.sent_to_device():
         if entry.done is None:

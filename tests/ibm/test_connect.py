@@ -5,7 +5,7 @@ import re
 import warnings
 
 import pytest
-from circuits_on_fez import QUBITS, circuit, make_chunk
+from circuits_on_fez import QUBITS, make_chunk
 from ibm_server import CRN, TOKEN, Answer
 from qiskit import QuantumCircuit
 from test_secrets import AT_LOGIN
@@ -13,7 +13,7 @@ from test_submission import ODD
 
 from qnn_jax.errors import InputError
 from qnn_jax.hardware import ibm
-from qnn_jax.hardware.jobs import Allowance, Chunk, Options, Pub, UnreachableError
+from qnn_jax.hardware.jobs import Allowance, Chunk, Pub, UnreachableError
 
 
 def test_a_backend_tells_what_a_preflight_needs(server):
@@ -308,7 +308,7 @@ def test_faulty_qubits_are_refused(server, monkeypatch):
 
 
 def test_rep_delay_out_of_range_is_refused(server):
-    chunk = make_chunk([0.0], options=Options(rep_delay=0.25))
+    chunk = make_chunk([0.0], rep_delay=0.25)
     with pytest.raises(InputError, match=r"`rep_delay` must be between 0 and 0.0005 s on ibm_fez"):
         ibm.connect("ibm_fez").check(chunk)
 
@@ -316,21 +316,13 @@ def test_rep_delay_out_of_range_is_refused(server):
 def test_options_arrive(server):
     from qnn_jax.hardware.submission import tag
 
-    chunk = make_chunk([0.1], options=Options(rep_delay=20e-6, init_qubits=False))
+    chunk = make_chunk([0.1], rep_delay=20e-6)
     ibm.connect("ibm_fez").submit(chunk, tag(chunk.digest("ibm_fez")))
     (job,) = server.jobs.values()
     assert job.body["params"]["options"]["rep_delay"] == pytest.approx(20e-6)
-    assert job.body["params"]["options"]["init_qubits"] is False
+    assert job.body["params"]["options"]["init_qubits"] is True
     assert job.body["params"]["quantum_program"]["shots"] == 64
     assert not job.body.get("private")
-
-
-def test_dynamical_decoupling_arrives_as_delays_and_pulses(server):
-    chunk = make_chunk([0.1], options=Options(dynamical_decoupling="XX"))
-    device = ibm.connect("ibm_fez")
-    device.submit(chunk, "a")
-    assert not server.invalid
-    assert len(server.jobs) == 1
 
 
 def test_no_deprecated_call_is_made(server, recwarn):
@@ -338,7 +330,3 @@ def test_no_deprecated_call_is_made(server, recwarn):
     device = ibm.connect("ibm_fez")
     device.counts(device.submit(make_chunk([0.1]), "a"), make_chunk([0.1]))
     assert not [w for w in recwarn if issubclass(w.category, DeprecationWarning)]
-
-
-def test_the_circuit_of_these_tests_is_not_symmetric():
-    assert circuit().num_parameters == 2

@@ -12,12 +12,11 @@ from circuits_on_fez import circuit, make_chunk
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Parameter
 from qiskit.primitives import BitArray
-from qiskit_aer import AerSimulator
 
 from qnn_jax.errors import InputError
-from qnn_jax.hardware.jobs import Chunk, DamagedResultError, Options, Pub, count, join_counts
+from qnn_jax.hardware.fake_device import FakeDevice
+from qnn_jax.hardware.jobs import Chunk, DamagedResultError, Pub, count, join_counts
 from qnn_jax.hardware.ledger import Ledger
-from qnn_jax.hardware.local_device import SimulatedDevice
 from qnn_jax.hardware.submission import run_chunks
 
 ANGLES = np.linspace(0, 3, 4)
@@ -65,9 +64,7 @@ VARIANTS = {
     "value": make_chunk(ANGLES + 1e-15),
     "rows": make_chunk(ANGLES[:3]),
     "repetition": make_chunk(ANGLES, repetition=1),
-    "rep_delay": make_chunk(ANGLES, options=Options(rep_delay=1e-5)),
-    "init": make_chunk(ANGLES, options=Options(init_qubits=False)),
-    "decoupling": make_chunk(ANGLES, options=Options(dynamical_decoupling="XX")),
+    "rep_delay": make_chunk(ANGLES, rep_delay=1e-5),
     "gate": Chunk((Pub(_with_gate(), VALUES), make_chunk(ANGLES).pubs[1]), 64),
     "register": Chunk((Pub(_other_register(), VALUES), make_chunk(ANGLES).pubs[1]), 64),
     "order": Chunk(make_chunk(ANGLES).pubs[::-1], 64),
@@ -155,7 +152,7 @@ def test_results_of_another_chunk_are_damaged():
 
 
 def simulated(seed=1):
-    return SimulatedDevice(AerSimulator(), name="simulated plain", seed=seed)
+    return FakeDevice("FakeFez", seed)
 
 
 def test_a_simulated_device_goes_the_same_way(tmp_path):
@@ -166,12 +163,12 @@ def test_a_simulated_device_goes_the_same_way(tmp_path):
     (tmp_path / "other").mkdir()
     alone = run_chunks(simulated(), chunks[1:], Ledger(tmp_path / "other", "a" * 64))
     np.testing.assert_equal(first[1:], alone)  # whatever ran before
-    entry = Ledger.existing(tmp_path).entry(chunks[0].digest("simulated plain"))
+    entry = Ledger.existing(tmp_path).entry(chunks[0].digest("FakeFez"))
     assert entry.done["simulated"]
-    # sx rz(a) sx is a rotation: P(0) = sin(a/2)²; the calibration rows are exact.
+    # sx rz(a) sx is a rotation: P(0) = sin(a/2)²; errors are a few percent.
     plain = first[0][0]["c"].reshape(4, 2, 2).sum(axis=1)[:, 0] / 4000
-    np.testing.assert_allclose(plain, np.sin(ANGLES / 2) ** 2, atol=0.04)
-    np.testing.assert_array_equal(first[0][1]["c"], 4000 * np.eye(4, dtype=int))
+    np.testing.assert_allclose(plain, np.sin(ANGLES / 2) ** 2, atol=0.06)
+    np.testing.assert_allclose(first[0][1]["c"] / 4000, np.eye(4), atol=0.06)
     joined = join_counts(first, 0)["c"]
     assert joined.shape == (8, 4)
 

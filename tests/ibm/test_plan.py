@@ -1,20 +1,22 @@
 """Settings and cost: manual calculations, and the choice within a budget."""
 
+import dataclasses
+
 import pytest
 
 from qnn_jax.errors import InputError
-from qnn_jax.hardware.plan import Levers, Machine, choose, priced
+from qnn_jax.hardware.plan import Machine, Settings, choose, priced
 
 HERON = Machine(250e-6, (20e-6, 500e-6), 5e-6, instructions=130, most_copies=10)
-FREE = Levers()
+FREE, FULL = Settings(), Settings(2000, 1024, 250e-6, 1)
 
 
-def plan(levers: Levers, budget: float, machine: Machine = HERON):
-    return choose(levers, machine, images=2000, anchors=100, states=4, budget=budget)
+def plan(settings: Settings, budget: float, machine: Machine = HERON):
+    return choose(settings, machine, images=2000, anchors=100, states=4, budget=budget)
 
 
 def test_the_price_is_ibms_formula() -> None:
-    full = priced(Levers(2000, 1024, 250e-6, 1), HERON, anchors=100, states=4)
+    full = priced(FULL, HERON, anchors=100, states=4)
     # 2,100 rows and 4 states × 8 repetitions, 1,024 shots each, 255 µs a shot, 2 s for the job
     assert full.rows == 2132
     assert full.executions == 2132 * 1024
@@ -23,8 +25,8 @@ def test_the_price_is_ibms_formula() -> None:
 
 
 def test_packing_divides_the_executions() -> None:
-    alone = priced(Levers(2000, 1024, 250e-6, 1), HERON, 100, 4)
-    packed = priced(Levers(2000, 1024, 250e-6, 4), HERON, 100, 4)
+    alone = priced(FULL, HERON, 100, 4)
+    packed = priced(dataclasses.replace(FULL, copies=4), HERON, 100, 4)
     assert alone.executions / packed.executions >= 3.5
 
 
@@ -42,12 +44,11 @@ def test_settings_are_reduced_in_the_order_of_their_effect() -> None:
 
 
 def test_given_settings_are_kept_and_a_refusal_names_ones_that_fit() -> None:
-    chosen = plan(Levers(shots=2048), 200)
+    chosen = plan(Settings(shots=2048), 200)
     assert chosen.shots == 2048
-    pinned = Levers(images=2000, shots=1024, rep_delay=250e-6, copies=1)
     ways = r"the 559 s .* is 60; rep_delay=2e-05 or images=50 would fit"
     with pytest.raises(InputError, match=ways) as refusal:
-        plan(pinned, 60)
+        plan(FULL, 60)
     assert "shots=" not in str(refusal.value)  # 256 shots alone take 147 s
     with pytest.raises(InputError, match="raise it or wait for a new allowance"):
         plan(FREE, 0.5)
@@ -59,7 +60,7 @@ def test_a_slow_machine_uses_its_own_pauses_only() -> None:
 
 
 def test_ten_million_executions_are_the_limit_of_a_job() -> None:
-    chosen = priced(Levers(10_000, 1024, 20e-6, 1), HERON, 0, 4)
+    chosen = priced(Settings(10_000, 1024, 20e-6, 1), HERON, 0, 4)
     assert len(chosen.parts) == 2
     assert "10,000,000 executions a job" in chosen.reason
     assert chosen.parts[0][1] == chosen.parts[1][0]
