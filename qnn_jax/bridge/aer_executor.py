@@ -129,12 +129,7 @@ class _Aer:
         weights: Any,
         key: Any = None,
     ) -> Expectations:
-        if any(isinstance(value, jax.core.Tracer) for value in (inputs, weights, key)):
-            raise InputError(
-                "Executor `aer` must be given arrays with values, but is called under jax.jit, "
-                "jax.vmap or jax.grad; call it outside of them, or use `sampled`, which runs "
-                "inside."
-            )
+        check_values("aer", inputs, weights, key)
         sums = observables_on(checked_circuit(circuit).num_qubits, observables)
         bases = bases_of(sums)
         job = prepared(circuit, bases, self.noise)
@@ -162,53 +157,46 @@ class _Aer:
         return int(np.random.SeedSequence(words.tolist()).generate_state(1)[0] >> 1)
 
 
+def check_values(executor: str, *arrays: Any) -> None:
+    """Refuse arrays that have no values yet."""
+    if any(isinstance(array, jax.core.Tracer) for array in arrays):
+        raise InputError(
+            f"Executor `{executor}` must be given arrays with values, but is called under jax.jit, "
+            "jax.vmap or jax.grad; call it outside of them, or use `sampled`, which runs inside."
+        )
+
+
 class Job(NamedTuple):
-    """Circuits ready to run: one for each basis, their Parameters columns of the angle table.
-
-    Attributes:
-        circuits: transpiled and, with noise, cut down to the qubits in use.
-        columns: of the angle table, by the Parameters' names.
-        simulator: with the noise model.
-        calibration: date of the device's errors, or None.
-        layout: the device's qubit for each qubit of the circuit, or None.
-    """
-
-    circuits: tuple[QuantumCircuit, ...]
-    columns: dict[str, int]
-    simulator: AerSimulator
-    calibration: str | None = None
-    layout: tuple[int, ...] | None = None
-
-
-class Transpiled(NamedTuple):
     """Measured circuits as a device runs them: one for each basis.
 
     Attributes:
         circuits: transpiled, and of a backend cut down to the qubits in use.
         columns: of the angle table, by the Parameters' names.
         qubits: the device's qubit for each qubit of these circuits.
-        layout: the device's qubit for each qubit of the circuit.
-        target: the backend's gates on those qubits; None of a noise model.
+        layout: the device's qubit for each qubit of the circuit; None without a device.
+        target: the backend's gates on those qubits; None without a backend.
         calibration: date of the backend's errors, or None.
+        simulator: with the noise model, where Aer runs them.
     """
 
     circuits: tuple[QuantumCircuit, ...]
     columns: dict[str, int]
     qubits: tuple[int, ...]
-    layout: tuple[int, ...]
+    layout: tuple[int, ...] | None = None
     target: Any = None
     calibration: str | None = None
+    simulator: AerSimulator | None = None
 
 
-def transpiled_for(circuit: Circuit, bases: tuple[Basis, ...], device: Any) -> Transpiled:
+def transpiled_for(circuit: Circuit, bases: tuple[Basis, ...], device: Any) -> Job:
     """Translate and transpile for a backend or a noise model of Aer."""
-    measured, columns = _measured(circuit, bases)
+    measured, columns = measured_forms(circuit, bases), angle_columns(circuit)
     if isinstance(device, NoiseModel):
         own = tuple(range(circuit.num_qubits))
-        return Transpiled(transpiled_to_model(measured, device), columns, own, own)
+        return Job(transpiled_to_model(measured, device), columns, own, own)
     isa = transpiled(measured, device)
     small = cut(isa, device.target)
-    return Transpiled(
+    return Job(
         small.circuits,
         columns,
         small.qubits,
@@ -218,30 +206,27 @@ def transpiled_for(circuit: Circuit, bases: tuple[Basis, ...], device: Any) -> T
     )
 
 
-def _measured(
-    circuit: Circuit, bases: tuple[Basis, ...]
-) -> tuple[list[QuantumCircuit], dict[str, int]]:
-    measured = []
-    for basis in bases:
-        translated = to_qiskit(measured_in(circuit, basis), form="table")
-        translated.measure_all()
-        measured.append(translated)
-    return measured, angle_columns(circuit)
+def measured_forms(circuit: Circuit, bases: Sequence[Basis]) -> list[QuantumCircuit]:
+    """The table form, measured in each basis."""
+    measured = [to_qiskit(measured_in(circuit, basis), form="table") for basis in bases]
+    for form in measured:
+        form.measure_all()
+    return measured
 
 
 @functools.lru_cache(maxsize=32)
 def prepared(circuit: Circuit, bases: tuple[Basis, ...], noise: str | NoiseSource | None) -> Job:
     """Translate and transpile, once for a circuit and its noise."""
     if noise is None:
-        measured, columns = _measured(circuit, bases)
         simulator = AerSimulator(**THREADS)
         check_width(circuit.num_qubits, simulator)
-        return Job(tuple(transpile(measured, simulator, optimization_level=0)), columns, simulator)
+        measured = transpile(measured_forms(circuit, bases), simulator, optimization_level=0)
+        own = tuple(range(circuit.num_qubits))
+        return Job(tuple(measured), angle_columns(circuit), own, simulator=simulator)
     source = fake_backend(noise) if isinstance(noise, str) else noise.source
     job = transpiled_for(circuit, bases, source)
     model = source if job.target is None else noise_model(job.target)
-    simulator = AerSimulator(noise_model=model, **THREADS)
-    return Job(job.circuits, job.columns, simulator, job.calibration, job.layout)
+    return job._replace(simulator=AerSimulator(noise_model=model, **THREADS))
 
 
 def table_of(circuit: Circuit, inputs: Any, weights: Any) -> np.ndarray:
@@ -290,6 +275,7 @@ def _run_rows(
 ) -> list[dict[int, int]]:
     """Run some rows in one basis; every row has all its shots, or it is an error."""
     bind = {parameter: table[:, job.columns[parameter.name]] for parameter in circuit.parameters}
+    assert job.simulator is not None
     # Without a parameter nothing tells the rows apart: such a circuit runs row by row.
     result = job.simulator.run(
         [circuit] if bind else [circuit] * len(table),

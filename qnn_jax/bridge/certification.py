@@ -30,6 +30,7 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 from qiskit.transpiler import CouplingMap
 from qiskit_aer import AerSimulator
 
+from qnn_jax.bridge.aer_executor import measured_forms
 from qnn_jax.bridge.backend_names import check_fake_backend
 from qnn_jax.bridge.certificate import (
     Certificate,
@@ -38,11 +39,11 @@ from qnn_jax.bridge.certificate import (
     installed_versions,
 )
 from qnn_jax.bridge.export import angle_columns, assigned, to_qiskit
-from qnn_jax.bridge.noise import SEED, check_gates, fake_backend, transpiled
+from qnn_jax.bridge.noise import SEED, check_gates, fake_backend, transpiled, used_qubits
 from qnn_jax.bridge.observables import to_sparse_pauli_op
 from qnn_jax.circuits.angles import evaluate
 from qnn_jax.circuits.arrays import finite_array
-from qnn_jax.circuits.bases import Basis, bases_of, measured_in
+from qnn_jax.circuits.bases import Basis, bases_of
 from qnn_jax.circuits.checks import at_least, of_type, shown
 from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
@@ -109,7 +110,7 @@ def certify(
     deviations = {"named": run.named(), "table": run.table(), "expectations": run.expectations()}
     if isa is None:
         bases = bases_of(sums) + bases_of(probes(circuit.num_qubits))
-        measured = transpiled([_measured(circuit, basis) for basis in bases], device)
+        measured = transpiled(measured_forms(circuit, bases), device)
         layout = tuple(measured[0].layout.initial_index_layout(filter_ancillas=True))
         deviations["transpiled"] = run.transpiled(device, layout)
     else:
@@ -354,12 +355,6 @@ def _is_defined(circuit: Circuit, x: np.ndarray, w: np.ndarray) -> bool:
         return False
 
 
-def _measured(circuit: Circuit, basis: Basis) -> QuantumCircuit:
-    form = to_qiskit(measured_in(circuit, basis), form="table")
-    form.measure_all()
-    return form
-
-
 def _z_basis(num_qubits: int) -> Basis:
     """The basis of a circuit that is measured as it is: every qubit, and all together."""
     masks = dict.fromkeys([*(1 << q for q in range(num_qubits)), 2**num_qubits - 1])
@@ -405,13 +400,7 @@ def _cut(
     circuit: QuantumCircuit, first: Sequence[int], measure: bool = False
 ) -> tuple[QuantumCircuit, list[int]]:
     """The circuit on the qubits in use, those of `first` in front; and the order of all."""
-    used = {
-        circuit.find_bit(qubit).index
-        for item in circuit.data
-        if not isinstance(item.operation, Barrier)
-        for qubit in item.qubits
-    }
-    order = [*first, *sorted(used - set(first))]
+    order = [*first, *(qubit for qubit in used_qubits([circuit]) if qubit not in first)]
     place = {qubit: k for k, qubit in enumerate(order)}
     small = QuantumCircuit(
         len(order), len(first) if measure else 0, global_phase=circuit.global_phase

@@ -20,7 +20,7 @@ from qiskit.transpiler import Target
 from qiskit_aer.noise import NoiseModel as AerNoiseModel
 from qiskit_aer.noise import QuantumError
 
-from qnn_jax.bridge.aer_executor import Transpiled, transpiled_for
+from qnn_jax.bridge.aer_executor import Job, transpiled_for
 from qnn_jax.bridge.expressions import from_parameter_expression
 from qnn_jax.bridge.noise import (
     NoiseSource,
@@ -71,13 +71,8 @@ def noise_model(
     places = qubits_of(qubits)
     if not places or len(set(places)) < len(places):
         raise InputError(f"Argument `qubits` must name different qubits, but is {shown(qubits)}.")
-    flag("idle", idle)
+    _check_idle(idle, device)
     if isinstance(device, AerNoiseModel):
-        if idle:
-            raise InputError(
-                "Argument `idle` must be False for a NoiseModel of qiskit-aer, which does not say "
-                "how long gates take, but is True; give the backend."
-            )
         return _of_aer(device, places)
     if max(places) >= device.num_qubits:
         raise InputError(
@@ -124,11 +119,7 @@ def noisy(
     source = checked_noise(device, "device")
     if source is None:
         raise InputError("Argument `device` must be a device, but is None; `exact` has no errors.")
-    if flag("idle", idle) and isinstance(_device(source), AerNoiseModel):
-        raise InputError(
-            "Argument `idle` must be False for a NoiseModel of qiskit-aer, which does not say how "
-            "long gates take, but is True; give the backend."
-        )
+    _check_idle(idle, _device(source))
     return _NoisyDevice(source, idle, NoisyRun(shots, gradient, method, trajectories, twirl))
 
 
@@ -174,9 +165,7 @@ def _prepared(
     return parts, noise, NoisyRecord("", name, job.calibration, job.layout, job.qubits)
 
 
-def _measurement(
-    circuit: Circuit, isa: QuantumCircuit, basis: Basis, job: Transpiled
-) -> Measurement:
+def _measurement(circuit: Circuit, isa: QuantumCircuit, basis: Basis, job: Job) -> Measurement:
     """A transpiled and measured circuit of Qiskit's as ours, of the same inputs and weights."""
     angles = {name: circuit.angles[column] for name, column in job.columns.items()}
     own, places = as_transpiled(isa, angles, circuit.num_inputs, circuit.num_weights)
@@ -216,6 +205,14 @@ def _angles(params: Sequence[Any], angles: Mapping[str, Expression]) -> tuple[Ex
         )
         for param in params
     )
+
+
+def _check_idle(idle: bool, device: Any) -> None:
+    if flag("idle", idle) and isinstance(device, AerNoiseModel):
+        raise InputError(
+            "Argument `idle` must be False for a NoiseModel of qiskit-aer, which does not say how "
+            "long gates take, but is True; give the backend."
+        )
 
 
 def _device(source: str | NoiseSource | None) -> Any:

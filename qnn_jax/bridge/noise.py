@@ -192,19 +192,21 @@ def check_gates(isa: QuantumCircuit, target: Target, name: str) -> None:
             )
 
 
+def used_qubits(circuits: Sequence[QuantumCircuit]) -> tuple[int, ...]:
+    """The numbers of the qubits with gates or measurements, rising."""
+    used = {
+        circuit.find_bit(qubit).index
+        for circuit in circuits
+        for item in circuit.data
+        if item.operation.name != "barrier"
+        for qubit in item.qubits
+    }
+    return tuple(sorted(used))
+
+
 def cut(circuits: Sequence[QuantumCircuit], target: Target) -> Sublattice:
     """Cut transpiled circuits and their device down to the qubits with gates or measurements."""
-    qubits = tuple(
-        sorted(
-            {
-                circuit.find_bit(qubit).index
-                for circuit in circuits
-                for item in circuit.data
-                if item.operation.name != "barrier"
-                for qubit in item.qubits
-            }
-        )
-    )
+    qubits = used_qubits(circuits)
     place = {qubit: k for k, qubit in enumerate(qubits)}
     moved = tuple(_moved(circuit, place) for circuit in circuits)
     return Sublattice(moved, qubits, sublattice(target, qubits))

@@ -15,6 +15,8 @@ import rustworkx
 from qiskit.circuit import ClassicalRegister, Parameter, QuantumCircuit
 from qiskit.transpiler import Target
 
+from qnn_jax.bridge.noise import used_qubits
+
 #: Placements looked at for each copy: all there are for few qubits, a bound on time for many.
 _PLACES = 20_000
 
@@ -39,7 +41,7 @@ def places(isa: QuantumCircuit, target: Target, most: int) -> list[Place]:
         target: of the device.
         most: how many to find; a small device has fewer.
     """
-    used = _used(isa)
+    used = used_qubits([isa])
     lattice = _lattice(target)
     free = set(range(lattice.num_nodes()))
     found = [Place(used, _infidelity(isa, target, dict(zip(used, used, strict=True))))]
@@ -70,7 +72,7 @@ def pack(isa: QuantumCircuit, places: list[Place]) -> QuantumCircuit:
     The Parameters of copy k are those of `isa` with the prefix "copy_k_", so their order is copy
     by copy; each copy has a classical register "copy_k" of its own.
     """
-    used = _used(isa)
+    used = used_qubits([isa])
     digits = len(str(len(places) - 1))
     packed = QuantumCircuit(isa.num_qubits, global_phase=0)
     # Its global phase does not change counts, and Qiskit needs minutes to rename a long sum.
@@ -109,19 +111,6 @@ def packed_rows(rows: np.ndarray, copies: int) -> np.ndarray:
 def unpacked(counts: np.ndarray, count: int) -> np.ndarray:
     """Counts (packed rows, copies, outcomes) as those of the `count` rows that were packed."""
     return counts.reshape(-1, counts.shape[-1])[:count]
-
-
-def _used(isa: QuantumCircuit) -> tuple[int, ...]:
-    return tuple(
-        sorted(
-            {
-                isa.find_bit(q).index
-                for item in isa.data
-                if item.operation.name != "barrier"
-                for q in item.qubits
-            }
-        )
-    )
 
 
 def _lattice(target: Target) -> rustworkx.PyDiGraph[int, None]:

@@ -6,7 +6,7 @@ PyTorch itself is not needed: the values of a state_dict become numpy arrays.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -138,7 +138,11 @@ def _sorted_layers(
     convolutions: list[_Layer] = []
     linears: list[_Layer] = []
     weights: tuple[str, Any] | None = None
-    for name, tensors in _groups(state_dict):
+    layers: dict[str, dict[str, Any]] = {}
+    for key, value in state_dict.items():
+        name, _, part = str(key).rpartition(".")
+        layers.setdefault(name, {})[part] = value
+    for name, tensors in layers.items():
         arrays = {part: _array(f"{name}.{part}", value) for part, value in tensors.items()}
         vectors = [array for array in arrays.values() if array.ndim == 1]
         dimensions = arrays["weight"].ndim if arrays.keys() == {"weight", "bias"} else 0
@@ -161,15 +165,6 @@ def _sorted_layers(
                 f"circuit's weights, but layer {name!r} has {shapes}."
             )
     return convolutions, linears, weights
-
-
-def _groups(state_dict: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Tensors by the layer that they belong to, in order."""
-    layers: dict[str, dict[str, Any]] = {}
-    for key, value in state_dict.items():
-        name, _, part = str(key).rpartition(".")
-        layers.setdefault(name, {})[part] = value
-    yield from layers.items()
 
 
 def _array(name: str, value: Any) -> np.ndarray:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qnn_jax.bridge.aer_executor import check_values
 from qnn_jax.bridge.certificate import circuit_hash
 from qnn_jax.circuits import Circuit
 from qnn_jax.circuits.checks import at_least, qubits_of
@@ -175,12 +175,7 @@ class _Device:
         weights: Any,
         key: Any = None,
     ) -> Expectations:
-        if any(isinstance(value, jax.core.Tracer) for value in (inputs, weights)):
-            raise InputError(
-                "Executor `hardware.device` must be given arrays with values, but is called under "
-                "jax.jit, jax.vmap or jax.grad; call it outside of them, or use `sampled`, which "
-                "works under them."
-            )
+        check_values("hardware.device", inputs, weights)
         question = self._question(circuit, observables, inputs, weights)
         with explained(f"make the folder {self.folder}", "give a folder that can be written"):
             self.folder.mkdir(parents=True, exist_ok=True)
