@@ -4,10 +4,8 @@ A child is forked and killed by SIGKILL: at every line of qnn_jax/runs in turn, 
 The parent checks the files. Prints JSON: by scenario its counts, or its traceback.
 """
 
-import hashlib
 import json
 import os
-import random
 import resource
 import shutil
 import signal
@@ -144,43 +142,6 @@ def start_over_at_every_line(folder):
     return {"kills before": before, "kills after": after - 1}
 
 
-def train(results, epochs):
-    """A small training: the order of an epoch follows from the seed and the epoch alone."""
-    config = {"seed": 7, "epochs": epochs}
-    with RunDirectory.open(results, "run", config, resume_may_change=["epochs"]) as run:
-        if run.finished:
-            return
-        tree, done = {"w": np.zeros(20), "steps": 0}, 0
-        if latest := checkpoints.latest(run.checkpoints):
-            found = checkpoints.load(latest, tree, fingerprint=run.fingerprint)
-            tree, done = found.tree, found.epoch
-        run.truncate_metrics(done)
-        for epoch in range(done + 1, epochs + 1):
-            noise = np.random.default_rng((7, epoch)).normal(size=20)
-            tree = {"w": np.cos(tree["w"] * 1.7 + noise), "steps": tree["steps"] + 3}
-            run.append_metrics(epoch, {"loss": tree["w"].sum()})
-            checkpoints.save(run.checkpoints, epoch, tree, fingerprint=run.fingerprint, keep=2)
-        weights = write_npz_atomic(run.path / "weights.npz", dict(sorted(tree.items())))
-        write_json_atomic(run.path / "summary.json", {"epochs": epochs, "weights": weights})
-
-
-def train_again_and_again(folder):
-    train(_made(folder / "whole"), 8)
-    lines, kills = random.Random(1), 0
-    while killed(lambda: train(_made(folder / "killed"), 8), at_line=lines.randint(60, 1300)):
-        kills += 1
-    # 8 epochs at once, or first 3 and then 8: the same result.
-    train(_made(folder / "longer"), 3)
-    train(folder / "longer", 8)
-    for file in ("weights.npz", "metrics.jsonl", "summary.json", "config.json"):
-        digests = {
-            hashlib.sha256((folder / results / "run" / file).read_bytes()).hexdigest()
-            for results in ("whole", "killed", "longer")
-        }
-        assert len(digests) == 1, file
-    return {"kills": kills}
-
-
 def disk_full(folder):
     work = _made(folder / "work")
     checkpoints.save(work, 1, state(1), fingerprint="f")
@@ -216,7 +177,6 @@ if __name__ == "__main__":
         start_over_at_every_line,  # first, since forking is faster without JAX
         save_at_every_line,
         save_and_die_while_writing,
-        train_again_and_again,
         disk_full,  # last, since its limit remains
     ):
         try:

@@ -39,12 +39,6 @@ def test_a_kill_while_starting_over_leaves_a_run_that_can_go_on(outcomes):
     assert counts["kills after"] > 3
 
 
-def test_a_training_killed_again_and_again_ends_with_the_same_bytes(outcomes):
-    counts = outcomes["train_again_and_again"]
-    assert isinstance(counts, dict), counts
-    assert counts["kills"] > 3
-
-
 def test_a_full_disk_is_one_sentence_and_leaves_the_earlier_checkpoint(outcomes):
     messages = outcomes["disk_full"]
     assert isinstance(messages, list), messages

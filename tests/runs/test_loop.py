@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from runs import loop_steps
 
+from qnn_jax.errors import InputError
 from qnn_jax.runs import RunDirectory, checkpoints
 from qnn_jax.runs.loop import StoppedError, go_through
 
@@ -76,19 +77,6 @@ def test_an_interrupted_loop_ends_with_the_same_bytes(
     assert [row["epoch"] for row in rows] == list(range(1, 13))
 
 
-def test_a_line_whose_checkpoint_is_lost_is_done_again(
-    tmp_path: Path, uninterrupted: bytes
-) -> None:
-    """As after a kill between the two writes of a step."""
-    assert loop_steps.main(tmp_path, say=quiet) == 0
-    checkpoints.latest(tmp_path / "run/checkpoints").unlink()
-    (tmp_path / "run/weights.npz").unlink()
-    assert loop_steps.main(tmp_path, say=quiet) == 0
-    assert (tmp_path / "run/weights.npz").read_bytes() == uninterrupted
-    lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
-    assert len(lines) == loop_steps.TOTAL
-
-
 def test_the_broken_subject_is_seen(tmp_path: Path, uninterrupted: bytes) -> None:
     """A step that reads more than its number and its state does not resume with the same bytes."""
     with RunDirectory.open(tmp_path, "run", {"total": 12}) as run:
@@ -118,3 +106,38 @@ def test_asking_to_stop_in_the_last_step_is_too_late() -> None:
     start = {"w": np.zeros(20)}
     _, rows = go_through(None, 1, start, loop_steps.step, tell=quiet, stop=lambda: True)
     assert len(rows) == 1
+
+
+def gone(run: RunDirectory, stop_after: int = 9) -> None:
+    told: list[int] = []
+    go_through(
+        run,
+        4,
+        {"w": np.zeros(20)},
+        loop_steps.step,
+        tell=lambda done, row, left: told.append(done),
+        stop=lambda: told[-1] == stop_after,
+    )
+
+
+@pytest.mark.parametrize("finished", [0, 2])
+def test_a_line_whose_checkpoint_is_missing_is_written_anew(tmp_path: Path, finished: int) -> None:
+    """The state after a kill between the two, also after the first step."""
+    with RunDirectory.open(tmp_path, "run", {}) as run:
+        if finished:
+            with pytest.raises(StoppedError):
+                gone(run, finished)
+        run.append_metrics(finished + 1, {"loss": 7.0, "seconds": 1.0})
+    with RunDirectory.open(tmp_path, "run", {}) as run:
+        gone(run)
+        assert [row["epoch"] for row in run.read_metrics()] == [1, 2, 3, 4]
+        assert 7.0 not in [row["loss"] for row in run.read_metrics()]
+
+
+def test_lines_that_are_missing_are_refused(tmp_path: Path) -> None:
+    with RunDirectory.open(tmp_path, "run", {}) as run:
+        with pytest.raises(StoppedError):
+            gone(run, 3)
+        run.truncate_metrics(1)
+        with pytest.raises(InputError, match=r"a line for each of the 3 epochs .* but has 1"):
+            gone(run)

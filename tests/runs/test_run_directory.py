@@ -332,12 +332,6 @@ def test_a_damaged_line_before_the_last_is_named(tmp_path, line):
             run.read_metrics()
 
 
-def test_figures_have_a_folder(tmp_path):
-    with RunDirectory.open(tmp_path, "run", CONFIG) as run:
-        assert run.figures.is_dir()
-        assert run.figures == run.path / "figures"
-
-
 def test_bad_input_is_answered_without_jax(tmp_path):
     code = """
 import sys

@@ -1,5 +1,4 @@
 import json
-import zipfile
 
 import numpy as np
 import pytest
@@ -88,14 +87,6 @@ def test_what_has_no_form_in_json_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "\xff", '{"a": 1'])
-def test_damaged_json_is_one_sentence(tmp_path, text):
-    file = tmp_path / "file.json"
-    file.write_bytes(text.encode("latin1"))
-    with pytest.raises(InputError, match=r"file\.json is damaged.*: mend it\.$"):
-        read_json(file, "mend it")
-
-
 def test_json_that_is_not_there_is_none(tmp_path):
     assert read_json(tmp_path / "file.json") is None
 
@@ -155,22 +146,6 @@ def test_every_flipped_bit_and_every_truncation_is_noticed(tmp_path):
     broken.write_bytes(data + b"\n")
     with pytest.raises(InputError, match="is damaged"):
         read_npz(broken)
-
-
-def test_a_zip_alone_would_not_notice_every_flipped_bit(tmp_path):
-    """The reason for the sha256: the CRC of a zip archive does not cover its own headers."""
-    write_npz_atomic(tmp_path / "w.npz", {"w": np.arange(10.0)})
-    data, unnoticed = (tmp_path / "w.npz").read_bytes(), 0
-    for position in range(0, len(data) - 64, 3):
-        flipped = bytearray(data)
-        flipped[position] ^= 1
-        (tmp_path / "w.npz").write_bytes(flipped)
-        try:
-            with zipfile.ZipFile(tmp_path / "w.npz") as archive:
-                unnoticed += archive.testzip() is None
-        except Exception:
-            continue
-    assert unnoticed > 0
 
 
 @pytest.mark.parametrize("array", [np.array([None]), np.array(["a"]), np.zeros(2, "V2")])

@@ -168,11 +168,23 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
         train(dataclasses.replace(TASK, model=model))
 
 
-def test_a_training_can_be_stopped() -> None:
-    lines: list[str] = []
-    with pytest.raises(StoppedError, match="Saved 1 of 2"):
-        train(TASK, seed=3, tell=lines.append, stop=lambda: True)
+def test_a_stopped_training_ends_with_the_same_bits(whole, tmp_path: Path) -> None:
+    config, lines = config_of(TASK, Seeds(3), "adding"), []
+    with RunDirectory.open(tmp_path, "adding", config, True, NOT_OF_THE_RUN) as run:
+        with pytest.raises(StoppedError, match="Saved 1 of 2"):
+            train(TASK, seed=3, run=run, tell=lines.append, stop=lambda: True)
+        assert not (run.path / "weights.npz").exists()
     assert any(line.startswith("epoch 1/2   loss ") for line in lines)
+    with RunDirectory.open(tmp_path, "adding", config, True, NOT_OF_THE_RUN) as run:
+        train(TASK, seed=3, run=run, tell=lines.append)
+    assert sum(line.startswith("epoch 1/2") for line in lines) == 1, "finished epochs are kept"
+    assert f"Resuming {run.path}." in lines
+    assert (run.path / "weights.npz").read_bytes() == (whole[1] / "weights.npz").read_bytes()
+
+
+def test_no_epochs_is_evaluation_only() -> None:
+    task = dataclasses.replace(TASK, training=dataclasses.replace(TASK.training, epochs=0))
+    assert train(task).summary["seconds"]["epochs"] == []
 
 
 @pytest.mark.parametrize("name", ["seed", "order_seed", "split_seed"])
