@@ -100,7 +100,7 @@ class BenchConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmarks and write their results."""
-    config = command.parse(BenchConfig, {"default": BenchConfig()}, argv)
+    config = command.read(BenchConfig, argv)
     if config.rounds < 1:
         raise InputError(f"Argument `--rounds` must be at least 1, but is {config.rounds}.")
     if config.seeds < 1:

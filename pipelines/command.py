@@ -12,7 +12,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,26 +41,14 @@ _LOOK_ALIKES = {
 }  # fmt: skip
 
 
-def parse(
-    config_type: type[Config], presets: Mapping[Any, Config], argv: list[str] | None
-) -> Config:
-    """Read a command line into a config; `--preset` determines the other defaults."""
-    arguments = sys.argv[1:] if argv is None else argv
-    # tyro reports an unknown preset, with the choices.
-    default = presets.get(chosen(arguments, "--preset", "default"), presets["default"])
-    return read(config_type, arguments, default)
-
-
 #: The config of this process's command line: errors name its flags.
 _flags: list[type[Any]] = []
 
 
-def read(
-    config_type: type[Config], arguments: Sequence[str], default: Any = tyro.MISSING_NONPROP
-) -> Config:
-    """Parse a command line into a config; all commands use this function."""
+def read(config_type: type[Config], arguments: Sequence[str] | None) -> Config:
+    """Parse a command line, of the process by default, into a config; all commands use this."""
     _flags[:] = [config_type]
-    return tyro.cli(config_type, default=default, args=arguments, prog=program())
+    return tyro.cli(config_type, args=arguments, prog=program())
 
 
 def with_flags(sentence: str, config_type: type[Any]) -> str:

@@ -32,7 +32,7 @@ class DiagnoseFlags(DataFlags, ResultsFlags):
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, check, diagnose; the exit status."""
-    flags = command.parse(DiagnoseFlags, {"default": DiagnoseFlags()}, argv)
+    flags = command.read(DiagnoseFlags, argv)
     check_diagnosis(flags.seed, flags.samples)
     if flags.run is not None:
         check_name(flags.run)

@@ -83,7 +83,7 @@ def check(config: AerConfig) -> AerConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, check, evaluate; the exit status."""
-    config = check(command.parse(AerConfig, {"default": AerConfig()}, argv))
+    config = check(command.read(AerConfig, argv))
     names = list(newest(config.results_dir).values()) if config.run is None else [config.run]
     for name in names:
         stored(config.results_dir / name)

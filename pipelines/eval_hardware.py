@@ -89,7 +89,7 @@ def check(config: HardwareConfig) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, check, evaluate; the exit status."""
-    config = command.parse(HardwareConfig, {"default": HardwareConfig()}, argv)
+    config = command.read(HardwareConfig, argv)
     check(config)
     config = dataclasses.replace(config, run=chosen_run(config))
     command.start_jax()

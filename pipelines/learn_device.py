@@ -58,7 +58,7 @@ class LearnConfig(DeviceFlags):
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, check, learn; the exit status."""
-    config = command.parse(LearnConfig, {"default": LearnConfig()}, argv)
+    config = command.read(LearnConfig, argv)
     config.check_device()
     _ = config.measurement  # checks the ranges
     config = dataclasses.replace(config, run=chosen_run(config))

@@ -52,7 +52,7 @@ class NoiseStudyFlags(DataFlags, ResultsFlags, NoiseStudyConfig):
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, check, train, print; the exit status."""
-    flags = command.parse(NoiseStudyFlags, {"default": NoiseStudyFlags()}, argv)
+    flags = command.read(NoiseStudyFlags, argv)
     check_name(flags.run)
     command.check_seed("--seed", flags.seed, max(1, flags.seeds))
     wanted = [part for part in parts(flags) if part.setting in flags.only]

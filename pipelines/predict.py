@@ -36,7 +36,7 @@ class PredictFlags(ResultsFlags):
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, check, predict; the exit status."""
-    flags = command.parse(PredictFlags, {"default": PredictFlags()}, argv)
+    flags = command.read(PredictFlags, argv)
     for name in ("run", "data"):
         if not getattr(flags, name):
             raise InputError(f"Argument `{name}` must be given, but is not.")

@@ -19,7 +19,7 @@ class ReportFlags(ResultsFlags):
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, read all runs, write the page; the exit status."""
-    flags = command.parse(ReportFlags, {"default": ReportFlags()}, argv)
+    flags = command.read(ReportFlags, argv)
     from qnn_jax.report.index import write_index
 
     print(f"Open {write_index(flags.results_dir)}")

@@ -90,7 +90,7 @@ def check(config: TuneConfig) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, check, tune; the exit status."""
-    config = command.parse(TuneConfig, {"default": TuneConfig()}, argv)
+    config = command.read(TuneConfig, argv)
     check(config)
     config = dataclasses.replace(config, run=chosen_run(config))
     read_twin(config.device_twin or config.path / "device.json", "device_twin")
