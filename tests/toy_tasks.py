@@ -9,6 +9,7 @@ import numpy as np
 from qnn_jax import Circuit, Op, w, x
 from qnn_jax.configs import LeastSquaresConfig, ModelConfig, TrainingConfig
 from qnn_jax.tasks import TaskDefaults, splits_of
+from qnn_jax.tasks.defaults import HYBRID_NUMBERS
 from qnn_jax.training import ACCURACY, HYBRID, MEAN_L1, Member
 
 
@@ -25,17 +26,7 @@ class Dots(TaskDefaults):
 
     name: ClassVar[str] = "dots"
     metric: ClassVar = ACCURACY
-    numbers: ClassVar = frozenset(
-        {
-            "training.learning_rate",
-            "training.weight_decay",
-            "training.label_smoothing",
-            "model.weight_bound",
-            "model.feature_scale",
-            "model.feature_center",
-            "model.feature_gain",
-        }
-    )
+    numbers: ClassVar = HYBRID_NUMBERS
 
     def load(self, folders, seed, report):
         points = np.random.default_rng(0).normal(size=(320, 3))

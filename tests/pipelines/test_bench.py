@@ -67,13 +67,6 @@ def asked(log, what):
 
 
 @pytest.mark.parametrize("family", cases.FAMILIES)
-@pytest.mark.parametrize("num_qubits", [2, 5])
-def test_the_neutral_form_reads_back(family, num_qubits):
-    circuit = cases.FAMILIES[family](num_qubits, 3)
-    assert Circuit.from_json(cases.problem(circuit)["circuit"]) == circuit
-
-
-@pytest.mark.parametrize("family", cases.FAMILIES)
 def test_every_engine_gets_the_angles_of_the_circuit(family):
     circuit = cases.FAMILIES[family](3, 2)
     problem = cases.problem(circuit)
@@ -113,15 +106,6 @@ def test_circuits_are_the_same_in_every_run():
     environment = {**os.environ, "PYTHONHASHSEED": "7"}  # here it is another one
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert json.loads(done.stdout) == [cases.problem(f(4, 5)) for f in cases.FAMILIES.values()]
-
-
-def test_cells_cover_what_was_promised():
-    every = list(cases.every_cell())
-    assert len(every) == len(set(every)) == 4 * 3 * (6 + 4)
-    assert set(cases.DEFAULT_CELLS) <= set(every)
-    assert {cell.family for cell in cases.DEFAULT_CELLS} == set(cases.FAMILIES)
-    assert {cell.num_qubits for cell in cases.DEFAULT_CELLS} == set(cases.SIZES)
-    assert {cell.depth for cell in cases.DEFAULT_CELLS} == set(cases.DEPTHS)
 
 
 def test_a_batch_is_over_inputs_where_there_are_any():

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import pytest
 import tyro
-from test_train_fashion import REPOSITORY, bare_environment
+from as_programs import REPOSITORY, bare_environment
 
 from pipelines import command
 from qnn_jax.errors import InputError
@@ -43,7 +43,7 @@ def run(
 
 
 def start(words: list[str], **environment: str) -> subprocess.Popen:
-    # As in test_train_fashion: the command must not ignore signals that pytest's shell ignores.
+    # The command must not ignore signals that pytest's shell ignores.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(

@@ -2,18 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from as_programs import check_bad_flags
 
 from pipelines import diagnose
-from qnn_jax.errors import InputError
-from qnn_jax.runs import RunDirectory
 from qnn_jax.tasks.stored import newest_of_all
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -54,37 +49,11 @@ def test_the_newest_is_found_by_its_summary(results: Path) -> None:
     assert newest_of_all(results) == "newer"
 
 
-@pytest.mark.slow
-def test_a_run_in_use_is_left_alone(results: Path) -> None:
-    argv = ["--results-dir", str(results), "--run", "older"]
-    with (
-        RunDirectory.existing(results, "older"),
-        pytest.raises(InputError, match="in use by"),
-    ):
-        diagnose.main(argv)
-    assert not (results / "older/diagnose.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["--samples", "10"], "samples` must be an integer of at least 200, but is 10."),
-        (["--seed", "-1"], "seed` must be an integer between 0 and 4294967295, but is -1."),
-        (["--run", "../up"], "run` must"),
-        (["--results-dir", "nowhere"], "must hold a finished run"),
-        (["--results-dir", "nowhere", "--run", "it"], "run` must name a finished run"),
-    ],
-)
-def test_bad_flags_are_refused(argv: list[str], message: str) -> None:
-    with pytest.raises(InputError, match=message.replace(".", r"\.")):
-        diagnose.main(argv)
-
-
-def test_bad_flags_are_refused_without_jax() -> None:
-    code = (
-        "import sys\nfrom pipelines import diagnose\nfrom qnn_jax.errors import InputError\n"
-        "try: diagnose.main(['--samples', '1'])\n"
-        "except InputError: sys.exit('jax' in sys.modules or 'qiskit' in sys.modules)\n"
-        "sys.exit('not refused')\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
+def test_bad_flags_are_answered_before_jax_loads(tmp_path: Path) -> None:
+    bad = [
+        (("--samples", 10), "`--samples` must be an integer of at least 200, but is 10."),
+        (("--run", "../up"), "`--run` must"),
+        ((), "must hold a finished run"),
+        (("--run", "it"), "`--run` must name a finished run"),
+    ]
+    check_bad_flags("diagnose", bad, tmp_path)

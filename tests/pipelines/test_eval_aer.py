@@ -4,17 +4,14 @@ import contextlib
 import io
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import reference_models
+from as_programs import check_bad_flags
 
 from pipelines import eval_aer
-from qnn_jax import InputError
 
-REPOSITORY = Path(__file__).parents[2]
 FEW = ("--images", "60", "--shots", "50", "200", "--noisy-shots", "100")
 DEVICE = ("--backend", "FakeManilaV2", "--backend", "FakeFez")
 
@@ -136,56 +133,14 @@ def test_a_certificate_is_used_again_and_a_damaged_one_is_not(
     assert made == [None, "FakeManilaV2", "FakeManilaV2"]
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (("--shots", "0"), "`shots` must be an integer of at least 1, but is 0"),
-        (("--noisy-shots", "-3"), "`noisy_shots` must be an integer of at least 1, but is -3"),
-        (("--images", "-1"), "`images` must be an integer of at least 0, but is -1"),
-        (("--seed", "-1"), "`--seed` must be an integer between 0 and 4294967295, but is -1"),
-        (("--run", "a/b"), "`(--)?run` must be 1 to 100 letters"),
-        (("--backend", "FakeFezz"), "`backend` must name .* did you mean FakeFez"),
-    ],
-)
-def test_bad_flags_are_refused(given, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        eval_aer.main(list(given))
-
-
-def test_bad_flags_are_refused_before_jax_and_qiskit_load() -> None:
-    program = (
-        "import sys\n"
-        "from pipelines import command, eval_aer\n"
-        "try: command.run(lambda: eval_aer.main(['--backend', 'FakeFezz']))\n"
-        "except SystemExit as end: print(end.code)\n"
-        "print([m for m in sys.modules if m in ('jax', 'qiskit', 'qiskit_ibm_runtime')])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY, check=True
-    )
-    assert done.stdout.split("\n")[:2] == ["2", "[]"]
-    assert re.match("Error: Argument `(--)?backend` must name one of Qiskit's fake", done.stderr)
-
-
-def test_missing_runs_are_reported(tmp_path: Path, data_dir: Path) -> None:
-    with pytest.raises(InputError, match=r"must hold a finished run, but .* train one first"):
-        eval_aer.main(flags(tmp_path, data_dir))
-    saved(tmp_path)
-    with pytest.raises(
-        InputError, match=r"must name a finished run in .* \(fashion\), but is 'other'"
-    ):
-        eval_aer.main(flags(tmp_path, data_dir, "--run", "other"))
-    with pytest.raises(InputError, match="`images` must be at most 2000"):
-        eval_aer.main(flags(tmp_path, data_dir, "--images", "2001"))
-
-
-def test_a_run_in_use_is_left_alone(tmp_path: Path, data_dir: Path) -> None:
-    from qnn_jax.runs import RunDirectory
-
-    run = saved(tmp_path)
-    with (
-        RunDirectory.existing(tmp_path, "fashion"),
-        pytest.raises(InputError, match="is in use by process"),
-    ):
-        eval_aer.main(flags(tmp_path, data_dir))
-    assert not (run / "eval-aer.json").exists()
+def test_bad_flags_are_answered_before_jax_and_qiskit_load(tmp_path: Path) -> None:
+    bad = [
+        (("--shots", 0), "`--shots` must be an integer of at least 1, but is 0"),
+        (("--noisy-shots", -3), "`--noisy-shots` must be an integer of at least 1, but is -3"),
+        (("--images", -1), "`--images` must be an integer of at least 0, but is -1"),
+        (("--run", "a/b"), "`--run` must be 1 to 100 letters"),
+        (("--backend", "FakeFezz"), "did you mean FakeFez"),
+        ((), "must hold a finished run"),
+        (("--run", "other"), "`--run` must name a finished run"),
+    ]
+    check_bad_flags("eval_aer", bad, tmp_path)

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_train_fashion import REPOSITORY, bare_environment, run, wait_for
+from as_programs import REPOSITORY, bare_environment, check_bad_flags, run
 
 from qnn_jax.errors import InputError
 from qnn_jax.runs import checkpoints, read_npz
 from qnn_jax.studies.scan import check_best_is_free
-from qnn_jax.tasks import load
 
 #: Programs are compiled once for all processes of these tests.
 CACHE = {"JAX_COMPILATION_CACHE_DIR": str(Path(tempfile.gettempdir()) / "qnn-jax-test-cache")}
@@ -44,6 +43,15 @@ def start(*flags: object, **environment: str) -> subprocess.Popen:
         text=True,
         encoding="utf-8",
     )
+
+
+def wait_for(process: subprocess.Popen, words: str) -> str:
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if words in line:
+            return seen
+    raise AssertionError(f"{words!r} never came: {seen}{process.stderr.read()}")
 
 
 def scan(*flags: object, **environment: str) -> tuple[str, str, int]:
@@ -96,12 +104,6 @@ def test_a_scan_leaves_a_leaderboard_figures_and_an_ordinary_run(finished) -> No
     with (folder / "leaderboard.csv").open() as file:
         table = list(csv.DictReader(file))
     assert len(board) == len(table) == 6
-    assert [row["rank"] for row in board] == list(range(1, 7))
-    assert [row["test_accuracy"] is not None for row in board] == [True] + 5 * [False]
-    outcomes = [row["outcome"] for row in board]
-    assert outcomes.count("diverged") == 2
-    assert set(outcomes[-2:]) == {"diverged"}, "a diverged member is last"
-    assert all(row["training.learning_rate"] == 1e30 for row in board[-2:])
     pictures = {path.name for path in (folder / "figures").iterdir()}
     assert pictures == {"axes.png", "parallel.png", "curves.png"}
     summary = json.loads((folder / "summary.json").read_text())
@@ -111,9 +113,6 @@ def test_a_scan_leaves_a_leaderboard_figures_and_an_ordinary_run(finished) -> No
     assert told["test_accuracy"] == board[0]["test_accuracy"]
     assert told["validation_accuracy"] == pytest.approx(board[0]["validation_accuracy"], abs=1e-7)
     assert (best / "report.html").exists()
-    # The weights are the member's own: they give the test accuracy that the run claims.
-    trained = load(best)
-    assert trained.circuit.num_weights == trained.weights.size
     assert board[0]["config"]["fields"] == json.loads((best / "config.json").read_text())["fields"]
 
 
@@ -129,7 +128,7 @@ def test_the_printed_command_trains_the_member_alone(
     words = shlex.split(row["command"].removeprefix("make train-fashion "))
     flags = shlex.split(words[0].removeprefix("ARGS="))
     assert "--split-seed" in flags
-    alone = run(*flags, "--results-dir", tmp_path, "--data-dir", data_dir)
+    alone = run("train_fashion", *flags, "--results-dir", tmp_path, "--data-dir", data_dir)
     assert alone.returncode == 0, alone.stderr
     trained = next(tmp_path.glob("*/metrics.jsonl"))
     single = [json.loads(line)["hybrid"] for line in trained.read_text().splitlines()]
@@ -205,18 +204,14 @@ def without_manifest(copies: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("number", "status"),
-    [(signal.SIGTERM, 75), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
-)
 def test_a_scan_stopped_or_killed_at_any_step_of_its_conclusion_resumes(
-    number: int, status: int, data_dir: Path, tmp_path: Path
+    data_dir: Path, tmp_path: Path
 ) -> None:
     results = tmp_path / "results"
     results.mkdir()
     flags = (*concluding(results), "--data-dir", data_dir)
-    stopped = watched(tmp_path / "first", number, *flags)
-    assert stopped.returncode == status, stopped.stderr
+    stopped = watched(tmp_path / "first", signal.SIGTERM, *flags)
+    assert stopped.returncode == 75, stopped.stderr
     assert "but not all results are written; the same command" in stopped.stdout
     assert "Stopping after the current step is saved" in stopped.stderr
     assert not (results / "scan/summary.json").exists()
@@ -239,23 +234,6 @@ def test_a_scan_stopped_or_killed_at_any_step_of_its_conclusion_resumes(
     (first[1] / "scan-best/config.json").unlink()
     (first[1] / "scan-best/weights.npz").touch()
     assert "has a weights.npz but no config.json" in refusal(first[1])
-
-
-@pytest.mark.slow
-def test_a_scan_killed_within_its_best_members_files_ends_with_the_same_bits(
-    data_dir: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "results").mkdir()
-    done = watched(
-        tmp_path / "copies", 0, *concluding(tmp_path / "results"), "--data-dir", data_dir
-    )
-    assert done.returncode == 0, done.stderr
-    killed = without_manifest(tmp_path / "copies")[0]
-    out, error, status = scan(*concluding(killed), "--data-dir", data_dir)
-    assert status == 0, error
-    assert "Resuming after" in out
-    best = tmp_path / "results/scan-best/weights.npz"
-    assert (killed / "scan-best/weights.npz").read_bytes() == best.read_bytes()
 
 
 @pytest.mark.slow
@@ -300,21 +278,6 @@ def test_two_processes_are_one_scan(finished, data_dir: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_structures_and_numbers_are_scanned_together(data_dir: Path, tmp_path: Path) -> None:
-    axes = ("--axis", "learning_rate=1e-3,1e-2", "--axis", "ansatz_reps=1,3", "--axis",
-            "num_qubits=2,3", "--axis", "hidden=16,none")  # fmt: skip
-    out, error, status = scan(
-        *SMALL[:2], *SMALL[5:], *axes, "--results-dir", tmp_path, "--data-dir", data_dir
-    )
-    assert status == 0, error
-    assert "17 members" in out
-    assert re.search(r"^programs +9, one for each structure", out, re.M)
-    board = json.loads((tmp_path / "scan" / "leaderboard.json").read_text())["members"]
-    assert all(row["outcome"] == "finished" for row in board)
-    assert {row["model.num_qubits"] for row in board} == {2, 3}
-
-
-@pytest.mark.slow
 def test_four_devices_are_one_scan(finished, data_dir: Path, tmp_path: Path) -> None:
     _, folder = finished
     flags = (*SMALL[:-2], *AXES, "--results-dir", tmp_path, "--data-dir", data_dir)
@@ -349,33 +312,19 @@ def test_a_lost_process_ends_the_other_and_costs_an_epoch_at_most(
     assert int(re.search(r"Resuming after (\d+)", seen)[1]) >= 3
 
 
-@pytest.mark.slow
-def test_sigterm_saves_and_says_how_to_go_on(data_dir: Path, tmp_path: Path) -> None:
-    flags = ("--epochs", 40, "--train-images", 2000, "--axis", "learning_rate=1e-3",
-             "--results-dir", tmp_path, "--data-dir", data_dir)  # fmt: skip
-    process = start(*flags)
-    wait_for(process, "epoch  2/40")
-    process.terminate()
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 75
-    assert re.search(r"^Saved after \d+ epochs; the same command continues", out, re.M)
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
+def test_bad_flags_are_answered_before_jax_loads(tmp_path: Path) -> None:
+    bad = [
         (("--axis", "lerning_rate=1"), "did you mean training.learning_rate?"),
         (("--axis", "learning_rate="), "must give values"),
         (("--axes", "a=1"), "--axes"),
-    ],
-)
-def test_bad_flags_are_answered_before_jax_loads(flags, words: str, tmp_path: Path) -> None:
-    (tmp_path / "jax.py").write_text("raise SystemExit('jax was imported')")
-    _, error, status = scan(*flags, "--results-dir", tmp_path / "results", PYTHONPATH=str(tmp_path))
-    assert status == 2
-    assert words in " ".join(error.split())
-    assert "Traceback" not in error
-    assert not (tmp_path / "results").exists()
+        (("--task", "none"), "`--task` must be one of 'fashion', "),
+        (("--preset", "none"), "`--preset` must be one of 'default', 'slides', 'notebook'"),
+        (("--task", "calculator", "--preset", "slides"), "`--preset` must be one of 'default'"),
+        (("--axis", "seed=4294967296"), "from 0 to 4294967295, but one is '4294967296'"),
+        (("--at-once", -1), "`--at-once` must be an integer of at least 0"),
+        (("--num-processes", 2), "`--coordinator` must be given"),
+    ]
+    check_bad_flags("scan", bad, tmp_path)
 
 
 @pytest.mark.slow

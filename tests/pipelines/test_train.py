@@ -2,32 +2,17 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from as_programs import run
 
 from pipelines import predict, train
 from qnn_jax import Circuit, Op, w, x
 from qnn_jax.errors import InputError
 
-REPOSITORY = Path(__file__).parents[2]
 SMALL = ("--epochs", "4", "--passes", "8", "--model.hidden", "4", "--qubits", "2")
-
-
-def run(name: str, *flags: object, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", f"pipelines.{name}", *map(str, flags)],
-        cwd=cwd,
-        env={**os.environ, "LC_ALL": "C", "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,11 +22,8 @@ from qnn_jax.runs import RunDirectory
 from qnn_jax.runs.loop import StoppedError
 from qnn_jax.studies.ablation import ablate
 from qnn_jax.studies.ablation_table import Ablation, Cell, check_ablation, compare
-from qnn_jax.tasks import Calculator, Fashion, train
-from qnn_jax.training.adamw import AdamW
+from qnn_jax.tasks import Calculator, Fashion, TaskDefaults, train
 from qnn_jax.training.epochs import fit_epoch, init_state
-from qnn_jax.training.least_squares import LeastSquares
-from qnn_jax.training.losses import squared_errors
 from qnn_jax.training.task import ACCURACY, HYBRID, MEAN_L1, Examples, Folders, Member, Splits
 
 CIRCUIT = Circuit(1, (Op("ry", 0, w[0] * x[0] + w[1]),))
@@ -36,7 +32,7 @@ LOADED: list[tuple[int, int]] = []
 
 
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(TaskDefaults):
     """The tests' own task: cos(x) from one qubit, with any trainer."""
 
     count: int = 0
@@ -49,11 +45,6 @@ class Cosine:
     name: ClassVar[str] = "cosine"
     metric: ClassVar = MEAN_L1
     numbers: ClassVar[frozenset[str]] = frozenset()
-
-    @property
-    def trainer(self) -> Any:
-        squares = isinstance(self.training, LeastSquaresConfig)
-        return LeastSquares(self.training) if squares else AdamW(self.training)
 
     def check(self) -> None:
         if self.count > 30:
@@ -78,24 +69,6 @@ class Cosine:
             Member("linear", MLPRegressor(0), "a line", "the whole hybrid", alongside=True),
         )
         return tuple(member for member in members if member.name in self.names)
-
-    def loss(self, outputs: Any, targets: Any) -> Any:
-        return squared_errors(outputs, targets)
-
-    def augment(self, key: Any, inputs: Any) -> Any:
-        return inputs
-
-    def references(self, splits: Splits, seed: int) -> Mapping[str, Any]:
-        return {}
-
-    def details(self, trained: Any, splits: Splits, seed: int) -> Mapping[str, Any]:
-        return {}
-
-    def results(self, summary):
-        return ()
-
-    def explanations(self, trained, splits):
-        return ()
 
 
 def _draw(seed: list[int], count: int) -> Examples:

@@ -91,11 +91,7 @@ def test_shots_and_noise_are_axes() -> None:
         (Axis("seed", (-1,)), "`seed` must be an integer between 0 and 4294967295, but is -1"),
         (Axis("seed"), "must have values for seed, but has none"),
         (Axis("loss"), "must have values for training.loss, but has none"),
-        (Axis("learning_rate", (1.0, 1.0)), "must have different values"),
-        (Axis("learning_rate", (), "log", 2, 1), "the lower first"),
-        (Axis("learning_rate", (), "log", 0, 1), "logarithmic range above 0"),
         (Axis("learning_rate", (), "cubic", 1, 2), "`spacing` must be log or lin"),
-        (Axis("training.rate", (1.0,)), "must name a field of the task"),
     ],
 )
 def test_bad_values_are_one_sentence(axis: Axis, words: str) -> None:
@@ -175,27 +171,6 @@ def test_bad_scans_are_one_sentence(axes, options, words: str) -> None:
 def planned_of(axes: Any, **options: Any):
     usual = {"search": None, "samples": 15, "batch": 5, "halving": False, "confirm": 4, "seed": 0}
     return planned(BASE, read_axes(axes), **{**usual, **options})
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (
-            ("--task", "none"),
-            "`--task` must be one of 'fashion', .*, 'sine', but is",
-        ),
-        (("--preset", "none"), "`--preset` must be one of 'default', 'slides', 'notebook'"),
-        (("--task", "calculator", "--preset", "slides"), "`--preset` must be one of 'default'"),
-        (("--axis", "seed=4294967296"), "from 0 to 4294967295, but one is '4294967296'"),
-        (("--at-once", "-1"), "`at_once` must be an integer of at least 0"),
-        (("--num-processes", "2"), "`coordinator` must be given"),
-        (("--run", "../x"), "`run` must be"),
-        (("--seed", "-1"), "`--seed` must be"),
-    ],
-)
-def test_bad_flags_are_one_sentence(flags, words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        command_of_scan.check(*command_of_scan.parse(list(flags)))
 
 
 def test_the_default_scans_pass_their_checks() -> None:

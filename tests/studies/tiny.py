@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,8 +13,7 @@ from qnn_jax.circuits import real_amplitudes, z_feature_map
 from qnn_jax.configs import TrainingConfig
 from qnn_jax.errors import InputError
 from qnn_jax.linen import QuantumLayer
-from qnn_jax.training.adamw import AdamW
-from qnn_jax.training.losses import class_losses
+from qnn_jax.tasks import TaskDefaults
 from qnn_jax.training.task import ACCURACY, HYBRID, Examples, Member, Metric, Splits, written
 
 
@@ -48,24 +46,22 @@ class Net(nn.Module):
 
 
 @dataclass(frozen=True)
-class Clouds:
+class Clouds(TaskDefaults):
     """A task of the tests, outside the library."""
 
     scale: float = 1.0
     reps: int = 1
     kept: int = 64
     twin: bool = False
-    training: TrainingConfig = TrainingConfig(epochs=3, batch_size=16, learning_rate=0.05)
+    training: TrainingConfig = TrainingConfig(
+        epochs=3, batch_size=16, learning_rate=0.05, shift=0, flip=False
+    )
 
     name: ClassVar[str] = "clouds"
     metric: ClassVar[Metric] = ACCURACY
     numbers: ClassVar[frozenset[str]] = frozenset(
         {"scale", "training.learning_rate", "training.weight_decay", "training.label_smoothing"}
     )
-
-    @property
-    def trainer(self):
-        return AdamW(self.training)
 
     def check(self) -> None:
         if self.reps < 1:
@@ -87,21 +83,3 @@ class Clouds:
             Member(HYBRID, Net(self.scale, self.reps), f"scale {written(self.scale)}"),
             Member("wide", Net(self.scale, 2), worth_of="depth", alongside=self.twin),
         )
-
-    def loss(self, outputs, targets):
-        return class_losses(outputs, targets, "cross-entropy", self.training.label_smoothing)
-
-    def augment(self, key: jax.Array, inputs):
-        return inputs
-
-    def references(self, splits, seed):
-        return {}
-
-    def details(self, trained, splits, seed):
-        return {}
-
-    def results(self, summary):
-        return ()
-
-    def explanations(self, trained, splits):
-        return ()
