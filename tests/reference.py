@@ -30,3 +30,8 @@ def random_vectors(circuit: Circuit, seed: int) -> tuple[np.ndarray, np.ndarray]
     """Inputs and weights uniform in [-4, 4]."""
     rng = np.random.default_rng(seed)
     return rng.uniform(-4, 4, circuit.num_inputs), rng.uniform(-4, 4, circuit.num_weights)
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """How far two unitaries are from equal up to a phase."""
+    return 1 - abs(np.trace(a.conj().T @ b)) / len(a)

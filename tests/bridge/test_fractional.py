@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from qiskit.quantum_info import Operator
+from reference import distance
 
 import qnn_jax
 from qnn_jax import Circuit, Op, w, x
@@ -21,11 +22,6 @@ CIRCUITS = {
         ),
     ),
 }  # fmt: skip
-
-
-def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """How far two unitaries are from equal up to a phase."""
-    return 1 - abs(np.trace(a.conj().T @ b)) / len(a)
 
 
 @pytest.mark.parametrize("circuit", CIRCUITS.values(), ids=CIRCUITS)

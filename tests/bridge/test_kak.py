@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from qiskit.quantum_info import Operator, random_unitary
+from reference import distance
 
 import qnn_jax
 from qnn_jax import Circuit, Op, w, x
@@ -22,11 +23,6 @@ CIRCUITS = {
         num_inputs=2,
     ),
 }
-
-
-def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """How far two unitaries are from equal up to a phase."""
-    return 1 - abs(np.trace(a.conj().T @ b)) / len(a)
 
 
 @pytest.mark.slow_but_one

@@ -4,11 +4,11 @@ import contextlib
 import os
 import re
 import tempfile
-import threading
 from pathlib import Path
 
 import pytest
 from loopback import Server
+from serving import serving
 from tiny_source import make_tiny
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -82,12 +82,5 @@ def one_sentence():
 
 @pytest.fixture
 def server():
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield running
-        finally:
-            running.over.set()
-            running.shutdown()
-            thread.join()
+    with serving(Server()) as running:
+        yield running

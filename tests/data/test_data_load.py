@@ -164,11 +164,6 @@ def test_a_damaged_cache_is_told_and_replaced(tiny, prepared, damage):
     assert cache.read_bytes() == whole
 
 
-def test_the_cache_is_the_published_bytes(tiny, prepared):
-    digest = hashlib.sha256(cache_in(prepared, tiny.source).read_bytes()).hexdigest()
-    assert digest == tiny.source.contents_sha256
-
-
 # Archives from a folder
 
 

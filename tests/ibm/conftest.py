@@ -1,38 +1,17 @@
 """One loopback server for all tests of this folder, and a clock without real waits."""
 
-import threading
-import time
-
 import numpy as np
 import pytest
-
-
-class FastClock:
-    """A clock that only `sleep` advances."""
-
-    def __init__(self):
-        self.at = time.time()
-
-    def now(self):
-        return self.at
-
-    def sleep(self, seconds):
-        self.at += seconds
+from fast_clock import FastClock
+from serving import serving
 
 
 @pytest.fixture(scope="session")
 def running_server():
     from ibm_server import IbmServer
 
-    with IbmServer() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield running
-        finally:
-            running.over.set()
-            running.shutdown()
-            thread.join()
+    with serving(IbmServer()) as running:
+        yield running
 
 
 @pytest.fixture
@@ -63,14 +42,8 @@ def trap():
     """Another host on this machine, for redirects."""
     from ibm_server import Trap
 
-    with Trap() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield running
-        finally:
-            running.shutdown()
-            thread.join()
+    with serving(Trap()) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

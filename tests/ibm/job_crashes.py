@@ -11,12 +11,12 @@ import json
 import os
 import signal
 import sys
-import time
 import traceback
 from pathlib import Path
 
 import numpy as np
 from circuits_on_fez import make_chunk
+from fast_clock import FastClock
 
 from qnn_jax.hardware import ibm, submission
 from qnn_jax.hardware.ledger import Ledger
@@ -26,16 +26,6 @@ STRIDE = {"steps": 1, "lines": 3}  # there are 600 lines, and each costs two log
 EVENTS = {"steps": ("call", "return"), "ends": ("return",)}
 STEPS = {"append", "keep_request", "keep_counts", "submit"}
 FILES = ("hardware/ledger.py", "runs/files.py", "hardware/submission.py", "hardware/ibm.py")
-
-
-class FastClock:
-    at = time.time()
-
-    def now(self):
-        return self.at
-
-    def sleep(self, seconds):
-        self.at += seconds
 
 
 def chunk_number(number):

@@ -1,6 +1,8 @@
 """`make eval-hardware` from preflight to result, simulated and through IBM's real client."""
 
+import dataclasses
 import datetime
+import functools
 import json
 import re
 import subprocess
@@ -22,6 +24,13 @@ from qnn_jax.tasks.stored import model_sha256, stored
 REPOSITORY = Path(__file__).parents[2]
 
 
+@pytest.fixture
+def configured(results: Path, data_dir: Path):
+    """A function for a configuration with the run and the folders filled in."""
+    usual = {"run": "fashion", "results_dir": results, "data_dir": data_dir, "budget_seconds": 1000}
+    return functools.partial(HardwareConfig, **usual)
+
+
 def outcome(results: Path) -> dict:
     return json.loads((results / "fashion/eval-hardware.json").read_text())
 
@@ -33,18 +42,9 @@ def events(results: Path) -> list[str]:
 
 @pytest.mark.usefixtures("no_account")
 def test_a_simulated_evaluation_says_so_and_improves_on_its_counts(
-    results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+    results: Path, configured, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = HardwareConfig(
-        run="fashion",
-        results_dir=results,
-        data_dir=data_dir,
-        backend="FakeManilaV2",
-        images=200,
-        shots=512,
-        anchors=60,
-        budget_seconds=1000,
-    )
+    config = configured(backend="FakeManilaV2", images=200, shots=512, anchors=60)
     assert evaluate(config) == 0
     told = capsys.readouterr().out
     assert told.startswith("SIMULATED: FakeManilaV2")
@@ -76,19 +76,10 @@ def test_a_simulated_evaluation_says_so_and_improves_on_its_counts(
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_account")
 def test_the_second_stage_goes_to_images_that_are_not_settled(
-    results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+    results: Path, configured, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = HardwareConfig(
-        run="fashion",
-        results_dir=results,
-        data_dir=data_dir,
-        backend="FakeManilaV2",
-        images=400,
-        shots=64,
-        anchors=10,
-        budget_seconds=1000,
-        two_stage=True,
-        readout=False,
+    config = configured(
+        backend="FakeManilaV2", images=400, shots=64, anchors=10, two_stage=True, readout=False
     )
     assert evaluate(config) == 0
     told = capsys.readouterr().out
@@ -102,18 +93,9 @@ def test_the_second_stage_goes_to_images_that_are_not_settled(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_account")
-def test_recompiled_and_packed_is_the_same_model(results: Path, data_dir: Path) -> None:
-    config = HardwareConfig(
-        run="fashion",
-        results_dir=results,
-        data_dir=data_dir,
-        backend="FakeGuadalupeV2",
-        images=60,
-        shots=512,
-        anchors=20,
-        budget_seconds=1000,
-        copies=2,
-        recompile=True,
+def test_recompiled_and_packed_is_the_same_model(results: Path, configured) -> None:
+    config = configured(
+        backend="FakeGuadalupeV2", images=60, shots=512, anchors=20, copies=2, recompile=True
     )
     assert evaluate(config) == 0
     found = outcome(results)
@@ -125,14 +107,13 @@ def test_recompiled_and_packed_is_the_same_model(results: Path, data_dir: Path) 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_account")
 def test_fractional_gates_are_the_same_model(
-    results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+    results: Path, configured, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machines = results / "fashion/eval-hardware.json"
     machines.write_text('{"device": "ibm_fez"}')
-    config = HardwareConfig(
-        run="fashion", results_dir=results, data_dir=data_dir, backend="FakeFractionalBackend",
-        images=60, shots=512, anchors=20, budget_seconds=1000, fractional_gates=True,
-    )  # fmt: skip
+    config = configured(
+        backend="FakeFractionalBackend", images=60, shots=512, anchors=20, fractional_gates=True
+    )
     assert evaluate(config) == 0
     # A machine's result is not replaced by a simulation.
     assert machines.read_text() == '{"device": "ibm_fez"}'
@@ -145,20 +126,11 @@ def test_fractional_gates_are_the_same_model(
 
 @pytest.mark.slow
 def test_one_job_is_sent_to_ibm_and_found_again(
-    server, results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str], fast_clock
+    server, results: Path, configured, capsys: pytest.CaptureFixture[str], fast_clock
 ) -> None:
-    config = HardwareConfig(
-        run="fashion",
-        results_dir=results,
-        data_dir=data_dir,
-        backend="ibm_fez",
-        images=40,
-        shots=256,
-        anchors=20,
-        budget_seconds=100,
-    )
+    config = configured(backend="ibm_fez", images=40, shots=256, anchors=20, budget_seconds=100)
     clock = Clock(fast_clock.now, fast_clock.sleep)
-    assert evaluate(HardwareConfig(**{**vars(config), "dry_run": True}), clock) == 0
+    assert evaluate(dataclasses.replace(config, dry_run=True), clock) == 0
     assert "Nothing was sent" in capsys.readouterr().out
     assert not server.jobs
     assert not (results / "fashion/jobs.jsonl").exists()
@@ -191,12 +163,9 @@ def test_one_job_is_sent_to_ibm_and_found_again(
 
 @pytest.mark.slow
 def test_a_calibration_while_the_job_queued_is_reported(
-    server, results: Path, data_dir: Path, capsys: pytest.CaptureFixture[str], fast_clock
+    server, results: Path, configured, capsys: pytest.CaptureFixture[str], fast_clock
 ) -> None:
-    config = HardwareConfig(
-        run="fashion", results_dir=results, data_dir=data_dir, images=20, shots=64, anchors=10,
-        budget_seconds=100, backend="ibm_fez",
-    )  # fmt: skip
+    config = configured(images=20, shots=64, anchors=10, budget_seconds=100, backend="ibm_fez")
     planned, ran, later = (
         datetime.datetime.fromtimestamp(fast_clock.now() + at, datetime.UTC)
         .replace(microsecond=0)
@@ -223,12 +192,9 @@ def test_a_calibration_while_the_job_queued_is_reported(
 
 
 @pytest.mark.usefixtures("no_account")
-def test_a_plan_that_was_edited_by_hand_is_refused(results: Path, data_dir: Path) -> None:
+def test_a_plan_that_was_edited_by_hand_is_refused(results: Path, configured) -> None:
     """Each field that is read, missing and of a wrong kind, gives one sentence."""
-    config = HardwareConfig(
-        run="fashion", results_dir=results, data_dir=data_dir, backend="FakeManilaV2", images=10,
-        shots=16, anchors=3, budget_seconds=1000, readout=False,
-    )  # fmt: skip
+    config = configured(backend="FakeManilaV2", images=10, shots=16, anchors=3, readout=False)
     assert evaluate(config) == 0
     ledger = results / "fashion/jobs.jsonl"
     lines = [json.loads(line) for line in ledger.read_text().splitlines()]
@@ -297,26 +263,13 @@ def refused(done: subprocess.CompletedProcess[str], results: Path) -> None:
     assert not (results / "fashion/eval-hardware.json").exists()
 
 
-def test_a_run_that_is_not_trained_is_refused(tmp_path: Path) -> None:
-    done = run("--results-dir", tmp_path, HOME=str(tmp_path))
-    assert done.returncode == 2
-    assert "must hold a finished run, but" in done.stderr
-
-
 @pytest.mark.parametrize(
     ("wrong", "rule"),
     [
-        ({"shots": 0}, "`shots` must be an integer of at least 1, but is 0"),
         ({"images": 1}, "`images` must be an integer of at least 2, but is 1"),
         ({"copies": 0}, "`copies` must be an integer of at least 1, but is 0"),
         ({"rep_delay": -1.0}, "`rep_delay` must be above 0, but is -1"),
-        ({"readout": "no"}, "`readout` must be True or False, but is 'no'"),
         ({"two_stage": 1}, "`two_stage` must be True or False, but is 1"),
-        ({"budget_seconds": float("inf")}, "`budget_seconds` must be finite, but is inf"),
-        ({"seed": -1}, "`seed` must be"),
-        ({"backend": "FakeFezz"}, "did you mean FakeFez"),
-        ({"anchors": 2}, "`anchors` must be 0 or at least 3"),
-        ({"recompile": True, "fractional_gates": True}, "`recompile` must be False with"),
     ],
 )
 def test_bad_flags_are_refused(wrong: dict, rule: str) -> None:
@@ -333,44 +286,32 @@ def test_without_an_account_the_simulated_machine_is_named(backend: str, fake: s
         check(HardwareConfig(backend=backend, dry_run=True))
 
 
-@pytest.mark.usefixtures("no_account")
-def test_a_ledger_of_another_model_is_refused(results: Path, data_dir: Path) -> None:
-    (results / "fashion/jobs.jsonl").write_text(
-        json.dumps({"event": "model", "at": 0.0, "weights": "0" * 64}) + "\n"
-    )
-    with pytest.raises(InputError, match="belongs to another model"):
-        evaluate(HardwareConfig(run="fashion", results_dir=results, data_dir=data_dir))
-
-
 @pytest.mark.slow
 def test_jobs_are_managed_on_the_device_that_has_them(
-    server, results: Path, data_dir: Path, capsys, fast_clock, monkeypatch: pytest.MonkeyPatch
+    server, results: Path, configured, capsys, fast_clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In any environment: otherwise a live job would be recorded as failed, and paid for again."""
     clock = Clock(fast_clock.now, fast_clock.sleep)
-    asked = {
-        "run": "fashion", "results_dir": results, "data_dir": data_dir, "images": 20,
-        "shots": 64, "anchors": 10, "budget_seconds": 100,
-    }  # fmt: skip
+    asked = functools.partial(configured, images=20, shots=64, anchors=10, budget_seconds=100)
     server.seconds = 1e9
     patience = Clock(fast_clock.now, interrupted_after(3, fast_clock.sleep))
     with pytest.raises(KeyboardInterrupt):
-        evaluate(HardwareConfig(**asked, backend="least-busy"), patience)
+        evaluate(asked(backend="least-busy"), patience)
     (job,) = server.live()
     for name in ("QISKIT_IBM_TOKEN", "QISKIT_IBM_INSTANCE", "QISKIT_IBM_URL"):
         monkeypatch.delenv(name)
     with pytest.raises(InputError, match="needs an account"):
-        evaluate(HardwareConfig(**asked, action="collect"), clock)
+        evaluate(asked(action="collect"), clock)
     assert [j.id for j in server.live()] == [job.id]
     for name, value in server.environment(results.parent).items():
         monkeypatch.setenv(name, value)
-    assert evaluate(HardwareConfig(**asked, action="status"), clock) == 0
+    assert evaluate(asked(action="status"), clock) == 0
     assert f"({job.id})" in capsys.readouterr().out
     # Another machine is less busy by now: the job that was paid for is still used.
     server.backends = {"ibm_marrakesh": "active", "ibm_fez": "active"}
     server.seconds = 0.0
     job.seconds = 0.0
-    assert evaluate(HardwareConfig(**asked, backend="least-busy"), clock) == 0
+    assert evaluate(asked(backend="least-busy"), clock) == 0
     assert [j.id for j in server.completed()] == [job.id]
     assert outcome(results)["job_ids"] == [job.id]
 
@@ -388,32 +329,26 @@ def interrupted_after(times: int, sleep):
 
 
 @pytest.mark.slow
-def test_cancel_reaches_the_live_job(server, results: Path, data_dir: Path, capsys, fast_clock):
-    asked = HardwareConfig(
-        run="fashion", results_dir=results, data_dir=data_dir, images=20, shots=64, anchors=10,
-        budget_seconds=100, backend="ibm_fez",
-    )  # fmt: skip
+def test_cancel_reaches_the_live_job(server, results: Path, configured, capsys, fast_clock):
+    asked = configured(images=20, shots=64, anchors=10, budget_seconds=100, backend="ibm_fez")
     server.seconds = 1e9
     clock = Clock(fast_clock.now, interrupted_after(2, fast_clock.sleep))
     with pytest.raises(KeyboardInterrupt):
         evaluate(asked, clock)
     (job,) = server.live()
-    assert evaluate(HardwareConfig(**{**vars(asked), "action": "cancel"}), clock) == 0
+    assert evaluate(dataclasses.replace(asked, action="cancel"), clock) == 0
     assert f"Cancelled {job.id}" in capsys.readouterr().out
     assert not server.live()
 
 
 @pytest.mark.slow
 def test_several_jobs_are_one_result(
-    server, results: Path, data_dir: Path, fast_clock, monkeypatch: pytest.MonkeyPatch
+    server, results: Path, configured, fast_clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from qnn_jax.hardware import cost
 
     monkeypatch.setattr(cost, "MAX_EXECUTIONS", 4096 * 40)
-    config = HardwareConfig(
-        run="fashion", results_dir=results, data_dir=data_dir, backend="ibm_fez", images=40,
-        shots=4096, anchors=10, budget_seconds=500,
-    )  # fmt: skip
+    config = configured(backend="ibm_fez", images=40, shots=4096, anchors=10, budget_seconds=500)
     assert evaluate(config, Clock(fast_clock.now, fast_clock.sleep)) == 0
     found = outcome(results)
     assert len(found["job_ids"]) == len(server.completed()) > 1
@@ -424,18 +359,15 @@ def test_several_jobs_are_one_result(
 @pytest.mark.parametrize("backend", ["FakeFez", "FakeMarrakesh", "FakeKingston"])
 @pytest.mark.usefixtures("no_account")
 def test_each_improvement_improves_on_the_heron_machines(
-    backend: str, results: Path, data_dir: Path
+    backend: str, results: Path, configured
 ) -> None:
-    config = HardwareConfig(
-        run="fashion", results_dir=results, data_dir=data_dir, backend=backend, images=2000,
-        shots=1024, copies=1, budget_seconds=1000,
-    )  # fmt: skip
+    config = configured(backend=backend, images=2000, shots=1024, copies=1)
     assert evaluate(config) == 0
     alone = outcome(results)
     assert alone["plain"]["rms"] > alone["mitigated"]["rms"] > alone["recalibrated"]["rms"]
     for name in ("plain", "mitigated", "recalibrated"):
         assert abs(alone[name]["accuracy"] - alone["exact"]["accuracy"]) <= 0.005
-    assert evaluate(HardwareConfig(**{**vars(config), "copies": 4})) == 0
+    assert evaluate(dataclasses.replace(config, copies=4)) == 0
     packed = outcome(results)
     assert packed["executions"] * 3.5 <= alone["executions"]
     assert packed["recalibrated"]["rms"] <= 1.1 * alone["recalibrated"]["rms"]

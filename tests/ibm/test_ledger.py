@@ -347,11 +347,3 @@ def test_a_full_disk_leaves_a_ledger_that_reads(ledger, tmp_path):
     assert "InputError: Cannot write" in run.stderr
     assert "make room there and run again" in run.stderr
     assert Ledger(tmp_path, MODEL).entry(TWO).intent["tag"] == "t2"
-
-
-def test_importing_it_loads_no_qiskit():
-    code = (
-        "import sys, qnn_jax.hardware.ledger as _\n"
-        "assert not {'qiskit', 'jax', 'requests'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
