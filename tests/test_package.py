@@ -8,49 +8,40 @@ import pytest
 
 import qnn_jax
 
-
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, qnn_jax; dir(qnn_jax); "
-        "heavy = {'jax', 'flax', 'qiskit', 'tensorflow_datasets', 'matplotlib'}; "
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_the_layers_load_neither_qiskit_nor_tfds_nor_matplotlib() -> None:
-    code = (
-        "import sys, qnn_jax.linen, qnn_jax.nnx, qnn_jax.models, qnn_jax.training.epochs; "
-        "import qnn_jax.tasks.trained; "
-        "heavy = {'qiskit', 'tensorflow_datasets', 'matplotlib', 'tyro'}; "
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_tasks_are_read_and_checked_without_jax() -> None:
-    code = (
-        "import sys, qnn_jax.tasks, qnn_jax.tasks.stored, qnn_jax.training; "
-        "[task().check() for task in qnn_jax.tasks.TASKS.values() if task.name != 'tabular']; "
-        "heavy = {'jax', 'flax', 'optax', 'scipy', 'qiskit', 'matplotlib'}; "
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+#: By statements, what they do not import.
+LIGHT = {
+    "import qnn_jax; dir(qnn_jax)": "jax flax qiskit tensorflow_datasets matplotlib",
+    "import qnn_jax.circuits; from qnn_jax import zz_feature_map; print(zz_feature_map(2))": (
+        "jax numpy qiskit matplotlib tensorflow_datasets"
+    ),
+    "import qnn_jax.linen, qnn_jax.nnx, qnn_jax.models, qnn_jax.training.epochs": (
+        "qiskit tensorflow_datasets matplotlib tyro"
+    ),
+    "import qnn_jax.tasks.trained": "qiskit tensorflow_datasets matplotlib tyro",
+    "import qnn_jax.tasks.stored, qnn_jax.training; "
+    "[task().check() for task in qnn_jax.tasks.TASKS.values() if task.name != 'tabular']": (
+        "jax flax optax scipy qiskit matplotlib"
+    ),
+    "import qnn_jax; qnn_jax.bridge; dir(qnn_jax.bridge); from qnn_jax.bridge import Certificate": (
+        "jax qiskit qiskit_aer torch"
+    ),
+    "import qnn_jax.hardware.ledger": "jax qiskit requests",
+}
 
 
-def test_every_lazy_name_is_there() -> None:
-    for package in (qnn_jax.tasks, qnn_jax.training):
-        for name in package.__all__:
-            assert getattr(package, name) is not None
-        with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
-            package.nonsense  # noqa: B018
+@pytest.mark.parametrize("statements", LIGHT)
+def test_importing_loads_nothing_heavy(statements: str) -> None:
+    code = f"import sys; {statements}; print({{*{LIGHT[statements].split()}}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
-def test_every_public_name_is_there() -> None:
-    for name in qnn_jax.__all__:
-        assert getattr(qnn_jax, name) is not None
+@pytest.mark.parametrize("package", [qnn_jax, qnn_jax.bridge, qnn_jax.tasks, qnn_jax.training])
+def test_every_lazy_name_is_there(package) -> None:
+    for name in package.__all__:
+        assert getattr(package, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
-        qnn_jax.nonsense  # noqa: B018
+        package.nonsense  # noqa: B018
 
 
 def test_what_is_elsewhere_is_pointed_to() -> None:
@@ -65,3 +56,15 @@ def test_what_is_elsewhere_is_pointed_to() -> None:
         from qnn_jax import QuantumLayer  # noqa: F401
     with pytest.raises(AttributeError, match="module 'qnn_jax' has no attribute 'nothing'"):
         qnn_jax.nothing  # noqa: B018
+
+
+def test_without_qiskit_the_way_out_is_named() -> None:
+    code = (
+        "import sys; sys.modules['qiskit'] = None\n"
+        "import qnn_jax\n"
+        "try:\n    qnn_jax.bridge.to_qiskit\n"
+        "except ModuleNotFoundError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "pip install 'qnn-jax[bridge]'" in done.stdout
+    assert "'qiskit" in done.stdout

@@ -195,20 +195,6 @@ def test_transformations_are_refused(transform) -> None:
         transform(total)(jnp.asarray(WEIGHTS))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"shots": 0}, "`shots` must be an integer of at least 1, but is 0"),
-        ({"shots": 10, "seed": -1}, "`seed` must be .* between 0 and 4294967295, but is -1"),
-        ({"shots": 10, "seed": 2**32}, "`seed` must be .* 4294967295, but is 4294967296"),
-        ({"shots": 10, "noise": "FakeFezz"}, "did you mean FakeFez"),
-    ],
-)
-def test_bad_arguments_are_refused(arguments, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        aer(**arguments)
-
-
 @pytest.mark.slow
 def test_observables_are_those_of_layers() -> None:
     operator = SparsePauliOp(["ZZ", "IX", "ZZ"], [0.25, 2, 0.25])
@@ -301,6 +287,7 @@ def test_pairs_for_which_a_model_has_no_error_are_named() -> None:
     ("given", "message"),
     [
         (lambda: 0.1, "must be the name of a fake backend, a backend or a NoiseModel .* is 0.1"),
+        (lambda: "FakeFezz", "did you mean FakeFez"),
         (lambda: ["FakeFez"], r"a backend or a NoiseModel of qiskit-aer, but is \['FakeFez'\]"),
         (lambda: type(noise.fake_backend(NOISE)), "a NoiseModel of qiskit-aer, but is <class"),
         (

@@ -1,5 +1,5 @@
-"""What the bridge promises: JAX = the named form bound = the table form bound, amplitude by
-amplitude, for every circuit of the library and for 200 generated ones."""
+"""What the bridge promises: JAX = the named form bound = the table form bound = the named form read
+back, amplitude by amplitude, for every circuit of the library and for 200 generated ones."""
 
 import jax
 import numpy as np
@@ -10,11 +10,12 @@ from simulate.simulator_references import random_circuit
 
 import qnn_jax
 from qnn_jax import Circuit, Op, angles, statevector, w, x
-from qnn_jax.bridge import angle_columns, from_qiskit, to_qiskit
+from qnn_jax.bridge import angle_columns, differences, from_qiskit, to_qiskit
 from qnn_jax.circuits import library
 from qnn_jax.circuits.angles import evaluate
 
-GENERATED = [(1 + seed % 6, seed) for seed in range(200)]
+#: Numbers of qubits and seeds.
+GENERATED = [(1 + seed % 6, seed) for seed in (*range(3, 200), 0, 1, 2)]
 
 LIBRARY = {
     "amplitude_encoding": qnn_jax.amplitude_encoding(3, phases=True),
@@ -26,7 +27,7 @@ LIBRARY = {
     "n_local": qnn_jax.n_local(3, ["ry", "h"], "cry"),
     "pauli_evolution": qnn_jax.pauli_evolution({"ZXI": 0.5, "IYY": 1.0, "III": 0.25}, w[0]),
     "pauli_feature_map": qnn_jax.pauli_feature_map(3, paulis=["Z", "XY"]),
-    "qaoa_ansatz": qnn_jax.qaoa_ansatz({"ZZI": 1.0, "IZZ": -0.5}, reps=2),
+    "qaoa_ansatz": qnn_jax.qaoa_ansatz({"ZZI": 1.0, "IZZ": 0.5}, reps=2),
     "qcnn": qnn_jax.qcnn(4),
     "quantum_volume": qnn_jax.quantum_volume(4, seed=3),
     "random_circuit": qnn_jax.random_circuit(4, 5, seed=2),
@@ -41,7 +42,7 @@ LIBRARY = {
 
 
 def bound_forms(circuit, table, inputs, weights):
-    """The two forms' states: bound by column, and by the elements of x and w."""
+    """The forms' states: bound by column, by the elements of x and w, and read back."""
     form = to_qiskit(circuit)
     columns = angle_columns(circuit)
     assert [p.name for p in form.parameters] == list(columns)
@@ -50,6 +51,7 @@ def bound_forms(circuit, table, inputs, weights):
     vectors = {"x": inputs, "w": weights}
     values = {p: vectors[p.vector.name][p.index] for p in named.parameters}
     yield Statevector(named.assign_parameters(values)).data
+    yield Statevector(in_qiskit(from_qiskit(named), inputs, weights)).data
 
 
 def check(circuit, seed):
@@ -68,18 +70,15 @@ def test_every_circuit_of_the_library_is_here():
 @pytest.mark.slow_but_one
 @pytest.mark.parametrize("name", LIBRARY)
 def test_the_library_is_the_same_in_jax_and_in_both_forms(name):
-    check(LIBRARY[name], 1)
+    circuit = LIBRARY[name]
+    check(circuit, 1)
+    if all(op.gate != "global_phase" for op in circuit.ops):
+        assert differences(circuit, from_qiskit(to_qiskit(circuit, form="named"))) == ()
 
 
 @pytest.mark.slow_but_one
-@pytest.mark.parametrize(("num_qubits", "seed"), GENERATED[3:6])
+@pytest.mark.parametrize(("num_qubits", "seed"), GENERATED)
 def test_generated_circuits_are_the_same_in_jax_and_in_both_forms(num_qubits, seed):
-    check(random_circuit(seed, num_qubits, 20), seed)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("num_qubits", "seed"), GENERATED[:3] + GENERATED[6:])
-def test_two_hundred_circuits_are_the_same_in_jax_and_in_both_forms(num_qubits, seed):
     check(random_circuit(seed, num_qubits, 20), seed)
 
 
@@ -93,9 +92,6 @@ def test_two_hundred_circuits_are_the_same_in_both_forms_and_read_back():
         reference = Statevector(in_qiskit(circuit, inputs, weights)).data
         for theirs in bound_forms(circuit, table, inputs, weights):
             np.testing.assert_allclose(theirs, reference, atol=1e-12)
-        back = from_qiskit(to_qiskit(circuit, form="named"))
-        again = Statevector(in_qiskit(back, inputs, weights)).data
-        np.testing.assert_allclose(again, reference, atol=1e-12)
 
 
 def test_the_comparison_rejects_columns_in_the_order_of_the_alphabet():

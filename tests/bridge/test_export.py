@@ -7,28 +7,14 @@ import pytest
 from qiskit import QuantumCircuit, transpile
 from qiskit.circuit import ParameterVector
 from qiskit.providers.fake_provider import GenericBackendV2
-from qiskit.quantum_info import Operator, SparsePauliOp, Statevector
-from reference import in_qiskit, random_vectors
+from qiskit.quantum_info import Operator, SparsePauliOp
+from reference import in_qiskit
 
-from qnn_jax import Circuit, InputError, Op, angles, w, x, zz_feature_map
+from qnn_jax import Circuit, InputError, Op, w, zz_feature_map
 from qnn_jax.bridge import angle_columns, from_sparse_pauli_op, to_qiskit, to_sparse_pauli_op
 from qnn_jax.bridge.export import assigned
 from qnn_jax.circuits import GATES
 from qnn_jax.circuits.angles import evaluate
-
-
-def test_parameters_are_the_columns_of_the_angle_table_in_order():
-    circuit = Circuit(2, tuple(Op("u", k % 2, [x[k], 0.5, w[11 - k]]) for k in range(12)))
-    table = to_qiskit(circuit)
-    columns = angle_columns(circuit)
-    assert [p.name for p in table.parameters] == list(columns)
-    assert list(columns.values()) == [c for c in range(36) if c % 3 != 1]
-    inputs, weights = random_vectors(circuit, 0)
-    row = np.asarray(angles(circuit, inputs, weights), float)[list(columns.values())]
-    bound = Statevector(table.assign_parameters(row)).data
-    np.testing.assert_allclose(
-        bound, Statevector(in_qiskit(circuit, inputs, weights)).data, atol=1e-5
-    )
 
 
 @pytest.mark.parametrize("name", GATES)
@@ -78,11 +64,6 @@ def test_labels_mean_the_same_qubits():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: to_qiskit("rx"), "Argument `circuit` must be a Circuit, but is 'rx'"),
-        (
-            lambda: to_qiskit(zz_feature_map(2), form="best"),
-            "Argument `form` must be one of .*but is 'best'",
-        ),
         (
             lambda: to_qiskit(zz_feature_map(2), inputs="features"),
             "`inputs` and `weights` must be left out with form='table', .* are 'features' and 'w'",

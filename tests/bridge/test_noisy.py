@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit, transpile
+from qiskit import transpile
 from qiskit.quantum_info import Kraus, SuperOp
-from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel as AerNoiseModel
 from qiskit_aer.noise import QuantumError, ReadoutError, depolarizing_error
+from test_noise import probabilities
 
 import qnn_jax
 from qnn_jax import Circuit, InputError, Op, bridge, real_amplitudes, w, x, zz_feature_map
@@ -44,32 +44,6 @@ def without_cutoff(model: AerNoiseModel) -> AerNoiseModel:
     return found
 
 
-def bits_read(circuit: QuantumCircuit, model: AerNoiseModel) -> np.ndarray:
-    """Probabilities of all outcomes by Aer's density matrix, with readout errors."""
-    places = {
-        circuit.find_bit(item.clbits[0]).index: circuit.find_bit(item.qubits[0]).index
-        for item in circuit.data
-        if item.operation.name == "measure"
-    }
-    order = [places[clbit] for clbit in range(len(places))]
-    bare = circuit.remove_final_measurements(inplace=False)
-    bare.save_probabilities(order)
-    simulator = AerSimulator(noise_model=model, method="density_matrix", max_parallel_threads=1)
-    found = np.asarray(simulator.run(bare).result().data()["probabilities"])
-    tensor = found.reshape((2,) * len(order))
-    errors = {
-        tuple(error["gate_qubits"][0]): np.array(error["probabilities"])
-        for error in model.to_dict()["errors"]
-        if error["type"] == "roerror"
-    }
-    for clbit, qubit in enumerate(order):
-        if (qubit,) in errors:
-            axis = len(order) - 1 - clbit
-            misread = np.tensordot(errors[(qubit,)].T, tensor, (1, axis))
-            tensor = np.moveaxis(misread, 0, axis)
-    return tensor.ravel()
-
-
 def by_aer(circuit, observables, inputs, weights, device, change=without_cutoff) -> np.ndarray:
     """Expectation values of rows of inputs: what `bridge.aer` would count, without its shots."""
     bases = bases_of(observables)
@@ -80,7 +54,7 @@ def by_aer(circuit, observables, inputs, weights, device, change=without_cutoff)
     for isa, basis in zip(job.circuits, bases, strict=True):
         for row, angles in enumerate(table):
             numbers = {p: angles[job.columns[p.name]] for p in isa.parameters}
-            seen = bits_read(isa.assign_parameters(numbers), model)
+            seen = probabilities(isa.assign_parameters(numbers), model)
             for mask, coefficients in zip(basis.parities, basis.coefficients, strict=True):
                 signs = [1 - 2 * ((k & mask).bit_count() % 2) for k in range(len(seen))]
                 found[row] += seen @ np.array(signs) * np.array(coefficients)
@@ -264,7 +238,7 @@ def test_waiting_qubits_relax_as_in_a_scheduled_circuit_of_aer() -> None:
         scheduling_method="alap",
     )
     assert placed.count_ops()["delay"] > 2
-    seen = bits_read(placed, model)
+    seen = probabilities(placed, model)
     wanted = [
         seen @ [1 - 2 * ((k & mask).bit_count() % 2) for k in range(8)]
         for mask in (0b001, 0b010, 0b110)

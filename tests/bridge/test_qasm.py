@@ -254,7 +254,6 @@ def test_pictures():
             lambda: to_qasm3(Circuit(1, (Op("rx", 0, angles.call("sign", x[0])),))),
             r"but sign\(x\[0\]\) uses 'sign', which it does not have; to_qasm2 writes numbers",
         ),
-        (lambda: to_qasm3("h"), "must be a Circuit, but is 'h'"),
         (lambda: to_qasm3(zz(2), "w"), "must be two names, but both are 'w'"),
         (lambda: to_qasm3(zz(2), "w", "x"), "`weights` must not be 'x', because from_qasm takes"),
         *(

@@ -193,31 +193,18 @@ def test_barriers_are_left_out():
     ("make", "message"),
     [
         (lambda: Circuit(0), "Argument `num_qubits` must be an integer of at least 1, but is 0"),
-        (lambda: Circuit(-1), "must be an integer of at least 1, but is -1"),
-        (lambda: Circuit(2.0), "must be an integer of at least 1, but is 2.0"),
         (lambda: Op("hadamard", 0), "must be one of Qiskit's standard gates, but is 'hadamard'"),
         (lambda: Op("cxx", (0, 1)), "but is 'cxx'; did you mean .*cx"),
-        (lambda: Op("measure", 0), "must be one of Qiskit's standard gates, but is 'measure'"),
         (lambda: Op("measure", 0), "but is 'measure'; a circuit is unitary, .*: leave it out"),
         (lambda: Op("reset", 0), "but is 'reset'; a circuit is unitary, .*: take a fresh qubit"),
         (lambda: Op("delay", 0), "but is 'delay'; a circuit has no clock: leave it out"),
         (lambda: Op("barrier", (0, 0)), "of gate `barrier` must not repeat a qubit"),
         (lambda: Circuit(1, (Op("barrier", (0, 1)),)), "of gate `barrier` must be below 1"),
-        (lambda: Op(3, 0), "must be one of Qiskit's standard gates, but is 3"),
         (
             lambda: Op("h", 0.5),
             "`qubits` must be an integer of at least 0 or a sequence of them, but is 0.5",
         ),
-        (
-            lambda: Op("h", None),
-            "`qubits` must be an integer of at least 0 or a sequence of them, but is None",
-        ),
-        (
-            lambda: Op("h", "0"),
-            "`qubits` must be an integer of at least 0 or a sequence of them, but is '0'",
-        ),
         (lambda: Op("rx", 0, 1j), "must be a real number or an expression .*, but is 1j"),
-        (lambda: Op("rx", 0, "x"), "must be a real number or an expression .*, but is 'x'"),
         (
             lambda: Op("cx", (0, 0)),
             r"`qubits` of gate `cx` must not repeat a qubit, but is \(0, 0\)",
@@ -235,7 +222,6 @@ def test_barriers_are_left_out():
             lambda: Op("unitary", 0, matrix=np.array([[0.6, 0.8], [-0.8, 0.6]], np.float32)),
             r"is allowed: compute it in double precision\)",
         ),
-        (lambda: observables_on(1, None), "`observables` must hold Pauli labels, .* holds None"),
         (lambda: observables_on(1, 3), "`observables` must hold Pauli labels, .* holds 3"),
         (lambda: PauliSum("ZZ"), "must have pairs of a label and a coefficient .* but has 'ZZ'"),
         (lambda: Op(["h"], 0), r"must be one of Qiskit's standard gates, but is \['h'\]"),
@@ -268,7 +254,6 @@ def test_barriers_are_left_out():
             lambda: observable(SparsePauliOp(["ZZ", "XY"], [1, 1j])),
             "must have real coefficients, but has 1j",
         ),
-        (lambda: PauliSum(3), "must have pairs of a label and a coefficient .* but has 3"),
         (lambda: PauliSum(iter(())), "`observable` must have at least one term, but has none"),
         (lambda: Op("unitary", range(7), matrix=[]), "must name 1 to 6 qubits, but names 7"),
         (lambda: Circuit(1, (Op("h", 1),)), r"of gate `h` must be below 1, .* but is \(1,\)"),
@@ -277,31 +262,18 @@ def test_barriers_are_left_out():
             lambda: Circuit(1, (Op("rx", 0, x[2]),), 2),
             r"`num_inputs` must be an integer of at least 3, .*x\[2\]",
         ),
-        (lambda: Circuit(1, (), 1.5), "`num_inputs` must be an integer of at least 0, but is 1.5"),
-        (
-            lambda: Circuit(1, (), 0, -2),
-            "`num_weights` must be an integer of at least 0, but is -2",
-        ),
-        (lambda: Circuit(1, 5), "`ops` must be a sequence of Ops, but is 5"),
         (lambda: Circuit(1, Op("h", 0)), "`ops` must be a sequence of Ops, but is Op"),
         (lambda: SEED.then("h"), "Argument `other` must be a Circuit, but is 'h'"),
         (lambda: SEED.on(1), r"`qubits` must name 2 different qubits, but is \(1,\)"),
         (lambda: SEED.on([0, 2], 2), "`num_qubits` must be an integer of at least 3, but is 2"),
-        (lambda: SEED.shift_weights(-1), "`by` must be an integer of at least 0, but is -1"),
-        (lambda: SEED.repeat(2, weights="new"), "`weights` must be one of .* but is 'new'"),
         (lambda: SEED + Circuit(3), "Argument `other` must have 2 qubits, but has 3"),
         (lambda: SEED.then(SEED, weights="new"), r"`weights` must be one of .* but is 'new'"),
-        (lambda: SEED.on([0]), r"`qubits` must name 2 different qubits, but is \(0,\)"),
         (lambda: SEED.on([1, 1]), r"`qubits` must name 2 different qubits, but is \(1, 1\)"),
-        (lambda: SEED.repeat(-1), "`times` must be an integer of at least 0, but is -1"),
-        (lambda: SEED.shift_inputs(-1), "`by` must be an integer of at least 0, but is -1"),
         (lambda: Circuit.from_json("[]"), "`text` must be JSON written by Circuit.to_json"),
         (lambda: Circuit.from_json("{"), "`text` must be JSON written by Circuit.to_json"),
         (lambda: observable("ZQ"), "must be labels of the letters I, X, Y and Z, but has 'ZQ'"),
         (lambda: observable(""), "must be labels of the letters"),
         (lambda: observable({}), "must have at least one term"),
-        (lambda: observable({"ZZ": 1j}), "must have real coefficients, but has 1j"),
-        (lambda: observable({"ZZ": math.nan}), "must have finite coefficients, but has nan"),
         (lambda: observable({"ZZ": 1, "Z": 1}), "must have labels of one length"),
         (lambda: observable(3), "must hold Pauli labels, .* but holds 3"),
         (lambda: observables_on(2, ["ZZZ"]), "must have labels of 2 letters, .* 'ZZZ' has 3"),
@@ -363,16 +335,6 @@ def test_residues_of_rounding_are_dropped() -> None:
     assert observable({"ZZ": 2 + 1e-17j, "XX": np.complex64(1)}).terms == (("ZZ", 2), ("XX", 1))
     # A small coefficient that somebody wrote is no residue.
     assert observable({"ZZ": 1.0, "XX": 1e-20}).terms == (("ZZ", 1.0), ("XX", 1e-20))
-
-
-def test_circuits_import_neither_jax_nor_qiskit() -> None:
-    code = (
-        "import sys, qnn_jax.circuits; from qnn_jax import Circuit, x, zz_feature_map; "
-        "print(zz_feature_map(2)); "
-        "heavy = {'jax', 'numpy', 'qiskit', 'matplotlib', 'tensorflow_datasets'}; "
-        "assert not heavy & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def places(value: object, at: tuple = ()) -> list[tuple]:

@@ -1,6 +1,5 @@
 """Controlled circuits and powers, against matrices put together in numpy."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -118,15 +117,6 @@ def test_powers_are_products() -> None:
     assert base.power(2) != base.repeat(2)
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda c: c.power(0.5), "Argument `exponent` must be an integer, but is 0.5"),
-        (lambda c: c.power(True), "Argument `exponent` must be an integer, but is True"),
-        (lambda c: c.controlled(0), "`num_controls` must be an integer of at least 1, but is 0"),
-        (lambda c: c.controlled(1.0), "`num_controls` must be an integer .*, but is 1.0"),
-    ],
-)  # fmt: skip
-def test_bad_arguments_are_refused_in_one_sentence(make: object, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        make(Circuit(1, (Op("rx", 0, math.pi),)))  # type: ignore[operator]
+def test_an_exponent_is_an_integer() -> None:
+    with pytest.raises(InputError, match=r"Argument `exponent` must be an integer, but is 0\.5"):
+        Circuit(1, (Op("rx", 0, 1.0),)).power(0.5)

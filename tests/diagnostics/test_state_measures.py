@@ -142,13 +142,7 @@ def test_states_of_data() -> None:
             lambda: expressibility(zz_feature_map(2), KEY),
             r"`inputs` must hold samples to draw from, shape \(samples, 2\), because",
         ),
-        (lambda: expressibility(IDLE, KEY, pairs=1), "`pairs` must be an integer of at least 2"),
-        (lambda: expressibility(IDLE, KEY, bins=1), "`bins` must be an integer of at least 2"),
         (lambda: entangling_capability(IDLE, KEY), "`circuit` must have at least 2 qubits"),
-        (
-            lambda: entangling_capability(real_amplitudes(2), KEY, weights=[1.0]),
-            r"`weights` must have shape \(8,\)",
-        ),
     ],
 )
 def test_bad_arguments_are_refused(ask, message: str) -> None:

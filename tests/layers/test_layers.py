@@ -242,13 +242,6 @@ def test_bad_features_are_refused_in_one_sentence(make, features, message: str) 
         make().apply(jnp.zeros(6), features)
 
 
-def test_bad_observables_are_refused() -> None:
-    with pytest.raises(InputError, match="must have labels of 2 letters"):
-        qnn_jax.nnx.QuantumLayer(CIRCUIT, ("Z",), rngs=nnx.Rngs(0))
-    with pytest.raises(InputError, match="must have labels of 2 letters"):
-        qnn_jax.linen.QuantumLayer(CIRCUIT, ("Z",)).init(jax.random.key(0), jnp.zeros((1, 2)))
-
-
 def test_layers_take_qiskits_sums_and_labels_by_qubit() -> None:
     operator = SparsePauliOp(["ZY", "XI", "ZY"], [-1.5, 0.5, -0.5])
     given = ("Z0 Z1", "Z0", operator)
@@ -268,13 +261,6 @@ def test_wrong_parts_are_refused() -> None:
         qnn_jax.nnx.QuantumLayer(CIRCUIT, ("ZZ",), rngs=0)
     with pytest.raises(InputError, match=r"^Argument `executor` must be an executor, .* is 3"):
         qnn_jax.nnx.QuantumLayer(CIRCUIT, ("ZZ",), executor=3, rngs=nnx.Rngs(0))
-
-
-def test_what_is_no_circuit_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^Argument `circuit` must be a Circuit, but is 'ry'"):
-        qnn_jax.nnx.QuantumLayer("ry", ("Z",), rngs=nnx.Rngs(0))
-    with pytest.raises(InputError, match=r"^Argument `circuit` must be a Circuit, but is 'ry'"):
-        qnn_jax.linen.QuantumLayer("ry", ("Z",))
 
 
 def test_a_circuit_without_weights_or_inputs_is_a_layer_too() -> None:
