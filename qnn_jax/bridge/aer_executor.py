@@ -251,6 +251,7 @@ def _run(
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[Counts, ...]:
     """Run all rows in all bases, a few seconds of them at a time."""
+    assert job.simulator is not None
     rows = len(table)
     every = [(circuit, row) for circuit in job.circuits for row in range(rows)]
     found: list[dict[int, int]] = []
@@ -262,7 +263,8 @@ def _run(
         circuit, first = every[len(found)]
         chunk = table[first : first + size]
         # Aer draws every run from a seed of its own, so that chunks make no difference.
-        found += _run_rows(job, circuit, chunk, shots, seed + _SEED_STEP * len(found))
+        own = seed + _SEED_STEP * len(found)
+        found += run_rows(job.simulator, circuit, job.columns, chunk, shots, own)
         if len(chunk) == size and time.monotonic() - began < _SECONDS_A_CHUNK / 2:
             size *= 2
     if progress is not None:
@@ -270,14 +272,21 @@ def _run(
     return tuple(Counts.of(found[k * rows : (k + 1) * rows]) for k in range(len(job.circuits)))
 
 
-def _run_rows(
-    job: Job, circuit: QuantumCircuit, table: np.ndarray, shots: int, seed: int
+def run_rows(
+    simulator: AerSimulator,
+    circuit: QuantumCircuit,
+    columns: Mapping[str, int],
+    table: np.ndarray,
+    shots: int,
+    seed: int,
 ) -> list[dict[int, int]]:
-    """Run some rows in one basis; every row has all its shots, or it is an error."""
-    bind = {parameter: table[:, job.columns[parameter.name]] for parameter in circuit.parameters}
-    assert job.simulator is not None
+    """Run a measured circuit with each row of a table; `columns` finds its parameters there.
+
+    Every row has all its shots, or it is an error.
+    """
+    bind = {parameter: table[:, columns[parameter.name]] for parameter in circuit.parameters}
     # Without a parameter nothing tells the rows apart: such a circuit runs row by row.
-    result = job.simulator.run(
+    result = simulator.run(
         [circuit] if bind else [circuit] * len(table),
         parameter_binds=[bind] if bind else None,
         shots=shots,

@@ -17,7 +17,7 @@ from qiskit.circuit import ClassicalRegister
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 
-from qnn_jax.bridge.aer_executor import THREADS
+from qnn_jax.bridge.aer_executor import THREADS, run_rows
 from qnn_jax.bridge.noise import (
     Sublattice,
     calibration_date,
@@ -110,16 +110,21 @@ class FakeDevice:
 
     def _measure(self, pub: Pub, shots: int, seed: int) -> RegisterCounts:
         counts: RegisterCounts = {}
+        columns = {parameter.name: k for k, parameter in enumerate(pub.circuit.parameters)}
         for number, part in enumerate(parts(pub.circuit)):
             sublattice = cut([part], self.backend.target)
             simulator = AerSimulator(noise_model=self.noise(sublattice), **THREADS)
-            found = _run(simulator, sublattice.circuits[0], pub, shots, (seed + number) % 2**31)
+            (circuit,), own = sublattice.circuits, (seed + number) % 2**31
+            found = np.zeros((pub.rows, 1 << circuit.num_clbits), np.int64)
+            runs = run_rows(simulator, circuit, columns, pub.values, shots, own)
+            for row, outcomes in zip(found, runs, strict=True):
+                row[list(outcomes)] = list(outcomes.values())
             low = 0
             for register in part.cregs:
                 size = 1 << register.size
-                outcomes = np.arange(found.shape[1]) >> low & (size - 1)
+                values = np.arange(found.shape[1]) >> low & (size - 1)
                 counts[register.name] = np.stack(
-                    [found[:, outcomes == outcome].sum(axis=1) for outcome in range(size)], axis=1
+                    [found[:, values == value].sum(axis=1) for value in range(size)], axis=1
                 )
                 low += register.size
         return counts
@@ -149,22 +154,3 @@ def parts(circuit: QuantumCircuit) -> Iterator[QuantumCircuit]:
                     clbits = [copies[r][i] for c in item.clbits for r, i in find(c).registers]
                     part.append(item.operation, [find(q).index for q in item.qubits], clbits)
             yield part
-
-
-def _run(
-    simulator: AerSimulator, circuit: QuantumCircuit, pub: Pub, shots: int, seed: int
-) -> np.ndarray:
-    """Counts (rows, 2**clbits) of a part of the PUB's circuit for all its rows."""
-    columns = {parameter.name: k for k, parameter in enumerate(pub.circuit.parameters)}
-    binds = {p: pub.values[:, columns[p.name]] for p in circuit.parameters}
-    rows = [circuit] if binds else [circuit] * pub.rows
-    result = simulator.run(
-        rows, parameter_binds=[binds] if binds else None, shots=shots, seed_simulator=seed
-    ).result()
-    counts = np.zeros((pub.rows, 1 << circuit.num_clbits), np.int64)
-    for row, found in enumerate(result.results):
-        for outcome, number in found.data.counts.items():
-            counts[row, int(outcome, 16)] = number
-    if len(result.results) != pub.rows or (counts.sum(axis=1) != shots).any():
-        raise RuntimeError(f"Aer did not do all shots of all rows: {result.status}")
-    return counts
