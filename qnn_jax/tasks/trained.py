@@ -16,6 +16,7 @@ from flax.errors import FlaxError
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from qnn_jax.circuits import Circuit, PauliSum
+from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Executor, Expectations, exact
 from qnn_jax.executors.executor import checked_executor
@@ -26,10 +27,6 @@ from qnn_jax.tasks.stored import RESTORE, Seeds, config_of, model_sha256, stored
 from qnn_jax.tasks.table import TASKS
 from qnn_jax.training.batches import map_batches
 from qnn_jax.training.task import HYBRID, Folders, Member, Report, Splits, Task
-
-
-def _quiet(what: str, done: int, total: int) -> None:
-    """Print nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +117,7 @@ class Trained:
         """Class numbers or values, shape (count,); arguments as in `expectations`."""
         return np.asarray(self.task.metric.predictions(self.outputs(inputs, executor, key)))
 
-    def splits(self, folders: Folders | None = None, report: Report = _quiet) -> Splits:
+    def splits(self, folders: Folders | None = None, report: Report = silent) -> Splits:
         """The training, validation and test data of the model.
 
         Args:
