@@ -91,7 +91,7 @@ format: $(STAMP) ## Put the code into shape
 
 lock: $(STAMP) ## Resolve all locks again: ours, that of the documentation, and the peers'
 	@$(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	    --extra pipelines --extra bridge --extra search --extra sklearn --extra track --extra mlflow --group dev --no-annotate --no-header --upgrade --quiet \
+	    --extra pipelines --extra bridge --extra search --extra sklearn --extra track --group dev --no-annotate --no-header --upgrade --quiet \
 	    --output-file requirements.lock
 	@$(UV) pip compile --group docs --constraint requirements.lock --universal --python-version 3.11 \
 	    --generate-hashes --no-annotate --no-header --upgrade --quiet --output-file requirements-docs.lock
