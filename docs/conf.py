@@ -1,5 +1,6 @@
 """Sphinx settings: `make docs` builds the site into docs/_build/html, offline."""
 
+import logging
 import os
 import re
 from importlib.metadata import version as installed
@@ -10,6 +11,9 @@ from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 # Notebooks and autodoc run on the CPU, wherever the site is built.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# The theme's colours set the level of all logs to INFO.
+logging.getLogger("qiskit").setLevel(logging.WARNING)
 
 project = "qnn_jax"
 author = "The qnn_jax authors"
@@ -34,7 +38,8 @@ if os.environ.get("QNN_JAX_INTERSPHINX"):
         "flax": ("https://flax.readthedocs.io/en/latest", None),
     }
 
-exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+# Notebooks are what readers made of the tutorials.
+exclude_patterns = ["_build", "**.ipynb*"]
 templates_path: list[str] = []
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]

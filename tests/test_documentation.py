@@ -9,7 +9,9 @@ import pkgutil
 import re
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -46,14 +48,19 @@ def entries() -> dict[str, str]:
 
 
 def missing(package: str, documented: set[str]) -> list[str]:
-    """Public names of a package that the reference lacks; a module is documented by its path."""
+    """Public names of a package that the reference lacks.
+
+    A module is documented by its path, and what a package takes from another one, there.
+    """
     module = importlib.import_module(package)
-    return [
-        name
-        for name in module.__all__
-        if f"{package}.{name}" not in documented
-        and getattr(getattr(module, name), "__name__", None) not in documented
-    ]
+    lacking = []
+    for name in module.__all__:
+        value = getattr(module, name)
+        paths = (package, getattr(value, "__module__", None))
+        names = {getattr(value, "__name__", None), *(f"{path}.{name}" for path in paths)}
+        if not names & documented:
+            lacking.append(name)
+    return lacking
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -162,6 +169,42 @@ def test_a_tutorial_has_what_each_must_have(path: Path) -> None:
     assert "**Next:**" in text
 
 
+class Links(HTMLParser):
+    """The anchors of an HTML page, and what it links to or shows."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.anchors: set[str | None] = {"", None}
+        self.targets: set[str] = set()
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.anchors |= {value for name, value in attrs if name == "id"}
+        self.targets |= {value for name, value in attrs if name in {"href", "src"} and value}
+
+
+def dead_links(site: Path) -> list[str]:
+    """Links within the site whose file or anchor does not exist."""
+    pages = {path.resolve(): Links(path) for path in site.rglob("*.html")}
+    dead = []
+    for path, page in pages.items():
+        for target in page.targets:
+            url = urlsplit(target)
+            file = (path.parent / unquote(url.path)).resolve() if url.path else path
+            anchors = pages[file].anchors if file in pages else {""}
+            if not url.scheme and not (file.exists() and unquote(url.fragment) in anchors):
+                dead.append(f"{path.name}: {target}")
+    return sorted(dead)
+
+
+def test_a_dead_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "b.html").write_text('<h2 id="here">', "utf-8")
+    links = ("b.html", "b.html#here", "#top", "b.html#gone", "c.html", "https://example.org/d")
+    body = '<p id="top">' + "".join(f'<a href="{link}">' for link in links)
+    (tmp_path / "a.html").write_text(body, "utf-8")
+    assert dead_links(tmp_path) == ["a.html: b.html#gone", "a.html: c.html"]
+
+
 @pytest.mark.slow
 def test_the_site_builds_and_every_tutorial_runs(tmp_path: Path) -> None:
     sphinx = f"{sys.executable} -m sphinx --fail-on-warning -q -b html".split()
@@ -174,6 +217,7 @@ def test_the_site_builds_and_every_tutorial_runs(tmp_path: Path) -> None:
         timeout=1800,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert dead_links(tmp_path / "html") == []
     for path in TUTORIALS:
         page = (tmp_path / f"html/tutorials/{path.stem}.html").read_text("utf-8")
         assert 'class="cell_output' in page, path.name
