@@ -8,6 +8,7 @@ from typing import Any
 
 from sphinx.domains.python import PyObject
 from sphinx.ext.napoleon.docstring import GoogleDocstring
+from sphinx.util import inspect
 
 # Notebooks and autodoc run on the CPU, wherever the site is built.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -76,18 +77,37 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_domain_indices = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 linkcheck_ignore = [r"https?://.*"]
 
 
-def without_flax_fields(
-    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: Any
-) -> tuple[str, Any] | None:
-    """Signatures of Flax modules without the two fields that Flax adds to each."""
-    if what != "class" or not signature or "parent" not in signature:
+def readable(text: str | None) -> str | None:
+    """Annotations without the modules of arrays, and defaults by their names."""
+    if text is None:
         return None
-    return re.sub(r", parent: .*", ")", signature, flags=re.DOTALL), returns
+    text = re.sub(r"~?\b(jaxlib\._jax|jaxtyping)\.", "", text)
+    return re.sub(r"<(?:built-in )?function (\w+)[^>]*>", r"\1", text).replace("<factory>", "...")
+
+
+def as_called(
+    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: Any
+) -> tuple[str | None, Any]:
+    """The arguments that a caller has."""
+    if what == "class" and signature:
+        if getattr(obj, "_is_protocol", False):
+            signature = ""
+        elif signature.startswith("(*args"):
+            # The metaclass of nnx has no arguments of its own.
+            own = inspect.signature(obj.__init__, bound_method=True)
+            signature = inspect.stringify_signature(
+                own, show_return_annotation=False, unqualified_typehints=True
+            )
+        else:
+            # Flax adds the fields `parent` and `name` to each module.
+            signature = re.sub(r", parent: .*", ")", signature, flags=re.DOTALL)
+    return readable(signature), readable(returns)
 
 
 def with_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -99,7 +119,7 @@ def with_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: lis
         lines.clear()
     for number, line in enumerate(lines):
         if line.startswith((":vartype", ":type")):
-            lines[number] = line.replace("*", "\\*")
+            lines[number] = readable(line.replace("*", "\\*")) or ""
         elif not line.lstrip().startswith((">>>", "...")):
             parts = line.split("`")
             parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
@@ -108,6 +128,9 @@ def with_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: lis
 
 def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
     """Leave out what other libraries add to a class."""
+    # A function that is the default of a field is no method.
+    if what == "class" and inspect.isfunction(obj) and "." not in obj.__qualname__:
+        return True
     # Fields of named tuples are in the docstring; "Alias for field number 0" explains nothing.
     if type(obj).__name__ == "_tuplegetter" or name in {"parent", "name", "scope"}:
         return True
@@ -124,10 +147,14 @@ def setup(app: Any) -> None:
         "",
         self._dedent(self._consume_to_end()),
     )
+    # Nor has what a function returns.
+    GoogleDocstring._consume_returns_section = lambda self, preprocess_types=False: [  # type: ignore[method-assign]
+        ("", "", self._dedent(self._consume_to_next_section()))
+    ]
     # Docstrings say "Attributes", as Google's style does.
     for field in PyObject.doc_field_types:
         if field.name == "variable":
             field.label = "Attributes"
-    app.connect("autodoc-process-signature", without_flax_fields)
+    app.connect("autodoc-process-signature", as_called)
     app.connect("autodoc-process-docstring", with_bars)
     app.connect("autodoc-skip-member", skip)

@@ -39,7 +39,8 @@ class QuantumLayer(nnx.Module):
 
     >>> import jax
     >>> from qnn_jax import real_amplitudes, zz_feature_map
-    >>> layer = QuantumLayer(zz_feature_map(2) + real_amplitudes(2), ("ZZ",), rngs=nnx.Rngs(0))
+    >>> circuit = zz_feature_map(2) + real_amplitudes(2)
+    >>> layer = QuantumLayer(circuit, ("ZZ",), rngs=nnx.Rngs(0))
     >>> layer(jax.numpy.zeros((5, 2))).shape
     (5, 1)
     """

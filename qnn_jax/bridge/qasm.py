@@ -60,7 +60,8 @@ def from_qasm(text: str, inputs: Names = None, weights: Names = None) -> Circuit
             unknown, or where inputs and weights cannot be told apart; and what `from_qiskit`
             refuses.
 
-    >>> print(from_qasm('OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; h q[0]; cx q[0], q[1];'))
+    >>> text = 'OPENQASM 3.0; include "stdgates.inc"; qubit[2] q; h q[0]; cx q[0], q[1];'
+    >>> print(from_qasm(text))
     q0: ─H─●─
     q1: ───⊕─
     """

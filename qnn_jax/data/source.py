@@ -66,6 +66,7 @@ class Source:
         return tuple(shape for n in counts for shape in ((n, *self.image_shape), (n,)))
 
 
+#: The official archives, with their sizes and checksums.
 FASHION_MNIST = Source(
     title="Fashion-MNIST",
     addresses=(

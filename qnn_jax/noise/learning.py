@@ -424,7 +424,8 @@ def learn_noise(
     >>> from qnn_jax import Op, x
     >>> from qnn_jax.noise import depolarizing
     >>> circuit = Circuit(1, (Op("sx", 0), Op("rz", 0, x[0]), Op("sx", 0)))
-    >>> published = NoiseModel({"sx": depolarizing(0.001)}, readout=[[0.98, 0.03], [0.02, 0.97]])
+    >>> readout = [[0.98, 0.03], [0.02, 0.97]]
+    >>> published = NoiseModel({"sx": depolarizing(0.001)}, readout)
     >>> angles = np.linspace(0, 3, 20)[:, None]
     >>> ones = np.round(1000 * (0.02 + 0.95 * (1 + np.cos(angles)) / 2))
     >>> counts = np.hstack([1000 - ones, ones])

@@ -39,24 +39,24 @@ def angle_encoding(num_qubits: int, rotation: str = "ry") -> Circuit:
 
 
 def amplitude_encoding(num_qubits: int, phases: bool = False) -> Circuit:
-    r"""From |0…0⟩ to any state: the inputs are angles that a vector v of 2**n amplitudes gives.
+    """From |0…0⟩ to any state: the inputs are angles that a vector v of 2**n amplitudes gives.
 
     A tree of multiplexed RY, from qubit n - 1 down to qubit 0. Level l has 2**l rotations on qubit
     n - 1 - l. Let p be the number that qubits n - l, …, n - 1 hold (bit k is qubit n - l + k), and
     v_{p,b} the amplitudes whose index begins with the bits of p and then b (index j is in Qiskit's
     order, so bit q of j is qubit q). The branches at p have the angle
 
-    $$ α_{l,p} = 2\,\mathrm{atan2}(‖v_{p,1}‖, ‖v_{p,0}‖) $$
+    `α_{l,p} = 2 atan2(‖v_{p,1}‖, ‖v_{p,0}‖)`
 
     where a real v keeps its signs on the last level: atan2(v_{2p+1}, v_{2p}). The inputs are, with
     the Gray code g(i) = i ^ (i >> 1), the Walsh transform
 
-    $$ x[2^l - 1 + i] = 2^{-l} \sum_p (-1)^{\mathrm{popcount}(p \& g(i))} α_{l,p}. $$
+    `x[2**l - 1 + i] = 2**-l · Σ_p (-1)**popcount(p & g(i)) · α_{l,p}`
 
     With `phases`, as many RZ in the same places follow, for v_j = |v_j| exp(iφ_j): their inputs
     begin at x[2**n - 1] and are the same transform of
 
-    $$ α_{l,p} = \mathrm{mean}(φ_{p,1}) - \mathrm{mean}(φ_{p,0}), $$
+    `α_{l,p} = mean(φ_{p,1}) - mean(φ_{p,0})`
 
     and the last input, x[2**(n+1) - 2], is a global phase, the mean of all φ. The state is then v
     exactly, divided by its norm.

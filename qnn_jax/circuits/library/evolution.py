@@ -38,9 +38,9 @@ def pauli_rotation(
 
 
 def pauli_evolution(hamiltonian: ObservableLike, time: AngleLike = 1.0, reps: int = 1) -> Circuit:
-    r"""Evolution under H = Σ_k c_k P_k for a time t, to first order in t / reps.
+    """Evolution under H = Σ_k c_k P_k for a time t, to first order in t / reps.
 
-    $$ \left( \prod_k \exp(-i \tfrac{t}{r} c_k P_k) \right)^r ≈ \exp(-i t H) $$
+    `(Π_k exp(-i t/r c_k P_k))**r ≈ exp(-i t H)`
 
     Every factor is exact; the first term acts first, as in Qiskit's `PauliEvolutionGate` with
     `LieTrotter(reps)`. Identities are kept, as a global phase.
@@ -67,9 +67,9 @@ def qaoa_ansatz(
     initial_state: Circuit | None = None,
     mixer_operator: ObservableLike | None = None,
 ) -> Circuit:
-    r"""Qiskit's `qaoa_ansatz`: cost and mixer evolutions in turn, 2 · reps weights.
+    """Qiskit's `qaoa_ansatz`: cost and mixer evolutions in turn, 2 · reps weights.
 
-    $$ \prod_{k=p}^{1} \exp(-i β_k B) \exp(-i γ_k C) \; |+⟩^{⊗n} $$
+    `Π_k exp(-i β_k B) exp(-i γ_k C)` on `|+⟩` of every qubit, with k = 1 acting first.
 
     The weights are in the order of Qiskit's parameters: β_1 … β_p, then γ_1 … γ_p.
 

@@ -39,13 +39,14 @@ def pauli_feature_map(
     paulis: Sequence[str] | None = None,
     data_map_func: DataMap | None = None,
 ) -> Circuit:
-    r"""Qiskit's `pauli_feature_map`: one input a qubit, no weights.
+    """Qiskit's `pauli_feature_map`: one input a qubit, no weights.
 
     Each repetition is H on all qubits, then for every label P of `paulis` and every connection S of
     as many qubits
 
-    $$ \exp(i \tfrac{α}{2} φ_S(x)) \exp(-i \tfrac{α}{2} φ_S(x) P_S), \quad
-       φ_{\{i\}}(x) = x_i, \quad φ_S(x) = \prod_{j ∈ S} (π - x_j) \text{ for } |S| > 1. $$
+    `exp(i α/2 φ_S(x)) · exp(-i α/2 φ_S(x) P_S)`
+
+    where `φ_S(x) = x[i]` for a single qubit i, and `φ_S(x) = Π_{j ∈ S} (π - x[j])` for more.
 
     Args:
         num_qubits: how many qubits and inputs.

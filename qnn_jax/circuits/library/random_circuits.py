@@ -105,9 +105,9 @@ def random_circuit(
 
 
 def iqp(interactions: Sequence[Sequence[int]]) -> Circuit:
-    r"""Qiskit's `iqp`: a diagonal of T and CS powers between two layers of H.
+    """Qiskit's `iqp`: a diagonal of T and CS powers between two layers of H.
 
-    $$ H^{⊗n} \prod_i T_i^{A_{ii}} \prod_{i<j} CS_{ij}^{A_{ij}} H^{⊗n} $$
+    T of qubit i to the power of A[i, i], and CS of qubits i < j to the power of A[i, j].
 
     Args:
         interactions: A, a symmetric square matrix of integers.
