@@ -77,7 +77,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
-html_domain_indices = False
+html_use_index = html_domain_indices = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 linkcheck_ignore = [r"https?://.*"]
@@ -113,9 +113,9 @@ def as_called(
 def with_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """A bar in a docstring is a bar, as in |0>, and a star in a shape is a star.
 
-    A value has the docstring of its class, which is on the page of the class.
+    A value has the docstring of its class; the page says what the value is.
     """
-    if what == "data" and obj.__doc__ == type(obj).__doc__:
+    if what == "data":
         lines.clear()
     for number, line in enumerate(lines):
         if line.startswith((":vartype", ":type")):
