@@ -126,6 +126,16 @@ def test_the_readme_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_text("utf-8").splitlines()) <= 150
 
 
+def test_the_citation_and_the_changelog_name_this_version() -> None:
+    citation = (REPOSITORY / "CITATION.cff").read_text("utf-8")
+    date = re.search(
+        rf"^version: {re.escape(qnn_jax.__version__)}\ndate-released: (\S+)$", citation, re.M
+    )
+    assert date is not None
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text("utf-8")
+    assert f"\n## {qnn_jax.__version__} ({date[1]})\n" in changelog
+
+
 @pytest.mark.slow_but_one
 @pytest.mark.parametrize("page", PAGES)
 def test_the_code_of_the_pages_runs(page: str, capsys: pytest.CaptureFixture[str]) -> None:
