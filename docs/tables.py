@@ -511,6 +511,52 @@ def simulator() -> str:
     )
 
 
+def forward() -> str:
+    """Values alone of circuits that do not repeat, and what a pass over the state takes."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for cell in stored("bench/forward.json")["cells"]:
+            measured = (cell["engines"][name] for name in ("qnn_jax", "qsim", "aer", "qulacs"))
+            yield (
+                f"{cell['num_qubits']}, {cell['depth']}",
+                *(seconds(engine["seconds"]) for engine in measured),
+                *(seconds(value) for value in cell["passes"].values()),
+            )
+
+    return markdown(
+        (
+            "qubits, depth",
+            "ours",
+            "qsim",
+            "Aer",
+            "qulacs, double precision",
+            "a copy",
+            "a permutation",
+            "a matrix on 4 qubits",
+        ),
+        rows(),
+    )
+
+
+def noise_speed() -> str:
+    """Value and gradient of noisy circuits beside other simulators of density matrices."""
+    peers = {"tensorcircuit": "TensorCircuit, DMCircuit", "pennylane": "PennyLane, default.mixed"}
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for cell in stored("bench/noise.json")["cells"]:
+            yield (
+                f"{cell['num_qubits']} qubits, depth {cell['depth']}, batch of {cell['batch']}",
+                *(
+                    f"{seconds(cell['engines'][name]['seconds'])} "
+                    f"({seconds(cell['engines'][name]['first_call_seconds'])})"
+                    for name in ("qnn_jax", *peers)
+                ),
+                f"{cell['ratio_seconds']:.0f} × ({cell['ratio_first_call_seconds']:.1f} ×)",
+            )
+
+    return markdown(("circuit", "ours", *peers.values(), "the faster one takes"), rows())
+
+
 def _beside(name: str, value: float, ours: float) -> str:
     text = f"{_PEERS[name]} {seconds(value)}"
     return f"**{text}**" if value < ours else text
@@ -711,6 +757,8 @@ TABLES: dict[str, Callable[[], str]] = {
         training,
         scan,
         simulator,
+        forward,
+        noise_speed,
         gpu,
         sharded,
         estimators,
