@@ -689,6 +689,7 @@ def summary() -> str:
         == ("zz + real_amplitudes", 1, 16, 10)
     )
     engines = cell["engines"]
+    noisy = stored("bench/noise.json")["cells"][-1]
     families = _accuracies()
     accuracy = {
         model: statistics.mean(value for family in families.values() for value in family[model])
@@ -734,6 +735,13 @@ def summary() -> str:
                 seconds(engines["qnn_jax"]["seconds"]),
                 f"lightning.qubit {seconds(engines['lightning']['seconds'])}",
                 "[more circuits and simulators](docs/internals/performance.md)",
+            ),
+            (
+                f"the same, {noisy['num_qubits']} qubits, batch of {noisy['batch']}, "
+                "with noise after every gate",
+                seconds(noisy["engines"]["qnn_jax"]["seconds"]),
+                f"TensorCircuit {seconds(noisy['engines']['tensorcircuit']['seconds'])}",
+                "exact density matrices, values compared first",
             ),
         ),
     )
