@@ -267,6 +267,7 @@ def test_a_saved_regressor_has_its_unit(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_is_no_run_is_not_saved(tmp_path: Path, fitted) -> None:
     with pytest.raises(NotFittedError):
         QuantumClassifier().save(tmp_path / "run", *PARTS)

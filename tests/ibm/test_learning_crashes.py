@@ -61,7 +61,7 @@ def test_a_submission_without_look_up_is_found(server, runs):
     assert max(paid.values()) == 2
 
 
-@pytest.mark.slow_but_one
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "fault"),
     [

@@ -56,6 +56,7 @@ def test_the_slides_network_has_the_slides_sizes(preset: str) -> None:
     assert shapes(HybridClassifier(Fashion.presets()[preset].model, 2)) == SLIDES
 
 
+@pytest.mark.slow
 def test_the_notebooks_network_has_the_notebooks_sizes() -> None:
     notebook = Fashion.presets()["notebook"]
     config = notebook.model

@@ -98,6 +98,7 @@ def test_a_scan_prints_its_progress(finished) -> None:
     assert str(folder) in out
 
 
+@pytest.mark.slow
 def test_a_scan_leaves_a_leaderboard_figures_and_an_ordinary_run(finished) -> None:
     _, folder = finished
     board = json.loads((folder / "leaderboard.json").read_text())["members"]

@@ -32,6 +32,7 @@ def test_a_kill_in_the_midst_of_writing_leaves_a_checkpoint_that_loads(outcomes)
     assert counts["kills"] == 10  # most of them leave an incomplete temporary file
 
 
+@pytest.mark.slow
 def test_a_kill_while_starting_over_leaves_a_run_that_can_go_on(outcomes):
     counts = outcomes["start_over_at_every_line"]
     assert isinstance(counts, dict), counts

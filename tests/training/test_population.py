@@ -122,6 +122,7 @@ def test_chunks_of_members_change_nothing(population, train, at_once: int) -> No
     np.testing.assert_allclose(found, told[HYBRID]["losses"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_second_epoch_does_not_compile_again(population, train) -> None:
     before = fit_population_epoch.jitted._cache_size()
     trained(BOTH, KEYS, NUMBERS, train)
