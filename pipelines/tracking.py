@@ -101,7 +101,7 @@ def _mlflow(folder: Path) -> Iterator[Track]:
 def _run_of(client: Any, name: str, resumed: bool) -> tuple[str, int]:
     """A run of MLflow, and its last epoch.
 
-    A resumed training goes on in the latest run of its name. It repeats the epochs behind its
+    A resumed training goes on in the latest run of its name. It repeats the epochs after its
     latest checkpoint, to the last bit, and MLflow cannot delete what it has of them.
     """
     there = client.get_experiment_by_name(EXPERIMENT)

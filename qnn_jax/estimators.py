@@ -435,9 +435,10 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
             f"{name}_test": rows for name, rows in self._saved("y_test", X_test, y_test).items()
         }
         rows = given["x"]
-        moved = np.abs(rows.mean(axis=0) - self.mean_) > 1e-3 * self.scale_
+        # The same rows differ by rounding only.
+        moved = np.abs(rows.mean(axis=0) - self.mean_) > 1e-6 * self.scale_
         # The scale of a column that does not vary is 1.
-        other = (np.abs(rows.std(axis=0) - self.scale_) > 1e-3 * self.scale_) & (self.scale_ != 1)
+        other = (np.abs(rows.std(axis=0) - self.scale_) > 1e-6 * self.scale_) & (self.scale_ != 1)
         if (moved | other).any():
             raise InputError(
                 "Argument `X` must be what the estimator was fitted on, all of it and unweighted, "
@@ -447,6 +448,7 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
         with explained(f"make the folder {folder}", "give another path"):
             folder.mkdir(parents=True, exist_ok=True)
         buffer, file = io.BytesIO(), folder / "data.npz"
+        earlier = file.read_bytes() if file.exists() else None
         np.savez(buffer, **given)
         write_bytes_atomic(file, buffer.getvalue())
         mine, count = self.task_, len(rows)
@@ -464,7 +466,10 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
         try:
             task = replace(task, form=replace(task.found, **self._form()))
         except InputError:
-            file.unlink()
+            if earlier is None:
+                file.unlink()
+            else:
+                write_bytes_atomic(file, earlier)
             raise
         splits = task.load(Folders(), 0, lambda what, done, total: None)
         seconds: dict[str, Any] = {"setup": 0.0, "compile": 0.0, "epochs": []}

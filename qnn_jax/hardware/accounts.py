@@ -102,7 +102,8 @@ def simulated(name: str, seed: int = 0) -> Any:
 def introduction(device: Any) -> str:
     """One line on the device, which distinguishes a simulation from a real machine."""
     if not device.simulated:
-        return f"QUANTUM COMPUTER: {device.name}, calibrated {device.calibration_date}."
+        when = device.calibration_date or "at an unknown time"
+        return f"QUANTUM COMPUTER: {device.name}, calibrated {when}."
     return (
         f"SIMULATED: {device.name}, IBM's snapshot of {device.calibration_date} with its noise, on "
         "this machine. No quantum computer is used and nothing is paid."

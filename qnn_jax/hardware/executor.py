@@ -229,10 +229,12 @@ class _Device:
     def _key(self, question: Question) -> str:
         """Identifies the measurement: the same key finds the same jobs."""
         named = isinstance(self.backend, str)
+        settings = dataclasses.asdict(self.settings)
+        del settings["budget_seconds"]  # what may be spent does not change what is measured
         told = [
             # The least busy machine changes from day to day.
             [self.backend, Where(self.backend).simulated] if named else self.backend.name,
-            dataclasses.asdict(self.settings),
+            settings,
             circuit_hash(question.circuit),
             [one.terms for one in question.observables],
         ]

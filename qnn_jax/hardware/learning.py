@@ -196,8 +196,9 @@ def _measure(
         layout = None if twin is None else twin.content["layout"]
         design = _designed(visit, circuit, weights, inputs, settings, budget, layout)
         if twin is not None:
-            used = cut([pub.circuit for pub in design.chunk.pubs], device.backend.target)
-            twin.check_qubits(used.qubits)
+            experiments, qubits = _even(design, device.backend.target)
+            twin.check_qubits(qubits)
+            twin.family(experiments)  # refuses other gates before the job is paid for
         device.check(design.chunk)
         for line in _introduction(visit, design, budget, whose):
             visit.tell(line)
@@ -363,17 +364,22 @@ def _experiments(
     return found, small.qubits
 
 
+def _even(design: _Design, target: Any) -> tuple[list[Experiment], tuple[int, ...]]:
+    """The job's circuits before it runs, with counts that are spread evenly."""
+    chunk = design.chunk
+    shape = 2 ** chunk.pubs[0].circuit.num_clbits
+    even = [np.full((pub.rows, shape), chunk.shots / shape) for pub in chunk.pubs]
+    return _experiments(chunk, even, target)
+
+
 def _check_conditioning(visit: Visit, design: _Design, settings: LearnSettings) -> None:
     """Report what the job will leave undetermined; refuse it where a larger one would determine it.
 
     Raises:
         InputError: which names the parameters, and how many times the shots suffice.
     """
-    target = visit.device.backend.target
-    shape = 2 ** design.chunk.pubs[0].circuit.num_clbits
     rows = [pub.rows for pub in design.chunk.pubs]
-    even = [np.full((pub.rows, shape), settings.shots / shape) for pub in design.chunk.pubs]
-    experiments, qubits = _experiments(design.chunk, even, target)
+    experiments, qubits = _even(design, visit.device.backend.target)
     published = noise_model(visit.device.backend, qubits)
     family = NoiseFamily(
         published, [one.circuit for one in experiments], experiments[0].qubits, qubits

@@ -238,7 +238,8 @@ def priced(settings: Settings, machine: Machine, anchors: int, states: int) -> P
 def pauses(default: float, allowed: tuple[float, float]) -> list[float]:
     """Pauses between shots in seconds, longest first: the device's own, and shorter ones.
 
-    None is 0, although machines allow it: that no qubit is at rest then is not in any noise model.
+    0 is not among the shorter ones, although machines allow it: qubits are then not at rest when a
+    shot begins, which no noise model describes.
 
     >>> pauses(250e-6, (0.0, 500e-6))
     [0.00025, 0.0001, 5e-05, 2e-05]

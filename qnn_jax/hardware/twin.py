@@ -100,8 +100,8 @@ class DeviceTwin:
                 "learn-device`."
             )
 
-    def check(self, experiments: Sequence[Experiment]) -> Check:
-        """How well the twin predicts other counts of its circuit, of the same qubits.
+    def family(self, experiments: Sequence[Experiment]) -> NoiseFamily:
+        """The family that was fitted, for these circuits; their counts are not read.
 
         Raises:
             InputError: if the circuit has other gates than when it was learned.
@@ -115,8 +115,16 @@ class DeviceTwin:
                 "Argument `twin` must be of the gates that the circuit has now, but it was "
                 f"transpiled to others when {self.content['device']} was learned: {AGAIN}."
             )
-        values = np.array([one["value"] for one in fitted])
-        return check_noise(family, values, experiments, self.covariance)
+        return family
+
+    def check(self, experiments: Sequence[Experiment]) -> Check:
+        """How well the twin predicts other counts of its circuit, of the same qubits.
+
+        Raises:
+            InputError: if the circuit has other gates than when it was learned.
+        """
+        values = np.array([one["value"] for one in self.content["parameters"]])
+        return check_noise(self.family(experiments), values, experiments, self.covariance)
 
     def check_qubits(self, qubits: Sequence[int]) -> None:
         """Refuse other qubits of the device.

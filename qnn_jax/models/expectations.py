@@ -20,7 +20,7 @@ class CircuitClassifier(nn.Module):
 
     Expectation values are between -1 and 1. As logits of four classes they give the right class a
     probability of 0.71 at most, so that the loss is dominated by examples that are right already.
-    The gain changes no decision.
+    While the gain is positive, it changes no decision.
 
     Attributes:
         circuit: with the inputs.

@@ -73,7 +73,7 @@ def beside(
 def arrange(
     fusions: list[Fusion], place: list[int], num_qubits: int, width: int
 ) -> tuple[list[int], list[FusionGroup]]:
-    """Where each qubit should be for a odd layer, and the groups of bits, from the lowest up.
+    """Where each qubit should be for an odd layer, and the groups of bits, from the lowest up.
 
     Qubits stay in their natural order where every fusion then lies on few neighbouring bits; else
     those that are used come together on the lowest bits.

@@ -360,8 +360,10 @@ def _plan_of(num_qubits: int, gates: Sequence[Instruction], shared: bool) -> Pla
     # together for it and apart again.
     steps = [step for scan in found.scans for step in scan.steps]
     dense = sum(isinstance(step, MatrixStep) and not step.real for step in steps)
-    uniform = _plan_irregular(num_qubits, gates) if dense else found
-    return uniform if dense and uniform.scans[0].repeats < dense else found
+    if not dense:
+        return found
+    uniform = _plan_irregular(num_qubits, gates)
+    return uniform if uniform.scans[0].repeats < dense else found
 
 
 def _length(plan: Plan) -> int:
@@ -453,15 +455,15 @@ def _turned_by_inputs(gates: Sequence[Instruction]) -> bool:
 
 
 def _has_large_blocks(found: Plan) -> bool:
-    """Is it by layers, and have its matrix steps many angles on average?"""
+    """Have its matrix steps many angles on average? Uniform ones do in a large register."""
     steps = [(step, scan.repeats) for scan in found.scans for step in scan.steps]
     blocks = [(step, repeats) for step, repeats in steps if isinstance(step, MatrixStep)]
     blocks += [(block, 1) for block, _ in found.initial]
     turns = sum(block.num_angles * repeats for block, repeats in blocks)
-    layered = not any(isinstance(step, UniformStep) for step, _ in steps)
-    return layered and turns >= tuning.current().blocks_angles * sum(
-        repeats for _, repeats in blocks
-    )
+    limits = tuning.current()
+    if any(isinstance(step, UniformStep) for step, _ in steps):
+        return found.num_qubits >= limits.uniform_large_from
+    return turns >= limits.blocks_angles * sum(repeats for _, repeats in blocks)
 
 
 @tuning.cached
@@ -472,8 +474,8 @@ def plan_by_gates(
 
     None where matrix steps do better, or it would be long.
     """
-    by_layers, _ = plan_to_measure(circuit, observables, False)
-    if circuit.num_qubits >= tuning.current().blocks_from and _has_large_blocks(by_layers):
+    alone, _ = plan_to_measure(circuit, observables, False)
+    if circuit.num_qubits >= tuning.current().blocks_from and _has_large_blocks(alone):
         return None
     gates, behind = _visible(circuit, observables)
     found = _plan_by_gates(circuit.num_qubits, gates)

@@ -258,8 +258,8 @@ class _Study:
             tell: called with the number of finished epochs and their seconds.
         """
         name, data, began = member.name, self._data(size), time.monotonic()
-        # Members of one network that differ in how they are scored only are trained once.
-        alike = (size, id(member.network), member.frozen, member.execution)
+        # Members that differ only in how they are scored are trained once.
+        alike = (id(member.network), member.frozen, member.execution)
         compiled = began
         if alike not in self._trained:
             sized = self.task.sized(size)
@@ -295,7 +295,7 @@ class _Study:
     def _data(self, size: int) -> Data:
         """The examples of a size, loaded once for all members."""
         if self._loaded is None or self._loaded[0] != size:
-            self._loaded = None  # free its memory before loading others
+            self._loaded, self._trained = None, {}  # free their memory before loading others
             self._loaded = (size, self._load(size))
         return self._loaded[1]
 

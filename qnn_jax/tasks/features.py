@@ -79,8 +79,9 @@ class FeatureTask(TaskDefaults):
     @property
     def numbers(self) -> frozenset[str]:  # type: ignore[override]
         """What a scan may vary; smoothed labels are of classes."""
-        values = {"training.label_smoothing"} if self.shape.kind == "regression" else set()
-        return HYBRID_NUMBERS - values
+        if self.shape.kind == "regression":
+            return HYBRID_NUMBERS - {"training.label_smoothing"}
+        return HYBRID_NUMBERS
 
     @property
     def network_circuit(self) -> Circuit:

@@ -109,12 +109,13 @@ class AdamW:
         values = jax.tree.leaves(found.get("intermediates", {}))
         if not values:  # a twin without a circuit
             return outputs, 0.0
-        for observable in network.observables:
-            if [coefficient for _, coefficient in observable.terms] != [1.0]:
-                raise InputError(
-                    "Argument `variance_weight` must be 0 unless every observable is one Pauli "
-                    f"string, but is {weight} for {observable}."
-                )
+        sums = [one for one in network.observables if [c for _, c in one.terms] != [1.0]]
+        if sums or len(values) > 1:
+            what = f"measures {sums[0]}" if sums else f"has {len(values)} quantum layers"
+            raise InputError(
+                "Argument `variance_weight` must be 0 unless every observable is one Pauli string "
+                f"of one quantum layer, but the network {what}."
+            )
         return outputs, weight * (1 - jnp.square(values[0])).mean(-1)
 
     def init(self, task: Task, members: Sequence[Member], key: Array, inputs: Array) -> AdamWState:

@@ -8,6 +8,7 @@ from simulator_references import qiskit_state, random_angle, random_circuit, val
 from qnn_jax import Circuit, Op, expectations, real_amplitudes, statevector, w, x, zz_feature_map
 from qnn_jax.circuits import GATES
 from qnn_jax.circuits.angles import evaluate
+from qnn_jax.circuits.observables import observables_on
 from qnn_jax.simulate import (
     batch_last,
     kernels,
@@ -336,6 +337,17 @@ def test_a_plan_by_layers_stays_where_it_is_shorter():
     with using(dataclasses.replace(CPU, **changed)):
         assert not is_uniform(planner.plan_state(u_and_cx(6, 1), False))
         assert not is_uniform(planner.plan_state(LAYERED["zz and real amplitudes"], False))
+
+
+def test_a_batch_of_weights_keeps_the_uniform_steps_of_a_large_register():
+    changed = {"longest_plan": 1000, "uniform_small_up_to": 5, "uniform_large_from": 6}
+    circuit = u_and_cx(6, 3)
+    (observable,) = observables_on(6, ["Z" * 6])
+    with using(dataclasses.replace(CPU, **changed)):
+        assert is_uniform(planner.plan_to_measure(circuit, (observable,), False)[0])
+        assert planner.plan_by_gates(circuit, (observable,)) is None
+    with using(dataclasses.replace(CPU, longest_plan=-1)):
+        assert planner.plan_by_gates(circuit, (observable,)) is not None
 
 
 @pytest.mark.slow_but_one
