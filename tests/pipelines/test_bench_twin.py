@@ -66,7 +66,7 @@ def test_finished_cells_are_not_run_again(tmp_path, monkeypatch, capsys):
 def test_the_true_device_is_that_of_aer(tmp_path):
     adding = calculator()
     rows = adding.encode(np.random.default_rng(0).uniform(size=(40, 2)))
-    hidden = HiddenDevice("FakeMarrakesh", 3, 3)
+    hidden = HiddenDevice("FakeMarrakesh", 3, 3, size=0.2)
     learned = learn_device(
         Visit(hidden, Ledger(tmp_path, "0" * 64)),
         adding.circuit,
