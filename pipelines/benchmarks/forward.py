@@ -9,12 +9,11 @@ product of a uniform step.
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from pipelines.benchmarks import cases, simulator, table
-from pipelines.benchmarks.simulator import Limits
+from pipelines.benchmarks import cases, table
+from pipelines.benchmarks.simulator import Limits, short_table
 
 #: Qubits and depth.
 SIZES = ((12, 10), (16, 10), (20, 10), (24, 5))
@@ -29,40 +28,24 @@ def forward(rounds: int, cap_seconds: float, peers: bool) -> dict[str, Any]:
         cap_seconds: time limit of an engine for one line.
         peers: measure other simulators too.
     """
-    began = time.monotonic()
-    rows = []
-    with simulator.started(PEERS if peers else (), " forward") as (workers, why_alone):
-        versions = {name: worker.versions for name, worker in workers.items()}
-        print(table.heading(versions, rounds, "Value alone"), flush=True)
+
+    def cells() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for qubits, depth in SIZES:
             circuit = cases.u_and_cx(qubits, depth)
             problem = cases.problem(circuit)
             # Small angles, or the value is too close to 0 to be compared.
             problem["weights"] = [0.1 * weight for weight in problem["weights"]]
-            entries = simulator.measure_problem(problem, workers, Limits(rounds, cap_seconds))
-            rows.append(
-                {
-                    "family": "U and CX",
-                    "batch": 1,
-                    "num_qubits": qubits,
-                    "depth": depth,
-                    "gates": len(circuit.ops),
-                    "engines": entries,
-                    "passes": passes(qubits, rounds),
-                    **simulator.ratios(entries),
-                }
-            )
-            print(table.line(rows[-1], list(workers)), flush=True)
-            each = (f"{name} {table.duration(s)}" for name, s in rows[-1]["passes"].items())
-            print(f"    one pass over the state: {', '.join(each)}", flush=True)
-    return {
-        "peers": why_alone or "measured",
-        "versions": versions,
-        "machine": simulator.machine(),
-        "rounds": rounds,
-        "cells": rows,
-        "seconds": time.monotonic() - began,
-    }
+            about = {"family": "U and CX", "batch": 1, "num_qubits": qubits, "depth": depth}
+            yield about | {"gates": len(circuit.ops)}, problem
+
+    def beside(row: dict[str, Any]) -> None:
+        row["passes"] = passes(row["num_qubits"], rounds)
+        each = (f"{name} {table.duration(s)}" for name, s in row["passes"].items())
+        print(f"    one pass over the state: {', '.join(each)}", flush=True)
+
+    limits = Limits(rounds, cap_seconds)
+    wanted = PEERS if peers else ()
+    return short_table(cells(), " forward", wanted, limits, "Value alone", beside)
 
 
 def passes(num_qubits: int, rounds: int) -> dict[str, float]:

@@ -7,12 +7,12 @@ process of its own, first calls and steps are timed apart, and results that diff
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
 from typing import Any
 
-from pipelines.benchmarks import cases, simulator, table
+from pipelines.benchmarks import cases
 from pipelines.benchmarks.engines import ERROR
-from pipelines.benchmarks.simulator import Limits
+from pipelines.benchmarks.simulator import Limits, short_table
 
 #: Qubits and batch.
 SIZES = ((4, 64), (6, 16))
@@ -28,35 +28,14 @@ def noise(rounds: int, cap_seconds: float, peers: bool) -> dict[str, Any]:
         cap_seconds: time limit of an engine for one line.
         peers: measure other simulators too.
     """
-    began = time.monotonic()
-    rows = []
-    with simulator.started(PEERS if peers else (), " noisy") as (workers, why_alone):
-        versions = {name: worker.versions for name, worker in workers.items()}
-        print(f"\nWith a depolarising error of {ERROR:g} on each qubit of a gate, after it:")
-        print(table.heading(versions, rounds), flush=True)
+
+    def cells() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for qubits, batch in SIZES:
             circuit = cases.reuploading(qubits, LAYERS)
-            entries = simulator.measure_problem(
-                cases.problem(circuit, "inputs", batch), workers, Limits(rounds, cap_seconds)
-            )
-            rows.append(
-                {
-                    "family": "re-uploading, noisy",
-                    "batch": batch,
-                    "num_qubits": qubits,
-                    "depth": LAYERS,
-                    "gates": len(circuit.ops),
-                    "engines": entries,
-                    **simulator.ratios(entries),
-                }
-            )
-            print(table.line(rows[-1], list(workers)), flush=True)
-    return {
-        "peers": why_alone or "measured",
-        "versions": versions,
-        "machine": simulator.machine(),
-        "error": ERROR,
-        "rounds": rounds,
-        "cells": rows,
-        "seconds": time.monotonic() - began,
-    }
+            about = {"family": "re-uploading, noisy", "batch": batch, "num_qubits": qubits}
+            about |= {"depth": LAYERS, "gates": len(circuit.ops)}
+            yield about, cases.problem(circuit, "inputs", batch)
+
+    print(f"\nWith a depolarising error of {ERROR:g} on each qubit of a gate, after it:")
+    limits = Limits(rounds, cap_seconds)
+    return {"error": ERROR} | short_table(cells(), " noisy", PEERS if peers else (), limits)

@@ -15,7 +15,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -100,6 +100,43 @@ def simulator(
         "limits": {"rounds": rounds, "cap_seconds": cap_seconds, "infer": infer},
         "cells": rows,
         "seed_circuit": seed,
+        "seconds": time.monotonic() - began,
+    }
+
+
+def short_table(
+    cells: Iterable[tuple[dict[str, Any], dict[str, Any]]],
+    variant: str,
+    peers: Sequence[str],
+    limits: Limits,
+    what: str = "Value and gradient",
+    beside: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> dict[str, Any]:
+    """Run a table of a few cells and print it; return all numbers as a JSON object.
+
+    Args:
+        cells: what a line says of its circuit, and its problem.
+        variant: behind the engines' names.
+        peers: names of other simulators; none if they are not wanted.
+        limits: of the measurement.
+        what: is measured.
+        beside: adds to a row and prints what it adds.
+    """
+    began, rows = time.monotonic(), []
+    with started(peers, variant) as (workers, why_alone):
+        versions = {name: worker.versions for name, worker in workers.items()}
+        print(table.heading(versions, limits.rounds, what), flush=True)
+        for about, problem in cells:
+            entries = measure_problem(problem, workers, limits)
+            rows.append(about | {"engines": entries, **ratios(entries)})
+            print(table.line(rows[-1], list(workers)), flush=True)
+            beside(rows[-1])
+    return {
+        "peers": why_alone or "measured",
+        "versions": versions,
+        "machine": machine(),
+        "rounds": limits.rounds,
+        "cells": rows,
         "seconds": time.monotonic() - began,
     }
 
