@@ -76,6 +76,16 @@ def test_other_measurements_are_other_jobs(tmp_path):
     assert (np.asarray(calls[0].values) != np.asarray(calls[3].values)).any()
 
 
+def test_another_budget_is_the_same_measurement(tmp_path):
+    """What was planned is found again, although the other budget would not cover it."""
+    first, later = (
+        device("FakeManilaV2", folder=tmp_path, shots=64, readout=False, budget_seconds=budget)
+        for budget in (1e4, 1e-3)
+    )
+    before = first(CIRCUIT, "ZZ", INPUTS[:3], WEIGHTS)
+    assert later(CIRCUIT, "ZZ", INPUTS[:3], WEIGHTS).record.job_ids == before.record.job_ids
+
+
 def test_a_circuit_without_inputs_and_weights_runs(tmp_path):
     flipped = Circuit(2, (Op("x", 0),))
     run = device("FakeManilaV2", folder=tmp_path, shots=512, budget_seconds=1e4)

@@ -9,6 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from toy_tasks import Dots, changed
 
+from qnn_jax import variances
 from qnn_jax.configs import ModelConfig, TrainingConfig, check_training
 from qnn_jax.errors import InputError
 from qnn_jax.models import HybridClassifier, HybridRegressor
@@ -336,6 +337,19 @@ def test_variance_counts_in_the_loss_as_its_closed_form_says() -> None:
     _, told = fit_epoch(task, (HYBRID,), state, key, jnp.asarray(0), points, points)
     np.testing.assert_allclose(told[HYBRID]["losses"], [wanted], rtol=1e-5)
     np.testing.assert_allclose(told[HYBRID]["gradient_norm"], np.linalg.norm(slopes), rtol=1e-3)
+
+
+def test_of_several_observables_the_mean_variance_counts() -> None:
+    labels, points = ("ZZ", "IZ", "ZI"), jnp.linspace(-1, 1, 4)[:, None]
+    network = HybridRegressor(sine_circuit(1), labels)
+    params = network.init(jax.random.key(0), points)["params"]
+    trainer = AdamW(TrainingConfig(batch_size=4, variance_weight=0.5))
+    _, found = trainer._outputs(network, params, points, {})
+    encoded = network.apply({"params": params}, points, method="encode")
+    each = [
+        variances(network.circuit, labels, row, params["quantum"]["weights"]) for row in encoded
+    ]
+    np.testing.assert_allclose(found, 0.5 * np.mean(each, axis=1), atol=1e-6)
 
 
 def test_the_variance_of_a_sum_of_pauli_strings_is_refused() -> None:
