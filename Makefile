@@ -104,7 +104,8 @@ clean: ## Remove the environment and all caches; results stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The interpreter is asked, not looked up: a version manager's shim can be there and fail.
-# The last line lets matplotlib index the fonts now, so that the first run does not wait for it.
+# The line on fonts indexes them now, so that the first run does not wait for it. It does not read
+# an old index: another environment's, found in the same cache, can miss matplotlib's own fonts.
 $(STAMP): requirements.lock pyproject.toml
 	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null || { \
 	    echo "Error: PY must be a Python of 3.11 to 3.14 that runs, but is '$(PY)'; name one: make PY=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
@@ -115,7 +116,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	@$(UV) pip install --quiet --python $(PYTHON) --require-hashes --requirements requirements.lock
 	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
-	@$(PYTHON) -c 'import matplotlib.font_manager'
+	@$(PYTHON) -c 'from matplotlib import font_manager; font_manager._load_fontmanager(try_read_cache=False)'
 	@echo '$(PY)' > $(VENV)/.interpreter
 	@touch $@
 
