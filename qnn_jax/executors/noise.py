@@ -219,7 +219,9 @@ def _by_trajectories(
                 )
                 if run.shots is not None:
                     outcome = random.categorical(read, jnp.log(shares))
-                    shares = jax.nn.one_hot(outcome, len(shares), dtype=shares.dtype)
+                    drawn = jax.nn.one_hot(outcome, len(shares), dtype=shares.dtype)
+                    # Of NaN the draw would look certain.
+                    shares = jnp.where(jnp.isfinite(shares.sum()), drawn, jnp.nan)
                 return shares
 
             shares = jax.vmap(of_row)(inputs, random.split(key, len(inputs)))

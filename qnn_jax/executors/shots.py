@@ -224,7 +224,9 @@ def _frequencies(exact: Array, shots: int, key: Array) -> Array:
         else:
             below = jnp.searchsorted(jnp.sort(drawn), cumulative, side="left").astype(np.int32)
         below = below.at[-1].set(shots)
-        return jnp.diff(below, prepend=0).astype(exact.dtype) / shots
+        shares = jnp.diff(below, prepend=0).astype(exact.dtype) / shots
+        # NaN compares with nothing, so all shots would have one outcome, which looks certain.
+        return jnp.where(jnp.isfinite(cumulative[-1]), shares, jnp.nan)
 
     # A key for every row, so that chunks make no difference; the last chunk is filled up, since a
     # remainder would be compiled as a program of its own.

@@ -397,7 +397,7 @@ def _largest(array: Array) -> float:
 def _harmless(circuit: Circuit) -> float:
     """Up to which inputs and weights every angle is finite, and not large in float32.
 
-    0 where a function is not defined everywhere: then all angles are evaluated.
+    -1 where a function is not defined everywhere: then all angles are evaluated, also of zeros.
     """
     most = _PRECISION / float(np.finfo(np.float32).eps)
     for reach in 2.0 ** np.arange(12, -4, -1):
@@ -407,7 +407,7 @@ def _harmless(circuit: Circuit) -> float:
             bounds = evaluate(circuit.angles, inputs, weights, _Bounds)
         if np.all(bounds <= most):
             return float(reach)
-    return 0.0
+    return -1.0
 
 
 class _Bounds:

@@ -12,8 +12,9 @@ from simulator_references import x64
 import qnn_jax
 from qnn_jax import Circuit, InputError, LargeAngleWarning, Op, PauliSum, w, x, zz_feature_map
 from qnn_jax.circuits import GATES
-from qnn_jax.executors import exact, sampled
+from qnn_jax.executors import exact, noisy, sampled
 from qnn_jax.linen import QuantumLayer
+from qnn_jax.noise import NoiseModel, depolarizing
 from qnn_jax.simulate import angle_table
 
 KEY = jax.random.key(0)
@@ -97,6 +98,28 @@ def test_weights_that_are_not_finite_are_never_sampled():
         assert np.isnan(found.stderr).all()
         with pytest.raises(InputError, match="`weights` must be finite in float32"):
             run(jnp.array([value]))
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [
+        sampled(10, gradient="shift"),
+        noisy(NoiseModel({"rx": depolarizing(0.01)}), 10, method="trajectories"),
+    ],
+    ids=["shift", "trajectories"],
+)
+def test_shots_of_no_state_are_never_certain(executor):
+    circuit = Circuit(1, (Op("rx", 0, 1 / x[0]),))
+
+    def run(rows):
+        return executor(circuit, Z, rows, jnp.zeros(0), KEY)
+
+    found = jax.jit(run)(jnp.array([[0.0], [1.0]]))
+    for values in (found.values, found.stderr):
+        np.testing.assert_array_equal(np.isnan(values[:, 0]), [True, False])
+    # Zeros are below every bound: they are looked at all the same.
+    with pytest.raises(InputError, match=r"the angle 1/x\[0\] of gate 0, .* of sample 0 is inf"):
+        run(jnp.zeros((1, 1)))
 
 
 def test_one_sample_that_is_not_finite_leaves_the_others_as_they_are():
@@ -219,8 +242,8 @@ def test_the_warning_is_not_given_for_nothing():
         (w[0] * x[0], 16.0),
         (w[0].sin() * x[0], 256.0),
         (sum(w[k] * x[k] for k in range(40)), 4.0),
-        (w[0].log(), 0.0),
-        (2 / w[0], 0.0),
+        (w[0].log(), -1.0),
+        (2 / w[0], -1.0),
         (w[0].exp(), 4.0),
     ],
 )
