@@ -41,7 +41,7 @@ def from_qasm(text: str, inputs: Names = None, weights: Names = None) -> Circuit
 
     Final measurements and barriers are left out, as in `from_qiskit`. The only files that a text
     can include are qelib1.inc and stdgates.inc, which are built in. A text may have 10 million
-    characters, 10,000 qubits and, with all definitions written out, 500,000 gates.
+    characters, 5,000 qubits and, with all definitions written out, 500,000 gates.
 
     Args:
         text: the text.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from qnn_jax.circuits.checks import MAX_GATES as MAX_GATES
+from qnn_jax.circuits.checks import MAX_QUBITS as MAX_QUBITS
+
 #: Longer texts are refused unread: parsing OpenQASM 3 takes a minute for some million characters.
 MAX_CHARACTERS = 10_000_000
-#: Qubits, and bits, of all registers together.
-MAX_QUBITS = 10_000
-#: Gates after all definitions, modifiers and broadcasts are written out.
-MAX_GATES = 500_000
 #: Numbers, inputs and operations in all angles together.
 MAX_TERMS = 2_000_000
 #: Brackets within brackets, and gates that call gates. The parsers and the readers recurse.

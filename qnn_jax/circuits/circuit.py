@@ -11,6 +11,7 @@ from typing import Any, Literal
 from qnn_jax.circuits import angles as _angles
 from qnn_jax.circuits.angles import Expression, Symbol
 from qnn_jax.circuits.checks import (
+    MAX_PARAMETERS,
     at_least,
     check_num_gates,
     integer,
@@ -38,8 +39,8 @@ class Circuit:
         num_qubits: from 1 to 5,000.
         ops: the gates, at most 500,000; barriers are left out, they change no state.
         num_inputs: the length of the vector x; by default as many as the gates use.
-        num_weights: the length of the vector w; by default as many as the gates use. Both are
-            stored, so a circuit keeps them when gates are taken out.
+        num_weights: the length of the vector w; by default as many as the gates use. Both are at
+            most 1,000,000, and stored, so a circuit keeps them when gates are taken out.
 
     Raises:
         InputError: where a gate names a qubit, an input or a weight that is not there.
@@ -72,7 +73,8 @@ class Circuit:
         object.__setattr__(self, "ops", tuple(op for op in ops if op.gate != "barrier"))
         for name, vector in (("num_inputs", "x"), ("num_weights", "w")):
             given, least = getattr(self, name), used[vector]
-            given = least if type(given) is int and given == -1 else at_least(name, given, 0)
+            default = type(given) is int and given == -1
+            given = at_least(name, least if default else given, 0, MAX_PARAMETERS)
             if given < least:
                 raise InputError(
                     f"Argument `{name}` must be an integer of at least {least}, because the gates "
@@ -130,6 +132,8 @@ class Circuit:
             num_weights=self.num_weights,
         )
         circuit.__dict__.update(changes)
+        for name in ("num_inputs", "num_weights"):
+            at_least(name, getattr(circuit, name), 0, MAX_PARAMETERS)
         return circuit
 
     def _shift(self, vector: str, by: int) -> tuple[Op, ...]:

@@ -35,17 +35,19 @@ BOTH = [
     (f"rx({'-' * 100_000}1) q;", "50"),
 ]
 ONLY_TWO = [
-    ("qreg r[1000000000];", "1,000,000,001 qubits are more than the 10,000 that can be read"),
-    ("creg r[1000000000];", "1,000,000,000 bits are more than the 10,000 that can be read"),
+    ("qreg r[1000000000];", "1,000,000,001 qubits are more than the 5,000 that can be read"),
+    ("creg r[1000000000];", "1,000,000,000 bits are more than the 5,000 that can be read"),
+    (f"qreg r[{MAX_QUBITS}];", "5,001 qubits are more than the 5,000 that can be read"),
     (f"qreg r[{'9' * 30}];", "an integer can have 18 digits at most, but one has 30"),
     (f"x q[{'9' * 30}];", "an integer can have 18 digits at most, but one has 30"),
-    (f"qreg r[{MAX_QUBITS - 1}]; {'x r;' * 51}", "509,9[0-9]* gates are more than the 500,000"),
+    (f"qreg r[{MAX_QUBITS - 1}]; {'x r;' * 102}", "504,9[0-9]* gates are more than the 500,000"),
     (f"gate g(t) a {{ rx({'t+' * 10**6}1) a; }} g(1) q;", "10,000 operators at most"),
     ("gate g(t) a { rx(1/t) a; } g(0) q;", "Qiskit cannot decompose .cannot divide by zero"),
 ]
 ONLY_THREE = [
-    ("qubit[1000000] r;", "1,000,001 qubits are more than the 10,000 that can be read"),
-    ("bit[1000000] r;", "1,000,000 bits are more than the 10,000 that can be read"),
+    (f"qubit[{MAX_QUBITS}] r;", "5,001 qubits are more than the 5,000 that can be read"),
+    ("qubit[1000000] r;", "1,000,001 qubits are more than the 5,000 that can be read"),
+    ("bit[1000000] r;", "1,000,000 bits are more than the 5,000 that can be read"),
     (f"qubit[{'9' * 30}] r;", "an integer must fit in 64 bits"),
     (f"qubit[2] r; x r[{'9' * 30}];", "an integer must fit in 64 bits"),
     (f"rx({'9' * 5000}) q;", "the parser fails with ValueError|must fit in 64 bits"),
@@ -57,7 +59,7 @@ ONLY_THREE = [
         "qubit[60] r; ctrl(60) @ x " + "".join(f"r[{k}], " for k in range(60)) + "q;",
         r"under 60 controls becomes more than 2\*\*60 gates",
     ),
-    ("ctrl(1000000000) @ x q;", "1,000,000,000 qubits are more than the 10,000"),
+    ("ctrl(1000000000) @ x q;", "1,000,000,000 qubits are more than the 5,000"),
     ("inv @ " * 60 + "x q;", "a gate can have 50 modifiers at most"),
     (
         "input float t0; "
@@ -75,7 +77,7 @@ ONLY_THREE = [
     ("text", "message"),
     [(f"{TWO} qreg q[1]; {text}", message) for text, message in BOTH + ONLY_TWO]
     + [(f"{THREE} qubit q; {text}", message) for text, message in BOTH + ONLY_THREE]
-    + [(f"{THREE} x $1{'0' * 30};", "so many qubits are more than the 10,000")],
+    + [(f"{THREE} x $1{'0' * 30};", "so many qubits are more than the 5,000")],
     ids=lambda part: part[36:70],
 )
 def test_what_is_too_large_is_refused_at_once(text, message):

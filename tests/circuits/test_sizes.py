@@ -50,6 +50,9 @@ QUBITS = "`num_qubits` must be at most 5000, but is "
             "`circuit` must have at most 30 qubits to be simulated, but has 1100: its state has",
         ),
         (lambda: expectations(Circuit(31), ["Z" * 31], [], []), "at most 30 qubits"),
+        (lambda: Circuit(1, (Op("rx", 0, w[HUGE]),)), "`num_weights` must be at most 1000000, but"),
+        (lambda: Circuit(1, (), HUGE), "`num_inputs` must be at most 1000000, but is 1000000000"),
+        (lambda: PAIR.shift_weights(HUGE), "`num_weights` must be at most 1000000, but is"),
     ],
 )
 def test_what_is_too_large_is_refused_at_once(make, message: str) -> None:
@@ -61,6 +64,7 @@ def test_what_is_too_large_is_refused_at_once(make, message: str) -> None:
 def test_a_circuit_for_hardware_is_not_too_large() -> None:
     assert len(circuits.real_amplitudes(1121, 3).ops) == 4 * 1121 + 3 * 1120
     assert Circuit(5000).num_qubits == 5000
+    assert Circuit(1, (Op("rx", 0, w[999_999]),)).num_weights == 1_000_000
 
 
 def test_a_config_must_fit_into_the_machine(monkeypatch) -> None:
