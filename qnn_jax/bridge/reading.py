@@ -31,14 +31,13 @@ from qiskit.circuit import (
     Store,
 )
 from qiskit.circuit.library import Initialize, UnitaryGate
-from qiskit.exceptions import QiskitError
 from qiskit.transpiler.passes import HighLevelSynthesis
 
 from qnn_jax.bridge.export import LENGTHS, QISKIT_GATES
 from qnn_jax.bridge.expressions import from_parameter_expression
 from qnn_jax.bridge.parameters import FreeParameters, ParameterLike
 from qnn_jax.circuits.angles import AngleLike, w, x
-from qnn_jax.circuits.checks import of_type
+from qnn_jax.circuits.checks import MAX_PARAMETERS, check_num_gates, of_type
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.circuits.op import MAX_UNITARY_QUBITS, Op
@@ -52,8 +51,6 @@ _REFUSED: tuple[tuple[type, str], ...] = (
     (ControlFlowOp, "what follows a measurement is no pure state; unroll it or leave it out"),
     (Store, "a circuit has no classical variables; write numbers or Parameters in their places"),
 )
-#: What Qiskit's definitions and syntheses raise where they do not work.
-_FAILURES = (QiskitError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def from_qiskit(
@@ -113,7 +110,11 @@ def from_qiskit(
 
 def gates_of(circuit: QuantumCircuit, symbols: Mapping[Parameter, AngleLike]) -> tuple[Op, ...]:
     """The gates of a circuit, its global phase first, with `symbols` in its parameters' places."""
-    return tuple(_ops(circuit, _without_final_measurements(circuit), symbols))
+    found: list[Op] = []
+    for op in _ops(circuit, _without_final_measurements(circuit), symbols):
+        found.append(op)
+        check_num_gates(len(found))  # before there are too many for the memory
+    return tuple(found)
 
 
 def gates_of_unitary(op: Op, known: Container[str]) -> Iterator[Op]:
@@ -163,7 +164,7 @@ def _whole_vectors(
     """
     if not isinstance(lengths, Mapping) or len(lengths) != 2:
         return None
-    if not all(type(length) is int and length >= 0 for length in lengths.values()):
+    if not all(type(n) is int and 0 <= n <= MAX_PARAMETERS for n in lengths.values()):
         return None
     whole: dict[str, list[Parameter]] = {
         name: list(ParameterVector(name, length)) for name, length in lengths.items()
@@ -208,7 +209,13 @@ def _ops(
         instruction = circuit.data[position]
         qubits = tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits)
         place = f"instruction {position}, {instruction.operation.name!r} on qubits {qubits}"
-        yield from _gates(instruction.operation, qubits, symbols, place)
+        try:
+            yield from _gates(instruction.operation, qubits, symbols, place)
+        except RecursionError:
+            raise InputError(
+                "Argument `circuit` must have instructions that are defined by others a few levels "
+                f"deep, but has {place}, whose definition does not end or nests too deeply."
+            ) from None
 
 
 def _phase(circuit: QuantumCircuit, symbols: Mapping[Parameter, AngleLike]) -> Iterator[Op]:
@@ -276,7 +283,7 @@ def _definition(operation: Operation, place: str) -> QuantumCircuit:
         if definition is None:
             definition = _synthesised(operation)
         reason = "which has no definition"
-    except _FAILURES as error:
+    except Exception as error:  # a definition may be anyone's code
         definition = None
         said = " ".join(str(getattr(error, "message", error)).split()).removesuffix(".")
         reason = (

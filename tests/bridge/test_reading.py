@@ -410,6 +410,30 @@ def inside():
     return with_(lambda c: c.append(circuit.to_instruction(), [0, 1]))
 
 
+class Nested(Gate):
+    """A gate that is defined by `calls` gates of its kind one level below, without end at -1."""
+
+    def __init__(self, levels, calls=1):
+        super().__init__("nested", 1, [levels, calls])
+
+    def _define(self):
+        levels, calls = map(int, self.params)
+        self.definition = QuantumCircuit(1)
+        for _ in range(calls):
+            inside = Nested(levels - 1 if levels > 0 else levels, calls) if levels else ql.XGate()
+            self.definition.append(inside, [0])
+
+
+class Undefined(Gate):
+    """A gate whose definition is still to be written."""
+
+    def __init__(self):
+        super().__init__("undefined", 1, [])
+
+    def _define(self):
+        raise NotImplementedError("to be written")
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -443,6 +467,14 @@ def inside():
             "'magic' on qubits .*which has no definition",
         ),
         (
+            lambda: from_qiskit(with_(lambda c: c.append(Nested(-1), [0]))),
+            r"has instruction 1, 'nested' on qubits \(0,\), whose definition does not end or nests",
+        ),
+        (
+            lambda: from_qiskit(with_(lambda c: c.append(Undefined(), [0]))),
+            r"'undefined' on qubits \(0,\), which Qiskit cannot decompose \(to be written\): give",
+        ),
+        (
             lambda: from_qiskit(with_(lambda c: c.rx(P, 0)), inputs=[], weights=[]),
             "must name every free parameter once, but 'p' is in neither",
         ),
@@ -463,3 +495,19 @@ def inside():
 def test_refusals(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_definitions_that_double_are_refused_before_all_are_there(monkeypatch):
+    monkeypatch.setattr("qnn_jax.circuits.checks.MAX_GATES", 1000)
+    assert len(from_qiskit(with_(lambda c: c.append(Nested(7, 2), [0]))).ops) == 257
+    with pytest.raises(InputError, match="at most 1000 gates, but would hold at least 1001;"):
+        from_qiskit(with_(lambda c: c.append(Nested(40, 2), [0])))
+
+
+def test_lengths_in_metadata_of_others_are_not_believed():
+    circuit = with_(lambda c: c.rx(ParameterVector("w", 2)[1], 0))
+    circuit.metadata = to_qiskit(Circuit(1, (), 0, 2), form="named").metadata
+    assert from_qiskit(circuit).num_weights == 2
+    (key,) = circuit.metadata
+    circuit.metadata = {key: {"x": 0, "w": 10**12}}
+    assert from_qiskit(circuit).num_weights == 1
