@@ -444,7 +444,7 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
                 "Argument `X` must be what the estimator was fitted on, all of it and unweighted, "
                 "but has another mean or deviation; fit without early stopping and sample weights."
             )
-        folder = Path(path).expanduser().absolute()
+        folder = checks.path_of("path", path).absolute()
         with explained(f"make the folder {folder}", "give another path"):
             folder.mkdir(parents=True, exist_ok=True)
         buffer, file = io.BytesIO(), folder / "data.npz"

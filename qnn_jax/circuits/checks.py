@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from qnn_jax.errors import InputError
@@ -158,6 +160,8 @@ def several(name: str, value: Any, what: str, again: bool = False) -> tuple[Any,
 #: be built within a minute. How many can be simulated is asked where that is done.
 MAX_QUBITS = 5000
 MAX_GATES = 500_000
+#: The most inputs, and the most weights: arrays of that length are made for a circuit.
+MAX_PARAMETERS = 1_000_000
 
 
 def num_qubits_of(value: int, least: int = 1, name: str = "num_qubits") -> int:
@@ -189,6 +193,20 @@ def seed(name: str, value: int) -> int:
     if not 0 <= number < _SEEDS:
         raise InputError(f"Argument `{name}` must be {rule}, but is {shown(value)}.")
     return number
+
+
+def path_of(name: str, value: str | Path) -> Path:
+    """Refuse what can be no path; whether it exists is not asked. `~` is the home folder."""
+    try:
+        path = Path(value).expanduser()
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            path.lstat()
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise InputError(
+            f"Argument `{name}` must be a path, but is {shown(value)} ({reason})."
+        ) from None
+    return path
 
 
 def one_of(name: str, value: str, choices: Sequence[str]) -> str:

@@ -107,14 +107,22 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], str]:
     """
     data = _bytes(path)
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+                raise ValueError(f"it unpacks to more than {MOST_BYTES} bytes")
+        with np.load(io.BytesIO(data), allow_pickle=False) as found:
+            arrays = {name: found[name] for name in found.files}
+    # Whatever NumPy, zipfile and zlib raise; MemoryError where a header claims more than is there.
+    except Exception as error:
         raise InputError(
             f"File {path} must be an .npz of arrays of numbers or text, but is not "
-            f"({str(error).splitlines()[0][:80]})."
+            f"({_first_line(error)})."
         ) from None
     return arrays, hashlib.sha256(data).hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:80]
 
 
 def _bytes(path: Path) -> bytes:
@@ -191,7 +199,7 @@ def _parquet(path: Path, data: bytes) -> tuple[list[str], list[list[str | None]]
         table = parquet.read_table(pyarrow.BufferReader(data))
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(
-            f"File {path} must be a Parquet file, but is not ({str(error).splitlines()[0][:80]})."
+            f"File {path} must be a Parquet file, but is not ({_first_line(error)})."
         ) from None
     columns = [[_of_parquet(value) for value in column.to_pylist()] for column in table.columns]
     rows = [list(row) for row in zip(*columns, strict=True)]

@@ -171,7 +171,7 @@ class Tabular(FeatureTask):
         self._check_fields()
         path = self.data
         if not path.startswith(PREFIX):
-            path = str(Path(path).expanduser().absolute())
+            path = str(checks.path_of("data", path).absolute())
         whole = replace(self, data=path, circuit=read_circuit(self.circuit), form=None)
         whole = replace(whole, form=whole.found)
         if self.training.passes > 1 or not self.training.epochs:
@@ -355,7 +355,7 @@ def _file(data: str, elsewhere: Path | None) -> _File:
     """The file of a task; where it is gone, the one of its name in the folder `manual_dir`."""
     if data.startswith(PREFIX):
         return _read_prepared(data)
-    path = Path(data).expanduser()
+    path = checks.path_of("data", data)
     if not path.exists() and elsewhere is not None and (elsewhere / path.name).exists():
         path = elsewhere / path.name
     try:
@@ -741,7 +741,7 @@ def read_circuit(text: str) -> str:
         return ""
     if text.lstrip().startswith("{"):
         return Circuit.from_json(text).to_json()
-    path = Path(text).expanduser()
+    path = checks.path_of("circuit", text)
     if path.suffix.lower() in (".qasm", ".qasm3", ".json"):
         try:
             content = path.read_text("utf-8")

@@ -16,6 +16,7 @@ from flax.errors import FlaxError
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from qnn_jax.circuits import Circuit, PauliSum
+from qnn_jax.circuits.checks import path_of
 from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Executor, Expectations, exact
@@ -137,7 +138,7 @@ class Trained:
         Raises:
             InputError: if it cannot be written.
         """
-        folder = Path(path)
+        folder = path_of("path", path)
         with explained(f"make the folder {folder}", "give another path"):
             folder.mkdir(parents=True, exist_ok=True)
         config = config_of(self.task, self.seeds, folder.name, self.folders)
@@ -167,7 +168,7 @@ def load(path: Path | str, task: type[Any] | None = None) -> Trained:
             belong to another network.
     """
     known = {**TASKS, **({task.name: task} if task else {})}
-    found = stored(Path(path), known)
+    found = stored(path_of("path", path), known)
     arrays = arrays_of(found.weights, found.path / "weights.npz")
     names = {tuple(name.split("/")) for name in arrays}
     trained = None

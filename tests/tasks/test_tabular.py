@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import sys
+import zipfile
 from pathlib import Path
 
 import jax
@@ -286,6 +287,34 @@ def arrays(path: Path, **changes) -> Path:
     found = {"x": rng.integers(0, 256, (40, 8, 9), np.uint8), "y": np.arange(40) % 2, **changes}
     np.savez(path, **{name: a for name, a in found.items() if a is not None})
     return path
+
+
+def test_an_array_that_claims_more_than_is_there_is_refused(tmp_path: Path) -> None:
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**13,)}
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive, archive.open("x.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(InputError, match=r"must be an .npz of arrays .*, but is n"):
+        Tabular(str(tmp_path / "a.npz")).prepared()
+
+
+def test_arrays_that_unpack_to_too_much_are_not_unpacked(tmp_path: Path, monkeypatch) -> None:
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((100_000, 2)), y=np.zeros(100_000))
+    monkeypatch.setattr("qnn_jax.data.tables.MOST_BYTES", 2**20)
+    with pytest.raises(InputError, match=r"but is not .it unpacks to more than 1048576 bytes"):
+        Tabular(str(tmp_path / "a.npz")).prepared()
+
+
+@pytest.mark.parametrize(
+    "path", ["a\0.csv", "~nobody-0123/a.csv", "x" * 5000 + ".csv", "\ud800.csv"]
+)
+def test_what_is_no_path_is_refused(path: str) -> None:
+    for make in (
+        lambda: Tabular(path).prepared(),
+        lambda: Tabular("a.csv", circuit=path.replace("csv", "json")).prepared(),
+        lambda: load(path),
+    ):
+        with pytest.raises(InputError, match=r"^Argument `(data|circuit|path)` must be a path"):
+            make()
 
 
 @pytest.mark.parametrize(
