@@ -13,17 +13,35 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from pipelines import command
 from pipelines.flags import DataFlags, ResultsFlags
-from qnn_jax.runs import GracefulStop, RunDirectory, check_name, read_json, write_json_atomic
+from qnn_jax.runs import GracefulStop, RunDirectory, check_name, read_as, write_json_atomic
 from qnn_jax.studies.ablation_table import check_ablation
 from qnn_jax.studies.noise_study import NoiseStudyConfig, Part, parts
+from qnn_jax.tasks.stored import RESTORE
 from qnn_jax.training.task import Folders
 
 NOISE_STUDY: Literal["noise-study"] = "noise-study"
 _KERNEL_SHOTS = (16, 64, 256, 1024, 4096)
+
+
+class _Line(TypedDict):
+    twin: str
+    mean: float | None
+    interval: tuple[float | None, float | None]
+    gain: float | None
+    gain_interval: tuple[float | None, float | None]
+    p: float | None
+
+
+class _Told(TypedDict):
+    """The fields of a finished part's summary.json that the study's table holds."""
+
+    metric: str
+    seeds: int
+    table: list[_Line]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +133,9 @@ def _summary(part: Part, flags: NoiseStudyFlags, stop: GracefulStop) -> Mapping[
     with contextlib.closing(RunDirectory.open(folder, part.name, config, flags.resume)) as run:
         if run.finished:
             command.say(f"{run.path} is finished.")
-            return read_json(run.path / "summary.json") or {}
+            told = read_as(run.path / "summary.json", _Told, RESTORE)
+            assert told is not None
+            return told
         found = ablate(
             part.twins,
             sizes=(part.size,),

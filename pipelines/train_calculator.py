@@ -12,15 +12,22 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from typing import TypedDict
 
 from pipelines import command, training
 from pipelines.flags import TrackedFlags
 from qnn_jax.configs import ExecutionConfig
 from qnn_jax.errors import InputError
+from qnn_jax.runs.schema import from_json
 from qnn_jax.tasks import Calculator
+from qnn_jax.tasks.stored import RESTORE
 
 #: Shots of an answer, where the command line does not say.
 SHOTS = 4096
+
+
+class _Head(TypedDict):
+    head_gain: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +83,8 @@ def answer(task: Calculator, flags: CalculatorFlags) -> int:
     measured = trained.expectations(point, sampled(shots), key)
     drawn = float(trained.decide(measured.values)[0, 0])
     # The head is linear: the error of the result is that of <O> times the gain.
-    error = abs(trained.summary["head_gain"]) * float(measured.stderr[0, 0])
+    told = from_json(_Head, dict(trained.summary), f"File {path / 'summary.json'}", RESTORE)
+    error = abs(told["head_gain"]) * float(measured.stderr[0, 0])
     if not all(0 <= value <= 1 for value in flags.ask):
         print(
             f"Warning: {path} was trained on a and b between 0 and 1; outside of that its result "

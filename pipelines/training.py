@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import tyro
 
@@ -16,9 +16,10 @@ from pipelines.flags import TrackedFlags, flagged, task_flags
 from pipelines.tracking import tracker
 from qnn_jax.circuits import checks
 from qnn_jax.errors import InputError
-from qnn_jax.runs import GracefulStop, RunDirectory, check_name, read_json
-from qnn_jax.tasks.stored import NOT_OF_THE_RUN, Seeds, config_of
-from qnn_jax.training.task import Folders
+from qnn_jax.runs import GracefulStop, RunDirectory, check_name
+from qnn_jax.runs.schema import from_json, read_as
+from qnn_jax.tasks.stored import NOT_OF_THE_RUN, RESTORE, Seeds, config_of
+from qnn_jax.training.task import Folders, Metric
 
 
 def parse(
@@ -75,7 +76,7 @@ def train(task: Any, flags: TrackedFlags) -> int:
     ) as run:
         if run.finished:
             command.tell_finished(run.path)
-            conclude(run.path, read_json(run.path / "summary.json") or {}, task, flags)
+            conclude(run.path, _finished(run.path / "summary.json", task.metric), task, flags)
             return 0
         with (
             tracker(flags.track, run.path) as track,
@@ -130,6 +131,37 @@ def _mesh_of(data: int, state: int) -> Any:
     devices = jax.devices()[: data * state]
     types = (AxisType.Auto, AxisType.Auto)
     return jax.make_mesh((data, state), ("data", "state"), types, devices=devices)
+
+
+class _Seconds(TypedDict):
+    total: float
+
+
+class _Baselines(TypedDict):
+    baselines: dict[str, float]
+
+
+def _finished(path: Path, metric: Metric) -> Mapping[str, Any]:
+    """The content of a finished run's summary.json, with what `conclude` prints."""
+    interval = tuple[float, float]
+    told = read_as(path, _Baselines, RESTORE)
+    assert told is not None
+    names = told["baselines"]
+    kind: Any = TypedDict(
+        "Told",
+        {
+            f"test_{metric.name}": float,
+            "test_interval": interval,
+            "test_count": int,
+            "examples": str,
+            "baseline_intervals": TypedDict("Intervals", dict.fromkeys(names, interval)),  # type: ignore[misc]
+            "baseline_parameters": TypedDict("Sizes", dict.fromkeys(names, int)),  # type: ignore[misc]
+            "verdict": str,
+            "seconds": _Seconds,
+        },
+    )
+    found: Mapping[str, Any] = from_json(kind, told, f"File {path}", RESTORE)
+    return found
 
 
 def conclude(path: Path, summary: Mapping[str, Any], task: Any, flags: TrackedFlags) -> None:

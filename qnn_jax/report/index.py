@@ -7,14 +7,15 @@ server. It loads nothing.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from qnn_jax.errors import InputError
 from qnn_jax.report.page import render
 from qnn_jax.runs import read_bytes, read_json, write_bytes_atomic
+from qnn_jax.runs.files import decode_json
+from qnn_jax.runs.schema import from_json
 from qnn_jax.tasks.stored import no_run
 
 #: Points of a curve; of longer trainings some epochs are left out.
@@ -55,6 +56,17 @@ class Row(NamedTuple):
     curve: tuple[tuple[int, float], ...]
 
 
+class _Seconds(TypedDict):
+    total: float
+
+
+class _Line(TypedDict):
+    """A line of metrics.jsonl."""
+
+    epoch: int
+    hybrid: dict[str, Any]
+
+
 def write_index(results_dir: Path) -> Path:
     """Write index.html into the folder of all runs; the path of it.
 
@@ -81,17 +93,18 @@ def _row(path: Path) -> Row | None:
         return None  # an ablation, or a scan, which has a run of its own for its best member
     if f"test_{metric}" not in summary or "parameters" not in summary:
         return None
-    try:
-        low, high = summary["test_interval"]
-        value = float(summary[f"test_{metric}"])
-        parameters = sum(int(count) for count in summary["parameters"].values())
-        seconds = float(summary["seconds"]["total"])
-        baseline = _best(summary.get("baselines", {}), summary.get("better"))
-        interval = (float(low), float(high))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"File {path} must be what a training wrote, but is not ({error}): {_BROKEN}."
-        ) from None
+    kind: Any = TypedDict(
+        "Told",
+        {
+            f"test_{metric}": float,
+            "test_interval": tuple[float, float],
+            "parameters": dict[str, int],
+            "baselines": dict[str, float | None],
+            "seconds": _Seconds,
+        },
+    )
+    what = f"File {path}"
+    told: Any = from_json(kind, {"baselines": {}, **summary}, what, _BROKEN)
     folder = path.parent
     pages = tuple(name for name in _PAGES if (folder / name).is_file())
     return Row(
@@ -99,18 +112,18 @@ def _row(path: Path) -> Row | None:
         str(summary.get("task", "")),
         str(summary.get("data", "")),
         metric,
-        value,
-        interval,
-        baseline,
-        parameters,
-        seconds,
+        told[f"test_{metric}"],
+        told["test_interval"],
+        _best(told["baselines"], summary.get("better")),
+        sum(told["parameters"].values()),
+        told["seconds"]["total"],
         pages,
         _curve(folder / "metrics.jsonl", f"validation_{metric}"),
     )
 
 
-def _best(baselines: Mapping[str, Any], better: str | None) -> tuple[str, float] | None:
-    found = [(name, float(value)) for name, value in baselines.items() if value is not None]
+def _best(baselines: Mapping[str, float | None], better: object) -> tuple[str, float] | None:
+    found = [(name, value) for name, value in baselines.items() if value is not None]
     if not found or better not in ("more", "less"):
         return None
     return (max if better == "more" else min)(found, key=lambda one: one[1])
@@ -122,12 +135,10 @@ def _curve(path: Path, name: str) -> tuple[tuple[int, float], ...]:
     points: list[tuple[int, float]] = []
     for line in (text or b"").splitlines():
         try:
-            row = json.loads(line)
-            epoch, value = int(row["epoch"]), float(row["hybrid"][name])
-        except (ValueError, KeyError, TypeError):
+            row = from_json(_Line, decode_json(line), "", "")
+            points.append((row["epoch"], from_json(float, row["hybrid"].get(name), "", "")))
+        except InputError:
             continue
-        if math.isfinite(value):
-            points.append((epoch, value))
     return _thinned(points)
 
 

@@ -17,8 +17,11 @@ from qnn_jax.circuits import Circuit, PauliSum, real_amplitudes, zz_feature_map
 from qnn_jax.configs import check_diagnosis
 from qnn_jax.errors import InputError
 from qnn_jax.executors import exact
+from qnn_jax.runs.files import normalised
+from qnn_jax.runs.schema import from_json
 from qnn_jax.simulate import expectations, kernel_matrix
 from qnn_jax.stats import mean_interval
+from qnn_jax.tasks.stored import RESTORE
 from qnn_jax.tasks.trained import Trained
 from qnn_jax.training.task import Examples
 
@@ -189,7 +192,8 @@ def subject_of(trained: Trained, examples: Examples | None = None) -> Subject:
         splits = trained.splits()
         examples, class_names = splits.test, splits.class_names
     else:
-        class_names = tuple(trained.summary.get("classes", ()))
+        told = normalised(trained.summary.get("classes", ()))
+        class_names = from_json(tuple[str, ...], told, "File summary.json, at `classes`,", RESTORE)
     targets = np.asarray(examples.targets)
     if not len(targets) or len(examples.inputs) != len(targets):
         raise InputError(

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import flax
 import jax
@@ -28,7 +28,7 @@ from qnn_jax.runs import (
     RunDirectory,
     checkpoints,
     differences,
-    read_json,
+    read_as,
     write_json_atomic,
     write_npz_atomic,
 )
@@ -73,6 +73,10 @@ class Outcome(NamedTuple):
     of_each: np.ndarray
     value: float
     interval: tuple[float, float]
+
+
+class _Manifest(TypedDict):
+    versions: dict[str, Any]
 
 
 class Finished(NamedTuple):
@@ -307,8 +311,8 @@ def keep_manifest(run: RunDirectory, manifest: Mapping[str, Any], tell: Tell) ->
     """Write it; for a resumed run, report this and whether it began under other versions."""
     if checkpoints.latest(run.checkpoints) is not None:
         tell(f"Resuming {run.path}.")
-        earlier = read_json(run.path / "manifest.json") or {}
-        if changed := differences(earlier.get("versions", {}), manifest["versions"]):
+        earlier = read_as(run.path / "manifest.json", _Manifest, "delete it")
+        if earlier and (changed := differences(earlier["versions"], manifest["versions"])):
             tell(
                 f"Warning: this run began under other versions ({'; '.join(changed)}), so its "
                 "last bits may differ from an uninterrupted run's."

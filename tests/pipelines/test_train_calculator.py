@@ -5,7 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-from as_programs import check_bad_flags, run
+from as_programs import REPOSITORY, check_bad_flags, run
+
+from pipelines import training
+from qnn_jax.errors import InputError
+from qnn_jax.tasks import Calculator
 
 SMALL = ("--model.layers", 2, "--restarts", 4, "--baseline-2022", 3, "--batch-size", 64)
 
@@ -108,3 +112,26 @@ BAD = [
 
 def test_bad_flags_are_answered_before_jax_loads(tmp_path: Path) -> None:
     check_bad_flags("train_calculator", BAD, tmp_path)
+
+
+def test_the_summary_of_a_finished_run_is_checked(tmp_path: Path) -> None:
+    task, path = Calculator(), tmp_path / "summary.json"
+    whole = json.loads((REPOSITORY / "results/reference/calculator/summary.json").read_text())
+
+    def told(summary: dict) -> object:
+        path.write_text(json.dumps(summary))
+        return task.results(training._finished(path, task.metric))
+
+    assert [result.name for result in told(whole)] == ["4,096 shots"]
+    printed = {
+        *("test_mean_l1", "test_interval", "test_count", "examples", "baselines", "verdict"),
+        *("baseline_intervals", "baseline_parameters", "seconds", "test_mean_l1_shots_4096"),
+        *("test_interval_shots_4096", "shots_4096_expected", "head_gain"),
+    }
+    for field in printed:
+        with pytest.raises(InputError, match=rf"^File .*summary.json lacks the field `{field}`: "):
+            told({name: value for name, value in whole.items() if name != field})
+        with pytest.raises(InputError, match=rf"^File .*summary.json has null at `{field}`, which"):
+            told({**whole, field: None})
+    with pytest.raises(InputError, match=r"lacks the field `baseline_intervals.mlp_equal_size`: "):
+        told({**whole, "baseline_intervals": {}})

@@ -111,9 +111,39 @@ def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^Argument `results_dir` must hold a finished run, but"):
         write_index(tmp_path)
     add(tmp_path, "odd", test_interval="wide")
-    with pytest.raises(InputError, match=r"^File .*odd/summary.json must be what a training wrote"):
+    message = (
+        r'^File .*odd/summary.json has "wide" at `test_interval`, which must be a list of 2: d'
+    )
+    with pytest.raises(InputError, match=message):
         write_index(tmp_path)
     assert not (tmp_path / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({"test_accuracy": None}, "has null at `test_accuracy`, which must be a finite number"),
+        ({"seconds": {"total": 1e999}}, "has Infinity at `seconds.total`, which must be a finite"),
+        ({"parameters": {"quantum": "many"}}, 'has "many" at `parameters.quantum`, which must be'),
+        ({"baselines": {"linear": 10**400}}, "has more at `baselines.linear`, which must be a fin"),
+        ({"seconds": 3}, "has 3 at `seconds`, which must be an object"),
+    ],
+)
+def test_a_damaged_summary_is_a_sentence(tmp_path: Path, damage, message: str) -> None:
+    add(tmp_path, "odd", **damage)
+    text = (tmp_path / "odd/summary.json").read_text().replace("Infinity", "1e999")
+    (tmp_path / "odd/summary.json").write_text(text)
+    with pytest.raises(InputError, match=f"^File .*odd/summary.json {message}.*: delete the run"):
+        write_index(tmp_path)
+
+
+def test_lines_that_are_no_metrics_are_left_out_of_the_curve(tmp_path: Path) -> None:
+    add(tmp_path, "one")
+    rows = ['{"epoch": 1e999}', "[" * 100_000, "7", '{"epoch": 3, "hybrid": 5}', '{"epoch": 4}']
+    rows.append('{"epoch": 9, "hybrid": {"validation_accuracy": 0.5}}')
+    (tmp_path / "one/metrics.jsonl").write_text("\n".join(rows))
+    write_index(tmp_path)
+    assert read(tmp_path / "index.html")[1]["curves"] == {"one": [[9, 0.5]]}
 
 
 BROWSER = next(

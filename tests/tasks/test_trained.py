@@ -21,9 +21,9 @@ from toy_tasks import Dots, Wave
 from qnn_jax.configs import CalculatorModelConfig, LeastSquaresConfig, ModelConfig
 from qnn_jax.errors import InputError, TrainingFailedError
 from qnn_jax.executors import Expectations, exact, sampled
-from qnn_jax.runs import RunDirectory, read_npz, write_npz_atomic
+from qnn_jax.runs import RunDirectory, checkpoints, read_npz, write_npz_atomic
 from qnn_jax.runs.loop import StoppedError
-from qnn_jax.tasks import Calculator, Trained, load, newest, train
+from qnn_jax.tasks import Calculator, Trained, fit, load, newest, train
 from qnn_jax.tasks.stored import NOT_OF_THE_RUN, Seeds, config_of, model_sha256, stored
 from qnn_jax.training import HYBRID
 from qnn_jax.training.task import Folders
@@ -437,3 +437,12 @@ def test_data_that_are_still_where_the_runs_file_says_are_read(tmp_path, data_di
     assert tree(data_dir) == before
     with_archives = trained.folders.given(None, tmp_path)
     assert with_archives == Folders(data_dir, tmp_path, prepare=False)
+
+
+def test_a_damaged_manifest_of_a_resumed_run_is_a_sentence(tmp_path: Path) -> None:
+    with RunDirectory.open(tmp_path, "run", {}) as run:
+        checkpoints.save(run.checkpoints, 1, {}, fingerprint=run.fingerprint)
+        (run.path / "manifest.json").write_text('{"versions": 3}')
+        message = r"manifest.json has 3 at `versions`, which must be an object: delete it\.$"
+        with pytest.raises(InputError, match=message):
+            fit.keep_manifest(run, {"versions": {}}, print)
