@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from qnn_jax.circuits.checks import at_least
+from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Executor, exact
 from qnn_jax.executors.executor import checked_executor
@@ -183,7 +184,8 @@ def chosen(examples: Examples, images: int | None = None, seed: int = 0) -> Exam
             f"Argument `images` must be at most {there}, the number of test examples, but is "
             f"{wanted}."
         )
-    kept = np.sort(np.random.default_rng(seed).permutation(there)[: wanted or there])
+    random = np.random.default_rng(checked_seed("seed", seed))
+    kept = np.sort(random.permutation(there)[: wanted or there])
     return Examples(examples.inputs[kept], examples.targets[kept])
 
 

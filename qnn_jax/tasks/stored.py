@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
+from qnn_jax.circuits import checks
 from qnn_jax.errors import InputError, MissingRunError
 from qnn_jax.runs import fingerprint, from_json, read_as, read_json, read_sealed
 from qnn_jax.tasks.table import TASKS
@@ -194,11 +195,13 @@ def stored(path: Path, known: Mapping[str, type[Any]] = TASKS) -> Stored:
     task: Any = from_json(known[config["task"]], config["fields"], where, RESTORE)
     rest = {k: v for k, v in config_json.items() if k not in ("task", "fields", "scan")}
     run = from_json(_Run, rest, where, RESTORE)
+    seeds = Seeds(run.seed, run.order_seed, run.split_seed)
     try:
         task.check()
+        for name, value in seeds._asdict().items():
+            checks.seed(name, value or 0)
     except InputError as error:
         raise InputError(f"{where} cannot be used ({error}): {RESTORE}.") from None
-    seeds = Seeds(run.seed, run.order_seed, run.split_seed)
     # Archives are only read to prepare data, which needs a folder that the user names.
     folders = Folders(run.data_dir, prepare=run.data_dir is None)
     return Stored(path, task, seeds, folders, dict(summary), model, weights)

@@ -196,6 +196,18 @@ def test_seeds_must_be_seeds(name: str) -> None:
 # Changed files
 
 
+@pytest.mark.parametrize("name", ["seed", "order_seed", "split_seed"])
+def test_seeds_in_a_file_must_be_seeds(name: str, tmp_path: Path) -> None:
+    folder = copy(Path(__file__).parents[2] / "results/reference/calculator", tmp_path)
+    stored(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, name: 2**32}))
+    sign(folder)
+    message = f"config.json cannot be used .Argument `{name}` must be an integer between 0 and"
+    with pytest.raises(InputError, match=message):
+        stored(folder)
+
+
 def copy(folder: Path, tmp_path: Path, name: str = "copy") -> Path:
     return Path(shutil.copytree(folder, tmp_path / name))
 
