@@ -147,19 +147,17 @@ def _finished(path: Path, metric: Metric) -> Mapping[str, Any]:
     told = read_as(path, _Baselines, RESTORE)
     assert told is not None
     names = told["baselines"]
-    kind: Any = TypedDict(
-        "Told",
-        {
-            f"test_{metric.name}": float,
-            "test_interval": interval,
-            "test_count": int,
-            "examples": str,
-            "baseline_intervals": TypedDict("Intervals", dict.fromkeys(names, interval)),  # type: ignore[misc]
-            "baseline_parameters": TypedDict("Sizes", dict.fromkeys(names, int)),  # type: ignore[misc]
-            "verdict": str,
-            "seconds": _Seconds,
-        },
-    )
+    fields = {
+        f"test_{metric.name}": float,
+        "test_interval": interval,
+        "test_count": int,
+        "examples": str,
+        "baseline_intervals": TypedDict("Intervals", dict.fromkeys(names, interval)),
+        "baseline_parameters": TypedDict("Sizes", dict.fromkeys(names, int)),
+        "verdict": str,
+        "seconds": _Seconds,
+    }
+    kind: Any = TypedDict("Told", fields)  # type: ignore[misc]
     found: Mapping[str, Any] = from_json(kind, told, f"File {path}", RESTORE)
     return found
 

@@ -93,16 +93,14 @@ def _row(path: Path) -> Row | None:
         return None  # an ablation, or a scan, which has a run of its own for its best member
     if f"test_{metric}" not in summary or "parameters" not in summary:
         return None
-    kind: Any = TypedDict(
-        "Told",
-        {
-            f"test_{metric}": float,
-            "test_interval": tuple[float, float],
-            "parameters": dict[str, int],
-            "baselines": dict[str, float | None],
-            "seconds": _Seconds,
-        },
-    )
+    fields = {
+        f"test_{metric}": float,
+        "test_interval": tuple[float, float],
+        "parameters": dict[str, int],
+        "baselines": dict[str, float | None],
+        "seconds": _Seconds,
+    }
+    kind: Any = TypedDict("Told", fields)  # type: ignore[misc]
     what = f"File {path}"
     told: Any = from_json(kind, {"baselines": {}, **summary}, what, _BROKEN)
     folder = path.parent

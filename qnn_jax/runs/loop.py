@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from qnn_jax.errors import InputError
 from qnn_jax.runs import checkpoints
 from qnn_jax.runs.directory import RunDirectory
+
+
+class Row(TypedDict):
+    """What every line of metrics.jsonl has of a step."""
+
+    epoch: int
+    seconds: float
 
 
 class StoppedError(Exception):
@@ -24,6 +31,7 @@ def go_through(
     tell: Callable[[int, dict[str, Any], float], None],
     stop: Callable[[], bool],
     restore: Callable[[Any], Any] = lambda tree: tree,
+    kind: type[Any] = Row,
 ) -> tuple[Any, list[dict[str, Any]]]:
     """Run the remaining steps after the latest checkpoint; write a line and save after each.
 
@@ -37,6 +45,7 @@ def go_through(
             left.
         stop: called after every step; true stops the loop.
         restore: converts the NumPy arrays of a checkpoint into a state.
+        kind: of the rows, for `from_json`.
 
     Returns:
         The state after the last step and all rows.
@@ -45,7 +54,7 @@ def go_through(
         StoppedError: if `stop` returned true before the last step; finished steps are saved.
         InputError: if a file cannot be read or written.
     """
-    rows = finished_rows(run)
+    rows = finished_rows(run, kind)
     state = restore(latest_state(run, rows, state)) if rows else state
 
     def told(row: dict[str, Any]) -> None:
@@ -59,9 +68,7 @@ def go_through(
     return state, rows
 
 
-def finished_rows(
-    run: RunDirectory | None, kind: type[Any] = dict[str, Any]
-) -> list[dict[str, Any]]:
+def finished_rows(run: RunDirectory | None, kind: type[Any]) -> list[dict[str, Any]]:
     """The rows of all steps up to the latest checkpoint; empty without a run.
 
     Args:

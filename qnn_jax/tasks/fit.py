@@ -189,6 +189,7 @@ def train(
             tell=told,
             stop=stop,
             restore=lambda tree: jax.tree.map(jnp.asarray, tree),
+            kind=TypedDict("Line", {"seconds": float, **dict.fromkeys(names, dict[str, Any])}),  # type: ignore[misc]
         )
         params = jax.tree.map(np.asarray, task.trainer.parameters(state))
         seconds = {"setup": setup, "compile": compiling, "epochs": [row["seconds"] for row in rows]}

@@ -1,6 +1,7 @@
 """The resumable loop: killed or stopped anywhere, it ends with the same bytes."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -132,6 +133,22 @@ def test_a_line_whose_checkpoint_is_missing_is_written_anew(tmp_path: Path, fini
         gone(run)
         assert [row["epoch"] for row in run.read_metrics()] == [1, 2, 3, 4]
         assert 7.0 not in [row["loss"] for row in run.read_metrics()]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "message"), [("", "lacks the field"), ('"seconds": "2", ', 'has "2" at')]
+)
+def test_a_line_with_a_wrong_field_is_refused(tmp_path: Path, seconds: str, message: str) -> None:
+    with RunDirectory.open(tmp_path, "run", {}) as run, pytest.raises(StoppedError):
+        gone(run, 2)
+    first, second = run.metrics.read_text().splitlines()
+    second = re.sub(r'"seconds": [^,]*, ', seconds, second)
+    run.metrics.write_text(f"{first}\n{second}\n")
+    with (
+        RunDirectory.open(tmp_path, "run", {}) as run,
+        pytest.raises(InputError, match=f"^File .*, line 2, {message} .*`seconds`.*: delete that"),
+    ):
+        gone(run)
 
 
 def test_lines_that_are_missing_are_refused(tmp_path: Path) -> None:
