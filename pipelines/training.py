@@ -17,7 +17,7 @@ from pipelines.tracking import tracker
 from qnn_jax.circuits import checks
 from qnn_jax.errors import InputError
 from qnn_jax.runs import GracefulStop, RunDirectory, check_name
-from qnn_jax.runs.schema import from_json, read_as
+from qnn_jax.runs.schema import from_json, object_with, read_as
 from qnn_jax.tasks.stored import NOT_OF_THE_RUN, RESTORE, Seeds, config_of
 from qnn_jax.training.task import Folders, Metric
 
@@ -152,13 +152,12 @@ def _finished(path: Path, metric: Metric) -> Mapping[str, Any]:
         "test_interval": interval,
         "test_count": int,
         "examples": str,
-        "baseline_intervals": TypedDict("Intervals", dict.fromkeys(names, interval)),
-        "baseline_parameters": TypedDict("Sizes", dict.fromkeys(names, int)),
+        "baseline_intervals": object_with(dict.fromkeys(names, interval)),
+        "baseline_parameters": object_with(dict.fromkeys(names, int)),
         "verdict": str,
         "seconds": _Seconds,
     }
-    kind: Any = TypedDict("Told", fields)  # type: ignore[misc]
-    found: Mapping[str, Any] = from_json(kind, told, f"File {path}", RESTORE)
+    found: Mapping[str, Any] = from_json(object_with(fields), told, f"File {path}", RESTORE)
     return found
 
 

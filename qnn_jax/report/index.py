@@ -15,7 +15,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.report.page import render
 from qnn_jax.runs import read_bytes, read_json, write_bytes_atomic
 from qnn_jax.runs.files import decode_json
-from qnn_jax.runs.schema import from_json
+from qnn_jax.runs.schema import from_json, object_with
 from qnn_jax.tasks.stored import no_run
 
 #: Points of a curve; of longer trainings some epochs are left out.
@@ -100,9 +100,8 @@ def _row(path: Path) -> Row | None:
         "baselines": dict[str, float | None],
         "seconds": _Seconds,
     }
-    kind: Any = TypedDict("Told", fields)  # type: ignore[misc]
     what = f"File {path}"
-    told: Any = from_json(kind, {"baselines": {}, **summary}, what, _BROKEN)
+    told: Any = from_json(object_with(fields), {"baselines": {}, **summary}, what, _BROKEN)
     folder = path.parent
     pages = tuple(name for name in _PAGES if (folder / name).is_file())
     return Row(

@@ -56,6 +56,12 @@ def from_json(kind: type[T], value: object, what: str, way_out: str) -> T:
         raise InputError(f"{what} {wrong}: {way_out}.") from None
 
 
+def object_with(fields: Mapping[str, Any]) -> Any:
+    """The kind of an object with these fields, of these kinds, others being allowed."""
+    make: Any = typing.TypedDict
+    return make("Object", dict(fields))
+
+
 def _read(kind: Any, value: Any, at: str) -> Any:
     origin, args = get_origin(kind), get_args(kind)
     if kind is Any:

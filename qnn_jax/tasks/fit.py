@@ -33,6 +33,7 @@ from qnn_jax.runs import (
     write_npz_atomic,
 )
 from qnn_jax.runs.loop import go_through
+from qnn_jax.runs.schema import object_with
 from qnn_jax.simulate.angle_table import check_angles
 from qnn_jax.simulate.meshes import spread_over
 from qnn_jax.stats import mcnemar, p_value, paired_t_test
@@ -189,7 +190,7 @@ def train(
             tell=told,
             stop=stop,
             restore=lambda tree: jax.tree.map(jnp.asarray, tree),
-            kind=TypedDict("Line", {"seconds": float, **dict.fromkeys(names, dict[str, Any])}),  # type: ignore[misc]
+            kind=object_with({"seconds": float, **dict.fromkeys(names, dict[str, Any])}),
         )
         params = jax.tree.map(np.asarray, task.trainer.parameters(state))
         seconds = {"setup": setup, "compile": compiling, "epochs": [row["seconds"] for row in rows]}
