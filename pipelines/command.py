@@ -33,6 +33,8 @@ _STOPPED = "Stopped. Every finished epoch is saved; this continues from there:\n
 _LEAST_COLUMNS = 40
 # XLA's messages for a failed allocation, at once and at run time.
 _OUT_OF_MEMORY = re.compile("RESOURCE_EXHAUSTED|Out of memory")
+# Not what tyro and tqdm write: colours, and moves of the cursor up and in its line.
+_UNSAFE = re.compile("\x1b(?!\\[[\\d;]*[ACDGKm])|[\x07\x08\x80-\x9f]")
 _BROKEN_PIPE = 141  # a shell's exit status of a program that was ended by SIGPIPE
 # Replacements of characters that an ASCII or Latin-1 console cannot show.
 _LOOK_ALIKES = {
@@ -319,6 +321,16 @@ class _Output(io.FileIO):
             raise _OutputLostError(error) from None
 
 
+class _Text(io.TextIOWrapper):
+    """A standard stream that passes colours and cursor moves, but no other control sequence.
+
+    Results name what files of others hold, and a terminal executes what it is sent.
+    """
+
+    def write(self, text: str) -> int:
+        return super().write(_UNSAFE.sub("", text))
+
+
 def _prepare_streams() -> None:
     """Ensure that standard output and error exist, in any encoding, with line buffering."""
     # Without this, the next opened file would become the standard output of C code.
@@ -328,7 +340,7 @@ def _prepare_streams() -> None:
     codecs.register_error("qnn_jax.look_alikes", _look_alike)
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
-        output = io.TextIOWrapper(
+        output = _Text(
             io.BufferedWriter(_Output(number, "w", closefd=False)),
             encoding="utf-8" if stream is None else stream.encoding,  # None where it was closed
             errors="qnn_jax.look_alikes",

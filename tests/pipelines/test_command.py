@@ -415,6 +415,14 @@ def test_the_time_is_that_of_a_clock_that_never_runs_backwards(
     assert 0 < before <= command.seconds() < os.times().elapsed
 
 
+def test_results_carry_no_control_sequence_but_colours_to_the_terminal() -> None:
+    title, colour, link = "\x1b]0;title\x07", "\x1b[1;31mred\x1b[0m", "\x1b]8;;file:x\x1b\\link"
+    body = f"print({title + colour + link + chr(0x9B)!r}); print({title!r}, file=sys.stderr)"
+    done = run(program(body))
+    assert done.stdout == "]0;title\x1b[1;31mred\x1b[0m]8;;file:x\\link\n"
+    assert done.stderr == "]0;title\n"
+
+
 def test_sentences_carry_no_escape_sequences_to_the_terminal() -> None:
     """They may quote files and services."""
     body = "from qnn_jax.errors import InputError\nraise InputError('a \\x1b[31mred\\x07 file')"
