@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qnn_jax.errors import InputError
+from qnn_jax.runs.files import MOST_BYTES, decode_json, read_bytes
 
 #: Called with each epoch's row of metrics.jsonl.
 Track = Callable[[Mapping[str, Any]], None]
@@ -81,7 +82,7 @@ def _mlflow(folder: Path) -> Iterator[Track]:
         nonlocal done
         epoch = row["epoch"]
         if not runs:
-            found, done = _run_of(client, folder.name, resumed=epoch > 1)
+            found, done = _run_of(client, folder, epoch)
             runs.append(found)
         if epoch <= done:
             return
@@ -98,20 +99,30 @@ def _mlflow(folder: Path) -> Iterator[Track]:
             client.set_terminated(run, status)
 
 
-def _run_of(client: Any, name: str, resumed: bool) -> tuple[str, int]:
+def _run_of(client: Any, folder: Path, epoch: int) -> tuple[str, int]:
     """A run of MLflow, and its last epoch.
 
-    A resumed training goes on in the latest run of its name. It repeats the epochs after its
-    latest checkpoint, to the last bit, and MLflow cannot delete what it has of them.
+    A resumed training goes on in its own run. That is the one with the seconds that metrics.jsonl
+    has of an epoch before, which no two trainings share; another run may have the same name. The
+    training repeats the epochs after its latest checkpoint, to the last bit, and MLflow cannot
+    delete what it has of them.
     """
     there = client.get_experiment_by_name(EXPERIMENT)
     experiment = there.experiment_id if there else client.create_experiment(EXPERIMENT)
-    if resumed:
-        asked = f"attributes.run_name = '{name}'"
-        for run in client.search_runs([experiment], asked, max_results=1):
-            history = client.get_metric_history(run.info.run_id, "seconds")
-            return run.info.run_id, max((metric.step for metric in history), default=0)
-    return client.create_run(experiment, run_name=name).info.run_id, 0
+    kept = _seconds(folder / "metrics.jsonl", epoch)
+    asked = f"attributes.run_name = '{folder.name}'"
+    for run in client.search_runs([experiment], asked) if kept else ():
+        history = client.get_metric_history(run.info.run_id, "seconds")
+        if kept & {(metric.step, metric.value) for metric in history}:
+            return run.info.run_id, max(metric.step for metric in history)
+    return client.create_run(experiment, run_name=folder.name).info.run_id, 0
+
+
+def _seconds(path: Path, before: int) -> set[tuple[int, float]]:
+    """The finished epochs before one, and the seconds that they took."""
+    lines = (read_bytes(path, "delete it", MOST_BYTES) or b"").splitlines()
+    rows = [row for row in map(decode_json, lines) if isinstance(row, dict)]
+    return {(row["epoch"], row["seconds"]) for row in rows if row.get("epoch", before) < before}
 
 
 _WRITERS = {"tensorboard": _tensorboard, "mlflow": _mlflow}

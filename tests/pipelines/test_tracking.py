@@ -124,13 +124,29 @@ def test_mlflow_reads_the_curves_of_a_run(tmp_path: Path, mlflow, monkeypatch) -
             assert found[name][row["epoch"]] == pytest.approx(value, rel=1e-12), name
     assert set(found) == set(curves(rows[0]))
     # A run that goes on repeats no epoch, one that starts again is another.
-    for epochs in ((1, 2, 3), (2, 3, 4), (1,)):
-        with tracker("mlflow", tmp_path / "other") as track:
-            for epoch in epochs:
-                track({"epoch": epoch, "seconds": float(len(epochs) * epoch)})
-    again, first = histories(mlflow, tmp_path / "mlflow.db")["other"]
-    assert first["seconds"] == {1: 3.0, 2: 6.0, 3: 9.0, 4: 12.0}
+    folder = tmp_path / "other"
+    folder.mkdir()
+
+    def go(epochs: tuple[int, ...], pace: float, kept: tuple[int, ...] = ()) -> None:
+        """Track these epochs of a training, of which metrics.jsonl has the kept ones."""
+        rows = [{"epoch": epoch, "seconds": pace * epoch} for epoch in (*kept, *epochs)]
+        (folder / "metrics.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows[: len(kept)])
+        )
+        with tracker("mlflow", folder) as track:
+            for row in rows[len(kept) :]:
+                track(row)
+
+    go((1, 2, 3), 3.0)
+    go((2, 3, 4), 3.0, kept=(1,))
+    go((1,), 1.0)
+    # Begun again without being tracked, it is none of the runs of its name.
+    go((3, 4), 7.0, kept=(1, 2))
+    go((4, 5), 3.0, kept=(1, 2, 3))
+    untracked, again, first = histories(mlflow, tmp_path / "mlflow.db")["other"]
+    assert first["seconds"] == {1: 3.0, 2: 6.0, 3: 9.0, 4: 12.0, 5: 15.0}
     assert again["seconds"] == {1: 1.0}
+    assert untracked["seconds"] == {3: 21.0, 4: 28.0}
     # The user's own store goes first.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mine.db'}")
     with tracker("mlflow", tmp_path / "third") as track:
