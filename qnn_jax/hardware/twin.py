@@ -13,8 +13,9 @@ import numpy as np
 
 from qnn_jax.bridge.certificate import circuit_hash
 from qnn_jax.circuits import Circuit
-from qnn_jax.circuits.arrays import finite_array
+from qnn_jax.circuits.arrays import as_numbers, finite_array
 from qnn_jax.circuits.bases import bases_of
+from qnn_jax.circuits.checks import path_of
 from qnn_jax.circuits.circuit import checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, observables_on
 from qnn_jax.errors import InputError
@@ -25,6 +26,7 @@ from qnn_jax.executors.statevector import checked_batch
 from qnn_jax.hardware.twin_file import (
     AGAIN,
     FORMAT,
+    ChannelJson,
     NoiseJson,
     TwinJson,
     read_twin,
@@ -62,13 +64,24 @@ class DeviceTwin:
         Raises:
             InputError: if it does not exist, or is damaged, changed or of another format.
         """
-        content, seal = read_twin(Path(path))
+        content, seal = read_twin(path_of("path", path))
         try:
             count, size = len(content["qubits"]), len(content["parameters"])
+            transpiled = Circuit.from_json(json.dumps(content["transpiled"]))
+            places = content["measured"]
+            if len(set(places)) < len(places) or not set(places) <= set(range(count)):
+                raise InputError(
+                    f"`measured` must name different local qubits below {count}, but is {places}"
+                )
+            if transpiled.num_qubits != count:
+                raise InputError(
+                    f"`transpiled` must have {count} qubits, as `qubits` names, but has "
+                    f"{transpiled.num_qubits}"
+                )
             return cls(
                 content,
                 seal,
-                Circuit.from_json(json.dumps(content["transpiled"])),
+                transpiled,
                 _noise_of(content["noise"], count),
                 _noise_of(content["published"], count),
                 finite_array("covariance", content["covariance"], (size, size)),
@@ -253,6 +266,9 @@ def _json_of(noise: NoiseModel) -> Any:
 
 
 def _noise_of(content: NoiseJson, num_qubits: int) -> NoiseModel:
-    gates = {(one["gate"], one["qubits"]): np.array(one["matrix"]) for one in content["gates"]}
-    readout = {one["qubits"]: np.array(one["matrix"]) for one in content["readout"]}
+    def matrix(one: ChannelJson) -> np.ndarray:
+        return as_numbers(f"matrix of {one['gate']}", one["matrix"])
+
+    gates = {(one["gate"], one["qubits"]): matrix(one) for one in content["gates"]}
+    readout = {one["qubits"]: matrix(one) for one in content["readout"]}
     return NoiseModel(gates, readout, num_qubits=num_qubits)

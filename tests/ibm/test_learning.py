@@ -126,6 +126,41 @@ def test_an_old_twin_is_warned_of_with_both_dates(learned):
     assert "2099-01-01" in warning
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"measured": [0, 5]}, "`measured` must name different local qubits below 1, but is"),
+        ({"measured": [0, 0]}, "`measured` must name different local qubits below 1, but is"),
+        ({"transpiled": {"num_qubits": 2}}, "`transpiled` must have 1 qubits, as `qubits` names"),
+        ({"transpiled": {"ops": 3}}, "Argument `text` must be JSON written by Circuit.to_json"),
+        (
+            {"noise": {"gates": [{"gate": "sx", "qubits": [0], "matrix": [[1.0], []]}]}},
+            "Argument `matrix of sx` must have rows of one length, but is",
+        ),
+    ],
+)
+def test_a_sealed_file_of_others_is_checked(change, message, tmp_path):
+    check = dict.fromkeys(("chi_square", "degrees", "p_value", "ratio", "left"), 1.0)
+    whole = {
+        **dict.fromkeys(("device", "circuit_sha256"), "a"),
+        **{key: [0] for key in ("measured", "layout", "qubits")},
+        **{key: {"gates": [], "readout": []} for key in ("noise", "published")},
+        **{key: {"settings": 1, **check} for key in ("before", "after")},
+        **{"format": 2, "simulated": True, "calibration_date": None, "job_ids": []},
+        "transpiled": json.loads(Circuit(1).to_json()),
+        "parameters": [{"name": "a", "kind": "a", "value": 1.0, "stderr": 1.0, "spread": 1.0}],
+        "covariance": [[1.0]],
+    }
+    path = tmp_path / "device.json"
+    write_twin(path, whole)
+    DeviceTwin.load(path)
+    for name, value in change.items():
+        whole[name] = {**whole[name], **value} if isinstance(value, dict) else value
+    write_twin(path, whole)
+    with pytest.raises(InputError, match=rf"device.json cannot be used \({message}"):
+        DeviceTwin.load(path)
+
+
 def test_a_changed_file_is_refused(learned, tmp_path):
     content, _ = read_twin(learned[3])
     path = tmp_path / "device.json"
