@@ -37,7 +37,8 @@ from qnn_jax.hardware.measurement import (
     planned_device,
     preflight,
 )
-from qnn_jax.hardware.plan import DETAILS, Rules, Settings, check_details
+from qnn_jax.hardware.plan import DETAILS, Settings, check_details
+from qnn_jax.hardware.rules import Rules
 from qnn_jax.hardware.submission import Clock
 from qnn_jax.runs.files import explained
 

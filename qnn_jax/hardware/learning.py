@@ -36,14 +36,8 @@ from qnn_jax.hardware.measurement import (
     planned,
     run_planned,
 )
-from qnn_jax.hardware.plan import (
-    LearnSettings,
-    Rules,
-    Settings,
-    check_details,
-    is_number,
-    pauses,
-)
+from qnn_jax.hardware.plan import LearnSettings, Settings, check_details, pauses
+from qnn_jax.hardware.rules import FLAG, LIST, NUMBER, TEXT, Rules, or_null
 from qnn_jax.hardware.twin import DeviceTwin, make_twin
 from qnn_jax.noise import Experiment, NoiseModel, learn_noise
 from qnn_jax.noise.learning import (
@@ -67,13 +61,13 @@ _MORE = 1024
 _REGISTER = "outcome"
 #: The fields of a stored plan that are read.
 DETAILS: Rules = {
-    "device": ("a text", lambda value: isinstance(value, str)),
-    "simulated": ("true or false", lambda value: isinstance(value, bool)),
-    "calibration_date": ("a text or null", lambda value: value is None or isinstance(value, str)),
-    "layout": ("a list", lambda value: isinstance(value, list)),
-    "shot_seconds": ("a number", is_number),
-    "plan.rep_delay": ("a number", is_number),
-    "plan.seconds": ("a number", is_number),
+    "device": TEXT,
+    "simulated": FLAG,
+    "calibration_date": or_null(TEXT),
+    "layout": LIST,
+    "shot_seconds": NUMBER,
+    "plan.rep_delay": NUMBER,
+    "plan.seconds": NUMBER,
 }
 
 

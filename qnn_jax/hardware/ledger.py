@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -18,8 +18,20 @@ from typing import Any, Self
 import numpy as np
 
 from qnn_jax.errors import InputError
-from qnn_jax.hardware.plan import is_number
 from qnn_jax.hardware.redaction import clean, cleaned
+from qnn_jax.hardware.rules import (
+    COUNT,
+    FLAG,
+    OBJECT,
+    TEXT,
+    Rule,
+    Rules,
+    is_number,
+    list_of,
+    or_null,
+    shown,
+    wrong_field,
+)
 from qnn_jax.runs.files import (
     arrays_of,
     decode_json,
@@ -46,92 +58,48 @@ def is_job_id(value: object) -> bool:
     )
 
 
-def _is_digest(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and len(value) < 10_000
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _or_null(holds: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: value is None or holds(value)
-
-
-def _is_digests(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_digest, value))
-
-
-def _is_object(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-# Checks of a field's value, by the rule's wording in messages.
-_RULES: dict[str, Callable[[object], bool]] = {
-    "seconds": is_number,
-    "seconds or null": _or_null(is_number),
-    "64 hexadecimal digits": _is_digest,
-    "a list of 64 hexadecimal digits each": _is_digests,
-    "a text": _is_text,
-    "a text or null": _or_null(_is_text),
-    "a job's id": is_job_id,
-    "true or false": _is_flag,
-    "a whole number": _is_count,
-    "an object": _is_object,
+_DIGEST: Rule = (
+    "64 hexadecimal digits",
+    lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None,
+)
+_SECONDS: Rule = ("seconds", is_number)
+_JOB: Rules = {"chunk": _DIGEST, "job": ("a job's id", is_job_id)}
+_SENT: Rules = {
+    "device?": TEXT,
+    "simulated?": FLAG,
+    "calibration_date?": or_null(TEXT),
+    "estimated_seconds?": or_null(_SECONDS),
 }
-_SENT = {
-    "device": "a text",
-    "simulated": "true or false",
-    "calibration_date": "a text or null",
-    "estimated_seconds": "seconds or null",
-}
-# By event, the required and the optional fields of its line, besides `event` and `at`.
-_FIELDS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
-    "model": ({"weights": "64 hexadecimal digits"}, {}),
-    "plan": (
-        {"key": "a text", "chunks": "a list of 64 hexadecimal digits each", "details": "an object"},
-        {},
-    ),
-    "intent": (
-        {
-            "chunk": "64 hexadecimal digits",
-            "tag": "a text",
-            "device": "a text",
-            "account": "a text",
-            "simulated": "true or false",
-        },
-        {**_SENT, "shots": "a whole number", "executions": "a whole number"},
-    ),
-    "submitted": (
-        {"chunk": "64 hexadecimal digits", "job": "a job's id"},
-        {"attached": "true or false"},
-    ),
-    "failed": (
-        {"chunk": "64 hexadecimal digits", "job": "a job's id", "reason": "a text"},
-        {},
-    ),
-    "done": (
-        {
-            "chunk": "64 hexadecimal digits",
-            "job": "a job's id",
-            "counts": "a text",
-            "sha256": "64 hexadecimal digits",
-            "pubs": "a whole number",
-        },
-        {**_SENT, "waited_seconds": "seconds or null", "usage_seconds": "seconds or null"},
-    ),
-    "usage": (
-        {"chunk": "64 hexadecimal digits", "job": "a job's id", "seconds": "seconds or null"},
-        {},
-    ),
+# By event, the fields of its line besides `event` and `at`.
+_FIELDS: Mapping[str, Rules] = {
+    "model": {"weights": _DIGEST},
+    "plan": {
+        "key": TEXT,
+        "chunks": list_of("64 hexadecimal digits each", _DIGEST),
+        "details": OBJECT,
+    },
+    "intent": {
+        "chunk": _DIGEST,
+        "tag": TEXT,
+        "device": TEXT,
+        "account": TEXT,
+        "simulated": FLAG,
+        **_SENT,
+        "shots?": COUNT,
+        "executions?": COUNT,
+    },
+    "submitted": {**_JOB, "attached?": FLAG},
+    "failed": {**_JOB, "reason": TEXT},
+    "done": {
+        **_JOB,
+        "counts": TEXT,
+        "sha256": _DIGEST,
+        "pubs": COUNT,
+        **_SENT,
+        "waited_seconds?": or_null(_SECONDS),
+        "usage_seconds?": or_null(_SECONDS),
+    },
+    "usage": {**_JOB, "seconds": or_null(_SECONDS)},
 }
 
 
@@ -184,10 +152,10 @@ class Ledger:
         self._plans: dict[str, dict[str, Any]] = {}
         self._size = self._count = 0
         self.model: str | None = None
-        if model is not None and not _is_digest(model):
+        if model is not None and not _DIGEST[1](model):
             raise InputError(
                 "Argument `model` must be the sha256 of the model's weights, 64 hexadecimal "
-                f"digits, but is {_shown(model)}."
+                f"digits, but is {shown(model)}."
             )
         for line in self._lines():
             self._take(line)
@@ -388,7 +356,7 @@ class Ledger:
 
 
 def _names(arrays: Mapping[str, object]) -> str:
-    return _shown(sorted(map(clean, arrays)))
+    return shown(sorted(map(clean, arrays)))
 
 
 def _counts(digest: str) -> str:
@@ -416,23 +384,12 @@ def _wrong_field(line: object) -> str:
         return "it holds no JSON object"
     event = line.get("event")
     if not isinstance(event, str) or event not in _FIELDS:
-        return f"field `event` must be one of {', '.join(_FIELDS)}, but is {_shown(event)}"
-    needed, possible = _FIELDS[event]
-    needed = {**needed, "at": "seconds"}
-    for name, rule in {**needed, **possible}.items():
-        if name not in line:
-            if name in needed:
-                return f"field `{name}` must be {rule}, but is missing"
-        elif not _RULES[rule](line[name]):
-            return f"field `{name}` must be {rule}, but is {_shown(line[name])}"
+        return f"field `event` must be one of {', '.join(_FIELDS)}, but is {shown(event)}"
+    if wrong := wrong_field(line, {**_FIELDS[event], "at": _SECONDS}):
+        return f"field `{wrong[0]}` {wrong[1]}"
     if event == "done" and line["counts"] != _counts(line["chunk"]):
-        return f"field `counts` must be {_counts(line['chunk'])!r}, but is {_shown(line['counts'])}"
+        return f"field `counts` must be {_counts(line['chunk'])!r}, but is {shown(line['counts'])}"
     return ""
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def _sync(folder: Path) -> None:

@@ -30,11 +30,11 @@ from qnn_jax.hardware.plan import (
     SECOND,
     Machine,
     Plan,
-    Rules,
     Settings,
     check_details,
     choose,
 )
+from qnn_jax.hardware.rules import Rules
 from qnn_jax.hardware.submission import Clock, keep_chunk, kept_chunk, run_chunks, silent
 from qnn_jax.runs import write_bytes_atomic
 

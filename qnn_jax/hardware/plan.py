@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,19 @@ from qnn_jax.circuits.checks import at_least, flag, real
 from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.cost import qpu_seconds, split_rows
+from qnn_jax.hardware.rules import (
+    COUNT,
+    FLAG,
+    LIST,
+    NUMBER,
+    ROWS,
+    SIZE,
+    TEXT,
+    Rules,
+    list_of,
+    or_null,
+    wrong_field,
+)
 
 #: The values of each setting, best first; rep_delay in seconds within the device's range.
 SHOTS = (1024, 512, 256)
@@ -267,49 +280,27 @@ def _candidates(settings: Settings, machine: Machine, images: int) -> Iterator[S
             yield dataclasses.replace(settings, **at)
 
 
-def is_number(value: object) -> bool:
-    """Whether `value` is a finite number, 0 or more."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and is_number(value)
-
-
-def _are_rows(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_whole, value))
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-#: By field, the rule as a message words it, and its check.
-Rules = Mapping[str, tuple[str, Callable[[object], bool]]]
 #: The fields of a stored plan's details that are read; nested fields after a dot.
 DETAILS: Rules = {
-    "device": ("a text", lambda value: isinstance(value, str)),
-    "simulated": ("true or false", _is_flag),
-    "calibration_date": ("a text or null", lambda value: value is None or isinstance(value, str)),
-    "test": ("a list of row numbers", lambda value: _are_rows(value) and value != []),
-    "anchors": ("a list of row numbers", _are_rows),
-    "places": ("a list", lambda value: isinstance(value, list)),
-    "shot_seconds": ("a number", is_number),
-    "stage_shots": ("a whole number from 1", lambda value: _is_whole(value) and value != 0),
-    "two_stage": ("true or false", _is_flag),
-    "num_qubits": ("a whole number from 1", lambda value: _is_whole(value) and value != 0),
-    "recompiled": ("true or false", _is_flag),
-    "fractional_gates": ("true or false", _is_flag),
-    "plan.shots": ("a whole number from 1", lambda value: _is_whole(value) and value != 0),
-    "plan.copies": ("a whole number from 1", lambda value: _is_whole(value) and value != 0),
-    "plan.rep_delay": ("a number", is_number),
-    "plan.seconds": ("a number", is_number),
+    "device": TEXT,
+    "simulated": FLAG,
+    "calibration_date": or_null(TEXT),
+    "test": list_of("row numbers", COUNT, least=1),
+    "anchors": ROWS,
+    "places": LIST,
+    "shot_seconds": NUMBER,
+    "stage_shots": SIZE,
+    "two_stage": FLAG,
+    "num_qubits": SIZE,
+    "recompiled": FLAG,
+    "fractional_gates": FLAG,
+    "plan.shots": SIZE,
+    "plan.copies": SIZE,
+    "plan.rep_delay": NUMBER,
+    "plan.seconds": NUMBER,
 }
 #: The same for the plan of a second stage.
-SECOND: Rules = {
-    "rows": ("a list of row numbers", _are_rows),
-    "first": ("a list", lambda value: isinstance(value, list)),
-}
+SECOND: Rules = {"rows": ROWS, "first": LIST}
 
 
 def check_details(
@@ -330,24 +321,13 @@ def check_details(
         InputError: if a field is missing or invalid.
     """
     details: dict[str, Any] = plan["details"]
-    for field, (rule, holds) in rules.items():
-        value: Any = details
-        for name in field.split("."):
-            value = value.get(name) if isinstance(value, dict) else None
-        if not holds(value):
-            raise _wrong(plan, ledger, field, rule, value)
-    for field, size in (sizes or {}).items():
-        if max(details[field], default=-1) >= size:
-            rule = f"row numbers below {size}"
-            raise _wrong(plan, ledger, field, rule, max(details[field]))
+    wrong = wrong_field(details, rules)
+    for field, size in ({} if wrong else sizes or {}).items():
+        if (most := max(details[field], default=-1)) >= size:
+            wrong = field, f"must be row numbers below {size}, but is {most}"
+    if wrong:
+        raise InputError(
+            f"Ledger {ledger} is damaged at line {plan['line']}: the plan's field `{wrong[0]}` "
+            f"{wrong[1]}: correct it, or delete that line to plan again, which may send new jobs."
+        )
     return details
-
-
-def _wrong(
-    plan: Mapping[str, Any], ledger: Path, field: str, rule: str, value: object
-) -> InputError:
-    return InputError(
-        f"Ledger {ledger} is damaged at line {plan['line']}: the plan's field `{field}` must "
-        f"be {rule}, but is {value!r:.60}: correct it, or delete that line to plan again, which "
-        "may send new jobs."
-    )

@@ -26,7 +26,8 @@ from qnn_jax.hardware.measurement import (
     planned,
     preflight,
 )
-from qnn_jax.hardware.plan import DETAILS, LearnSettings, Rules, Settings, check_details, is_number
+from qnn_jax.hardware.plan import DETAILS, LearnSettings, Settings, check_details
+from qnn_jax.hardware.rules import Rules, is_number
 from qnn_jax.hardware.submission import Clock
 from qnn_jax.stats import mcnemar, p_value, paired_t_test
 from qnn_jax.studies.evaluation import MOST, scored
