@@ -37,7 +37,7 @@ from qnn_jax.circuits.bases import Basis, bases_of, measured_in
 from qnn_jax.circuits.checks import at_least, function
 from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
-from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.circuits.observables import Observables, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Counts, Executor, Expectations, estimate
 from qnn_jax.executors.statevector import checked_batch
@@ -122,12 +122,7 @@ class _Aer:
     progress: Callable[[int, int], object] | None = None
 
     def __call__(
-        self,
-        circuit: Circuit,
-        observables: ObservableLike | Sequence[ObservableLike],
-        inputs: Any,
-        weights: Any,
-        key: Any = None,
+        self, circuit: Circuit, observables: Observables, inputs: Any, weights: Any, key: Any = None
     ) -> Expectations:
         check_values("aer", inputs, weights, key)
         sums = observables_on(checked_circuit(circuit).num_qubits, observables)

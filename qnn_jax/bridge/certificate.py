@@ -8,13 +8,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from qnn_jax.circuits.checks import of_type
 from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.circuits.observables import Observables, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.runs.files import decode_json
 from qnn_jax.runs.schema import from_json
@@ -67,7 +67,7 @@ class Certificate:
     def covers(
         self,
         circuit: Circuit,
-        observables: ObservableLike | Iterable[ObservableLike],
+        observables: Observables,
         backend: str | None = None,
         layout: Sequence[int] | None = None,
     ) -> bool:
@@ -84,7 +84,7 @@ class Certificate:
     def check(
         self,
         circuit: Circuit,
-        observables: ObservableLike | Iterable[ObservableLike],
+        observables: Observables,
         backend: str | None = None,
         layout: Sequence[int] | None = None,
     ) -> None:
@@ -103,7 +103,7 @@ class Certificate:
     def _gap(
         self,
         circuit: Circuit,
-        observables: ObservableLike | Iterable[ObservableLike],
+        observables: Observables,
         backend: str | None,
         layout: Sequence[int] | None,
     ) -> str | None:

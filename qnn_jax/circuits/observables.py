@@ -29,6 +29,8 @@ class PauliOperator(Protocol):
 #: coefficients ({"ZI": 0.5, "XX": 2.0}), a PauliSum, or Qiskit's SparsePauliOp. Where a circuit
 #: says how many qubits there are, "X1 Z3" is a label too: X on qubit 1, Z on qubit 3, else I.
 ObservableLike: TypeAlias = "PauliSum | str | Mapping[str, complex] | PauliOperator"
+#: One observable, or several in order.
+Observables: TypeAlias = "ObservableLike | Iterable[ObservableLike]"
 
 #: The short form of a label. A longer number than this is no qubit's.
 _SHORT = re.compile(r"[XYZ][0-9]{1,9}(?: [XYZ][0-9]{1,9})*")
@@ -146,9 +148,7 @@ def observable(value: ObservableLike, num_qubits: int | None = None) -> PauliSum
     )
 
 
-def observables_on(
-    num_qubits: int, values: ObservableLike | Iterable[ObservableLike]
-) -> tuple[PauliSum, ...]:
+def observables_on(num_qubits: int, values: Observables) -> tuple[PauliSum, ...]:
     """Check observables against a circuit's number of qubits: all that are measured pass here.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from qnn_jax.circuits.checks import function as checked_function
 from qnn_jax.circuits.checks import shown
 from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.circuits.observables import Observables, observables_on
 from qnn_jax.diagnostics.checks import AnyArray, checked_count, circuit_with_weights
 from qnn_jax.diagnostics.sampling import (
     RESAMPLES,
@@ -97,7 +97,7 @@ def gradient_variance(
 
 def circuit_gradient_variances(
     circuit: Circuit,
-    observables: ObservableLike | Sequence[ObservableLike],
+    observables: Observables,
     key: Array,
     draws: int = 200,
     inputs: Float[AnyArray, "samples inputs"] | None = None,

@@ -11,7 +11,7 @@ import numpy as np
 from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.circuits.bases import Basis, bases_of
 from qnn_jax.circuits.checks import of_type, several
-from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
+from qnn_jax.circuits.observables import Observables, PauliSum, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.executors.readout import Readout, checked_readout, counted
 
@@ -72,7 +72,7 @@ class Counts:
 
 def estimate(
     counts: np.ndarray | Sequence[Counts],
-    observables: ObservableLike | Sequence[ObservableLike],
+    observables: Observables,
     readout: Readout | None = None,
 ) -> Estimate:
     """Expectation values and their standard errors, with readout errors inverted where given.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from qnn_jax.circuits.checks import shown
 from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.circuits.observables import ObservableLike
+from qnn_jax.circuits.observables import Observables
 from qnn_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Executor(Protocol):
     def __call__(
         self,
         circuit: Circuit,
-        observables: ObservableLike | Sequence[ObservableLike],
+        observables: Observables,
         inputs: Float[Array, "batch inputs"],
         weights: Float[Array, " weights"],
         key: Array | None = None,

@@ -7,7 +7,6 @@ from the training set whose exact values are known.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +15,7 @@ import numpy as np
 from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.circuits.checks import of_type
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
-from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.circuits.observables import Observables, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.executors.counts import Estimate, estimate
 from qnn_jax.executors.executor import Executor, Expectations, checked_executor
@@ -154,12 +153,7 @@ class _Mitigated:
     affine: Affine | None
 
     def __call__(
-        self,
-        circuit: Circuit,
-        observables: ObservableLike | Sequence[ObservableLike],
-        inputs: Any,
-        weights: Any,
-        key: Any = None,
+        self, circuit: Circuit, observables: Observables, inputs: Any, weights: Any, key: Any = None
     ) -> Expectations:
         sums = observables_on(checked_circuit(circuit).num_qubits, observables)
         if self.readout is not None:

@@ -10,11 +10,11 @@ from typing import Any, Literal, TypeAlias, get_args
 import jax
 import jax.numpy as jnp
 from jax import lax, random
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from qnn_jax.circuits.checks import at_least, flag, of_type, one_of
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
-from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.circuits.observables import Observables, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.executors.executor import Executor, Expectations
 from qnn_jax.executors.shots import (
@@ -149,12 +149,7 @@ class _Noisy:
     run: NoisyRun
 
     def __call__(
-        self,
-        circuit: Circuit,
-        observables: ObservableLike | Sequence[ObservableLike],
-        inputs: Float[Array, "batch inputs"],
-        weights: Float[Array, " weights"],
-        key: Array | None = None,
+        self, circuit: Circuit, observables: Observables, inputs: Any, weights: Any, key: Any = None
     ) -> Expectations:
         sums = observables_on(checked_circuit(circuit).num_qubits, observables)
         self.noise.check_circuit(circuit.num_qubits)

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax, random
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from qnn_jax.circuits.angles import Expression, Number, x
 from qnn_jax.circuits.bases import Basis, bases_of, measured_in
 from qnn_jax.circuits.checks import at_least, one_of
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
-from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
+from qnn_jax.circuits.observables import Observables, PauliSum, observables_on
 from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
 from qnn_jax.executors.counts import shot_values
@@ -107,12 +107,7 @@ class _Sampled:
     gradient: str
 
     def __call__(
-        self,
-        circuit: Circuit,
-        observables: ObservableLike | Sequence[ObservableLike],
-        inputs: Float[Array, "batch inputs"],
-        weights: Float[Array, " weights"],
-        key: Array | None = None,
+        self, circuit: Circuit, observables: Observables, inputs: Any, weights: Any, key: Any = None
     ) -> Expectations:
         key = key_for_shots("sampled", key)
         sums = observables_on(checked_circuit(circuit).num_qubits, observables)

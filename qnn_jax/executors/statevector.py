@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax
@@ -11,7 +10,7 @@ from jaxtyping import Array, Float
 
 from qnn_jax.circuits.checks import one_of
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
-from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.circuits.observables import Observables, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.executors.executor import Expectations
 from qnn_jax.simulate import expectations
@@ -23,7 +22,7 @@ from qnn_jax.simulate.statevector import gradient_of
 
 def exact(
     circuit: Circuit,
-    observables: ObservableLike | Sequence[ObservableLike],
+    observables: Observables,
     inputs: Float[Array, "batch inputs"],
     weights: Float[Array, " weights"],
     key: Array | None = None,

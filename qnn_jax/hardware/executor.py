@@ -20,7 +20,7 @@ from qnn_jax.bridge.certificate import circuit_hash
 from qnn_jax.circuits import Circuit
 from qnn_jax.circuits.checks import at_least, qubits_of
 from qnn_jax.circuits.circuit import checked_circuit
-from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.circuits.observables import Observables, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Counts, Executor, Expectations
 from qnn_jax.executors.statevector import checked_batch
@@ -169,12 +169,7 @@ class _Device:
     opened: dict[str | None, Any] = dataclasses.field(default_factory=dict)
 
     def __call__(
-        self,
-        circuit: Circuit,
-        observables: ObservableLike | Sequence[ObservableLike],
-        inputs: Any,
-        weights: Any,
-        key: Any = None,
+        self, circuit: Circuit, observables: Observables, inputs: Any, weights: Any, key: Any = None
     ) -> Expectations:
         check_values("hardware.device", inputs, weights)
         question = self._question(circuit, observables, inputs, weights)

@@ -17,7 +17,7 @@ from qnn_jax.circuits.arrays import as_numbers, finite_array
 from qnn_jax.circuits.bases import bases_of
 from qnn_jax.circuits.checks import path_of
 from qnn_jax.circuits.circuit import checked_circuit
-from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.circuits.observables import Observables, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Executor, Expectations
 from qnn_jax.executors.noise import NoisyRun, run_noisy
@@ -184,12 +184,7 @@ class _TwinExecutor:
     twin: DeviceTwin = dataclasses.field(compare=False, repr=False)
 
     def __call__(
-        self,
-        circuit: Circuit,
-        observables: ObservableLike | Sequence[ObservableLike],
-        inputs: Any,
-        weights: Any,
-        key: Any = None,
+        self, circuit: Circuit, observables: Observables, inputs: Any, weights: Any, key: Any = None
     ) -> Expectations:
         twin = self.twin
         twin.check_circuit(circuit)
