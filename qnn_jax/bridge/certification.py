@@ -18,13 +18,12 @@ qubit nor a wrong phase.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from qiskit import QuantumCircuit, transpile
-from qiskit.circuit import Barrier, Measure
 from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.quantum_info import SparsePauliOp, Statevector
 from qiskit.transpiler import CouplingMap
@@ -39,15 +38,16 @@ from qnn_jax.bridge.certificate import (
     installed_versions,
 )
 from qnn_jax.bridge.export import angle_columns, assigned, to_qiskit
-from qnn_jax.bridge.noise import SEED, check_gates, fake_backend, transpiled, used_qubits
+from qnn_jax.bridge.noise import SEED, check_gates, fake_backend, transpiled
 from qnn_jax.bridge.observables import to_sparse_pauli_op
+from qnn_jax.bridge.steps import measured_qubits, on_qubits, used_qubits
 from qnn_jax.circuits.angles import evaluate
 from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.circuits.bases import Basis, bases_of
 from qnn_jax.circuits.checks import at_least, of_type, shown
 from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
-from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
+from qnn_jax.circuits.observables import Observables, PauliSum, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import angles, expectations, statevector
 from qnn_jax.simulate.measurement import MOST_SHOTS
@@ -62,7 +62,7 @@ MAX_QUBITS = 16
 
 def certify(
     circuit: Circuit,
-    observables: ObservableLike | Iterable[ObservableLike],
+    observables: Observables,
     backend: Any = None,
     *,
     isa: QuantumCircuit | None = None,
@@ -388,12 +388,7 @@ def _check_isa(
 
 def _measured_qubits(circuit: QuantumCircuit) -> tuple[int, ...]:
     """Which qubit each bit of the outcome is measured on."""
-    where = {
-        circuit.find_bit(item.clbits[0]).index: circuit.find_bit(item.qubits[0]).index
-        for item in circuit.data
-        if isinstance(item.operation, Measure)
-    }
-    return tuple(where[bit] for bit in sorted(where))
+    return tuple(qubit for _, qubit in sorted(measured_qubits(circuit).items()))
 
 
 def _cut(
@@ -401,18 +396,7 @@ def _cut(
 ) -> tuple[QuantumCircuit, list[int]]:
     """The circuit on the qubits in use, those of `first` in front; and the order of all."""
     order = [*first, *(qubit for qubit in used_qubits([circuit]) if qubit not in first)]
-    place = {qubit: k for k, qubit in enumerate(order)}
-    small = QuantumCircuit(
-        len(order), len(first) if measure else 0, global_phase=circuit.global_phase
-    )
-    for item in circuit.data:
-        if isinstance(item.operation, Barrier) or (
-            isinstance(item.operation, Measure) and not measure
-        ):
-            continue
-        qubits = [place[circuit.find_bit(qubit).index] for qubit in item.qubits]
-        small.append(item.operation, qubits, [circuit.find_bit(bit).index for bit in item.clbits])
-    return small, order
+    return on_qubits(circuit, order, measure), order
 
 
 def _on(operator: SparsePauliOp, order: Sequence[int], num_qubits: int) -> SparsePauliOp:

@@ -29,12 +29,13 @@ from qnn_jax.bridge.noise import (
     sublattice,
 )
 from qnn_jax.bridge.noise import noise_model as of_target
+from qnn_jax.bridge.steps import measured_qubits, steps
 from qnn_jax.circuits.angles import Expression
 from qnn_jax.circuits.bases import Basis, bases_of
 from qnn_jax.circuits.checks import flag, qubits_of, shown
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.gates import GATES
-from qnn_jax.circuits.observables import ObservableLike, observables_on
+from qnn_jax.circuits.observables import Observables, observables_on
 from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Executor, Expectations
@@ -130,12 +131,7 @@ class _NoisyDevice:
     run: NoisyRun
 
     def __call__(
-        self,
-        circuit: Circuit,
-        observables: ObservableLike | Sequence[ObservableLike],
-        inputs: Any,
-        weights: Any,
-        key: Any = None,
+        self, circuit: Circuit, observables: Observables, inputs: Any, weights: Any, key: Any = None
     ) -> Expectations:
         sums = observables_on(checked_circuit(circuit).num_qubits, observables)
         inputs, weights = checked_batch(circuit, inputs, weights)
@@ -186,15 +182,13 @@ def as_transpiled(
     Returns:
         The circuit without its measurements, and the qubit that each classical bit reads.
     """
-    ops, places = [], {}
-    for item in isa.data:
-        qubits = tuple(isa.find_bit(qubit).index for qubit in item.qubits)
-        gate = item.operation
-        if gate.name == "measure":
-            places[isa.find_bit(item.clbits[0]).index] = qubits[0]
-        elif gate.name != "barrier":
-            ops.append(Op(gate.name, qubits, _angles(gate.params, angles)))
-    own = Circuit(isa.num_qubits, tuple(ops), num_inputs, num_weights)
+    ops = tuple(
+        Op(gate.name, qubits, _angles(gate.params, angles))
+        for gate, qubits, _ in steps(isa)
+        if gate.name != "measure"
+    )
+    places = measured_qubits(isa)
+    own = Circuit(isa.num_qubits, ops, num_inputs, num_weights)
     return own, tuple(places[bit] for bit in range(isa.num_clbits))
 
 

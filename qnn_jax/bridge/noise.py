@@ -26,6 +26,7 @@ from qiskit_aer.backends.aerbackend import AerBackend
 from qiskit_aer.noise import NoiseModel
 
 from qnn_jax.bridge.backend_names import check_fake_backend
+from qnn_jax.bridge.steps import on_qubits, steps, used_qubits
 from qnn_jax.bridge.target_backend import TargetBackend
 from qnn_jax.circuits.checks import shown
 from qnn_jax.circuits.gates import GATES
@@ -182,34 +183,20 @@ def check_gates(isa: QuantumCircuit, target: Target, name: str) -> None:
     Raises:
         InputError: which names gate and qubits.
     """
-    for item in isa.data:
-        gate, qubits = item.operation.name, tuple(isa.find_bit(q).index for q in item.qubits)
-        if gate != "barrier" and not target.instruction_supported(gate, qubits):
+    for gate, qubits, _ in steps(isa):
+        if not target.instruction_supported(gate.name, tuple(qubits)):
             raise InputError(
                 f"Argument `circuit` must consist of gates of {name} when it is transpiled, but "
-                f"has `{gate}` on {'qubits' if len(qubits) > 1 else 'qubit'} "
+                f"has `{gate.name}` on {'qubits' if len(qubits) > 1 else 'qubit'} "
                 f"{', '.join(map(str, qubits))}."
             )
-
-
-def used_qubits(circuits: Sequence[QuantumCircuit]) -> tuple[int, ...]:
-    """The numbers of the qubits with gates or measurements, rising."""
-    used = {
-        circuit.find_bit(qubit).index
-        for circuit in circuits
-        for item in circuit.data
-        if item.operation.name != "barrier"
-        for qubit in item.qubits
-    }
-    return tuple(sorted(used))
 
 
 def cut(circuits: Sequence[QuantumCircuit], target: Target) -> Sublattice:
     """Cut transpiled circuits and their device down to the qubits with gates or measurements."""
     qubits = used_qubits(circuits)
-    place = {qubit: k for k, qubit in enumerate(qubits)}
-    moved = tuple(_moved(circuit, place) for circuit in circuits)
-    return Sublattice(moved, qubits, sublattice(target, qubits))
+    small = tuple(on_qubits(circuit, qubits) for circuit in circuits)
+    return Sublattice(small, qubits, sublattice(target, qubits))
 
 
 def sublattice(target: Target, qubits: Sequence[int]) -> Target:
@@ -263,9 +250,10 @@ def transpiled_to_model(
                 everywhere.add(name)
     for gate in places.keys() - everywhere:
         used = {
-            tuple(isa.find_bit(qubit).index for qubit in item.qubits)
+            tuple(qubits)
             for isa in found
-            for item in isa.get_instructions(gate)
+            for operation, qubits, _ in steps(isa)
+            if operation.name == gate
         }
         free = sorted(qubits for qubits in used - places[gate] if len(qubits) > 1)
         if free:
@@ -276,13 +264,3 @@ def transpiled_to_model(
                 stacklevel=2,
             )
     return found
-
-
-def _moved(circuit: QuantumCircuit, place: dict[int, int]) -> QuantumCircuit:
-    moved = QuantumCircuit(len(place), circuit.num_clbits, global_phase=circuit.global_phase)
-    for item in circuit.data:
-        if item.operation.name != "barrier":
-            qubits = [place[circuit.find_bit(q).index] for q in item.qubits]
-            clbits = [circuit.find_bit(c).index for c in item.clbits]
-            moved.append(item.operation, qubits, clbits)
-    return moved

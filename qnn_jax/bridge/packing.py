@@ -15,7 +15,7 @@ import rustworkx
 from qiskit.circuit import ClassicalRegister, Parameter, QuantumCircuit
 from qiskit.transpiler import Target
 
-from qnn_jax.bridge.noise import used_qubits
+from qnn_jax.bridge.steps import steps, used_qubits
 
 #: Placements looked at for each copy: all there are for few qubits, a bound on time for many.
 _PLACES = 20_000
@@ -130,11 +130,7 @@ def _pattern(isa: QuantumCircuit, used: tuple[int, ...]) -> rustworkx.PyDiGraph[
     graph: rustworkx.PyDiGraph[int, None] = rustworkx.PyDiGraph()
     graph.add_nodes_from(range(len(used)))
     number = {q: k for k, q in enumerate(used)}
-    pairs = {
-        tuple(number[isa.find_bit(q).index] for q in item.qubits)
-        for item in isa.data
-        if len(item.qubits) == 2 and item.operation.name != "barrier"
-    }
+    pairs = {tuple(number[q] for q in qubits) for _, qubits, _ in steps(isa) if len(qubits) == 2}
     graph.add_edges_from([(a, b, None) for a, b in sorted(pairs)])
     return graph
 
@@ -142,12 +138,10 @@ def _pattern(isa: QuantumCircuit, used: tuple[int, ...]) -> rustworkx.PyDiGraph[
 def _infidelity(isa: QuantumCircuit, target: Target, place: dict[int, int]) -> float:
     """1 - Π (1 - error); 1 where a gate is missing or broken there."""
     kept = 1.0
-    for item in isa.data:
-        if item.operation.name in ("barrier", "delay"):
-            continue
-        qubits = tuple(place[isa.find_bit(q).index] for q in item.qubits)
-        properties = target[item.operation.name]
-        if qubits not in properties:
-            return 1.0
-        kept *= 1 - ((properties[qubits] and properties[qubits].error) or 0.0)
+    for gate, own, _ in steps(isa):
+        if gate.name != "delay":
+            qubits, properties = tuple(place[q] for q in own), target[gate.name]
+            if qubits not in properties:
+                return 1.0
+            kept *= 1 - ((properties[qubits] and properties[qubits].error) or 0.0)
     return 1 - kept

@@ -19,6 +19,7 @@ from qnn_jax.bridge.fractional import folded, folded_angles, with_rzz
 from qnn_jax.bridge.kak import template, template_rows
 from qnn_jax.bridge.noise import cut
 from qnn_jax.bridge.packing import Place, pack, packed_rows, places, unpacked
+from qnn_jax.bridge.steps import measured_qubits
 from qnn_jax.circuits import Circuit, PauliSum
 from qnn_jax.errors import InputError
 from qnn_jax.executors import calibration_states, estimate
@@ -153,17 +154,13 @@ def prepare(isa: QuantumCircuit, chosen: list[Place], target: Any, calibrate: bo
     depth = isa.depth(lambda item: len(item.qubits) == 2 and item.operation.name != "barrier")
     if not calibrate:
         return Prepared(packed, names, None, chosen, depth)
-    where = {
-        packed.find_bit(item.clbits[0]).registers[0]: packed.find_bit(item.qubits[0]).index
-        for item in packed.data
-        if item.operation.name == "measure"
-    }
+    where = measured_qubits(packed)
     # RX(π) flips a qubit and RX(0) leaves it, so one circuit prepares every basis state.
     bare = QuantumCircuit(QuantumRegister(len(where)), *packed.cregs)
     flips = [Parameter(f"flip_{bit:03d}") for bit in range(isa.num_clbits)]
-    for number, (register, bit) in enumerate(where):
-        bare.rx(flips[bit], number)
-        bare.measure(number, register[bit])
+    for number, bit in enumerate(where):
+        bare.rx(flips[bit % isa.num_clbits], number)
+        bare.measure(number, bit)
     calibration = transpile(
         bare, target=target, optimization_level=1, initial_layout=list(where.values())
     )
@@ -243,11 +240,7 @@ def check_bound(chunks: Sequence[Chunk], outcomes: np.ndarray, copies: int, targ
 def _shares(part: QuantumCircuit, target: Any) -> np.ndarray:
     """Exact probabilities of a bound circuit's outcomes."""
     small = cut([part], target).circuits[0]
-    measured = {
-        small.find_bit(item.clbits[0]).index: small.find_bit(item.qubits[0]).index
-        for item in small.data
-        if item.operation.name == "measure"
-    }
+    measured = measured_qubits(small)
     state = Statevector(small.remove_final_measurements(inplace=False))
     return state.probabilities([measured[bit] for bit in range(len(measured))])
 

@@ -22,6 +22,7 @@ from qnn_jax.bridge import angle_columns, noise_model
 from qnn_jax.bridge.certificate import circuit_hash
 from qnn_jax.bridge.channels import as_transpiled
 from qnn_jax.bridge.noise import cut
+from qnn_jax.bridge.steps import measured_qubits, steps
 from qnn_jax.circuits import Circuit, x
 from qnn_jax.errors import InputError
 from qnn_jax.hardware import circuits
@@ -317,14 +318,11 @@ def _along_axes(isa: QuantumCircuit) -> QuantumCircuit:
     """The circuit, measured along axes in the XY plane: RZ and √X before each measurement."""
     found = QuantumCircuit(isa.num_qubits)
     found.add_register(ClassicalRegister(isa.num_clbits, _REGISTER))
-    for item in isa.data:
-        qubits = [isa.find_bit(qubit).index for qubit in item.qubits]
-        clbits = [isa.find_bit(bit).index for bit in item.clbits]
-        if item.operation.name == "measure":
+    for operation, qubits, clbits in steps(isa):
+        if operation.name == "measure":
             found.rz(Parameter(f"~axis_{clbits[0]:03d}"), qubits[0])
             found.sx(qubits[0])
-        if item.operation.name != "barrier":
-            found.append(item.operation, qubits, clbits)
+        found.append(operation, qubits, clbits)
     return found
 
 
@@ -332,12 +330,7 @@ def _states(isa: QuantumCircuit) -> QuantumCircuit:
     """The measured qubits alone, each in |0> or |1>."""
     found = QuantumCircuit(isa.num_qubits)
     found.add_register(ClassicalRegister(isa.num_clbits, _REGISTER))
-    places = {
-        isa.find_bit(item.clbits[0]).index: isa.find_bit(item.qubits[0]).index
-        for item in isa.data
-        if item.operation.name == "measure"
-    }
-    for bit, qubit in sorted(places.items()):
+    for bit, qubit in sorted(measured_qubits(isa).items()):
         found.sx(qubit)
         found.rz(Parameter(f"~state_{bit:03d}"), qubit)
         found.sx(qubit)
