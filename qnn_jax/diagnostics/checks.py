@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.circuits.checks import at_least, function, shown
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
@@ -19,25 +18,6 @@ from qnn_jax.errors import InputError
 AnyArray: TypeAlias = Array | np.ndarray
 #: Maximum number of samples or bins.
 _MOST_SAMPLES = 2**24
-
-
-def checked_samples(circuit: Circuit, inputs: Any) -> np.ndarray:
-    """Inputs of at least one sample, shape (samples, circuit.num_inputs), float64.
-
-    Raises:
-        InputError: for another shape, values that are not real numbers, NaN and infinities.
-    """
-    return finite_array("inputs", inputs, ("samples", circuit.num_inputs))
-
-
-def checked_targets(targets: Any, samples: int) -> np.ndarray:
-    """One real target for each sample, shape (samples,), float64."""
-    return finite_array("targets", targets, (samples,))
-
-
-def checked_weights(circuit: Circuit, weights: Any) -> np.ndarray:
-    """The weights, shape (circuit.num_weights,), float64."""
-    return finite_array("weights", weights, (circuit.num_weights,))
 
 
 def checked_count(name: str, value: int, least: int) -> int:

@@ -15,12 +15,7 @@ from jaxtyping import Array, Float, Int
 from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.circuits.checks import at_least, real, several
 from qnn_jax.circuits.circuit import Circuit
-from qnn_jax.diagnostics.checks import (
-    AnyArray,
-    checked_outputs,
-    checked_weights,
-    circuit_with_weights,
-)
+from qnn_jax.diagnostics.checks import AnyArray, checked_outputs, circuit_with_weights
 from qnn_jax.diagnostics.sampling import bootstrap, data_rows, in_batches, percentiles
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import fisher_information
@@ -86,7 +81,10 @@ def fisher_spectrum(
     circuits", arXiv:2102.01659; Larocca et al., arXiv:2109.11676.
     """
     circuit = circuit_with_weights(circuit)
-    rows, values = data_rows(circuit, inputs), checked_weights(circuit, weights)
+    rows, values = (
+        data_rows(circuit, inputs),
+        finite_array("weights", weights, (circuit.num_weights,)),
+    )
     with jax.enable_x64(True):
         mean, each = map(np.asarray, _quantum(circuit, rows, values))
     return FisherSpectrum(

@@ -15,20 +15,20 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Complex, Float, Int
 
+from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
 from qnn_jax.circuits.op import Op
 from qnn_jax.diagnostics.affine import Slopes, Variable, hold, in_variables, slopes_of
-from qnn_jax.diagnostics.checks import AnyArray, checked_weights
+from qnn_jax.diagnostics.checks import AnyArray
 from qnn_jax.errors import InputError
+from qnn_jax.noise.transfer import gate_transfer
 from qnn_jax.simulate import expectations
 
 #: Maximum number of points of the rescaled inputs that are simulated.
 MAX_POINTS = 2**20
 #: Ratios of frequencies count as rational up to this denominator.
 _MAX_DENOMINATOR = 64
-#: Every standard gate has the period 4π, up to a global phase; its harmonics are below 8.
-_GATE_PERIOD, _GATE_POINTS = 4 * math.pi, 16
 
 
 class Spectrum(NamedTuple):
@@ -95,16 +95,16 @@ def fourier_spectrum(
     [-2. -1.  0.  1.  2.] [0.5 0.  0.  0.  0.5]
     """
     (measured,) = observables_on(checked_circuit(circuit).num_qubits, [observable])
-    values = checked_weights(circuit, weights)
+    values = finite_array("weights", weights, (circuit.num_weights,))
     circuit = hold(circuit, {} if fixed is None else fixed)
     slopes = slopes_of(circuit)
     variables = tuple(dict.fromkeys(v for gate in slopes for angle in gate for v in angle))
     steps = [
-        {variable: half / 2 * c for variable, c in angle.items()}
+        {variable: k * c for variable, c in angle.items()}
         for op, gate in zip(circuit.ops, slopes, strict=True)
         for number, angle in enumerate(gate)
-        for half in _half_harmonics(op, number)
-        if half > 0 and angle
+        for k in _harmonics(op, number)
+        if k > 0 and angle
     ]
     units = np.array([_unit(variable, steps) for variable in variables])
     moves = [
@@ -136,27 +136,10 @@ def fourier_spectrum(
     )
 
 
-def _half_harmonics(op: Op, number: int) -> tuple[int, ...]:
-    """The k that occur in U ⊗ U* ~ Σ exp(i k θ/2), where θ is one of the gate's angles.
-
-    Computed from the gate's matrix.
-    """
-    return _half_harmonics_of(op.gate, number)
-
-
-@functools.lru_cache
-def _half_harmonics_of(gate: str, number: int) -> tuple[int, ...]:
-    from qnn_jax.circuits.gates import GATES
-
-    row = GATES[gate]
-    angles: list[np.ndarray] = [np.full(_GATE_POINTS, 0.7 + 1.1 * k) for k in range(row.num_angles)]
-    angles[number] = np.arange(_GATE_POINTS) * _GATE_PERIOD / _GATE_POINTS
-    entries = [e + 0j * angles[number] for line in row.matrix(np, *angles) for e in line]
-    matrix = np.stack(entries, axis=-1)
-    products = matrix[:, :, None] * matrix[:, None, :].conj()
-    series = np.abs(np.fft.fft(products, axis=0)).max(axis=(1, 2)) / _GATE_POINTS
-    half = _GATE_POINTS // 2
-    return tuple(k for k in range(-half, half) if series[k] > 1e-9)
+def _harmonics(op: Op, number: int) -> tuple[float, ...]:
+    """The k of U ⊗ U* ~ Σ exp(i k θ), where θ is one of the gate's angles, rising."""
+    positive = gate_transfer(op.gate).frequencies[number]
+    return (*(-k for k in reversed(positive)), 0.0, *positive)
 
 
 def _unit(variable: Variable, steps: Sequence[Slopes]) -> float:
@@ -182,10 +165,10 @@ def _multiples(
     return [
         [
             tuple(
-                round(half / 2 * angle.get(variable, 0.0) / unit)
+                round(k * angle.get(variable, 0.0) / unit)
                 for variable, unit in zip(variables, units, strict=True)
             )
-            for half in _half_harmonics(op, number)
+            for k in _harmonics(op, number)
         ]
         for number, angle in enumerate(gate)
         if angle

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from qnn_jax.circuits.arrays import finite_array
-from qnn_jax.diagnostics.checks import AnyArray, checked_targets
+from qnn_jax.diagnostics.checks import AnyArray
 from qnn_jax.errors import InputError
 
 
@@ -62,7 +62,7 @@ def kernel_alignment(
             "Argument `kernel` must be symmetric, but its halves differ by "
             f"{np.abs(matrix - matrix.T).max():.2g}; `left` and `right` must be the same samples."
         )
-    wanted = checked_targets(targets, count)
+    wanted = finite_array("targets", targets, (count,))
     if np.ptp(wanted) == 0:
         raise InputError(
             f"Argument `targets` must have two different values, but all are {wanted[0]:g}."

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.optimize import linprog
 
 from qnn_jax.circuits.arrays import finite_array
-from qnn_jax.diagnostics.checks import AnyArray, checked_targets
+from qnn_jax.diagnostics.checks import AnyArray
 
 #: Singular values below this fraction of the largest are rounding errors.
 _INDEPENDENT = 1e-11
@@ -53,7 +53,7 @@ def least_absolute(
     Reference: Barrodale and Roberts, SIAM J. Numer. Anal. 10 (1973) 839.
     """
     rows = finite_array("features", features, ("samples", "features"))
-    wanted = checked_targets(targets, len(rows))
+    wanted = finite_array("targets", targets, (len(rows),))
     left, sizes, right = np.linalg.svd(rows, full_matrices=False)
     kept = sizes > _INDEPENDENT * sizes.max(initial=0.0)
     basis = left[:, kept]  # orthonormal, so that dependent features do no harm

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,16 +12,11 @@ import optax
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
+from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.circuits.checks import at_least, real
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
-from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
-from qnn_jax.diagnostics.checks import (
-    AnyArray,
-    checked_count,
-    checked_samples,
-    checked_targets,
-    checked_weights,
-)
+from qnn_jax.circuits.observables import Observables, PauliSum, observables_on
+from qnn_jax.diagnostics.checks import AnyArray, checked_count
 from qnn_jax.diagnostics.regression import least_absolute
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import expectations, statevector
@@ -139,9 +133,9 @@ def representation_bound(
             f"Argument `circuit` must have at most {MAX_QUBITS} qubits for a regression on 4**n "
             f"features, but has {circuit.num_qubits}; `ansatz_bound` has no such limit."
         )
-    samples = checked_samples(circuit, inputs)
-    wanted = checked_targets(targets, len(samples))
-    values = checked_weights(circuit, weights)
+    samples = finite_array("inputs", inputs, ("samples", circuit.num_inputs))
+    wanted = finite_array("targets", targets, (len(samples),))
+    values = finite_array("weights", weights, (circuit.num_weights,))
     with jax.enable_x64(True):
         features = np.asarray(_density_entries(circuit, samples, values))
     found = least_absolute(features, wanted)
@@ -186,7 +180,7 @@ def _hermitian(coefficients: np.ndarray, dim: int) -> np.ndarray:
 
 def ansatz_bound(
     circuit: Circuit,
-    observables: ObservableLike | Sequence[ObservableLike],
+    observables: Observables,
     inputs: Float[AnyArray, "samples inputs"],
     targets: Float[AnyArray, " samples"],
     key: Array,
@@ -213,8 +207,8 @@ def ansatz_bound(
     """
     sums = observables_on(checked_circuit(circuit).num_qubits, observables)
     starts, steps = checked_count("starts", starts, 1), checked_count("steps", steps, 1)
-    samples = checked_samples(circuit, inputs)
-    wanted = checked_targets(targets, len(samples))
+    samples = finite_array("inputs", inputs, ("samples", circuit.num_inputs))
+    wanted = finite_array("targets", targets, (len(samples),))
     keys = jax.random.split(checked_key("key", key), starts)
     scale = float(np.mean(np.abs(wanted - np.median(wanted)))) or 1.0
     reached, weights = _descend(

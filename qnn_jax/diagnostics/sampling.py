@@ -13,8 +13,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
+from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
-from qnn_jax.diagnostics.checks import AnyArray, checked_count, checked_samples, checked_weights
+from qnn_jax.diagnostics.checks import AnyArray, checked_count
 from qnn_jax.errors import InputError
 from qnn_jax.simulate import statevector
 from qnn_jax.simulate.measurement import checked_key
@@ -49,8 +50,9 @@ def random_states(
     circuit, key = checked_circuit(circuit), checked_key("key", key)
     count = checked_count("count", count, 1)
     rows = data_rows(circuit, inputs)
-    fixed = None if weights is None else jnp.asarray(checked_weights(circuit, weights), jnp.float32)
-    return _states(circuit, count, jnp.asarray(rows, jnp.float32), fixed, key)
+    if weights is not None:
+        weights = finite_array("weights", weights, (circuit.num_weights,)).astype(np.float32)
+    return _states(circuit, count, jnp.asarray(rows, jnp.float32), weights, key)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -75,7 +77,7 @@ def data_rows(
 ) -> Float[np.ndarray, "samples inputs"]:
     """The inputs, checked; one empty row if the circuit has no inputs."""
     if inputs is not None:
-        return checked_samples(circuit, inputs)
+        return finite_array("inputs", inputs, ("samples", circuit.num_inputs))
     if circuit.num_inputs:
         raise InputError(
             f"Argument `inputs` must hold samples to draw from, shape (samples, "
