@@ -76,12 +76,7 @@ def outcome_probabilities(
     """
     if not len(inputs):
         return jnp.zeros((0, 2 ** len(qubits)), inputs.dtype)
-    together = noise.read_together()
-    read = list(qubits)
-    for group in together:
-        # Qubits that are read with a measured one matter as well.
-        if set(group) & set(qubits):
-            read += [qubit for qubit in group if qubit not in read]
+    read = noise.read_with(qubits)
     factors = factors_of(circuit, noise)
     kept, cone = light_cone(factors, read)
     check_memory(len(cone), len(inputs), inputs.dtype.itemsize)
@@ -92,9 +87,10 @@ def outcome_probabilities(
         for (places, _), (matrix, batched) in zip(runs, matrices, strict=True):
             state.apply(places, matrix, batched)
         numbers = state.read(read, noise)
-        for group, matrix in together.items():
-            if set(group) & set(qubits):
-                numbers = _read_group(numbers, [read.index(q) for q in group], matrix)
+        for group, matrix in noise.read_together().items():
+            if set(group) <= set(read):
+                axes = tuple(read.index(qubit) for qubit in reversed(group))
+                numbers = applied(jnp.asarray(matrix, numbers.dtype), numbers, axes)
         numbers = numbers.sum(tuple(range(len(qubits), len(read))))
     # Axis k is bit k: the last bit is the slowest axis of an outcome's number.
     order = [*reversed(range(len(qubits))), len(qubits)]
@@ -507,9 +503,9 @@ def _of(*arrays: Any) -> Any:
     return np if all(isinstance(array, np.ndarray) for array in arrays) else jnp
 
 
-def _read_group(tensor: Array, axes: Sequence[int], matrix: Any) -> Array:
-    """Bits that are read together: bit k of an outcome is axis `axes[k]`."""
+def applied(matrix: Array, tensor: Array, axes: tuple[int, ...]) -> Array:
+    """A matrix on some axes of 2; the last of them is the lowest bit of its numbers."""
     count = len(axes)
-    own = jnp.asarray(matrix, tensor.dtype).reshape((2,) * (2 * count))
-    moved = jnp.tensordot(own, tensor, (list(range(count, 2 * count)), list(reversed(axes))))
-    return jnp.moveaxis(moved, range(count), list(reversed(axes)))
+    own = matrix.reshape((2,) * (2 * count))
+    moved = jnp.tensordot(own, tensor, (list(range(count, 2 * count)), list(axes)))
+    return jnp.moveaxis(moved, range(count), axes)

@@ -25,7 +25,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.noise.channels import coherent, relaxing
 from qnn_jax.noise.density import outcome_probabilities
 from qnn_jax.noise.model import NoiseModel
-from qnn_jax.noise.transfer import choi
+from qnn_jax.noise.transfer import COMMUTE, choi
 
 #: Standard deviations of the prior: of coherent angles in radians, of logarithms of rates, and of
 #: logits of readout errors.
@@ -252,8 +252,7 @@ def _relaxing(m: Any, rate: Any) -> Any:
 
 def _depolarising(channel: np.ndarray, count: int) -> float:
     """The depolarising part of a channel: 4**n times its least share of a Pauli, once twirled."""
-    signs = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]])
-    shares = functools.reduce(np.kron, [signs] * count) @ np.diag(channel)
+    shares = functools.reduce(np.kron, [COMMUTE] * count) @ np.diag(channel)
     return max(float(shares.min()), 0.0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -178,6 +178,11 @@ class NoiseModel:
     def read(self, qubit: int) -> Any:
         """The readout matrix of a qubit by itself; None where it has none."""
         return self.readout.get((qubit,), self.readout.get(None))
+
+    def read_with(self, qubits: Sequence[int]) -> list[int]:
+        """The qubits, and behind them those that are read together with one of them."""
+        groups = [group for group in self.read_together() if set(group) & set(qubits)]
+        return list(dict.fromkeys([*qubits, *(qubit for group in groups for qubit in group)]))
 
     def read_together(self) -> dict[tuple[int, ...], Any]:
         """The matrices of qubits that are read together."""

@@ -18,9 +18,9 @@ from jaxtyping import Array, Float
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
-from qnn_jax.noise.density import factors_of, light_cone
+from qnn_jax.noise.density import applied, factors_of, light_cone
 from qnn_jax.noise.model import NoiseModel
-from qnn_jax.noise.transfer import PAULIS, choi
+from qnn_jax.noise.transfer import COMMUTE, PAULIS, choi
 from qnn_jax.simulate.angle_table import evaluate
 
 #: Kraus operators that happen less often than this are rounding.
@@ -50,10 +50,9 @@ def kraus_of(transfer: np.ndarray, twirl: bool) -> np.ndarray:
 def _paulis_of(diagonal: np.ndarray) -> np.ndarray:
     """Random Paulis as Kraus operators; unitary each, which a mixture of equally likely is not."""
     # The diagonal is Σ p(P) · ±1, by whether P and the Pauli of the entry commute.
-    signs = np.array([[1.0, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]])
     commute, operators = np.ones((1, 1)), np.ones((1, 1, 1))
     while len(commute) < len(diagonal):
-        commute = np.kron(signs, commute)
+        commute = np.kron(COMMUTE, commute)
         operators = np.array([np.kron(one, other) for one in PAULIS for other in operators])
     chances = commute @ diagonal / len(diagonal)
     likely = [k for k in np.argsort(-chances) if chances[k] > _NEVER]
@@ -85,11 +84,7 @@ def outcome_probabilities(
             "Argument `method` must be 'exact' where numbers of the noise model are traced, since "
             "trajectories need Kraus operators of numbers, but is 'trajectories'."
         )
-    together = noise.read_together()
-    read = list(qubits)
-    for group in together:
-        if set(group) & set(qubits):
-            read += [qubit for qubit in group if qubit not in read]
+    read = noise.read_with(qubits)
     factors, cone = light_cone(factors_of(circuit, noise), read)
     place = {qubit: k for k, qubit in enumerate(sorted(cone))}
     n, dtype = len(place), jnp.result_type(row.dtype, jnp.complex64)
@@ -99,7 +94,7 @@ def outcome_probabilities(
         for number, factor in enumerate(factors):
             axes = tuple(n - 1 - place[qubit] for qubit in reversed(factor.qubits))
             if factor.op is not None:
-                state = _applied(_unitary(factor.op, row, weights, dtype), state, axes)
+                state = applied(_unitary(factor.op, row, weights, dtype), state, axes)
                 continue
             operators = kraus_of(np.asarray(factor.matrix), twirl)
             state = _happened(operators, state, axes, draws[number])
@@ -119,13 +114,6 @@ def _unitary(op: Op, row: Array, weights: Array, dtype: Any) -> Array:
     return jnp.stack([jnp.stack([jnp.asarray(e, dtype) for e in line]) for line in entries])
 
 
-def _applied(matrix: Array, state: Array, axes: tuple[int, ...]) -> Array:
-    count = len(axes)
-    own = matrix.reshape((2,) * (2 * count))
-    moved = jnp.tensordot(own, state, (list(range(count, 2 * count)), list(axes)))
-    return jnp.moveaxis(moved, range(count), axes)
-
-
 def _happened(operators: np.ndarray, state: Array, axes: tuple[int, ...], draw: Array) -> Array:
     """The state after one of the operators, drawn with its probability in this state."""
     count = len(axes)
@@ -136,7 +124,7 @@ def _happened(operators: np.ndarray, state: Array, axes: tuple[int, ...], draw: 
     cumulative = jnp.cumsum(jax.lax.stop_gradient(chances))
     chosen = (draw * cumulative[-1] >= cumulative).sum()
     chosen = jnp.minimum(chosen, len(operators) - 1)
-    after = _applied(jnp.asarray(operators, state.dtype)[chosen], state, axes)
+    after = applied(jnp.asarray(operators, state.dtype)[chosen], state, axes)
     return after / jnp.sqrt(chances[chosen]).astype(state.dtype)
 
 
@@ -151,5 +139,5 @@ def _misread(tensor: Array, read: Sequence[int], noise: NoiseModel) -> Array:
     for group, matrix in groups.items():
         if set(group) <= set(read):
             axes = [len(read) - 1 - read.index(qubit) for qubit in reversed(group)]
-            tensor = _applied(jnp.asarray(matrix, tensor.dtype), tensor, tuple(axes))
+            tensor = applied(jnp.asarray(matrix, tensor.dtype), tensor, tuple(axes))
     return tensor

@@ -19,13 +19,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qnn_jax.circuits.gates import GATES
+from qnn_jax.circuits.gates import GATES, Gate
 from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
 
 PAULIS = np.array(
     [[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]], complex
 )
+#: 1 where two Paulis commute, else -1.
+COMMUTE = np.array([[1.0, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]])
 #: From the entries of a matrix of one qubit to its numbers Tr(Pρ), and back.
 _TO_PAULIS = PAULIS.transpose(0, 2, 1).reshape(4, 4)
 _FROM_PAULIS = PAULIS.transpose(1, 2, 0).reshape(4, 4) / 2
@@ -90,10 +92,9 @@ def choi(transfer: np.ndarray) -> np.ndarray:
     """
     n = (len(transfer).bit_length() - 1) // 2
     tensor = transfer.reshape((4,) * (2 * n)).astype(complex)
-    back = PAULIS.transpose(1, 2, 0).reshape(4, 4) / 2
+    transposed = PAULIS.transpose(2, 1, 0).reshape(4, 4) / 2
     for k in range(n):
-        tensor = np.moveaxis(np.tensordot(back, tensor, ([1], [k])), 0, k)
-        transposed = PAULIS.transpose(2, 1, 0).reshape(4, 4) / 2
+        tensor = np.moveaxis(np.tensordot(_FROM_PAULIS, tensor, ([1], [k])), 0, k)
         tensor = np.moveaxis(np.tensordot(transposed, tensor, ([1], [n + k])), 0, n + k)
     tensor = tensor.reshape((2,) * (4 * n))
     rows = [2 * k for k in range(n)] + [2 * n + 2 * k for k in range(n)]
@@ -104,10 +105,12 @@ def choi(transfer: np.ndarray) -> np.ndarray:
 def constant_transfer(op: Op) -> np.ndarray:
     """The matrix of a gate without symbols in its angles, in floats of Python."""
     numbers = [angle.value for angle in op.angles]  # type: ignore[attr-defined]
-    matrix = np.array(
-        [[complex(entry) for entry in row] for row in op.row.matrix(np, *numbers)], complex
-    )
-    return transfer_of_kraus(matrix[None])
+    return _transfer_of(op.row, *numbers)
+
+
+def _transfer_of(row: Gate, *angles: float) -> np.ndarray:
+    entries = [[complex(entry) for entry in line] for line in row.matrix(np, *angles)]
+    return transfer_of_kraus(np.array(entries)[None])
 
 
 @functools.cache
@@ -119,11 +122,7 @@ def gate_transfer(name: str) -> GateTransfer:
             of a half: such a gate has no parameter-shift rule either.
     """
     row = GATES[name]
-
-    def at(*angles: float) -> np.ndarray:
-        entries = [[complex(entry) for entry in line] for line in row.matrix(np, *angles)]
-        return transfer_of_kraus(np.array(entries, complex)[None])
-
+    at = functools.partial(_transfer_of, row)
     generic = [0.37 + 0.61 * k for k in range(row.num_angles)]
     frequencies = []
     for number in range(row.num_angles):
