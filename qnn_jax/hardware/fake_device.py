@@ -13,7 +13,6 @@ from collections.abc import Iterator
 import numpy as np
 import rustworkx
 from qiskit import QuantumCircuit
-from qiskit.circuit import ClassicalRegister
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 
@@ -27,10 +26,18 @@ from qnn_jax.bridge.noise import (
     noise_model,
 )
 from qnn_jax.circuits.checks import seed as checked_seed
-from qnn_jax.hardware.jobs import Chunk, Job, JobMissingError, Pub, RegisterCounts, check_rep_delay
+from qnn_jax.hardware.jobs import (
+    Chunk,
+    Device,
+    Job,
+    JobMissingError,
+    Pub,
+    RegisterCounts,
+    check_rep_delay,
+)
 
 
-class FakeDevice:
+class FakeDevice(Device):
     """One of Qiskit's fake backends as a `Device`: chunks run when they are submitted.
 
     Jobs end with the process. The same `seed` gives the same counts for the same chunk, whatever
@@ -41,6 +48,7 @@ class FakeDevice:
     simulated = True
     lag = 0.0
     account = "local"
+    calibration_date: str | None = None
     default_rep_delay = 250e-6
     rep_delay_range = (20e-6, 500e-6)
 
@@ -49,9 +57,6 @@ class FakeDevice:
         self.calibration_date = calibration_date(self.backend)
         self._seed = checked_seed("seed", seed)
         self._jobs: dict[str, tuple[str, list[RegisterCounts]]] = {}
-
-    def ready(self) -> None:
-        """Does nothing: it is always ready."""
 
     def check(self, chunk: Chunk) -> None:
         """Raise InputError as the machine would: for unsupported gates and pauses out of range."""
@@ -96,18 +101,6 @@ class FakeDevice:
         """The snapshot's date."""
         return self.calibration_date
 
-    def cancel(self, job_id: str) -> None:
-        """Does nothing: all jobs are finished."""
-
-    def open_batch(self) -> None:
-        """There are no batches here."""
-
-    def close_batch(self, batch: str) -> None:
-        """There are no batches here."""
-
-    def renew(self) -> None:
-        """There is no login here."""
-
     def _measure(self, pub: Pub, shots: int, seed: int) -> RegisterCounts:
         counts: RegisterCounts = {}
         columns = {parameter.name: k for k, parameter in enumerate(pub.circuit.parameters)}
@@ -145,12 +138,8 @@ def parts(circuit: QuantumCircuit) -> Iterator[QuantumCircuit]:
     for component in rustworkx.connected_components(graph):
         if members := [r for r in circuit.cregs if numbers[r] in component]:
             part = QuantumCircuit(circuit.num_qubits)
-            copies: dict[ClassicalRegister, ClassicalRegister] = {}
-            for register in members:
-                copies[register] = ClassicalRegister(register.size, register.name)
-                part.add_register(copies[register])
+            part.add_register(*members)
             for item, where in zip(steps, nodes, strict=True):
                 if where[0] in component:
-                    clbits = [copies[r][i] for c in item.clbits for r, i in find(c).registers]
-                    part.append(item.operation, [find(q).index for q in item.qubits], clbits)
+                    part.append(item.operation, where[: len(item.qubits)], item.clbits)
             yield part

@@ -219,7 +219,10 @@ class Allowance:
 
 
 class Device(Protocol):
-    """Where chunks run. Requests raise the errors above and no other expected ones."""
+    """Where chunks run. Requests raise the errors above and no other expected ones.
+
+    The methods with a body are right for a device that is always ready and has no batches.
+    """
 
     name: str
     simulated: bool
@@ -229,60 +232,51 @@ class Device(Protocol):
     @property
     def account(self) -> str:
         """A digest of the account; jobs are not visible to another account."""
-        ...
 
     @property
     def calibration_date(self) -> str | None:
         """When the device was last calibrated: ISO 8601."""
-        ...
 
     def ready(self) -> None:
         """Raise InputError if the device is down or the allowance is used up."""
-        ...
+        return
 
     def check(self, chunk: Chunk) -> None:
         """Raise InputError if the device cannot run `chunk`."""
-        ...
 
     def submit(self, chunk: Chunk, tag: str, batch: str | None = None) -> str:
         """Send `chunk` once, tagged; return the job's id."""
-        ...
 
     def find(self, tag: str) -> list[Job]:
         """All jobs with that tag, oldest first."""
-        ...
 
     def job(self, job_id: str) -> Job:
         """The current state of the job."""
-        ...
 
     def counts(self, job_id: str, chunk: Chunk) -> list[RegisterCounts]:
         """The counts of a completed job, one item for each PUB."""
-        ...
 
     def usage(self, job_id: str) -> float | None:
         """Seconds charged; None if not known yet."""
-        ...
 
     def calibrated(self, job_id: str) -> str | None:
         """When the device had last been calibrated before the job began: ISO 8601."""
-        ...
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job; a finished one is not changed."""
-        ...
+        return
 
     def open_batch(self) -> str | None:
         """Open a batch that several jobs share; None if the device has no batches."""
-        ...
+        return None
 
     def close_batch(self, batch: str) -> None:
         """Close the batch to new jobs; those inside still run."""
-        ...
+        return
 
     def renew(self) -> None:
         """Log in again before the next request."""
-        ...
+        return
 
 
 def check_rep_delay(chunk: Chunk, allowed: tuple[float, float], name: str) -> None:

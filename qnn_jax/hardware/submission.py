@@ -114,7 +114,6 @@ def collect(
     device: Device,
     ledger: Ledger,
     *,
-    patience: Patience = Patience(),
     clock: Clock = Clock(),
     tell: Callable[[str], None] = silent,
 ) -> list[str]:
@@ -122,7 +121,7 @@ def collect(
 
     Returns the digests of the fetched chunks. Raises as `run_chunks` does.
     """
-    work = _Work(device, ledger, patience, clock, tell)
+    work = _Work(device, ledger, clock=clock, tell=tell)
     pending = {}
     for digest, entry in work.sent_to_device():
         if entry.done is None and (entry.job or work.attach(digest)):
@@ -134,9 +133,9 @@ def collect(
     return list(pending)
 
 
-def status(device: Device, ledger: Ledger, patience: Patience = Patience()) -> dict[str, str]:
+def status(device: Device, ledger: Ledger) -> dict[str, str]:
     """The status of each chunk sent to this device, by digest: done, or that of its job now."""
-    work = _Work(device, ledger, patience, Clock(), silent)
+    work = _Work(device, ledger)
     found = {}
     for digest, entry in work.sent_to_device():
         jobs = work.jobs(digest) if entry.done is None else []
@@ -144,12 +143,12 @@ def status(device: Device, ledger: Ledger, patience: Patience = Patience()) -> d
     return found
 
 
-def cancel(device: Device, ledger: Ledger, patience: Patience = Patience()) -> list[str]:
+def cancel(device: Device, ledger: Ledger) -> list[str]:
     """Cancel every job of this device that has not delivered; return the ids of the live ones.
 
     Jobs are also looked up by tag, so those missing in the ledger are cancelled too.
     """
-    work = _Work(device, ledger, patience, Clock(), silent)
+    work = _Work(device, ledger)
     cancelled = []
     for digest, entry in work.sent_to_device():
         if entry.done is None:
@@ -167,20 +166,13 @@ def tag(digest: str) -> str:
     return _TAG + digest[:32]
 
 
+@dataclass(frozen=True)
 class _Work:
-    def __init__(
-        self,
-        device: Device,
-        ledger: Ledger,
-        patience: Patience,
-        clock: Clock,
-        tell: Callable[[str], None],
-    ) -> None:
-        self.device = device
-        self.ledger = ledger
-        self.patience = patience
-        self.clock = clock
-        self.tell = tell
+    device: Device
+    ledger: Ledger
+    patience: Patience = Patience()
+    clock: Clock = Clock()
+    tell: Callable[[str], None] = silent
 
     def sent_to_device(self) -> list[tuple[str, Entry]]:
         """The chunks that were sent, or may have been, to this device.
@@ -289,7 +281,9 @@ class _Work:
             device=self.device.name,
             account=self._account(),
             simulated=self.device.simulated,
-            calibration_date=self._calibration_date(),
+            calibration_date=self.insist(
+                lambda: self.device.calibration_date, "query the calibration"
+            ),
             **fields,
             at=self.clock.now(),
         )
@@ -436,9 +430,6 @@ class _Work:
 
     def _account(self) -> str:
         return self.insist(lambda: self.device.account, "log in")
-
-    def _calibration_date(self) -> str | None:
-        return self.insist(lambda: self.device.calibration_date, "query the calibration")
 
     def look(self, job_id: str) -> Job | None:
         """The current state of the job; None if the service repeatedly does not find it."""
