@@ -225,11 +225,7 @@ def prepared(circuit: Circuit, bases: tuple[Basis, ...], noise: str | NoiseSourc
 
 
 def table_of(circuit: Circuit, inputs: Any, weights: Any) -> np.ndarray:
-    """The angle tables of all inputs, shape (batch, circuit.num_angles), in double precision.
-
-    Raises:
-        InputError: where shapes do not fit, or an angle is not finite.
-    """
+    """The angle tables of all inputs, shape (batch, circuit.num_angles), in double precision."""
     return np.asarray(_table(circuit, *checked_batch(circuit, inputs, weights)), float)
 
 

@@ -171,16 +171,9 @@ def _measurement(circuit: Circuit, isa: QuantumCircuit, basis: Basis, job: Job) 
 def as_transpiled(
     isa: QuantumCircuit, angles: Mapping[str, Expression], num_inputs: int, num_weights: int
 ) -> tuple[Circuit, tuple[int, ...]]:
-    """A transpiled and measured circuit of Qiskit's as ours, gate by gate.
+    """A transpiled and measured circuit of Qiskit's as ours, `angles` in place of its Parameters.
 
-    Args:
-        isa: with Parameters in its angles.
-        angles: what each of them is, by name.
-        num_inputs: of the result.
-        num_weights: of the result.
-
-    Returns:
-        The circuit without its measurements, and the qubit that each classical bit reads.
+    The result is without its measurements; beside it, the qubit that each classical bit reads.
     """
     ops = tuple(
         Op(gate.name, qubits, _angles(gate.params, angles))

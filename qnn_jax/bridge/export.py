@@ -110,16 +110,7 @@ def angle_columns(circuit: Circuit) -> dict[str, int]:
 
 
 def bound(circuit: Circuit, inputs: Any, weights: Any) -> QuantumCircuit:
-    """The circuit in Qiskit with numbers as angles, evaluated in Python's floats.
-
-    Args:
-        circuit: the circuit.
-        inputs: shape (circuit.num_inputs,).
-        weights: shape (circuit.num_weights,).
-
-    Raises:
-        InputError: where the shapes do not fit the circuit.
-    """
+    """The circuit in Qiskit with numbers as angles, evaluated in Python's floats."""
     checked_circuit(circuit)
     checked_vectors(circuit, inputs, weights)  # which would round to JAX's float32
     x, w = (
@@ -135,10 +126,6 @@ def assigned(circuit: QuantumCircuit, values: Mapping[Parameter, float]) -> Quan
     Qiskit 2.6 replaces one parameter after the other in the whole expression: a sum of 800 scaled
     parameters takes seconds and one of 3,000 takes minutes. `ParameterExpression.bind` replaces
     all of them at once, but only outside of a circuit.
-
-    Args:
-        circuit: the circuit.
-        values: a number for each of its free parameters.
     """
     rebuilt = circuit.copy_empty_like()
     rebuilt.global_phase = _bound_angle(circuit.global_phase, values)

@@ -113,12 +113,7 @@ _BINARY: Mapping[str, Callable[[AngleLike, AngleLike], Expression]] = MappingPro
 def to_parameter_expression(
     expression: Expression, parameters: Mapping[str, Any]
 ) -> ParameterExpression | float:
-    """An angle in Qiskit, function by function.
-
-    Args:
-        expression: the angle.
-        parameters: what x and w are: sequences of Parameters.
-    """
+    """An angle in Qiskit, function by function; `parameters` has sequences for x and w."""
 
     def leaf(part: Expression) -> ParameterExpression | float:
         if isinstance(part, Number):
@@ -131,16 +126,7 @@ def to_parameter_expression(
 
 
 def from_parameter_expression(value: Any, symbols: Mapping[Parameter, AngleLike]) -> Expression:
-    """An angle from Qiskit: a number, a Parameter or any expression of them.
-
-    Args:
-        value: the angle.
-        symbols: what each Parameter stands for.
-
-    Raises:
-        InputError: where it is not real, has a Parameter that `symbols` does not name, or where
-            the walk and Qiskit's own evaluation differ.
-    """
+    """An angle from Qiskit: a number, a Parameter or any expression of those in `symbols`."""
     if isinstance(value, Parameter):
         return _symbol(value, symbols)
     if not isinstance(value, ParameterExpression):

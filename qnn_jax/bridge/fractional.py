@@ -61,12 +61,7 @@ def folded(circuit: Circuit) -> QuantumCircuit:
 
 
 def folded_angles(circuit: Circuit, table: np.ndarray) -> Mapping[str, np.ndarray]:
-    """The Parameters of `folded(circuit)` by name, shape (rows,) each.
-
-    Args:
-        circuit: the circuit.
-        table: rows of its angle table, shape (rows, num_angles), in radians.
-    """
+    """The Parameters of `folded(circuit)` by name, shape (rows,), from rows of its angle table."""
     gates = [op.gate for op in circuit.ops for _ in op.angles]
     bound: dict[str, np.ndarray] = {}
     for name, column in angle_columns(circuit).items():

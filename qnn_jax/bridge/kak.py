@@ -43,16 +43,7 @@ def template() -> QuantumCircuit:
 
 
 def template_rows(circuit: Circuit, inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The template's angles for each row of inputs, shape (rows, 24), in radians.
-
-    Args:
-        circuit: of 2 qubits.
-        inputs: shape (rows, num_inputs).
-        weights: shape (num_weights,).
-
-    Raises:
-        InputError: for circuits of other than 2 qubits.
-    """
+    """The template's angles for each row of inputs, shape (rows, 24), in radians."""
     if circuit.num_qubits != 2:
         raise InputError(
             "Argument `circuit` must have 2 qubits to be recompiled into the template, but has "

@@ -66,12 +66,7 @@ class NoiseSource:
 
 
 def checked_noise(noise: Any, argument: str = "noise") -> str | NoiseSource | None:
-    """What an executor may be given as noise; messages call it `argument`.
-
-    Raises:
-        InputError: where it is neither the name of a fake backend, nor a backend with errors, nor
-            a noise model of Aer.
-    """
+    """What an executor may be given as noise; messages call it `argument`."""
     if noise is None or isinstance(noise, str):
         return None if noise is None else check_fake_backend(noise, argument)
     if isinstance(noise, AerBackend):
@@ -96,11 +91,7 @@ def checked_noise(noise: Any, argument: str = "noise") -> str | NoiseSource | No
 
 @functools.lru_cache(maxsize=8)
 def fake_backend(name: str) -> Any:
-    """A fake backend by its name: a snapshot of a device's gates and errors.
-
-    Raises:
-        InputError: where no fake backend has that name; the message lists similar names.
-    """
+    """A fake backend by its name: a snapshot of a device's gates and errors."""
     return getattr(qiskit_ibm_runtime.fake_provider, check_fake_backend(name))()
 
 
@@ -116,17 +107,10 @@ def transpiled(
 ) -> tuple[QuantumCircuit, ...]:
     """Measured circuits in the device's own gates, all in one layout.
 
-    The transpiler sees the measurements, so that its layout minds readout errors too.
-
-    Args:
-        circuits: the circuits.
-        backend: the device.
-        layout: its qubit for each qubit; by default what the transpiler chooses for the first
-            circuit that then has the most gates on several qubits. From others it may have removed
-            gates, as diagonal ones before a measurement of Z, and placed those qubits far apart.
-
-    Raises:
-        InputError: where the device has too few qubits, or no such gates.
+    The transpiler sees the measurements, so that its layout minds readout errors too. By default it
+    chooses the layout for the first circuit that then has the most gates on several qubits. From
+    others it may have removed gates, as diagonal ones before a measurement of Z, and placed those
+    qubits far apart.
     """
     for circuit in circuits:
         check_width(circuit.num_qubits, backend)
@@ -165,11 +149,7 @@ def _transpiled(
 
 
 def check_width(num_qubits: int, backend: Any) -> None:
-    """Refuse more qubits than a backend has; those of a simulator are bounded by memory.
-
-    Raises:
-        InputError: which says how many there may be.
-    """
+    """Refuse more qubits than a backend has; those of a simulator are bounded by memory."""
     if num_qubits > backend.num_qubits:
         raise InputError(
             f"Argument `circuit` must have at most {backend.num_qubits} qubits to run on "
@@ -178,11 +158,7 @@ def check_width(num_qubits: int, backend: Any) -> None:
 
 
 def check_gates(isa: QuantumCircuit, target: Target, name: str) -> None:
-    """Refuse a circuit with a gate that the device does not have where it stands.
-
-    Raises:
-        InputError: which names gate and qubits.
-    """
+    """Refuse a circuit with a gate that the device does not have where it stands."""
     for gate, qubits, _ in steps(isa):
         if not target.instruction_supported(gate.name, tuple(qubits)):
             raise InputError(
@@ -232,9 +208,6 @@ def transpiled_to_model(
 
     Warns where a gate of several qubits runs without error although the model has errors of that
     gate on other qubits: so it is with the model of a device, which has not all the pairs.
-
-    Raises:
-        InputError: where its gates cannot make up the circuit.
     """
     gates = [name for name in model.basis_gates if name in GATES]
     size = max(circuit.num_qubits for circuit in circuits)

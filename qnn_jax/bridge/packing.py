@@ -34,12 +34,9 @@ class Place(NamedTuple):
 
 
 def places(isa: QuantumCircuit, target: Target, most: int) -> list[Place]:
-    """The best disjoint places for copies of a transpiled circuit, with an idle qubit between.
+    """The `most` best disjoint places for a transpiled circuit, with an idle qubit between.
 
-    Args:
-        isa: transpiled for the device, measurements included; its own place is the first.
-        target: of the device.
-        most: how many to find; a small device has fewer.
+    Its own place is the first; a small device has fewer.
     """
     used = used_qubits([isa])
     lattice = _lattice(target)

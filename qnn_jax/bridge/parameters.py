@@ -49,13 +49,8 @@ class FreeParameters:
     ) -> tuple[Sequence[Parameter], Sequence[Parameter]]:
         """The parameters that are inputs and those that are weights, in order.
 
-        Args:
-            inputs: parameters, vectors or names; None for all that are no weights.
-            weights: likewise. Where both are None, the vector x is the inputs.
-
-        Raises:
-            InputError: where a parameter is in neither or in both, where a name or an object is
-                unknown, and where both are None and the names do not tell inputs from weights.
+        Each is given as parameters, vectors or names; None is all that are not in the other. Where
+        both are None, the vector x is the inputs; names that do not tell them apart are refused.
         """
         if inputs is None and weights is None:
             return self._by_default()

@@ -160,11 +160,7 @@ def _from_qasm2(text: str, inputs: Names, weights: Names) -> Circuit:
 
 
 def _defined_gates(text: str) -> set[str]:
-    """The names of the gates that an OpenQASM 2 text defines, its sizes checked.
-
-    Raises:
-        Wrong: where it asks for more qubits, bits, gates or levels of brackets than can be read.
-    """
+    """The names of the gates that an OpenQASM 2 text defines, its sizes checked."""
     sizes = {"qreg": 0, "creg": 0}
     lengths: dict[str, int] = {}
     counts: dict[str, int] = {}

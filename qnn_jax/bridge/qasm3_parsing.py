@@ -29,11 +29,7 @@ _MARK = re.compile(r'"[^"\n]*"|//[^\n]*|/\*.*?\*/|/\*|\w+|\S', re.DOTALL)
 
 
 def parsed(text: str) -> ast.Program:
-    """The syntax tree of a whole text.
-
-    Raises:
-        Wrong: where the text is not OpenQASM 3 or nests too deeply.
-    """
+    """The syntax tree of a whole text."""
     _check_nesting(text)
     lexer = qasm3Lexer(InputStream(text))
     tokens = CommonTokenStream(lexer)

@@ -73,18 +73,7 @@ class _Register:
 
 
 def read(text: str, name: str, inputs: Names = None, weights: Names = None) -> Circuit:
-    """OpenQASM 3 text as a circuit.
-
-    Args:
-        text: the text.
-        name: what messages call the language.
-        inputs: the names of the inputs, as in `from_qasm`.
-        weights: the names of the weights.
-
-    Raises:
-        InputError: where the text cannot be read, with the line and the instruction, and where
-            the names do not tell inputs from weights.
-    """
+    """OpenQASM 3 text as a circuit; messages call the language `name`."""
     place = ""
     try:
         program = parsed(text)

@@ -74,16 +74,7 @@ _OPERATORS: Mapping[str, str] = MappingProxyType(
 
 
 def evaluate(node: ast.Expression, look_up: Callable[[str], Value]) -> Value:
-    """The value of an expression.
-
-    Args:
-        node: the expression.
-        look_up: the value of a name.
-
-    Raises:
-        Wrong: where the language gives it none, where integers are divided with a remainder, and
-            where it has what no angle can have.
-    """
+    """The value of an expression, whose names `look_up` knows."""
     chain: list[ast.BinaryExpression] = []
     while isinstance(node, ast.BinaryExpression):
         chain.append(node)

@@ -311,12 +311,9 @@ def written(
     leaf: Callable[[Expression], str],
     pieces: Callable[[Call], Iterator[Expression | str]],
 ) -> str:
-    """An expression as text.
+    """An expression as text: `leaf` writes numbers and symbols, `pieces` functions.
 
-    Args:
-        expression: what is written.
-        leaf: the text of a number or a symbol.
-        pieces: the text of a function, with expressions where theirs is to stand.
+    Where an argument is to stand, `pieces` gives the expression.
     """
     text: list[str] = []
     todo: list[Expression | str] = [expression]
@@ -346,12 +343,9 @@ def fold(
     leaf: Callable[[Expression], _Value],
     function: Callable[[Call, Sequence[_Value]], _Value],
 ) -> _Value:
-    """The value of an expression, from those of its parts.
+    """The value of an expression, from `leaf` of its numbers and symbols upwards.
 
-    Args:
-        expression: what is evaluated, in whatever sense.
-        leaf: the value of a number or a symbol.
-        function: the value of a call, from itself and the values of its arguments.
+    `function` takes a call and the values of its arguments.
     """
     if not isinstance(expression, Call):
         return leaf(expression)
@@ -410,11 +404,7 @@ w = Vector("w")
 
 
 def angle(value: AngleLike) -> Expression:
-    """Turn a number into a `Number` and leave expressions as they are.
-
-    Raises:
-        InputError: for anything else, and for NaN and infinities.
-    """
+    """Turn a number, which must be finite, into a `Number`; leave expressions as they are."""
     return value if isinstance(value, Expression) else Number(value)
 
 
@@ -531,11 +521,7 @@ def to_json(expression: Expression) -> float | list[object]:
 
 
 def from_json(data: object) -> Expression:
-    """Read back what `to_json` wrote.
-
-    Raises:
-        InputError: where it is something else.
-    """
+    """Read back what `to_json` wrote."""
     values: list[Expression] = []
     todo: list[tuple[object, bool]] = [(data, False)]
     while todo:

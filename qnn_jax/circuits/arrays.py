@@ -13,17 +13,9 @@ from qnn_jax.errors import InputError
 def as_numbers(name: str, value: Any, complex_too: bool = False) -> np.ndarray:
     """An argument as an array of numbers in this machine's byte order, of whatever shape.
 
-    Lists, tuples and whatever NumPy makes an array of will do. An empty one holds floats.
-
-    Args:
-        name: of the argument.
-        value: of it.
-        complex_too: take complex numbers.
-
-    Raises:
-        InputError: for rows of several lengths, for masked entries, and for what is no number:
-            text, bytes, flags, dates, durations, records, objects. NumPy would read most of them
-            as numbers.
+    Lists, tuples and whatever NumPy makes an array of will do. An empty one holds floats. Refused
+    are rows of several lengths, masked entries, and what is no number: text, bytes, flags, dates,
+    durations, records, objects. NumPy would read most of them as numbers.
     """
     kinds = "fiuc" if complex_too else "fiu"
     what = "numbers" if complex_too else "real numbers"
@@ -65,18 +57,10 @@ def _is_ragged(error: Exception) -> bool:
 def finite_array(
     name: str, value: Any, shape: tuple[int | str, ...], least: float = -np.inf
 ) -> np.ndarray:
-    """Finite real numbers of a shape, float64.
+    """Finite real numbers of a shape, float64, none below `least`.
 
-    Args:
-        name: of the argument.
-        value: of it.
-        shape: of each axis the length, or a word where any length of at least 1 will do; a word
-            with a question mark may be 0, too.
-        least: no number is below it.
-
-    Raises:
-        InputError: for another shape, what `as_numbers` refuses, NaN, infinities, and numbers
-            below `least`.
+    `shape` has for each axis the length, or a word where any length of at least 1 will do; a word
+    with a question mark may be 0, too.
     """
     array = as_numbers(name, value).astype(float, copy=False)
     if array.ndim != len(shape) or any(

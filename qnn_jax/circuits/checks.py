@@ -90,14 +90,8 @@ def real(
 ) -> float:
     """Refuse what is no finite real number within bounds; give back a float.
 
-    Args:
-        name: of the argument.
-        value: of it.
-        least: the least that is allowed.
-        most: the most that is allowed.
-        above: it must be larger than this.
-        below: it must be smaller than this.
-        what: what it must be, in words.
+    It is from `least` to `most`, and between `above` and `below`, which are excluded. Messages call
+    it `what`.
     """
     number = value if type(value) in (int, float) else _of_no_axis(value)
     if isinstance(number, bool) or not isinstance(number, numbers.Real) or _kind(number) == "m":

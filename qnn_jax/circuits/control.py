@@ -109,11 +109,7 @@ _RULES: Mapping[str, Callable[..., _Parts]] = MappingProxyType(
 
 
 def controlled(op: Op, controls: Sequence[int]) -> list[Op]:
-    """Gates that do `op` where every one of `controls` is 1 and nothing elsewhere.
-
-    Raises:
-        InputError: where a unitary would act on more than `MAX_UNITARY_QUBITS` qubits.
-    """
+    """Gates that do `op` where every one of `controls` is 1 and nothing elsewhere."""
     if op.gate == "unitary":
         return [_controlled_unitary(op, controls)]
     base, own = _NAMES.get(op.gate, (op.gate, 0))

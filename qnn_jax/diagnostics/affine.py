@@ -58,11 +58,7 @@ Slopes = Mapping[Variable, float]
 
 
 def slopes_of(circuit: Circuit) -> list[tuple[Slopes, ...]]:
-    """For every gate, for each of its angles, the coefficients of the rescaled variables.
-
-    Raises:
-        InputError: if an angle is not affine in the inputs.
-    """
+    """For every gate, for each of its angles, the coefficients of the rescaled variables."""
     every: list[tuple[Slopes, ...]] = []
     for number, op in enumerate(circuit.ops):
         slopes: list[Slopes] = []

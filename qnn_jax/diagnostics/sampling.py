@@ -89,16 +89,7 @@ def data_rows(
 def bootstrap(
     statistic: Callable[[Array], Array], samples: Array, key: Array, resamples: int = RESAMPLES
 ) -> Array:
-    """A statistic of as many samples drawn with replacement, `resamples` times.
-
-    Args:
-        statistic: a function of an array with the samples along its first axis.
-        samples: shape (count, …).
-        key: a JAX random key.
-        resamples: how often.
-
-    Returns:
-        The statistic's shape with `resamples` in front.
+    """A statistic of as many samples drawn with replacement, `resamples` times along a first axis.
 
     Reference: Efron, Ann. Statist. 7 (1979) 1.
     """

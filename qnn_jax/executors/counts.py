@@ -153,13 +153,8 @@ def shot_values(
 
     A Pauli string reads as the parity of its qubits' bits, 1 or -1. With the readout matrix A,
     entry (read, prepared), it reads as the solution c of Aᵀc = parity instead, so that readout
-    errors cancel in the mean over shots.
-
-    Args:
-        basis: that was measured.
-        outcomes: integers, shape (outcomes,), an array of NumPy or of JAX; bit q is qubit q.
-        readout: of the measured qubits; only for arrays of NumPy.
-        dtype: of the result.
+    errors cancel in the mean over shots. Outcomes are integers in an array of NumPy or of JAX,
+    with `readout` of NumPy; bit q is qubit q.
     """
     xp = outcomes.__array_namespace__()
     coefficients = xp.asarray(np.array(basis.coefficients), dtype=dtype)

@@ -49,11 +49,7 @@ class Executor(Protocol):
 
 
 def over_devices(executor: Executor, mesh: Any) -> Executor:
-    """An executor that runs on a mesh: one that takes `mesh`, as `exact` does.
-
-    Raises:
-        InputError: where it takes none.
-    """
+    """An executor that runs on a mesh: one that takes `mesh`, as `exact` does."""
     if mesh is None:
         return executor
     if "mesh" not in inspect.signature(executor).parameters:
@@ -66,11 +62,7 @@ def over_devices(executor: Executor, mesh: Any) -> Executor:
 
 
 def checked_executor(executor: Executor) -> Executor:
-    """Refuse what is no executor, before it is called.
-
-    Raises:
-        InputError: one sentence.
-    """
+    """Refuse what is no executor, before it is called."""
     if not callable(executor):
         raise InputError(
             f"Argument `executor` must be an executor, as sampled(1024) is, but is "

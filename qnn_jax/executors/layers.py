@@ -25,12 +25,7 @@ def run_layer(
     weights: Float[Array, " weights"],
     key: Array | None = None,
 ) -> Float[Array, "*batch observables"]:
-    """What both Flax layers do: check the features, flatten the batch, call the executor once.
-
-    Raises:
-        InputError: where features have the wrong number or dtype, or hold NaN outside of jit, and
-            where what the executor returns does not fit.
-    """
+    """What both Flax layers do: check the features, flatten the batch, call the executor once."""
     inputs = checked_numbers("inputs", inputs)
     if not jnp.issubdtype(inputs.dtype, jnp.floating):
         raise InputError(

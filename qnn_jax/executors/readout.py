@@ -98,11 +98,7 @@ def counted(counts: np.ndarray) -> np.ndarray:
 
 
 def checked_readout(readout: Readout, num_qubits: int) -> Readout:
-    """Column-stochastic matrices that can be inverted, of all qubits together.
-
-    Raises:
-        InputError: for what is no such `Readout`, and for one of another number of qubits.
-    """
+    """Column-stochastic matrices that can be inverted, of all qubits together, else refused."""
     of_type("readout", readout, Readout, "a Readout, as fit_readout gives it,")
     blocks = []
     for block in several("readout", readout.blocks, "a Readout with a tuple of matrices"):

@@ -119,11 +119,7 @@ class _Sampled:
 
 
 def key_for_shots(name: str, key: Any) -> Array:
-    """The key of an executor with shots.
-
-    Raises:
-        InputError: where there is none.
-    """
+    """The key of an executor with shots, which must be given."""
     if key is None:
         raise InputError(
             f"Argument `key` of `{name}` must be a random key, but is None; in a layer give "
@@ -144,10 +140,7 @@ def measurements(circuit: Circuit, observables: Sequence[PauliSum]) -> tuple[Mea
 def measured_at(circuit: Circuit, places: Sequence[int], basis: Basis) -> Measurement:
     """A circuit that ends in a basis, measured on the qubits that this basis measures.
 
-    Args:
-        circuit: for instance a transpiled one.
-        places: its qubit for each qubit of the basis.
-        basis: of all qubits.
+    `places` is its qubit for each qubit of the basis: the circuit may be a transpiled one.
     """
     qubits = tuple(q for q, letter in enumerate(reversed(basis.label)) if letter != "I") or (0,)
     masks = tuple(
@@ -177,17 +170,9 @@ def measured(
     extra: Any,
     key: Array,
 ) -> tuple[Array, Array]:
-    """Means over the shots and their standard errors, both of shape (batch, observables).
+    """Means over the shots of each part and their standard errors, shape (batch, observables).
 
-    Args:
-        distribution: what the probabilities of outcomes are.
-        parts: what is measured.
-        shots: of each part.
-        gradient: a `ShotGradient`.
-        inputs: shape (batch, inputs).
-        weights: of the circuits.
-        extra: what else the probabilities depend on.
-        key: of all shots.
+    `gradient` is a `ShotGradient`; probabilities may depend on `extra`, too.
     """
     moments = []
     for number, part in enumerate(parts):
@@ -254,9 +239,7 @@ def _moving(drawn: Array, exact: Array) -> Array:
 def moments_of(basis: Basis, shares: Array) -> tuple[Array, Array]:
     """Mean and variance of what a basis adds to each observable, shapes (batch, observables).
 
-    Args:
-        basis: what is read off an outcome.
-        shares: of each outcome, shape (batch, outcomes).
+    `shares` are those of each outcome, shape (batch, outcomes).
     """
     outcomes, dtype = shares.shape[1], shares.dtype
     coefficients = np.array(basis.coefficients)

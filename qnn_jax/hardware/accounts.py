@@ -111,11 +111,7 @@ def introduction(device: Any) -> str:
 
 
 def _has_account() -> bool:
-    """Whether there is a token or a saved account (IBM's client leaves files without any).
-
-    Raises:
-        InputError: if the file of saved accounts is damaged.
-    """
+    """Whether there is a token or a saved account (IBM's client leaves files without any)."""
     if environment_token():
         return True
     saved = Path(os.path.expanduser("~")) / ".qiskit/qiskit-ibm.json"

@@ -207,19 +207,11 @@ def make_chunks(
 
 
 def check_bound(chunks: Sequence[Chunk], outcomes: np.ndarray, copies: int, target: Any) -> float:
-    """Return the largest deviation of the bound circuits' probabilities from the exact ones.
+    """The largest deviation of the bound circuits' probabilities from exact `outcomes`.
 
     This is the last check before submission. It covers the circuit as it is sent: its packing,
     the order of its parameters and registers, and the first, middle and last rows of every job.
-
-    Args:
-        chunks: whose first PUBs hold the packed rows.
-        outcomes: exact probabilities of all examples in order, shape (rows, 2**num_qubits).
-        copies: number of copies that run side by side.
-        target: of the device.
-
-    Raises:
-        CertificationError: if the deviation exceeds rounding errors.
+    Raises CertificationError if the deviation exceeds rounding errors.
     """
     worst, start = 0.0, 0
     for pub in (chunk.pubs[0] for chunk in chunks):

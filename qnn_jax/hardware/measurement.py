@@ -160,16 +160,10 @@ def preflight(
 ) -> Preflight:
     """Transpile, choose settings that fit the budget, certify, and split into jobs; send nothing.
 
-    Args:
-        visit: device and ledger.
-        question: what is measured.
-        settings: of the measurement.
-        models: how many adjacent rows of inputs are of one example.
-        layout: the device's qubit for each of the circuit's; None: those with the lowest errors.
-
-    Raises:
-        InputError: if the device cannot run it, or the budget does not suffice.
-        CertificationError: if the circuit to be sent is not equivalent.
+    `models` is how many adjacent rows of inputs are of one example, `layout` the device's qubit
+    for each of the circuit's; None: those with the lowest errors. Raises InputError if the device
+    cannot run it or the budget does not suffice, CertificationError if the circuit is not
+    equivalent.
     """
     device, circuit = visit.device, question.circuit
     isa = circuits.transpiled(circuit, device, settings, layout)
@@ -243,11 +237,7 @@ def preflight(
 
 
 def budget_of(device: Any, asked: float | None) -> tuple[float, str]:
-    """The seconds of quantum computer that may be spent, and where the number comes from.
-
-    Raises:
-        InputError: if the plan has less left than asked for, or has no limit and none is given.
-    """
+    """The seconds of quantum computer that may be spent, and where the number comes from."""
     left = OPEN_PLAN_SECONDS if device.simulated else device.allowance().left
     if asked is not None:
         if left is not None and asked > left and not device.simulated:
@@ -285,16 +275,9 @@ def carry_out(
 ) -> Outcome:
     """Run a plan's measurement once, and read its counts.
 
-    Args:
-        visit: device and ledger.
-        plan: from the ledger; its `details` are checked.
-        observables: with letters I and Z only.
-        exact_anchors: exact values of the anchors, shape (anchors, observables).
-        unsettled: selects the examples for the second stage, by their values and shots so far.
-
-    Raises:
-        InputError: if the device refuses a job.
-        DeviceStoppedError: if it does not deliver.
+    `exact_anchors` has shape (anchors, observables); `unsettled` selects the examples for the
+    second stage by their values and shots so far. Raises InputError if the device refuses a job,
+    DeviceStoppedError if it does not deliver.
     """
     details, digests = plan["details"], list(plan["chunks"])
     chunks = kept_chunks(visit, digests)
@@ -309,11 +292,7 @@ def carry_out(
 
 
 def kept_chunks(visit: Visit, digests: list[str]) -> list[Chunk]:
-    """The chunks of a plan, as they were stored.
-
-    Raises:
-        InputError: if one is read back as another chunk, which would be sent as a new one.
-    """
+    """The chunks of a plan, as they were stored; one that is read back as another is refused."""
     chunks = [kept_chunk(digest, visit.ledger) for digest in digests]
     for chunk, digest in zip(chunks, digests, strict=True):
         if chunk.digest(visit.device.name) != digest:
@@ -382,12 +361,9 @@ def measure(
 ) -> Measured:
     """Expectation values of the examples: as measured, readout inverted, scale and shift corrected.
 
-    Args:
-        observables: with letters I and Z only.
-        details: of the plan in the ledger.
-        counts: of all rows, examples before anchors, shape (rows, outcomes).
-        states: for each copy, counts of the calibration's states; empty without calibration.
-        exact_anchors: exact values of the anchors, shape (anchors, observables).
+    `counts` are of all rows, examples before anchors, shape (rows, outcomes); `states`, for each
+    copy those of the calibration's states, is empty without one; `exact_anchors` has shape
+    (anchors, observables).
     """
     copies, tests = details["plan"]["copies"], len(details["test"])
     notes: list[str] = []

@@ -193,18 +193,10 @@ class Plan(NamedTuple):
 def choose(
     settings: Settings, machine: Machine, images: int, anchors: int, states: int, budget: float
 ) -> Plan:
-    """The first plan within the budget; settings given by the user are kept.
+    """The first plan within the budget in seconds; settings given by the user are kept.
 
-    Args:
-        settings: the user's.
-        machine: the device.
-        images: how many are available.
-        anchors: rows of the recalibration.
-        states: basis states of the readout calibration; 0 without one.
-        budget: quantum computer time in seconds.
-
-    Raises:
-        InputError: if no plan with the given settings fits; names settings that would fit.
+    There are so many `images` and `anchors`, and basis `states` of the readout calibration (0
+    without one). Raises InputError if no plan fits; it names settings that would.
     """
 
     def first(asked: Settings) -> Plan:
@@ -309,16 +301,9 @@ def check_details(
     rules: Rules = DETAILS,
     sizes: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Check the details of a stored plan, which may have been edited by hand.
+    """The details of a plan of `Ledger.plan`; InputError for a field that was edited to be invalid.
 
-    Args:
-        plan: as returned by `Ledger.plan`.
-        ledger: its file, for the message.
-        rules: for its fields.
-        sizes: of the data sets from which rows are taken, by field.
-
-    Raises:
-        InputError: if a field is missing or invalid.
+    `sizes` are those of the data sets from which rows are taken, by field.
     """
     details: dict[str, Any] = plan["details"]
     wrong = wrong_field(details, rules)

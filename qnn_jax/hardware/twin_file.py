@@ -110,11 +110,7 @@ def write_twin(path: Path, content: TwinJson) -> None:
 
 
 def read_twin(path: Path, argument: str = "noise") -> tuple[TwinJson, str]:
-    """The content of such a file and its seal.
-
-    Raises:
-        InputError: if it does not exist, is damaged or changed, or of another format.
-    """
+    """The content of such a file, which was not changed, and its seal."""
     found = read_json(path, AGAIN)
     if found is None:
         raise InputError(

@@ -192,9 +192,6 @@ def checked_channel(name: str, channel: Any) -> Any:
     """A Pauli-transfer matrix that is trace preserving and completely positive, else refused.
 
     Traced numbers are taken as they are.
-
-    Raises:
-        InputError: which says what is not so, and by how much.
     """
     array: Any
     if _traced(channel):
@@ -283,11 +280,7 @@ def _num_qubits(value: Any, name: str = "num_qubits") -> int:
 
 
 def checked_readout_matrix(name: str, matrix: Any) -> Any:
-    """A column-stochastic matrix, entry (read, prepared), of 1 to 4 qubits.
-
-    Raises:
-        InputError: where it is none.
-    """
+    """A column-stochastic matrix, entry (read, prepared), of 1 to 4 qubits, else refused."""
     array: Any
     if _traced(matrix):
         array = jnp.asarray(matrix)
@@ -309,11 +302,7 @@ def checked_readout_matrix(name: str, matrix: Any) -> Any:
 
 
 def checked_gate(name: str, gate: Any, qubits: Any) -> tuple[str, tuple[int, ...] | None]:
-    """The name of a gate and the qubits that it is on; None for any.
-
-    Raises:
-        InputError: where there is no such gate, or it is on another number of qubits.
-    """
+    """The name of a gate of the table and the qubits that it is on; None for any."""
     if not isinstance(gate, str) or (gate not in GATES and gate != "unitary"):
         raise InputError(
             f"Argument `{name}` must name Qiskit's standard gates, as 'cx' is, or pairs of a name "

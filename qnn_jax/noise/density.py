@@ -64,15 +64,7 @@ def outcome_probabilities(
 ) -> Float[Array, "batch outcomes"]:
     """The probabilities of what is read, readout errors included.
 
-    Args:
-        circuit: whose qubits are those of the noise model.
-        qubits: which are measured; bit k of an outcome is `qubits[k]`.
-        inputs: shape (batch, circuit.num_inputs).
-        weights: shape (circuit.num_weights,).
-        noise: its errors.
-
-    Raises:
-        InputError: where the vectors do not fit into memory.
+    Bit k of an outcome is `qubits[k]`. Raises InputError where the vectors do not fit into memory.
     """
     if not len(inputs):
         return jnp.zeros((0, 2 ** len(qubits)), inputs.dtype)
@@ -98,11 +90,7 @@ def outcome_probabilities(
 
 
 def check_memory(num_qubits: int, batch: int, itemsize: int) -> None:
-    """Refuse what cannot fit.
-
-    Raises:
-        InputError: which names the method that would.
-    """
+    """Refuse what cannot fit, and name the method that would."""
     needed = _VECTORS * batch * itemsize * 4**num_qubits
     there = memory_bytes()
     if needed > max(there, 2**28):

@@ -132,14 +132,9 @@ class Parameter(NamedTuple):
 class NoiseFamily:
     """Noise models around a published one, as a function of some parameters.
 
-    Args:
-        published: the model at parameters of 0, with channels and readout of qubits one by one.
-        circuits: whose gates have errors of their own.
-        measured: the qubits whose readout errors may differ.
-        labels: what to call the qubits in names; by default their numbers.
-
-    Raises:
-        InputError: where qubits are read together.
+    At parameters of 0 it is the published one, whose readout is of qubits one by one. The gates of
+    `circuits` have errors of their own, the readout errors of `measured` qubits may differ. Names
+    call qubits by `labels`, by default their numbers.
     """
 
     def __init__(
@@ -363,14 +358,10 @@ def undetermined(family: NoiseFamily, covariance: np.ndarray) -> list[str]:
 def design_covariance(
     family: NoiseFamily, experiments: Sequence[Experiment], values: Any = None
 ) -> np.ndarray:
-    """The covariance that a fit to such experiments will have; only their shots count.
+    """The covariance that a fit to such experiments will have; of their counts, only sums matter.
 
-    It is the inverse of the Fisher information Σ shots · ∂p ∂pᵀ / p plus that of the prior.
-
-    Args:
-        family: of the models.
-        experiments: whose counts sum to the shots; their outcomes are not used.
-        values: the parameters; by default the published model's.
+    It is the inverse of the Fisher information Σ shots · ∂p ∂pᵀ / p plus that of the prior, at
+    `values`, by default the published model's.
     """
     at = np.zeros(len(family.parameters)) if values is None else values
     found = [_Predictor(family, one)(at) for one in experiments]
@@ -387,11 +378,7 @@ def check_noise(
 ) -> Check:
     """Compare counts with what a model of the family predicts.
 
-    Args:
-        family: of the model.
-        values: its parameters.
-        experiments: that it was not fitted to.
-        covariance: of the parameters; None where they were not fitted.
+    `covariance` is that of `values`, None where they were not fitted.
     """
     found = [_Predictor(family, one)(values) for one in experiments]
     return _check(family, found, experiments, covariance)

@@ -30,9 +30,7 @@ _NEVER = 1e-14
 def kraus_of(transfer: np.ndarray, twirl: bool) -> np.ndarray:
     """Kraus operators of a Pauli-transfer matrix, shape (count, 2**n, 2**n), the likeliest first.
 
-    Args:
-        transfer: of a channel.
-        twirl: keep its diagonal alone, which is a channel of random Paulis.
+    With `twirl` those of its diagonal alone, which is a channel of random Paulis.
     """
     if twirl:
         return _paulis_of(np.diag(transfer))
@@ -70,14 +68,8 @@ def outcome_probabilities(
 ) -> Float[Array, " outcomes"]:
     """The probabilities of what is read at the end of one trajectory, readout errors included.
 
-    Args:
-        circuit: whose qubits are those of the noise model.
-        qubits: which are measured; bit k of an outcome is `qubits[k]`.
-        row: shape (circuit.num_inputs,).
-        weights: shape (circuit.num_weights,).
-        noise: its errors, no number of which is traced.
-        key: of what happens.
-        twirl: let channels happen as random Paulis, which is another noise than the model's.
+    Bit k of an outcome is `qubits[k]`; no number of the noise is traced. With `twirl`, channels
+    happen as random Paulis, which is another noise than the model's.
     """
     if noise.is_traced:
         raise InputError(

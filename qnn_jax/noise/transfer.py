@@ -51,23 +51,13 @@ class GateTransfer(NamedTuple):
 
 
 def features(m: Any, angle: Any, frequencies: Sequence[float]) -> Any:
-    """1, and cosine and sine of an angle times each frequency, along a new last axis.
-
-    Args:
-        m: numpy or jax.numpy.
-        angle: of any shape.
-        frequencies: of a `GateTransfer`.
-    """
+    """1, and cosine and sine of an angle times each frequency, along a new last axis."""
     waves = [function(f * angle) for f in frequencies for function in (m.cos, m.sin)]
     return m.stack([m.ones_like(angle), *waves], -1)
 
 
 def transfer_of_kraus(operators: np.ndarray) -> np.ndarray:
-    """The Pauli-transfer matrix of ρ → Σ K ρ K†, shape (4**n, 4**n).
-
-    Args:
-        operators: shape (count, 2**n, 2**n); bit k of a row's number is the k-th qubit.
-    """
+    """The Pauli-transfer matrix of ρ → Σ K ρ K†, shape (4**n, 4**n); bit k is the k-th qubit."""
     n = operators.shape[-1].bit_length() - 1
     superoperator = np.einsum("kij,klm->iljm", operators, operators.conj())
     return in_paulis(superoperator.reshape((2,) * (4 * n)))
@@ -117,9 +107,8 @@ def _transfer_of(row: Gate, *angles: float) -> np.ndarray:
 def gate_transfer(name: str) -> GateTransfer:
     """A gate of the table as a function of its angles.
 
-    Raises:
-        InputError: where an entry is no trigonometric polynomial of frequencies that are multiples
-            of a half: such a gate has no parameter-shift rule either.
+    Raises InputError where an entry is no trigonometric polynomial of frequencies that are
+    multiples of a half: such a gate has no parameter-shift rule either.
     """
     row = GATES[name]
     at = functools.partial(_transfer_of, row)
@@ -176,9 +165,6 @@ def shift_rule(name: str, number: int) -> tuple[tuple[float, float], ...]:
     The derivative of every expectation value f at θ is Σ factor · f(θ + shift), exactly, with
     equidistant shifts (arXiv:2107.12390, equation 33): two for the rotations, four for controlled
     ones. None where f does not depend on the angle.
-
-    Raises:
-        InputError: where the gate has no such rule.
     """
     own = gate_transfer(name).frequencies[number]
     if not own:
