@@ -51,19 +51,12 @@ _GRID = 101
 
 @dataclass(frozen=True)
 class Operation:
-    """A function of a and b.
+    """A function of a and b."""
 
-    Attributes:
-        text: as the user wrote it, names replaced by their expressions.
-        expression: the same, a as x[0] and b as x[1].
-        low: its minimum on a grid over the unit square.
-        high: its maximum.
-    """
-
-    text: str
-    expression: Expression
-    low: float
-    high: float
+    text: str  # as the user wrote it, names replaced by their expressions
+    expression: Expression  # the same, a as x[0] and b as x[1]
+    low: float  # its minimum on a grid over the unit square
+    high: float  # its maximum
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
         """Its values at inputs (count, 2), shape (count,), in double precision."""

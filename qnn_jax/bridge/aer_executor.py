@@ -162,25 +162,17 @@ def check_values(executor: str, *arrays: Any) -> None:
 
 
 class Job(NamedTuple):
-    """Measured circuits as a device runs them: one for each basis.
+    """Measured circuits as a device runs them: one for each basis."""
 
-    Attributes:
-        circuits: transpiled, and of a backend cut down to the qubits in use.
-        columns: of the angle table, by the Parameters' names.
-        qubits: the device's qubit for each qubit of these circuits.
-        layout: the device's qubit for each qubit of the circuit; None without a device.
-        target: the backend's gates on those qubits; None without a backend.
-        calibration: date of the backend's errors, or None.
-        simulator: with the noise model, where Aer runs them.
-    """
-
+    #: transpiled, and of a backend cut down to the qubits in use.
     circuits: tuple[QuantumCircuit, ...]
-    columns: dict[str, int]
-    qubits: tuple[int, ...]
+    columns: dict[str, int]  # of the angle table, by the Parameters' names
+    qubits: tuple[int, ...]  # the device's qubit for each qubit of these circuits
+    #: the device's qubit for each qubit of the circuit; None without a device.
     layout: tuple[int, ...] | None = None
-    target: Any = None
-    calibration: str | None = None
-    simulator: AerSimulator | None = None
+    target: Any = None  # the backend's gates on those qubits; None without a backend
+    calibration: str | None = None  # date of the backend's errors, or None
+    simulator: AerSimulator | None = None  # with the noise model, where Aer runs them
 
 
 def transpiled_for(circuit: Circuit, bases: tuple[Basis, ...], device: Any) -> Job:

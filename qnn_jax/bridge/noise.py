@@ -37,17 +37,12 @@ SEED = 0
 
 
 class Sublattice(NamedTuple):
-    """Circuits of a device, and the device, cut down to the qubits that they use.
+    """Circuits of a device, and the device, cut down to the qubits that they use."""
 
-    Attributes:
-        circuits: on `len(qubits)` qubits: qubit k is the device's `qubits[k]`.
-        qubits: the device's numbers, rising.
-        target: the gates on those qubits, with errors and durations.
-    """
-
+    #: on `len(qubits)` qubits: qubit k is the device's `qubits[k]`.
     circuits: tuple[QuantumCircuit, ...]
-    qubits: tuple[int, ...]
-    target: Target
+    qubits: tuple[int, ...]  # the device's numbers, rising
+    target: Target  # the gates on those qubits, with errors and durations
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,15 +22,11 @@ _PLACES = 20_000
 
 
 class Place(NamedTuple):
-    """Where a copy runs.
+    """Where a copy runs."""
 
-    Attributes:
-        qubits: the device's qubit for each of the circuit's used ones, in rising order of those.
-        infidelity: 1 - Π (1 - error) over its gates and measurements.
-    """
-
+    #: the device's qubit for each of the circuit's used ones, in rising order of those.
     qubits: tuple[int, ...]
-    infidelity: float
+    infidelity: float  # 1 - Π (1 - error) over its gates and measurements
 
 
 def places(isa: QuantumCircuit, target: Target, most: int) -> list[Place]:

@@ -30,17 +30,12 @@ class Elements:
 
 @dataclass(frozen=True)
 class FreeParameters:
-    """The free parameters of a circuit or a text.
+    """The free parameters of a circuit or a text."""
 
-    Attributes:
-        parameters: all of them, in the order that is the default.
-        vectors: the vector of each parameter that is an element of one.
-        owner: what messages call the circuit or the text.
-    """
-
-    parameters: Sequence[Parameter]
+    parameters: Sequence[Parameter]  # all of them, in the order that is the default
+    #: the vector of each parameter that is an element of one.
     vectors: Mapping[Parameter, ParameterVector | Elements]
-    owner: str
+    owner: str  # what messages call the circuit or the text
 
     def sorted_into(
         self,

@@ -65,23 +65,15 @@ AnyGate: TypeAlias = Given | Defined
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Call:
-    """One statement that applies a gate, its modifiers evaluated, its angles not yet.
+    """One statement that applies a gate, its modifiers evaluated, its angles not yet."""
 
-    Attributes:
-        gate: the gate without modifiers.
-        arguments: its angles.
-        controls: True for ctrl and False for negctrl, one for each of the first qubits.
-        powers: the exponents, the innermost first; inv is -1.
-        qubits: where it acts: in a definition, positions among the gate's own qubits.
-        statement: where it stands.
-    """
-
-    gate: AnyGate
-    arguments: Sequence[ast.Expression]
+    gate: AnyGate  # the gate without modifiers
+    arguments: Sequence[ast.Expression]  # its angles
+    #: True for ctrl and False for negctrl, one for each of the first qubits.
     controls: tuple[bool, ...]
-    powers: tuple[int | float, ...]
-    qubits: tuple[int, ...]
-    statement: ast.Statement
+    powers: tuple[int | float, ...]  # the exponents, the innermost first; inv is -1
+    qubits: tuple[int, ...]  # where it acts: in a definition, positions among the gate's own qubits
+    statement: ast.Statement  # where it stands
 
     @property
     def is_integral(self) -> bool:

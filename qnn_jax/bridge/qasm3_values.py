@@ -31,15 +31,10 @@ class Real:
 
 
 class Integer(int):
-    """An integer with the type that a constant or a cast has given it; literals are plain ints.
+    """An integer with the type that a constant or a cast has given it; literals are plain ints."""
 
-    Attributes:
-        bits: how many the type has.
-        signed: whether it is int and not uint.
-    """
-
-    bits: int
-    signed: bool
+    bits: int  # how many the type has
+    signed: bool  # whether it is int and not uint
 
     def __new__(cls, value: int, bits: int, signed: bool) -> Integer:
         """Refuse a value that the type cannot hold, because it would wrap around."""

@@ -16,17 +16,12 @@ from qnn_jax.circuits.op import Op
 
 @dataclass(frozen=True)
 class Basis:
-    """One way of measuring all qubits, and the Pauli strings that are read off it.
+    """One way of measuring all qubits, and the Pauli strings that are read off it."""
 
-    Attributes:
-        label: a letter a qubit in Qiskit's order; where it is I, the outcome does not matter.
-        parities: for each string the mask of its qubits: it is the parity of those bits.
-        coefficients: of each string (row) in each observable (column).
-    """
-
-    label: str
+    label: str  # a letter a qubit in Qiskit's order; where it is I, the outcome does not matter
+    #: for each string the mask of its qubits: it is the parity of those bits.
     parities: tuple[int, ...]
-    coefficients: tuple[tuple[float, ...], ...]
+    coefficients: tuple[tuple[float, ...], ...]  # of each string (row) in each observable (column)
 
 
 def bases_of(observables: Sequence[PauliSum]) -> tuple[Basis, ...]:

@@ -29,14 +29,10 @@ from qnn_jax.errors import InputError
 
 @dataclass(frozen=True)
 class Variable:
-    """An input times its scales: x[index], or for instance w[0]*x[index].
+    """An input times its scales: x[index], or for instance w[0]*x[index]."""
 
-    Attributes:
-        index: of the input.
-        scales: expressions of weights that multiply it; empty if there are none.
-    """
-
-    index: int
+    index: int  # of the input
+    #: expressions of weights that multiply it; empty if there are none.
     scales: tuple[Expression, ...] = ()
 
     def __str__(self) -> str:

@@ -44,17 +44,11 @@ _VALUES, _JACOBIAN = 0, 1
 
 
 class Measurement(NamedTuple):
-    """One circuit that is measured, as a value.
+    """One circuit that is measured, as a value."""
 
-    Attributes:
-        circuit: it ends in the gates that take the basis to that of Z.
-        qubits: which are measured; bit k of an outcome is `qubits[k]`.
-        basis: what is read off an outcome; its parities are masks of these bits.
-    """
-
-    circuit: Circuit
-    qubits: tuple[int, ...]
-    basis: Basis
+    circuit: Circuit  # it ends in the gates that take the basis to that of Z
+    qubits: tuple[int, ...]  # which are measured; bit k of an outcome is `qubits[k]`
+    basis: Basis  # what is read off an outcome; its parities are masks of these bits
 
 
 #: The probabilities of outcomes, shape (batch, 2**len(qubits)), of a circuit for inputs (batch,

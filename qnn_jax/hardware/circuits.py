@@ -32,20 +32,13 @@ from qnn_jax.simulate import angles, probabilities
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Question:
-    """What is measured: a circuit's expectation values for rows of inputs.
+    """What is measured: a circuit's expectation values for rows of inputs."""
 
-    Attributes:
-        circuit: the circuit.
-        observables: with letters I and Z only.
-        weights: of the circuit, in radians, shape (num_weights,).
-        inputs: of the examples, in radians, shape (rows, num_inputs).
-        anchors: inputs whose exact values correct scale and shift, shape (anchors, num_inputs).
-    """
-
-    circuit: Circuit
-    observables: tuple[PauliSum, ...]
-    weights: np.ndarray
-    inputs: np.ndarray
+    circuit: Circuit  # the circuit
+    observables: tuple[PauliSum, ...]  # with letters I and Z only
+    weights: np.ndarray  # of the circuit, in radians, shape (num_weights,)
+    inputs: np.ndarray  # of the examples, in radians, shape (rows, num_inputs)
+    #: inputs whose exact values correct scale and shift, shape (anchors, num_inputs).
     anchors: np.ndarray
 
     @property
@@ -82,21 +75,15 @@ class Exact:
 
 
 class Prepared(NamedTuple):
-    """What runs on the device.
+    """What runs on the device."""
 
-    Attributes:
-        circuit: copies of the transpiled circuit, measured into registers copy_0, copy_1, ….
-        parameters: names of one copy's Parameters in their order.
-        calibration: prepares basis states on the same qubits; None without readout calibration.
-        places: the device's qubits of each copy.
-        two_qubit_depth: layers of two-qubit gates.
-    """
-
+    #: copies of the transpiled circuit, measured into registers copy_0, copy_1, ….
     circuit: QuantumCircuit
-    parameters: list[str]
+    parameters: list[str]  # names of one copy's Parameters in their order
+    #: prepares basis states on the same qubits; None without readout calibration.
     calibration: QuantumCircuit | None
-    places: list[Place]
-    two_qubit_depth: int
+    places: list[Place]  # the device's qubits of each copy
+    two_qubit_depth: int  # layers of two-qubit gates
 
 
 def transpiled(

@@ -63,43 +63,26 @@ class Visit(NamedTuple):
 
 
 class Preflight(NamedTuple):
-    """What is going to be sent.
+    """What is going to be sent."""
 
-    Attributes:
-        plan: size and cost.
-        budget: seconds of quantum computer.
-        whose: where the budget comes from, as text.
-        chunks: one for each job.
-        outcomes: exact probabilities of the examples that run, shape (images, 2**num_qubits).
-        infidelity: 1 - Π (1 - error) over gates and measurements, the mean over the copies.
-        details: what a ledger stores of it, as JSON.
-    """
-
-    plan: Plan
-    budget: float
-    whose: str
-    chunks: list[Chunk]
+    plan: Plan  # size and cost
+    budget: float  # seconds of quantum computer
+    whose: str  # where the budget comes from, as text
+    chunks: list[Chunk]  # one for each job
+    #: exact probabilities of the examples that run, shape (images, 2**num_qubits).
     outcomes: np.ndarray
-    infidelity: float
-    details: dict[str, Any]
+    infidelity: float  # 1 - Π (1 - error) over gates and measurements, the mean over the copies
+    details: dict[str, Any]  # what a ledger stores of it, as JSON
 
 
 class Measured(NamedTuple):
-    """Expectation values of the same examples from one device, as measured and corrected.
+    """Expectation values of the same examples from one device, as measured and corrected."""
 
-    Attributes:
-        plain: straight from the counts.
-        mitigated: with the readout errors inverted.
-        recalibrated: with scale and shift corrected as well.
-        affine: that scale and shift.
-        notes: which corrections were not possible, and why.
-    """
-
-    plain: Estimate
-    mitigated: Estimate | None
-    recalibrated: Estimate | None
-    affine: Affine | None
-    notes: tuple[str, ...] = ()
+    plain: Estimate  # straight from the counts
+    mitigated: Estimate | None  # with the readout errors inverted
+    recalibrated: Estimate | None  # with scale and shift corrected as well
+    affine: Affine | None  # that scale and shift
+    notes: tuple[str, ...] = ()  # which corrections were not possible, and why
 
     @property
     def best(self) -> Estimate:
@@ -108,17 +91,11 @@ class Measured(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The result of a measurement.
+    """The result of a measurement."""
 
-    Attributes:
-        measured: expectation values of the examples.
-        counts: of all rows, examples before anchors, shape (rows, 2**num_qubits).
-        entries: the ledger's entry of each job.
-    """
-
-    measured: Measured
-    counts: np.ndarray
-    entries: list[Entry]
+    measured: Measured  # expectation values of the examples
+    counts: np.ndarray  # of all rows, examples before anchors, shape (rows, 2**num_qubits)
+    entries: list[Entry]  # the ledger's entry of each job
 
     @property
     def job_ids(self) -> list[str]:

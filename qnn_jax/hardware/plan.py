@@ -143,51 +143,29 @@ class LearnSettings:
 
 
 class Machine(NamedTuple):
-    """The device properties that determine the cost.
+    """The device properties that determine the cost."""
 
-    Attributes:
-        rep_delay: default pause between shots, in seconds.
-        rep_delay_range: the least and the greatest pause allowed.
-        shot_seconds: duration of one shot.
-        instructions: low-level instructions of a row on its busiest qubit.
-        most_copies: how many copies of the circuit fit on the device.
-        models: rows of each image.
-    """
-
-    rep_delay: float
-    rep_delay_range: tuple[float, float]
-    shot_seconds: float
-    instructions: int
-    most_copies: int
-    models: int = 1
+    rep_delay: float  # default pause between shots, in seconds
+    rep_delay_range: tuple[float, float]  # the least and the greatest pause allowed
+    shot_seconds: float  # duration of one shot
+    instructions: int  # low-level instructions of a row on its busiest qubit
+    most_copies: int  # how many copies of the circuit fit on the device
+    models: int = 1  # rows of each image
 
 
 class Plan(NamedTuple):
-    """Settings that fit, and their cost.
+    """Settings that fit, and their cost."""
 
-    Attributes:
-        images: of the test set.
-        shots: of each row.
-        rep_delay: pause between shots, in seconds.
-        copies: rows that run side by side in a shot.
-        repeats: rows of the readout calibration for each basis state.
-        rows: rows of the packed circuit over all jobs, calibration included.
-        parts: the packed rows of each job, from and to.
-        reason: why the number of jobs is what it is.
-        executions: rows times shots.
-        seconds: quantum computer time, predicted by IBM's formula.
-    """
-
-    images: int
-    shots: int
-    rep_delay: float
-    copies: int
-    repeats: int
-    rows: int
-    parts: tuple[tuple[int, int], ...]
-    reason: str
-    executions: int
-    seconds: float
+    images: int  # of the test set
+    shots: int  # of each row
+    rep_delay: float  # pause between shots, in seconds
+    copies: int  # rows that run side by side in a shot
+    repeats: int  # rows of the readout calibration for each basis state
+    rows: int  # rows of the packed circuit over all jobs, calibration included
+    parts: tuple[tuple[int, int], ...]  # the packed rows of each job, from and to
+    reason: str  # why the number of jobs is what it is
+    executions: int  # rows times shots
+    seconds: float  # quantum computer time, predicted by IBM's formula
 
 
 def choose(

@@ -54,43 +54,24 @@ class CheckJson(TypedDict):
 
 
 class TwinJson(TypedDict):
-    """The content of device.json.
+    """The content of device.json."""
 
-    Attributes:
-        format: `FORMAT`.
-        device: its name.
-        simulated: whether no quantum computer ran.
-        calibration_date: the device's last calibration before it was learned, if known.
-        job_ids: of the job that measured it.
-        circuit_sha256: of the circuit that it is for.
-        transpiled: that circuit in the device's gates, as JSON.
-        measured: the local qubit of each qubit of the circuit.
-        layout: the device's qubit of each qubit of the circuit.
-        qubits: the device's number of each local qubit.
-        noise: the learned model, on local qubits.
-        published: the model with which the fit began.
-        parameters: of the fit.
-        covariance: of their values.
-        before: how the published model predicts held-out settings.
-        after: how the learned model does.
-    """
-
-    format: int
-    device: str
-    simulated: bool
-    calibration_date: str | None
-    job_ids: tuple[str, ...]
-    circuit_sha256: str
-    transpiled: dict[str, Any]
-    measured: tuple[int, ...]
-    layout: tuple[int, ...]
-    qubits: tuple[int, ...]
-    noise: NoiseJson
-    published: NoiseJson
-    parameters: list[ParameterJson]
-    covariance: list[list[float]]
-    before: CheckJson
-    after: CheckJson
+    format: int  # `FORMAT`
+    device: str  # its name
+    simulated: bool  # whether no quantum computer ran
+    calibration_date: str | None  # the device's last calibration before it was learned, if known
+    job_ids: tuple[str, ...]  # of the job that measured it
+    circuit_sha256: str  # of the circuit that it is for
+    transpiled: dict[str, Any]  # that circuit in the device's gates, as JSON
+    measured: tuple[int, ...]  # the local qubit of each qubit of the circuit
+    layout: tuple[int, ...]  # the device's qubit of each qubit of the circuit
+    qubits: tuple[int, ...]  # the device's number of each local qubit
+    noise: NoiseJson  # the learned model, on local qubits
+    published: NoiseJson  # the model with which the fit began
+    parameters: list[ParameterJson]  # of the fit
+    covariance: list[list[float]]  # of their values
+    before: CheckJson  # how the published model predicts held-out settings
+    after: CheckJson  # how the learned model does
 
 
 def is_twin_file(noise: str) -> bool:

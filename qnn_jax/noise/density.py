@@ -42,17 +42,11 @@ _TO_PROBABILITIES = np.array([[1.0, 1], [1, -1]]) / 2
 
 
 class Factor(NamedTuple):
-    """A channel of the circuit.
+    """A channel of the circuit."""
 
-    Attributes:
-        qubits: it acts on.
-        matrix: a constant one (of NumPy, or traced), or None where it depends on symbols.
-        op: the gate, or None of an error.
-    """
-
-    qubits: tuple[int, ...]
-    matrix: Any
-    op: Op | None = None
+    qubits: tuple[int, ...]  # it acts on
+    matrix: Any  # a constant one (of NumPy, or traced), or None where it depends on symbols
+    op: Op | None = None  # the gate, or None of an error
 
 
 def outcome_probabilities(
@@ -180,15 +174,10 @@ def _runs(factors: Sequence[Factor]) -> list[tuple[tuple[int, ...], list[Factor]
 
 @dataclass
 class _Term:
-    """A factor of a run: what comes before and after a gate with symbols is in its coefficients.
+    """A factor of a run: what comes before and after a gate with symbols is in its coefficients."""
 
-    Attributes:
-        op: the gate, or None of a constant.
-        matrix: of a constant, else the coefficients of a `GateTransfer`.
-    """
-
-    op: Op | None
-    matrix: Any
+    op: Op | None  # the gate, or None of a constant
+    matrix: Any  # of a constant, else the coefficients of a `GateTransfer`
 
     def __matmul__(self, earlier: _Term) -> _Term | None:
         """One term for both, if one of them is constant and neither is traced."""

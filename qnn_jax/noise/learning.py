@@ -115,18 +115,13 @@ class Experiment:
 
 
 class Parameter(NamedTuple):
-    """A number of a family of noise models; 0 is the published model.
+    """A number of a family of noise models; 0 is the published model."""
 
-    Attributes:
-        name: gate, qubits and what it is.
-        kind: "angle" in radians, "rate" (logarithm of its ratio to the published one), or
-            "readout" (difference of logits).
-        spread: standard deviation of the prior.
-    """
-
-    name: str
+    name: str  # gate, qubits and what it is
+    #: "angle" in radians, "rate" (logarithm of its ratio to the published one), or "readout"
+    #: (difference of logits).
     kind: str
-    spread: float
+    spread: float  # standard deviation of the prior
 
 
 class NoiseFamily:
@@ -271,25 +266,17 @@ def _rotation(pauli: str, angle: Any) -> Any:
 
 
 class Check(NamedTuple):
-    """How well a noise model predicts counts that it was not fitted to.
+    """How well a noise model predicts counts that it was not fitted to."""
 
-    Attributes:
-        settings: how many were predicted.
-        chi_square: rᵀ(S + JCJᵀ)⁻¹r of r = counts - expected, where S is the shots' covariance, C
-            that of the parameters, and J = ∂expected/∂parameters. Where C is 0, it is
-            Σ (counts - expected)² / expected.
-        degrees: of freedom.
-        p_value: the probability that shot noise and the parameters' uncertainty give as much.
-        ratio: root mean square of frequency - probability, in units of the shot noise's.
-        left: root mean square of what is not shot noise, in probability.
-    """
-
-    settings: int
+    settings: int  # how many were predicted
+    #: rᵀ(S + JCJᵀ)⁻¹r of r = counts - expected, where S is the shots' covariance, C that of the
+    #: parameters, and J = ∂expected/∂parameters. Where C is 0, it is Σ (counts - expected)² /
+    #: expected.
     chi_square: float
-    degrees: float
-    p_value: float
-    ratio: float
-    left: float
+    degrees: float  # of freedom
+    p_value: float  # the probability that shot noise and the parameters' uncertainty give as much
+    ratio: float  # root mean square of frequency - probability, in units of the shot noise's
+    left: float  # root mean square of what is not shot noise, in probability
 
     @property
     def explained(self) -> bool:
