@@ -107,24 +107,26 @@ def certify(
         _check_isa(isa, circuit, sums, None if backend is None else device)
     points = _points(circuit, inputs, weights, draws, seed)
     run = _Run(circuit, sums, points)
-    deviations = {"named": run.named(), "table": run.table(), "expectations": run.expectations()}
+    run.named()
+    run.table()
+    run.expectations()
     if isa is None:
         bases = bases_of(sums) + bases_of(probes(circuit.num_qubits))
         measured = transpiled(measured_forms(circuit, bases), device)
         layout = tuple(measured[0].layout.initial_index_layout(filter_ancillas=True))
-        deviations["transpiled"] = run.transpiled(device, layout)
+        run.transpiled(device, layout)
     else:
         bases, measured = (_z_basis(circuit.num_qubits),), (isa,)
         layout = _measured_qubits(isa)
-    deviations["measured"] = run.measured(measured, bases)
-    deviations["aer"] = run.aer(measured, bases, shots, seed)
+    run.measured(measured, bases)
+    run.aer(measured, bases, shots, seed)
     return Certificate(
         circuit_hash(circuit),
         tuple(one.terms for one in sums),
         None if backend is None else device.name,
         layout,
         tuple(angle_columns(circuit).values()),
-        deviations,
+        run.deviations,
         len(points),
         shots,
         seed,
@@ -142,7 +144,7 @@ def probes(num_qubits: int) -> tuple[PauliSum, ...]:
 
 
 class _Run:
-    """The points, JAX's results at them, and the steps."""
+    """The points, JAX's results at them, and the steps with their worst deviations."""
 
     def __init__(
         self,
@@ -151,6 +153,7 @@ class _Run:
         points: Sequence[tuple[Any, Any]],
     ) -> None:
         self.circuit, self.points = circuit, points
+        self.deviations: dict[str, float] = {}
         self.compared = (*observables, *probes(circuit.num_qubits))
         strings = {label for one in self.compared for label, _ in one.terms}
         self.strings = sorted(strings | {"Z" * circuit.num_qubits})
@@ -164,39 +167,33 @@ class _Run:
             found = [np.asarray(expectations(circuit, sums, *point)) for point in points]
         self.of_string = [dict(zip(self.strings, one, strict=True)) for one in found]
 
-    def named(self) -> float:
+    def named(self) -> None:
         """The named form, bound by Qiskit's evaluation of its expressions."""
         form = to_qiskit(self.circuit, form="named")
-        worst = 0.0
         for (x, w), state in zip(self.points, self.states, strict=True):
             values = {
                 parameter: {"x": x, "w": w}[parameter.vector.name][parameter.index]
                 for parameter in form.parameters
             }
             ours = Statevector(assigned(form, values)).data
-            worst = max(worst, self._compare("named", "the named form's amplitudes", ours, state))
-        return worst
+            self._compare("named", "the named form's amplitudes", ours, state)
 
-    def table(self) -> float:
+    def table(self) -> None:
         """The table form, bound by the columns of JAX's angle table."""
         form = to_qiskit(self.circuit, form="table")
-        return max(
+        for one, state in zip(self._bound(form), self.states, strict=True):
             self._compare("table", "the table form's amplitudes", Statevector(one).data, state)
-            for one, state in zip(self._bound(form), self.states, strict=True)
-        )
 
-    def expectations(self) -> float:
+    def expectations(self) -> None:
         """SparsePauliOps on Qiskit's state."""
         operators = [to_sparse_pauli_op(one) for one in self.compared]
         form = to_qiskit(self.circuit, form="table")
-        worst = 0.0
         for one, values in zip(self._bound(form), self.values, strict=True):
             state = Statevector(one)
             theirs = np.array([state.expectation_value(operator) for operator in operators])
-            worst = max(worst, self._compare("expectations", "expectation values", theirs, values))
-        return worst
+            self._compare("expectations", "expectation values", theirs, values)
 
-    def transpiled(self, device: Any, layout: Sequence[int]) -> float:
+    def transpiled(self, device: Any, layout: Sequence[int]) -> None:
         """The ISA circuit without measurements: its state, and observables with the layout."""
         isa = transpile(
             to_qiskit(self.circuit, form="table"),
@@ -211,22 +208,16 @@ class _Run:
             _on(laid_out(to_sparse_pauli_op(one), isa), order, isa.num_qubits)
             for one in self.compared
         ]
-        worst = 0.0
         for k, one in enumerate(self._bound(small)):
             state = Statevector(one)
             padded = np.zeros(2 ** len(order), complex)
             padded[: len(self.states[k])] = self.states[k]  # all other qubits end in |0⟩
             theirs = np.array([state.expectation_value(operator) for operator in operators])
-            worst = max(
-                worst,
-                self._compare("transpiled", "the ISA circuit's amplitudes", state.data, padded),
-                self._compare("transpiled", "observables in its layout", theirs, self.values[k]),
-            )
-        return worst
+            self._compare("transpiled", "the ISA circuit's amplitudes", state.data, padded)
+            self._compare("transpiled", "observables in its layout", theirs, self.values[k])
 
-    def measured(self, circuits: Sequence[QuantumCircuit], bases: Sequence[Basis]) -> float:
+    def measured(self, circuits: Sequence[QuantumCircuit], bases: Sequence[Basis]) -> None:
         """The exact probabilities of the outcomes of what runs, read off as counts are."""
-        worst = 0.0
         for circuit, basis in zip(circuits, bases, strict=True):
             where = _measured_qubits(circuit)
             small = _cut(circuit, where)[0]
@@ -236,16 +227,14 @@ class _Run:
                 each = each.reshape(-1, 2 ** len(where)).sum(axis=0)
                 if set(basis.label) <= {"I", "Z"}:
                     exact = np.abs(self.states[k]) ** 2
-                    what = "probabilities of outcomes"
-                    worst = max(worst, self._compare("measured", what, each, exact))
+                    self._compare("measured", "probabilities of outcomes", each, exact)
                 theirs = np.array([_parity(np.arange(len(each)), m) @ each for m in basis.parities])
                 ours = np.array([values[_label(basis.label, m)] for m in basis.parities])
-                worst = max(worst, self._compare("measured", "outcome parities", theirs, ours))
-        return worst
+                self._compare("measured", "outcome parities", theirs, ours)
 
     def aer(
         self, circuits: Sequence[QuantumCircuit], bases: Sequence[Basis], shots: int, seed: int
-    ) -> float:
+    ) -> None:
         """Counts of what runs, each within the binomial bound of its exact probability."""
         small = [_cut(circuit, _measured_qubits(circuit), measure=True)[0] for circuit in circuits]
         bound = [one for circuit in small for one in self._bound(circuit)]
@@ -254,7 +243,7 @@ class _Run:
             raise CertificationError("aer", f"Aer did not run: {result.status}")
         comparisons = sum(len(basis.parities) for basis in bases) * len(self.points)
         most = math.log(2 * comparisons / FALSE_ALARM)
-        worst, k = 0.0, 0
+        k = 0
         for basis in bases:
             for values in self.of_string:
                 counts = {int(o, 16): c for o, c in result.results[k].data.counts.items()}
@@ -264,7 +253,7 @@ class _Run:
                     label = _label(basis.label, mask)
                     mean = float(_parity(outcomes, mask) @ seen / shots)
                     surprise = shots * _divergence((1 + mean) / 2, (1 + values[label]) / 2)
-                    worst = max(worst, abs(mean - values[label]))
+                    self._note("aer", abs(mean - values[label]))
                     if seen.sum() != shots or not surprise <= most:
                         raise CertificationError(
                             "aer",
@@ -272,7 +261,6 @@ class _Run:
                             f"exact value is {values[label]:.4f}; by chance that happens less than "
                             f"once in {1 / FALSE_ALARM:.0e} times.",
                         )
-        return worst
 
     def _bound(self, form: QuantumCircuit) -> list[QuantumCircuit]:
         """A circuit in table form at every point, its Parameters bound by name."""
@@ -282,7 +270,10 @@ class _Run:
             for table in self.tables
         ]
 
-    def _compare(self, step: str, what: str, theirs: np.ndarray, ours: np.ndarray) -> float:
+    def _note(self, step: str, deviation: float) -> None:
+        self.deviations[step] = max(self.deviations.get(step, 0.0), deviation)
+
+    def _compare(self, step: str, what: str, theirs: np.ndarray, ours: np.ndarray) -> None:
         deviation = float(np.abs(theirs - ours).max())
         if not deviation <= TOLERANCE:  # `not <=` so that NaN fails too
             where = int(np.abs(theirs - ours).argmax())
@@ -291,7 +282,7 @@ class _Run:
                 f"{what} differ from JAX's by {deviation:.3g} (number {where}, at most "
                 f"{TOLERANCE:g} is allowed).",
             )
-        return deviation
+        self._note(step, deviation)
 
 
 def laid_out(operator: SparsePauliOp, isa: QuantumCircuit) -> SparsePauliOp:

@@ -14,6 +14,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, TypeVar
 
@@ -63,17 +64,12 @@ _LOGIN_REQUESTS = 6  # of one login, each with its own deadline
 _LOGIN_WAITS = (1.0, 4.0)  # between attempts of the first login
 _SITE = "https://quantum.cloud.ibm.com"
 
-# Codes of IBM's error registry for login errors: 1200 not authorized, 1201 invalid
-# credentials.
+# IBM's error registry: 1200 not authorized, 1201 invalid credentials.
 _LOGIN_CODES = {1200, 1201}
 # Errors that a new login does not solve, whatever the status code.
 _USED_UP = re.compile("usage limit|no more time|allowance|quota", re.IGNORECASE)
-_STATUS = {
-    "DONE": "completed",
-    "ERROR": "failed",
-    "CANCELLED": "cancelled",
-    "RUNNING": "running",
-}  # in all other states the job is still waiting
+# In all other states the job is still waiting.
+_STATUS = {"DONE": "completed", "ERROR": "failed", "CANCELLED": "cancelled", "RUNNING": "running"}
 
 
 def connect(
@@ -91,7 +87,7 @@ def connect(
     Raises InputError if there is no token or IBM rejects it, if there is no such instance
     or backend, or if IBM cannot be reached; DeviceStoppedError if it redirects to another host.
     """
-    device = IbmDevice(backend_name, instance, url, fractional_gates, seconds)
+    device = IbmDevice(backend_name or "", instance, url, fractional_gates, seconds)
     for wait in (*_LOGIN_WAITS, None):
         try:
             device.log_in()
@@ -117,29 +113,22 @@ def connect(
     return device
 
 
+@dataclass(eq=False)
 class IbmDevice:
     """One IBM backend, see `Device` and `connect`. It logs in when first needed."""
 
+    name: str
+    _instance: str | None
+    _url: str | None
+    _fractional: bool
+    _seconds: float
+    _service: Any = None
+    _backend: Any = None
+    _described: TargetBackend | None = None
+    _account: str = ""
+
     simulated = False
     lag = 30.0  # a guess: the service does not document it
-
-    def __init__(
-        self,
-        backend_name: str | None,
-        instance: str | None = None,
-        url: str | None = None,
-        fractional_gates: bool = False,
-        seconds: float = _SECONDS,
-    ) -> None:
-        self.name = backend_name or ""
-        self._instance = instance
-        self._url = url
-        self._fractional = fractional_gates
-        self._seconds = seconds
-        self._service: Any = None
-        self._backend: Any = None
-        self._described: TargetBackend | None = None
-        self._account = ""
 
     # Properties
 
@@ -206,10 +195,12 @@ class IbmDevice:
 
         status = self._ask(look)
         if not status.operational:
-            others, said = self._ask(self._others), _short(status.status_msg)
+            others = self._ask(lambda: self._service.backends(operational=True))
+            names = ", ".join(other.name for other in others if other.name != self.name)
             raise InputError(
-                f"Backend {self.name} is not in operation (IBM says {said!r}): wait, or name "
-                f"another one ({', '.join(others) or 'there is none now'})."
+                f"Backend {self.name} is not in operation (IBM says "
+                f"{_short(status.status_msg)!r}): wait, or name another one "
+                f"({names or 'there is none now'})."
             )
         allowance = self.allowance()
         if allowance.left == 0:
@@ -384,7 +375,10 @@ class IbmDevice:
                 "to simulate one."
             ) from None
         except IBMInputValueError:
-            raise self._no_instance() from None
+            raise InputError(
+                f"Instance {self._named_instance()!r} does not belong to this account: name one "
+                f"from {_SITE}/instances in QISKIT_IBM_INSTANCE, or none."
+            ) from None
         try:
             if self.name:
                 backend = service.backend(self.name, use_fractional_gates=self._fractional)
@@ -443,16 +437,6 @@ class IbmDevice:
             f"Argument `backend` must be one of this account's backends ({', '.join(names)}), "
             f"but is {self.name!r}{f': did you mean {near[0]}?' if near else '.'}"
         )
-
-    def _no_instance(self) -> InputError:
-        return InputError(
-            f"Instance {self._named_instance()!r} does not belong to this account: name one from "
-            f"{_SITE}/instances in QISKIT_IBM_INSTANCE, or none."
-        )
-
-    def _others(self) -> list[str]:
-        backends = self._service.backends(operational=True)
-        return [backend.name for backend in backends if backend.name != self.name]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

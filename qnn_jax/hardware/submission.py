@@ -230,8 +230,7 @@ class _Work:
             if job is not None and (job.live or job.status == "completed"):
                 self.tell(f"job {job.id} is {job.status}: continuing with it")
                 return True
-            reason = "unknown to the device" if job is None else job.reason or job.status
-            self.ledger.append("failed", digest, job=entry.job, reason=reason)
+            self._write_off(digest, job)
         # At most the lag, even if the clock was set back since.
         sent = min(entry.intent["at"], self.clock.now())
         return self._settle(digest, sent + self.device.lag)
@@ -250,28 +249,27 @@ class _Work:
             wait *= 2
 
     def _send(self, digest: str, chunk: Chunk, batch: str | None) -> None:
-        start, wait, logins = self.clock.now(), self.patience.first, 0
-        while True:
+        def submit(batch: str | None) -> str | None:
+            """The job's id; None if it is in the ledger already, after an ambiguous failure."""
             try:
-                job_id = self.device.submit(chunk, tag(digest), batch)
-                break
+                return self.device.submit(chunk, tag(digest), batch)
+            except UnreachableError as error:
+                if error.maybe_done and self._settle(digest, self.clock.now() + self.device.lag):
+                    return None
+                raise
             except (RefusedError, JobMissingError) as error:
                 if batch is None:
                     raise InputError(
                         f"{self.device.name} refuses the job ({error}): nothing was sent."
                     ) from None
                 self.tell(f"the batch accepts no more jobs ({error}): sending this one alone")
-                batch = None
-            except LoginError as error:
-                logins += 1
-                self._login_again(logins, error)
-            except UnreachableError as error:
-                if error.maybe_done and self._settle(digest, self.clock.now() + self.device.lag):
-                    return
-                wait = self._pause(start, wait, error, "submit")
-        self.ledger.append("submitted", digest, job=job_id)
-        self.tell(f"job {job_id} is sent")
-        self._adopt(digest)
+            return self.insist(lambda: submit(None), "submit")
+
+        job_id = self.insist(lambda: submit(batch), "submit")
+        if job_id is not None:
+            self.ledger.append("submitted", digest, job=job_id)
+            self.tell(f"job {job_id} is sent")
+            self._adopt(digest)
 
     def _intend(self, digest: str, **fields: object) -> None:
         self.ledger.append(
