@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -107,24 +108,25 @@ def unpacked(counts: np.ndarray, count: int) -> np.ndarray:
 
 
 def _lattice(target: Target) -> rustworkx.PyDiGraph[int, None]:
-    graph: rustworkx.PyDiGraph[int, None] = rustworkx.PyDiGraph()
-    graph.add_nodes_from(range(target.num_qubits or 0))
     pairs = {
         qargs
         for name in target.operation_names
         for qargs in target[name] or ()
         if qargs and len(qargs) == 2
     }
-    graph.add_edges_from([(*pair, None) for pair in sorted(pairs)])
-    return graph
+    return _graph(target.num_qubits or 0, pairs)
 
 
 def _pattern(isa: QuantumCircuit, used: tuple[int, ...]) -> rustworkx.PyDiGraph[int, None]:
-    graph: rustworkx.PyDiGraph[int, None] = rustworkx.PyDiGraph()
-    graph.add_nodes_from(range(len(used)))
     number = {q: k for k, q in enumerate(used)}
     pairs = {tuple(number[q] for q in qubits) for _, qubits, _ in steps(isa) if len(qubits) == 2}
-    graph.add_edges_from([(a, b, None) for a, b in sorted(pairs)])
+    return _graph(len(used), pairs)
+
+
+def _graph(size: int, pairs: Iterable[tuple[int, ...]]) -> rustworkx.PyDiGraph[int, None]:
+    graph: rustworkx.PyDiGraph[int, None] = rustworkx.PyDiGraph()
+    graph.add_nodes_from(range(size))
+    graph.add_edges_from([(*pair, None) for pair in sorted(pairs)])
     return graph
 
 

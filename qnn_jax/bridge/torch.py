@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -113,11 +113,12 @@ def _head(layer: _Layer, preset: ModelConfig, pair: bool) -> dict[str, np.ndarra
     return _variables(kernel.T, bias)
 
 
-class _Layer:
+class _Layer(NamedTuple):
     """A layer's tensors and their names."""
 
-    def __init__(self, name: str, weight: np.ndarray, bias: np.ndarray) -> None:
-        self.name, self.weight, self.bias = name, weight, bias
+    name: str
+    weight: np.ndarray
+    bias: np.ndarray
 
     def checked(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Weight and bias, if they have these shapes."""

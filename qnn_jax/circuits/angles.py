@@ -200,20 +200,11 @@ class Symbol(Expression):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Call(Expression):
-    """A function of `FUNCTIONS` applied to expressions.
-
-    Attributes:
-        function: its name.
-        arguments: as many as it takes.
-        depth: how many functions are in each other, it and all chains included.
-
-    Raises:
-        InputError: for an unknown function, another number of arguments than it takes, and for
-            more than MAX_PARTS parts or MAX_NESTING functions in each other.
-    """
+    """A function of `FUNCTIONS` applied to as many expressions as it takes."""
 
     function: str
     arguments: tuple[Expression, ...]
+    #: How many functions are in each other, it and all chains included.
     depth: int = field(init=False)
     # These too are of all its parts, so that none of them is asked again.
     _hash: int = field(init=False)
@@ -439,21 +430,6 @@ def call(function: str, *arguments: AngleLike) -> Expression:
             f"Function `{function}` must be defined at its arguments, but at {values} it is not: "
             f"{error}."
         ) from None
-
-
-def sin(value: AngleLike) -> Expression:
-    """Sine of an expression."""
-    return call("sin", value)
-
-
-def cos(value: AngleLike) -> Expression:
-    """Cosine of an expression."""
-    return call("cos", value)
-
-
-def exp(value: AngleLike) -> Expression:
-    """Exponential of an expression."""
-    return call("exp", value)
 
 
 def symbols(expression: Expression) -> Iterator[Symbol]:

@@ -101,13 +101,7 @@ def estimate(
             counted(one.shots[:, None])
     else:
         table = counted(finite_array("counts", counts, ("rows?", "outcomes"), least=0))
-        sums = observables_on(_num_qubits(table), observables)
-        for label in (label for one in sums for label, _ in one.terms):
-            if set(label) - set("IZ"):
-                raise InputError(
-                    "Argument `observables` must be of letters I and Z to be read from counts, but "
-                    f"one has the term {label!r}; rotate it onto Z in the circuit first."
-                )
+        sums = diagonal(observables_on(_num_qubits(table), observables))
         counts = (Counts.of_table(table),)
     if readout is not None:
         readout = checked_readout(readout, sums[0].num_qubits)
@@ -134,6 +128,17 @@ def estimate(
         with np.errstate(divide="ignore", invalid="ignore"):
             variances += np.where(shots > 1, squares / (shots * (shots - 1.0)), np.inf)
     return Estimate(values, np.sqrt(variances))
+
+
+def diagonal(sums: tuple[PauliSum, ...]) -> tuple[PauliSum, ...]:
+    """Refuse observables of other letters than I and Z."""
+    for label in (label for one in sums for label, _ in one.terms):
+        if set(label) - set("IZ"):
+            raise InputError(
+                "Argument `observables` must be of letters I and Z to be read from counts, but "
+                f"one has the term {label!r}; rotate it onto Z in the circuit first."
+            )
+    return sums
 
 
 def _num_qubits(table: np.ndarray) -> int:

@@ -23,6 +23,7 @@ from qnn_jax.circuits.circuit import checked_circuit
 from qnn_jax.circuits.observables import Observables, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Counts, Executor, Expectations
+from qnn_jax.executors.counts import diagonal
 from qnn_jax.executors.statevector import checked_batch
 from qnn_jax.hardware.accounts import Where, introduction
 from qnn_jax.hardware.circuits import Exact, Question
@@ -201,14 +202,7 @@ class _Device:
         return self.opened[name]
 
     def _question(self, circuit: Circuit, observables: Any, inputs: Any, weights: Any) -> Question:
-        sums = observables_on(checked_circuit(circuit).num_qubits, observables)
-        for one in sums:
-            for label, _ in one.terms:
-                if set(label) - set("IZ"):
-                    raise InputError(
-                        "Argument `observables` must have letters I and Z only to be read from "
-                        f"counts, but one has the term {label!r}; rotate it onto Z in the circuit."
-                    )
+        sums = diagonal(observables_on(checked_circuit(circuit).num_qubits, observables))
         rows, angles = (np.asarray(part) for part in checked_batch(circuit, inputs, weights))
         if not len(rows):
             raise InputError("Argument `inputs` must have at least one row, but has none.")

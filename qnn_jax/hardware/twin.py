@@ -100,11 +100,7 @@ class DeviceTwin:
         return Check(**self.content["after"])
 
     def check_circuit(self, circuit: Circuit) -> None:
-        """Refuse another circuit than that which was learned.
-
-        Raises:
-            InputError: one sentence.
-        """
+        """Refuse another circuit than that which was learned."""
         if circuit_hash(checked_circuit(circuit)) != self.content["circuit_sha256"]:
             raise InputError(
                 "Argument `noise` must be a device.json of the circuit that runs, but "
@@ -140,11 +136,7 @@ class DeviceTwin:
         return check_noise(self.family(experiments), values, experiments, self.covariance)
 
     def check_qubits(self, qubits: Sequence[int]) -> None:
-        """Refuse other qubits of the device.
-
-        Raises:
-            InputError: one sentence.
-        """
+        """Refuse other qubits of the device."""
         if tuple(qubits) != self.content["qubits"]:
             raise InputError(
                 f"Argument `noise` must be a device.json of the qubits {tuple(qubits)} that the "

@@ -19,7 +19,8 @@ import numpy as np
 from scipy.stats import chi2
 
 from qnn_jax.circuits.arrays import finite_array
-from qnn_jax.circuits.checks import is_integer, of_type, qubits_of, real, seed, several, shown
+from qnn_jax.circuits.checks import is_integer, of_type, qubits_of, real, several, shown
+from qnn_jax.circuits.checks import seed as checked_seed
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError
 from qnn_jax.noise.channels import coherent, relaxing
@@ -411,7 +412,7 @@ def learn_noise(
     for one in parts:
         of_type("experiments", one, Experiment, "a sequence of Experiments")
     share = real("held_out", held_out, above=0, below=1)
-    random = np.random.default_rng(_seed(seed))
+    random = np.random.default_rng(checked_seed("seed", seed))
     if not parts or min(len(one.settings) for one in parts) < 2:
         raise InputError(
             "Argument `experiments` must have at least 2 settings each, one of them to hold out, "
@@ -452,9 +453,6 @@ def learn_noise(
         tuple(held),
         tuple(np.stack([a[0], b[0]]) for a, b in zip(start, found, strict=True)),
     )
-
-
-_seed = functools.partial(seed, "seed")
 
 
 class _Predictor:

@@ -140,7 +140,7 @@ def test_a_unitary_is_written_by_standard_gates_phase_included():
 EXPRESSIONS = [
     x[0] - (w[0] - 1), x[0] / (w[0] / 2), (x[0] / w[0]) / 2, (x[0] + 1) * (w[0] - 2) * 3,
     -(x[0] * w[0]), x[0] - -w[0], 2 * -x[0], x[0] ** 2 * w[0],
-    2 ** (x[0] * w[0]), angles.sin(angles.cos(x[0])) - angles.exp(w[0] / 9), abs(x[0] * w[0]),
+    2 ** (x[0] * w[0]), x[0].cos().sin() - (w[0] / 9).exp(), abs(x[0] * w[0]),
     angles.call("atan", x[0]) * angles.call("tan", w[0]), angles.call("log", 2 + x[0] ** 2),
     angles.call("asin", x[0] / 9) + angles.call("acos", w[0] / 9), 1e-7 * x[0] + 123456789.125,
     3 - x[0] * -2.5, -(-1 * x[0]) + -0.5, (x[0] ** 2 + 1) ** (w[0] ** 2), (-x[0]) ** 2,

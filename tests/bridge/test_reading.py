@@ -27,7 +27,7 @@ ANGLES = st.one_of(
     st.floats(-6, 6).map(lambda v: round(v, 3) or 0.5),
     st.builds(lambda i, j: 2 * (math.pi - x[i]) * (math.pi - w[j]), *[st.integers(0, 2)] * 2),
     st.builds(lambda i, j: w[j] * x[i] + w[j + 1], *[st.integers(0, 2)] * 2),
-    st.builds(lambda i: angles.sin(x[i]) / 2 - 1, st.integers(0, 2)),
+    st.builds(lambda i: x[i].sin() / 2 - 1, st.integers(0, 2)),
     st.builds(lambda j: abs(-w[j]) + angles.call("atan", w[j]) ** 2, st.integers(0, 3)),
 )
 

@@ -165,7 +165,7 @@ UNTOUCHED = types.SimpleNamespace(name="untouched", simulated=True)
     ("said", "call"),
     [
         (
-            "`observables` must have letters I and Z .* term 'XI'",
+            "`observables` must be of letters I and Z .* term 'XI'",
             (CIRCUIT, "XI", INPUTS, WEIGHTS),
         ),
         (r"`inputs` of an executor must have shape \(batch, 2\)", (CIRCUIT, "ZZ", [1.0], WEIGHTS)),
