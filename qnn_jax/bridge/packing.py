@@ -126,7 +126,7 @@ def _pattern(isa: QuantumCircuit, used: tuple[int, ...]) -> rustworkx.PyDiGraph[
 def _graph(size: int, pairs: Iterable[tuple[int, ...]]) -> rustworkx.PyDiGraph[int, None]:
     graph: rustworkx.PyDiGraph[int, None] = rustworkx.PyDiGraph()
     graph.add_nodes_from(range(size))
-    graph.add_edges_from([(*pair, None) for pair in sorted(pairs)])
+    graph.add_edges_from([(a, b, None) for a, b in sorted(pairs)])
     return graph
 
 

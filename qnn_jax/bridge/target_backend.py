@@ -11,11 +11,7 @@ from qiskit.transpiler import Target
 class TargetBackend(BackendV2):  # type: ignore[misc]
     """A target with a name: all that `transpile` and Aer's noise models need of a backend.
 
-    Args:
-        target: its gates, errors and durations.
-        name: for messages.
-        version: of the backend that it describes.
-        translation: the plugin that translates into its gates; None for Qiskit's own.
+    `translation` is the plugin that translates into its gates; None for Qiskit's own.
     """
 
     def __init__(

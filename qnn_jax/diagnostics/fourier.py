@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -99,20 +98,26 @@ def fourier_spectrum(
     circuit = hold(circuit, {} if fixed is None else fixed)
     slopes = slopes_of(circuit)
     variables = tuple(dict.fromkeys(v for gate in slopes for angle in gate for v in angle))
-    steps = [
-        {variable: k * c for variable, c in angle.items()}
+    read = [
+        (angle, _harmonics(op, number))
         for op, gate in zip(circuit.ops, slopes, strict=True)
         for number, angle in enumerate(gate)
-        for k in _harmonics(op, number)
-        if k > 0 and angle
+        if angle
     ]
-    units = np.array([_unit(variable, steps) for variable in variables])
+    units = np.array([_unit(variable, read) for variable in variables])
+    # For each angle with inputs, by how much it can shift the harmonics.
     moves = [
-        _multiples(op, gate, variables, units) for op, gate in zip(circuit.ops, slopes, strict=True)
+        [
+            tuple(
+                round(k * angle.get(variable, 0.0) / unit)
+                for variable, unit in zip(variables, units, strict=True)
+            )
+            for k in harmonics
+        ]
+        for angle, harmonics in read
     ]
     highest = tuple(
-        sum(max(abs(move[v]) for move in angle) for gate in moves for angle in gate)
-        for v in range(len(variables))
+        sum(max(abs(move[v]) for move in angle) for angle in moves) for v in range(len(variables))
     )
     sizes = tuple(2 * high + 1 for high in highest)
     if math.prod(sizes) > MAX_POINTS:
@@ -142,9 +147,10 @@ def _harmonics(op: Op, number: int) -> tuple[float, ...]:
     return (*(-k for k in reversed(positive)), 0.0, *positive)
 
 
-def _unit(variable: Variable, steps: Sequence[Slopes]) -> float:
+def _unit(variable: Variable, read: Sequence[tuple[Slopes, Sequence[float]]]) -> float:
     """The largest frequency of which all of a variable's frequencies are multiples."""
-    sizes = sorted({abs(step[variable]) for step in steps if variable in step})
+    found = {k * abs(angle[variable]) for angle, ks in read if variable in angle for k in ks}
+    sizes = sorted(size for size in found if size > 0)
     if not sizes:
         return 1.0  # no harmonics
     ratios = [Fraction(size / sizes[0]).limit_denominator(_MAX_DENOMINATOR) for size in sizes]
@@ -158,30 +164,11 @@ def _unit(variable: Variable, steps: Sequence[Slopes]) -> float:
     return sizes[0] / math.lcm(*(ratio.denominator for ratio in ratios))
 
 
-def _multiples(
-    op: Op, gate: Sequence[Slopes], variables: Sequence[Variable], units: np.ndarray
-) -> list[list[tuple[int, ...]]]:
-    """For each angle with inputs, by how much it can shift the harmonics."""
-    return [
-        [
-            tuple(
-                round(k * angle.get(variable, 0.0) / unit)
-                for variable, unit in zip(variables, units, strict=True)
-            )
-            for k in _harmonics(op, number)
-        ]
-        for number, angle in enumerate(gate)
-        if angle
-    ]
-
-
-def _reachable(
-    moves: Sequence[Sequence[Sequence[tuple[int, ...]]]], sizes: tuple[int, ...]
-) -> np.ndarray:
+def _reachable(moves: Sequence[Sequence[tuple[int, ...]]], sizes: tuple[int, ...]) -> np.ndarray:
     """The possible sums of one shift per angle, as a boolean array with the zero in the middle."""
     box = np.zeros(sizes, bool)
     box[tuple(size // 2 for size in sizes)] = True
-    for angle in itertools.chain(*moves):
+    for angle in moves:
         # No sum leaves the array, so `roll` never wraps around.
         axes = tuple(range(len(sizes)))
         box = np.logical_or.reduce([np.roll(box, move, axes) for move in angle])

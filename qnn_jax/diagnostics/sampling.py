@@ -86,10 +86,8 @@ def data_rows(
     return np.zeros((1, 0))
 
 
-def bootstrap(
-    statistic: Callable[[Array], Array], samples: Array, key: Array, resamples: int = RESAMPLES
-) -> Array:
-    """A statistic of as many samples drawn with replacement, `resamples` times along a first axis.
+def bootstrap(statistic: Callable[[Array], Array], samples: Array, key: Array) -> Array:
+    """A statistic of as many samples drawn with replacement, again and again along a first axis.
 
     Reference: Efron, Ann. Statist. 7 (1979) 1.
     """
@@ -97,7 +95,7 @@ def bootstrap(
     def once(one: Array) -> Array:
         return statistic(samples[jax.random.randint(one, (len(samples),), 0, len(samples))])
 
-    return in_batches(once, jax.random.split(key, resamples), most=20)
+    return in_batches(once, jax.random.split(key, RESAMPLES), most=20)
 
 
 def in_batches(function: Callable[[Array], Any], rows: Array, most: int = 64) -> Any:

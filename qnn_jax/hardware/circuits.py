@@ -122,11 +122,9 @@ def transpiled(
     )
 
 
-def find_places(
-    isa: QuantumCircuit, target: Any, copies: int | None, most: int = 10
-) -> list[Place]:
-    """Find as many places as requested, or up to `most`."""
-    found = places(isa, target, copies or most)
+def find_places(isa: QuantumCircuit, target: Any, copies: int | None) -> list[Place]:
+    """Find as many places as requested, or up to 10."""
+    found = places(isa, target, copies or 10)
     if copies is not None and len(found) < copies:
         raise InputError(
             f"Argument `copies` must be at most {len(found)}, which fit on the device with "

@@ -343,16 +343,14 @@ def undetermined(family: NoiseFamily, covariance: np.ndarray) -> list[str]:
     return [one.name for one, is_loose in zip(family.parameters, loose, strict=True) if is_loose]
 
 
-def design_covariance(
-    family: NoiseFamily, experiments: Sequence[Experiment], values: Any = None
-) -> np.ndarray:
+def design_covariance(family: NoiseFamily, experiments: Sequence[Experiment]) -> np.ndarray:
     """The covariance that a fit to such experiments will have; of their counts, only sums matter.
 
-    It is the inverse of the Fisher information Σ shots · ∂p ∂pᵀ / p plus that of the prior, at
-    `values`, by default the published model's.
+    It is the inverse of the Fisher information Σ shots · ∂p ∂pᵀ / p of the published model plus
+    that of the prior.
     """
-    at = np.zeros(len(family.parameters)) if values is None else values
-    found = [_Predictor(family, one)(at) for one in experiments]
+    published = np.zeros(len(family.parameters))
+    found = [_Predictor(family, one)(published) for one in experiments]
     return _covariance(
         family, sum(_fisher(*f, e.shots) for f, e in zip(found, experiments, strict=True))
     )
