@@ -42,6 +42,7 @@ from qnn_jax.runs.files import (
     read_bytes,
     read_npz,
     read_sealed,
+    sync_folder,
     write_npz_atomic,
 )
 
@@ -212,7 +213,7 @@ class Ledger:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file.fileno())
         if self._size == 0:
-            _sync(self.folder)
+            sync_folder(self.folder)
         self._size += len(data)
         self._take(line)
 
@@ -263,49 +264,43 @@ class Ledger:
     def counts(
         self, digest: str, shapes: Sequence[Mapping[str, tuple[int, int]]], shots: int
     ) -> list[dict[str, np.ndarray[Any, Any]]]:
-        """The counts of a chunk that is done: by PUB, by classical register.
+        """The counts of a chunk that is done: by PUB, by register, shape (rows, outcomes).
 
-        Args:
-            digest: of the chunk.
-            shapes: by PUB, by register, the shape (rows, outcomes) of its counts.
-            shots: of each row.
-
-        Raises InputError if the file is gone, damaged, not the recorded one, or does not hold such
-        counts.
+        Raises InputError if the file is gone, damaged, not the recorded one, or does not hold
+        counts of these `shapes` with `shots` in each row.
         """
         done = self.entry(digest).done
         if done is None:
             raise ValueError(f"Chunk {digest[:12]} is not done.")
         path = self._file(digest, "counts")
         way_out = f"delete the line of {path.name} in {self.path} to fetch it from its job again"
+
+        def wrong(what: str) -> InputError:
+            return InputError(f"File {path} {what}: {way_out}.")
+
         data = read_sealed(path, way_out)
         if hashlib.sha256(data).hexdigest() != done["sha256"]:
-            raise InputError(f"File {path} is not the one recorded in {self.path}: {way_out}.")
+            raise wrong(f"is not the one recorded in {self.path}")
         arrays = arrays_of(data, path, way_out)
         if done["pubs"] != len(shapes):
-            raise InputError(
-                f"File {path} must hold the counts of {len(shapes)} PUBs, but {self.path} says "
-                f"{done['pubs']}: {way_out}."
+            raise wrong(
+                f"must hold the counts of {len(shapes)} PUBs, but {self.path} says {done['pubs']}"
             )
         wanted = {
             f"{i}.{name}": s for i, by_name in enumerate(shapes) for name, s in by_name.items()
         }
         if arrays.keys() != wanted.keys():
-            raise InputError(
-                f"File {path} must hold the arrays {_names(wanted)}, but holds {_names(arrays)}: "
-                f"{way_out}."
-            )
+            raise wrong(f"must hold the arrays {_names(wanted)}, but holds {_names(arrays)}")
         for name, array in arrays.items():
             if array.shape != wanted[name] or array.dtype.kind not in "iu":
-                raise InputError(
-                    f"File {path} must hold integer counts of shape {wanted[name]} under "
-                    f"{clean(name)!r}, but they are of shape {array.shape} and dtype "
-                    f"{array.dtype}: {way_out}."
+                raise wrong(
+                    f"must hold integer counts of shape {wanted[name]} under {clean(name)!r}, but "
+                    f"they are of shape {array.shape} and dtype {array.dtype}"
                 )
             if (array < 0).any() or (array > shots).any() or (array.sum(axis=1) != shots).any():
-                raise InputError(
-                    f"File {path} must hold counts of {shots} shots in each row of "
-                    f"{clean(name)!r}, but one row has others: {way_out}."
+                raise wrong(
+                    f"must hold counts of {shots} shots in each row of {clean(name)!r}, but one "
+                    "row has others"
                 )
         return [
             {name: arrays[f"{i}.{name}"] for name in by_name} for i, by_name in enumerate(shapes)
@@ -390,12 +385,3 @@ def _wrong_field(line: object) -> str:
     if event == "done" and line["counts"] != _counts(line["chunk"]):
         return f"field `counts` must be {_counts(line['chunk'])!r}, but is {shown(line['counts'])}"
     return ""
-
-
-def _sync(folder: Path) -> None:
-    """Sync a folder, so that a new file's name survives a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -149,12 +149,16 @@ def replace_file(path: Path, data: bytes | memoryview, private: bool = False) ->
         with suppress(OSError):
             temporary.unlink()
         raise
-    # A rename outlives a power cut only once its folder is on the disk as well.
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync a folder: a new or renamed file in it outlives a power cut only after that."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def remove_torn(folder: Path) -> None:
