@@ -146,10 +146,10 @@ class _Aer:
     def _seed(self, key: Any) -> int:
         if self.seed is not None:
             return self.seed
-        if key is None:
-            return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
-        words = np.asarray(jax.random.key_data(checked_key("key", key))).ravel()
-        return int(np.random.SeedSequence(words.tolist()).generate_state(1)[0] >> 1)
+        words = None
+        if key is not None:
+            words = np.asarray(jax.random.key_data(checked_key("key", key))).ravel().tolist()
+        return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
 
 
 def check_values(executor: str, *arrays: Any) -> None:

@@ -80,8 +80,7 @@ def noise_model(
             f"Argument `qubits` must be below {device.num_qubits}, the number of qubits of "
             f"{device.name}, but is {shown(places)}."
         )
-    target = sublattice(device.target, places)
-    return _of_aer(of_target(target), range(len(places)), _idle(target) if idle else None)
+    return _of_target(sublattice(device.target, places), idle)
 
 
 def noisy(
@@ -147,12 +146,7 @@ def _prepared(
     """Transpile and read back, once for a circuit and its noise."""
     device = _device(source)
     job = transpiled_for(circuit, bases, device)
-    if job.target is None:
-        noise = _of_aer(device, job.qubits)
-    else:
-        noise = _of_aer(
-            of_target(job.target), range(len(job.qubits)), _idle(job.target) if idle else None
-        )
+    noise = _of_aer(device, job.qubits) if job.target is None else _of_target(job.target, idle)
     parts = tuple(
         _measurement(circuit, isa, basis, job)
         for isa, basis in zip(job.circuits, bases, strict=True)
@@ -204,6 +198,11 @@ def _check_idle(idle: bool, device: Any) -> None:
 
 def _device(source: str | NoiseSource | None) -> Any:
     return fake_backend(source) if isinstance(source, str) else source.source  # type: ignore[union-attr]
+
+
+def _of_target(target: Target, idle: bool) -> NoiseModel:
+    qubits = range(target.num_qubits)
+    return _of_aer(of_target(target), qubits, _idle(target) if idle else None)
 
 
 def _of_aer(model: AerNoiseModel, qubits: Sequence[int], idle: Idle | None = None) -> NoiseModel:

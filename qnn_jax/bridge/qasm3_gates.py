@@ -13,6 +13,7 @@ Reference: https://openqasm.com/language/gates.html and standard_library.html, v
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -76,9 +77,11 @@ class Call:
     statement: ast.Statement  # where it stands
 
     @property
-    def is_integral(self) -> bool:
-        """Are all exponents integers, so that the gate is repeated and no root is taken?"""
-        return all(isinstance(power, int) for power in self.powers)
+    def times(self) -> int | None:
+        """How often the gate is repeated; None where an exponent is a fraction: a root is taken."""
+        if all(isinstance(power, int) for power in self.powers):
+            return math.prod(map(int, self.powers))
+        return None
 
 
 def _named(name: str, is_rotation: bool = False) -> Given:
@@ -154,11 +157,8 @@ class Writer:
                 f"a gate under {num_controls} controls becomes more than 2**{num_controls} gates, "
                 f"and at most {MAX_GATES:,} can be read"
             )
-        if not call.is_integral:  # a rotation, or the matrix of all its gates
-            return negative + self._count_gate(call.gate, num_controls)
-        times = 1
-        for power in call.powers:
-            times *= abs(int(power))
+        # With a root it is a rotation, or the matrix of all its gates.
+        times = 1 if call.times is None else abs(call.times)
         return negative + times * self._count_gate(call.gate, num_controls)
 
     def _count_gate(self, gate: AnyGate, num_controls: int) -> int:
@@ -186,10 +186,8 @@ class Writer:
         flips = [Op("x", q) for q, positive in zip(own, call.controls, strict=True) if not positive]
         controls = (*controls, *own)
         ops.extend(flips)
-        if call.is_integral:
-            times = 1
-            for power in call.powers:
-                times *= int(power)
+        times = call.times
+        if times is not None:
             start = len(ops)
             if times:
                 self._gate(call.gate, angles, targets, controls, inverse != (times < 0), ops)

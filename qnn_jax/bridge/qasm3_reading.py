@@ -378,12 +378,9 @@ class _Reader:
         for statement in node.body:
             self._writer.statement = statement
             if isinstance(statement, ast.QuantumGate | ast.QuantumPhase):
-                positions = [_position(qubit, qubits) for qubit in statement.qubits]
-                gate, controls, powers = self._modified(statement, _is_root(node))
-                arguments = _arguments(statement)
-                _check_operands(gate, controls, arguments, len(positions))
+                positions = tuple(_position(qubit, qubits) for qubit in statement.qubits)
+                body.append(self._call(statement, len(positions), positions, _is_root(node)))
                 _check_different(positions)
-                body.append(Call(gate, arguments, controls, powers, tuple(positions), statement))
             elif isinstance(statement, ast.QuantumBarrier):
                 for qubit in statement.qubits:
                     _position(qubit, qubits)
@@ -395,11 +392,16 @@ class _Reader:
             raise Wrong(f"gates can call gates {MAX_NESTING} deep at most")
         self._gates[name] = Defined(parameters, len(qubits), tuple(body), depth)
 
-    def _modified(
-        self, node: ast.QuantumGate | ast.QuantumPhase, is_root: bool = False
-    ) -> tuple[AnyGate, tuple[bool, ...], tuple[int | float, ...]]:
-        """The gate that a statement applies, its controls and its exponents."""
+    def _call(
+        self,
+        node: ast.QuantumGate | ast.QuantumPhase,
+        num_operands: int,
+        positions: tuple[int, ...] = (),
+        is_root: bool = False,
+    ) -> Call:
+        """The gate that a statement applies, with its controls and its exponents."""
         gate: AnyGate = GLOBAL_PHASE
+        arguments = [node.argument] if isinstance(node, ast.QuantumPhase) else node.arguments
         if isinstance(node, ast.QuantumGate):
             name = node.name.name
             if node.duration is not None:
@@ -428,7 +430,19 @@ class _Reader:
                     raise Wrong(f"a gate must have at least 1 control, but is given {number}")
                 check_size("qubits", number, MAX_QUBITS)
                 controls += [kind == "ctrl"] * number
-        return gate, tuple(controls), tuple(powers)
+        if len(arguments) != gate.num_parameters:
+            raise Wrong(
+                f"the gate must have {_counted(gate.num_parameters, 'angle')}, but has "
+                f"{len(arguments)}"
+            )
+        wanted = len(controls) + gate.num_qubits
+        if num_operands != wanted:
+            with_controls = ", controls included" if controls else ""
+            raise Wrong(
+                f"the gate must have {_counted(wanted, 'qubit')}{with_controls}, but has "
+                f"{num_operands}"
+            )
+        return Call(gate, arguments, tuple(controls), tuple(powers), positions, node)
 
     def _exponent(self, node: ast.Expression | None) -> int | float:
         assert node is not None
@@ -439,13 +453,9 @@ class _Reader:
         return int(value.number) if value.number.is_integer() else value.number
 
     def _gate(self, node: ast.QuantumGate | ast.QuantumPhase) -> None:
-        gate, controls, powers = self._modified(node)
+        call = self._call(node, len(node.qubits))
         operands = [self._qubit_operand(qubit) for qubit in node.qubits]
-        arguments = _arguments(node)
-        _check_operands(gate, controls, arguments, len(operands))
-        call = Call(gate, arguments, controls, powers, (), node)
-        places = self._broadcast(operands)
-        self._writer.write(call, places)
+        self._writer.write(call, self._broadcast(operands))
 
     def _broadcast(self, operands: Sequence[_Register]) -> list[tuple[int, ...]]:
         """The qubits of every gate that one statement applies."""
@@ -510,10 +520,6 @@ def _is_root(node: ast.QuantumGateDefinition) -> bool:
     return words.replace(f" {name} {{", " a {").replace(f" {name};", " a;") in _ROOTS
 
 
-def _arguments(node: ast.QuantumGate | ast.QuantumPhase) -> list[ast.Expression]:
-    return [node.argument] if isinstance(node, ast.QuantumPhase) else node.arguments
-
-
 def _position(node: ast.QASMNode, qubits: Sequence[str]) -> int:
     """Which of a gate's own qubits an operand in its body is."""
     if not isinstance(node, ast.Identifier):
@@ -521,25 +527,6 @@ def _position(node: ast.QASMNode, qubits: Sequence[str]) -> int:
     if node.name not in qubits:
         raise Wrong(f"{node.name!r} is none of the gate's qubits {', '.join(qubits)}")
     return qubits.index(node.name)
-
-
-def _check_operands(
-    gate: AnyGate,
-    controls: Sequence[bool],
-    arguments: Sequence[ast.Expression],
-    num_operands: int,
-) -> None:
-    """Refuse a gate with too many or too few angles or qubits."""
-    if len(arguments) != gate.num_parameters:
-        raise Wrong(
-            f"the gate must have {_counted(gate.num_parameters, 'angle')}, but has {len(arguments)}"
-        )
-    wanted = len(controls) + gate.num_qubits
-    if num_operands != wanted:
-        with_controls = ", controls included" if controls else ""
-        raise Wrong(
-            f"the gate must have {_counted(wanted, 'qubit')}{with_controls}, but has {num_operands}"
-        )
 
 
 def _counted(number: int, what: str) -> str:

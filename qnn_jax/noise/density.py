@@ -365,17 +365,14 @@ class _State:
 
     def _cluster(self, qubits: Sequence[int]) -> _Cluster:
         """The one cluster of these qubits, joined where they are in several."""
-        found: list[_Cluster] = []
-        for qubit in qubits:
-            cluster = self._clusters.setdefault(qubit, _Cluster([qubit], _ZERO, False))
-            if all(cluster is not other for other in found):
-                found.append(cluster)
-        joined = found[0]
-        for other in found[1:]:
-            joined = self._outer(joined, other)
+        joined = functools.reduce(self._outer, self._clusters_of(qubits))
         for qubit in joined.qubits:
             self._clusters[qubit] = joined
         return joined
+
+    def _clusters_of(self, qubits: Sequence[int]) -> list[_Cluster]:
+        every = (self._clusters.setdefault(q, _Cluster([q], _ZERO, False)) for q in qubits)
+        return list({id(cluster): cluster for cluster in every}.values())
 
     def _outer(self, one: _Cluster, other: _Cluster) -> _Cluster:
         m = _of(one.tensor, other.tensor)
@@ -426,12 +423,7 @@ class _State:
                 self._settle(qubit)
         together = {qubit for group in noise.read_together() for qubit in group}
         done: list[_Cluster] = []
-        clusters: list[_Cluster] = []
-        for qubit in qubits:
-            cluster = self._cluster((qubit,))
-            if all(cluster is not other for other in clusters):
-                clusters.append(cluster)
-        for cluster in clusters:
+        for cluster in self._clusters_of(qubits):
             tensor, names = cluster.tensor, list(cluster.qubits)
             for qubit in cluster.qubits:
                 axis = names.index(qubit)
@@ -453,9 +445,7 @@ class _State:
                     rows, tensor = (jnp.asarray(a, self._dtype) for a in (rows, tensor))
                 tensor = m.moveaxis(m.tensordot(rows, tensor, ([1], [axis])), 0, axis)
             done.append(_Cluster(names, tensor, cluster.batched))
-        whole = done[0]
-        for other in done[1:]:
-            whole = self._outer(whole, other)
+        whole = functools.reduce(self._outer, done)
         tensor = jnp.asarray(whole.tensor, self._dtype)
         if not whole.batched:
             tensor = jnp.broadcast_to(tensor[..., None], (*tensor.shape, self._batch))
