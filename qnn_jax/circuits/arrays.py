@@ -27,7 +27,7 @@ def as_numbers(name: str, value: Any, complex_too: bool = False) -> np.ndarray:
     try:
         array = np.asarray(None if isinstance(value, BYTES) else value)
     except Exception as error:  # whatever a foreign type raises when it is to be an array
-        if _is_ragged(error):
+        if isinstance(error, ValueError) and "inhomogeneous" in str(error):
             raise InputError(
                 f"Argument `{name}` must have rows of one length, but is {shown(value)}."
             ) from None
@@ -48,10 +48,6 @@ def as_numbers(name: str, value: Any, complex_too: bool = False) -> np.ndarray:
     if array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):  # of 80 bits and more
         array = array.astype(complex if array.dtype.kind == "c" else float)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _is_ragged(error: Exception) -> bool:
-    return isinstance(error, ValueError) and "inhomogeneous" in str(error)
 
 
 def finite_array(

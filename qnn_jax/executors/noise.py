@@ -25,6 +25,7 @@ from qnn_jax.executors.shots import (
     measurements,
     moments_of,
     root,
+    undifferentiable,
 )
 from qnn_jax.executors.statevector import checked_batch
 from qnn_jax.noise import trajectories as by_trajectories
@@ -198,7 +199,7 @@ def _by_trajectories(
 ) -> tuple[Array, Array]:
     """Means and standard errors over trajectories, one shot each where there are shots."""
     if not run.twirl or run.shots is not None:
-        inputs, weights = _undifferentiable((inputs, weights))
+        inputs, weights = _without_gradient((inputs, weights))
     count = run.trajectories if run.shots is None else run.shots
     moments = []
     for number, part in enumerate(parts):
@@ -232,18 +233,11 @@ def _by_trajectories(
     return mean, lax.stop_gradient(spread)
 
 
-@jax.custom_jvp
-def _undifferentiable(values: Any) -> Any:
-    return values
-
-
-@_undifferentiable.defjvp
-def _refuse(*_: Any) -> Any:
-    raise InputError(
-        "Argument `method` must be 'exact' to be differentiated, since the gradient of "
-        "trajectories is biased where what happens depends on the state, but is 'trajectories'; "
-        "twirl=True without shots can be."
-    )
+_without_gradient = undifferentiable(
+    "Argument `method` must be 'exact' to be differentiated, since the gradient of trajectories is "
+    "biased where what happens depends on the state, but is 'trajectories'; twirl=True without "
+    "shots can be."
+)
 
 
 @dataclass(frozen=True)

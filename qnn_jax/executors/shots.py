@@ -176,7 +176,7 @@ def measured(
         else:
             exact = distribution(part.circuit, part.qubits, inputs, weights, extra)
             if gradient == "none":
-                exact = _undifferentiable(exact)
+                exact = _without_gradient(exact)
             drawn = _frequencies(exact, shots, random.fold_in(own, _VALUES))
             moments.append(moments_of(part.basis, _moving(drawn, exact)))
     mean, variance = jax.tree.map(lambda *terms: sum(terms), *moments)
@@ -268,17 +268,24 @@ def root(variance: Array) -> Array:
     return jnp.where(some, jnp.sqrt(jnp.where(some, variance, 1)), variance * 0)
 
 
-@jax.custom_jvp
-def _undifferentiable(exact: Array) -> Array:
-    return exact
+def undifferentiable(message: str) -> Callable[[Any], Any]:
+    """The identity, whose derivative is refused with a message."""
+
+    @jax.custom_jvp
+    def same(values: Any) -> Any:
+        return values
+
+    @same.defjvp
+    def refuse(*_: Any) -> Any:
+        raise InputError(message)
+
+    return same
 
 
-@_undifferentiable.defjvp
-def _refuse(*_: Any) -> Any:
-    raise InputError(
-        "Argument `gradient` of an executor with shots must be 'pathwise' or 'shift' to be "
-        "differentiated, but is 'none'."
-    )
+_without_gradient = undifferentiable(
+    "Argument `gradient` of an executor with shots must be 'pathwise' or 'shift' to be "
+    "differentiated, but is 'none'."
+)
 
 
 # ------------------------------------------------------------------------------ parameter shifts

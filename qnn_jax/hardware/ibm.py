@@ -223,9 +223,10 @@ class IbmDevice:
                     self._backend.check_faulty(pub.circuit)
                     validate_rzz_pubs([_coerced(pub)])
                 except (IBMInputValueError, ValueError) as error:
+                    said = _short(error).strip("'\"").partition(". ")[0]
                     raise InputError(
-                        f"PUB {number} cannot run on {self.name} ({_first(error)}): transpile it "
-                        "again for this backend."
+                        f"PUB {number} cannot run on {self.name} ({said}): transpile it again for "
+                        "this backend."
                     ) from None
 
         self._ask(check_all)
@@ -560,11 +561,6 @@ def _id(value: object) -> str:
     if not is_job_id(value):
         raise UnreachableError("its answer has no valid id")
     return str(value)
-
-
-def _first(text: object) -> str:
-    """The first sentence of the client's message."""
-    return _short(text).strip("'\"").partition(". ")[0]
 
 
 def _job(job: Any) -> Job:

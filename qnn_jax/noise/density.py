@@ -20,7 +20,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from qnn_jax.circuits.angles import Expression, Number, symbols
+from qnn_jax.circuits.angles import Number, symbols
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.op import Op
 from qnn_jax.errors import InputError
@@ -257,7 +257,7 @@ def _evaluated(
         if term.op is None:
             found[place] = term.matrix, False
             continue
-        reads_inputs = any(_reads_inputs(angle) for angle in term.op.angles)
+        reads_inputs = any(s.vector == "x" for angle in term.op.angles for s in symbols(angle))
         frequencies = gate_transfer(term.op.gate).frequencies
         kinds.setdefault((frequencies, term.matrix.shape, reads_inputs), []).append(place)
     for (frequencies, shape, batched), places in kinds.items():
@@ -284,10 +284,6 @@ def _evaluated(
             own_matrix = matrix.reshape(*shape[-2:], -1)
             found[place] = (own_matrix, True) if batched else (own_matrix[..., 0], False)
     return found
-
-
-def _reads_inputs(angle: Expression) -> bool:
-    return any(symbol.vector == "x" for symbol in symbols(angle))
 
 
 @dataclass
