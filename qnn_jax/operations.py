@@ -12,7 +12,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -162,27 +161,11 @@ def _expression(node: ast.expr, text: str) -> Expression:
     raise _refused(text, f"has {ast.unparse(node)!r}, which is not one of these")
 
 
-_NUMPY: Mapping[str, Any] = MappingProxyType(
-    {
-        "add": np.add,
-        "sub": np.subtract,
-        "mul": np.multiply,
-        "div": np.divide,
-        "neg": np.negative,
-        "pow": np.power,
-        "asin": np.arcsin,
-        "acos": np.arccos,
-        "atan": np.arctan,
-        **{name: getattr(np, name) for name in ("sin", "cos", "tan", "exp", "log", "abs", "sign")},
-    }
-)
-
-
 def _evaluate(expression: Expression, inputs: np.ndarray) -> np.ndarray:
     if isinstance(expression, Call):
         parts = (_evaluate(part, inputs) for part in expression.arguments)
         with np.errstate(all="ignore"):  # values that are not finite are refused below
-            return np.asarray(_NUMPY[expression.function](*parts))
+            return np.asarray(getattr(np, FUNCTIONS[expression.function].name)(*parts))
     if isinstance(expression, Number):
         return np.full(len(inputs), expression.value)
     assert isinstance(expression, Symbol)

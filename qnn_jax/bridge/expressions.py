@@ -21,6 +21,7 @@ from qiskit.circuit import Parameter, ParameterExpression
 from qiskit.circuit.parameterexpression import op_code_to_method
 
 from qnn_jax.circuits.angles import (
+    FUNCTIONS,
     AngleLike,
     Call,
     Expression,
@@ -36,18 +37,7 @@ from qnn_jax.errors import InputError
 
 #: Unary methods of Qiskit's ParameterExpression, and the functions of `circuits.angles.FUNCTIONS`.
 _UNARY: Mapping[str, str] = MappingProxyType(
-    {
-        "sin": "sin",
-        "cos": "cos",
-        "tan": "tan",
-        "arcsin": "asin",
-        "arccos": "acos",
-        "arctan": "atan",
-        "exp": "exp",
-        "log": "log",
-        "abs": "abs",
-        "sign": "sign",
-    }
+    {row.name: name for name, row in FUNCTIONS.items() if not row.infix}
 )
 #: How our functions are called on Qiskit's expressions.
 _TO_QISKIT: Mapping[str, Callable[..., Any]] = MappingProxyType(

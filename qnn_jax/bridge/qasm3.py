@@ -76,16 +76,7 @@ _DEFINITIONS: Mapping[str, str] = MappingProxyType(
 )
 #: Functions of angles under their names in OpenQASM 3, which has no absolute value and no sign.
 FUNCTION_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "sin": "sin",
-        "cos": "cos",
-        "tan": "tan",
-        "asin": "arcsin",
-        "acos": "arccos",
-        "atan": "arctan",
-        "exp": "exp",
-        "log": "log",
-    }
+    {n: row.name for n, row in FUNCTIONS.items() if not row.infix and n not in ("abs", "sign")}
 )
 
 _DIGITS = "0123456789"

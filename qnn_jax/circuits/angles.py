@@ -35,9 +35,10 @@ MAX_PARTS = 100_000
 
 @dataclass(frozen=True)
 class Function:
-    """One row of the function table: the meaning on floats, the arity and how it is printed."""
+    """One row of the function table."""
 
-    evaluate: Callable[..., float]
+    name: str  # in NumPy and JAX; that of a function of one argument in Qiskit and OpenQASM 3, too
+    evaluate: Callable[..., float]  # on floats
     num_arguments: int
     infix: str = ""
     precedence: int = 9
@@ -47,25 +48,25 @@ def _sign(value: float) -> float:
     return float((value > 0) - (value < 0))
 
 
-#: Every function that an angle may use, by name. `simulate/` has the same names in JAX.
+#: Every function that an angle may use, by name.
 FUNCTIONS: Mapping[str, Function] = MappingProxyType(
     {
-        "add": Function(lambda a, b: a + b, 2, " + ", 1),
-        "sub": Function(lambda a, b: a - b, 2, " - ", 1),
-        "mul": Function(lambda a, b: a * b, 2, "*", 2),
-        "div": Function(lambda a, b: a / b, 2, "/", 2),
-        "neg": Function(lambda a: -a, 1, "-", 3),
-        "pow": Function(math.pow, 2, "**", 4),
-        "sin": Function(math.sin, 1),
-        "cos": Function(math.cos, 1),
-        "tan": Function(math.tan, 1),
-        "asin": Function(math.asin, 1),
-        "acos": Function(math.acos, 1),
-        "atan": Function(math.atan, 1),
-        "exp": Function(math.exp, 1),
-        "log": Function(math.log, 1),
-        "abs": Function(abs, 1),
-        "sign": Function(_sign, 1),
+        "add": Function("add", lambda a, b: a + b, 2, " + ", 1),
+        "sub": Function("subtract", lambda a, b: a - b, 2, " - ", 1),
+        "mul": Function("multiply", lambda a, b: a * b, 2, "*", 2),
+        "div": Function("divide", lambda a, b: a / b, 2, "/", 2),
+        "neg": Function("negative", lambda a: -a, 1, "-", 3),
+        "pow": Function("power", math.pow, 2, "**", 4),
+        "sin": Function("sin", math.sin, 1),
+        "cos": Function("cos", math.cos, 1),
+        "tan": Function("tan", math.tan, 1),
+        "asin": Function("arcsin", math.asin, 1),
+        "acos": Function("arccos", math.acos, 1),
+        "atan": Function("arctan", math.atan, 1),
+        "exp": Function("exp", math.exp, 1),
+        "log": Function("log", math.log, 1),
+        "abs": Function("abs", abs, 1),
+        "sign": Function("sign", _sign, 1),
     }
 )
 

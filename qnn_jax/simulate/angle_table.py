@@ -38,28 +38,6 @@ from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.errors import InputError, LargeAngleWarning
 from qnn_jax.simulate.xla import int32
 
-#: The functions of `circuits.angles.FUNCTIONS` as numpy and JAX call them.
-_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "add": "add",
-        "sub": "subtract",
-        "mul": "multiply",
-        "div": "divide",
-        "neg": "negative",
-        "pow": "power",
-        "sin": "sin",
-        "cos": "cos",
-        "tan": "tan",
-        "asin": "arcsin",
-        "acos": "arccos",
-        "atan": "arctan",
-        "exp": "exp",
-        "log": "log",
-        "abs": "abs",
-        "sign": "sign",
-    }
-)
-
 #: An angle of which float32 knows less than this many radians is large: from 839 radians on.
 _PRECISION = 1e-4
 #: So many angles are looked at at once.
@@ -168,7 +146,7 @@ def _evaluate_shape(
             values.append(take(vectors[part], next(leaves)))
         else:
             count = FUNCTIONS[part].num_arguments
-            values[-count:] = [getattr(m, _NAMES[part])(*values[-count:])]
+            values[-count:] = [getattr(m, FUNCTIONS[part].name)(*values[-count:])]
     return values[0]
 
 
