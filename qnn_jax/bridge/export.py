@@ -77,10 +77,7 @@ def to_qiskit(
             )
         names = iter(angle_columns(circuit))
         return _rebuilt(circuit, lambda angle: Parameter(next(names)), for_transpiler=True)
-    if inputs == weights:
-        raise InputError(
-            f"Arguments `inputs` and `weights` must be two names, but both are {inputs!r}."
-        )
+    check_two_names(inputs, weights)
     vectors = {
         "x": ParameterVector(inputs, circuit.num_inputs),
         "w": ParameterVector(weights, circuit.num_weights),
@@ -89,6 +86,14 @@ def to_qiskit(
     # Qiskit keeps only the parameters that a gate reads; the lengths let `from_qiskit` know all.
     named.metadata = {LENGTHS: {inputs: circuit.num_inputs, weights: circuit.num_weights}}
     return named
+
+
+def check_two_names(inputs: str, weights: str) -> None:
+    """Refuse one name for both vectors."""
+    if inputs == weights:
+        raise InputError(
+            f"Arguments `inputs` and `weights` must be two names, but both are {inputs!r}."
+        )
 
 
 def angle_columns(circuit: Circuit) -> dict[str, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+from qnn_jax.bridge.export import check_two_names
 from qnn_jax.bridge.reading import gates_of_unitary
 from qnn_jax.circuits.angles import (
     FUNCTIONS,
@@ -135,10 +136,7 @@ def _check_names(inputs: str, weights: str) -> None:
                 "and underscores, such as theta or layer_a2, that begins with a letter and ends "
                 f"with a letter or with digits after a letter, but is {shown(name)}."
             )
-    if inputs == weights:
-        raise InputError(
-            f"Arguments `inputs` and `weights` must be two names, but both are {inputs!r}."
-        )
+    check_two_names(inputs, weights)
     if weights == "x":
         raise InputError(
             "Argument `weights` must not be 'x', because from_qasm takes a vector x for inputs; "
@@ -148,14 +146,22 @@ def _check_names(inputs: str, weights: str) -> None:
 
 def _is_vector_name(name: str) -> bool:
     """Is f"{name}_0" an identifier that `from_qasm` reads as element 0 of the vector `name`?"""
-    stem = name.rstrip(_DIGITS)
-    letters = "".join(part for part in name if part not in f"_{_DIGITS}")
-    return (
-        len(name) <= _LONGEST_NAME
-        and letters.isalpha()
-        and stem[:1].isalpha()
-        and stem[-1:].isalpha()
-    )
+    fits = len(name) <= _LONGEST_NAME and all(c.isalpha() or c in f"_{_DIGITS}" for c in name)
+    return fits and element_of(f"{name}_0") == (name, 0)
+
+
+def element_of(name: str) -> tuple[str, int]:
+    """The vector and the number of x_0, x0 or _x_0_, which is how Qiskit writes x[0].
+
+    A name without a number belongs to no vector: the result is the name and -1.
+    """
+    inner = name.removeprefix("_").removesuffix("_")
+    vector = inner.rstrip(_DIGITS)
+    number = inner[len(vector) :]
+    stem = vector.removesuffix("_")
+    letters = stem if stem == vector else stem.rstrip(_DIGITS)  # x1_0 is element 0 of x1
+    is_element = 0 < len(number) < 10 and letters[:1].isalpha() and letters[-1:].isalpha()
+    return (stem, int(number)) if is_element else (name, -1)
 
 
 def _statements(op: Op, names: Mapping[str, str]) -> Iterator[str]:

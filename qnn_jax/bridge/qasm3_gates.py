@@ -121,16 +121,11 @@ STANDARD_GATES: Mapping[str, Given] = MappingProxyType(
 
 
 class Writer:
-    """Writes calls out as gates.
-
-    Attributes:
-        ops: the gates so far.
-        statement: the statement that is being written out.
-    """
+    """Writes calls out as gates."""
 
     def __init__(self, angle: Callable[[ast.Expression, Mapping[str, Real] | None], Real]) -> None:
         self.ops: list[Op] = []
-        self.statement: ast.QASMNode | None = None
+        self.statement: ast.QASMNode | None = None  # that is being written out
         self._angle = angle
         self._num_gates = 0
         self._num_terms = 0

@@ -19,6 +19,7 @@ from openqasm3 import ast
 from qiskit.circuit import Parameter
 
 from qnn_jax.bridge.parameters import Elements, FreeParameters
+from qnn_jax.bridge.qasm3 import element_of
 from qnn_jax.bridge.qasm3_gates import (
     BUILT_IN,
     GLOBAL_PHASE,
@@ -37,7 +38,6 @@ from qnn_jax.errors import InputError
 
 #: Names of vectors or of single inputs.
 Names: TypeAlias = "str | Iterable[str] | None"
-_DIGITS = "0123456789"
 #: Why an instruction has no meaning in a circuit, and the way out.
 _REFUSED: Mapping[type, str] = MappingProxyType(
     {
@@ -109,38 +109,20 @@ def _free_parameters(program: ast.Program) -> FreeParameters:
         if isinstance(s, ast.IODeclaration) and s.io_identifier is ast.IOKeyword.input
     }
     parameters = [
-        Parameter(name) for name in sorted(names, key=lambda name: (*_element(name), name))
+        Parameter(name) for name in sorted(names, key=lambda name: (*element_of(name), name))
     ]
     vectors: dict[str, Elements] = {}
     of_parameter = {}
     for parameter in parameters:
-        vector, number = _element(parameter.name)
+        vector, number = element_of(parameter.name)
         if number >= 0:
             of_parameter[parameter] = vectors.setdefault(vector, Elements(vector, []))
             of_parameter[parameter].params.append(parameter)
     return FreeParameters(parameters, of_parameter, "the text")
 
 
-def _element(name: str) -> tuple[str, int]:
-    """The vector and the number of x_0, x0 or _x_0_, which is how Qiskit writes x[0].
-
-    A name without a number belongs to no vector: the result is the name and -1.
-    """
-    inner = name.removeprefix("_").removesuffix("_")
-    vector = inner.rstrip(_DIGITS)
-    number = inner[len(vector) :]
-    stem = vector.removesuffix("_")
-    letters = stem if stem == vector else stem.rstrip(_DIGITS)  # x1_0 is element 0 of x1
-    is_element = 0 < len(number) < 10 and letters[:1].isalpha() and letters[-1:].isalpha()
-    return (stem, int(number)) if is_element else (name, -1)
-
-
 class _Reader:
-    """The state while one program is read.
-
-    Attributes:
-        statement: the one that is being read.
-    """
+    """The state while one program is read."""
 
     def __init__(self, inputs: Sequence[Parameter], weights: Sequence[Parameter]) -> None:
         self._parameters: dict[str, Real] = {p.name: Real(x[i]) for i, p in enumerate(inputs)}
@@ -156,6 +138,7 @@ class _Reader:
 
     @property
     def statement(self) -> ast.QASMNode | None:
+        """The one that is being read."""
         return self._writer.statement
 
     def circuit(self, program: ast.Program) -> Circuit:

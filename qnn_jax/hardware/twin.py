@@ -238,17 +238,14 @@ def save_twin(twin: DeviceTwin, path: Path) -> DeviceTwin:
 
 
 def _json_of(noise: NoiseModel) -> Any:
+    readout = {("measure", qubits): matrix for qubits, matrix in noise.readout.items()}
     return {
-        "gates": [
+        kind: [
             {"gate": gate, "qubits": list(qubits), "matrix": np.asarray(matrix).tolist()}
-            for (gate, qubits), matrix in noise.gates.items()
+            for (gate, qubits), matrix in channels.items()
             if qubits is not None
-        ],
-        "readout": [
-            {"gate": "measure", "qubits": list(qubits), "matrix": np.asarray(matrix).tolist()}
-            for qubits, matrix in noise.readout.items()
-            if qubits is not None
-        ],
+        ]
+        for kind, channels in (("gates", noise.gates), ("readout", readout))
     }
 
 
