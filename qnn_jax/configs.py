@@ -156,11 +156,7 @@ def check_training(config: TrainingConfig, train_count: int) -> None:
     """Check a training configuration."""
     checks.of_type("config", config, TrainingConfig, "a TrainingConfig")
     train_count = checks.at_least("train_count", train_count, 0)
-    if not checks.is_integer(config.batch_size) or not 1 <= config.batch_size <= train_count:
-        raise InputError(
-            f"Argument `batch_size` must be between 1 and {train_count}, the number of training "
-            f"examples, but is {checks.shown(config.batch_size)}."
-        )
+    _between("batch_size", config.batch_size, 1, train_count, ", the number of training examples")
     checks.at_least("epochs", config.epochs, 0)
     checks.real("learning_rate", config.learning_rate, above=0)
     checks.one_of("schedule", config.schedule, ("cosine", "constant"))
@@ -176,6 +172,14 @@ def check_training(config: TrainingConfig, train_count: int) -> None:
     checks.real("variance_weight", config.variance_weight, least=0)
     checks.at_least("shift", config.shift, 0)
     checks.flag("flip", config.flip)
+
+
+def _between(name: str, value: int, least: int, most: int, what: str = "") -> None:
+    if not checks.is_integer(value) or not least <= value <= most:
+        raise InputError(
+            f"Argument `{name}` must be between {least} and {most}{what}, but is "
+            f"{checks.shown(value)}."
+        )
 
 
 def check_loss(config: TrainingConfig, num_classes: int) -> None:
@@ -317,21 +321,10 @@ class LeastSquaresConfig:
 def check_least_squares(config: LeastSquaresConfig, train_count: int) -> None:
     """Check a least-squares configuration."""
     checks.of_type("config", config, LeastSquaresConfig, "a LeastSquaresConfig")
-    for name, value, least, most in (
-        ("restarts", config.restarts, 1, 1000),
-        ("epochs", config.epochs, 0, 100_000),
-    ):
-        if not checks.is_integer(value) or not least <= value <= most:
-            raise InputError(
-                f"Argument `{name}` must be between {least} and {most}, but is "
-                f"{checks.shown(value)}."
-            )
-    size = checks.integer("batch_size", config.batch_size)
-    if size and not 2 <= size <= train_count:
-        raise InputError(
-            f"Argument `batch_size` must be between 2 and {train_count}, the number of training "
-            f"examples, but is {checks.shown(size)}."
-        )
+    _between("restarts", config.restarts, 1, 1000)
+    _between("epochs", config.epochs, 0, 100_000)
+    if size := checks.integer("batch_size", config.batch_size):
+        _between("batch_size", size, 2, train_count, ", the number of training examples")
     checks.real("learning_rate", config.learning_rate, above=0)
 
 

@@ -38,7 +38,7 @@ from qnn_jax.bridge.certificate import (
     installed_versions,
 )
 from qnn_jax.bridge.export import angle_columns, assigned, to_qiskit
-from qnn_jax.bridge.noise import SEED, check_gates, fake_backend, transpiled
+from qnn_jax.bridge.noise import SEED, check_gates, check_size, fake_backend, transpiled
 from qnn_jax.bridge.observables import to_sparse_pauli_op
 from qnn_jax.bridge.steps import measured_qubits, on_qubits, used_qubits
 from qnn_jax.circuits.angles import evaluate
@@ -305,11 +305,7 @@ def _device(backend: Any, num_qubits: int) -> Any:
             "Argument `backend` must be a Qiskit BackendV2 or the name of a fake backend, "
             f"but is {shown(backend)}."
         )
-    if device.num_qubits < num_qubits:
-        raise InputError(
-            f"Argument `backend` must have at least {num_qubits} qubits, as the circuit has, but "
-            f"{device.name} has {device.num_qubits}."
-        )
+    check_size(device, num_qubits)
     return device
 
 

@@ -152,6 +152,15 @@ def check_width(num_qubits: int, backend: Any) -> None:
         )
 
 
+def check_size(backend: Any, num_qubits: int) -> None:
+    """Refuse a backend with fewer qubits than a circuit."""
+    if backend.num_qubits < num_qubits:
+        raise InputError(
+            f"Argument `backend` must have at least {num_qubits} qubits, as the circuit has, but "
+            f"{backend.name} has {backend.num_qubits}."
+        )
+
+
 def check_gates(isa: QuantumCircuit, target: Target, name: str) -> None:
     """Refuse a circuit with a gate that the device does not have where it stands."""
     for gate, qubits, _ in steps(isa):

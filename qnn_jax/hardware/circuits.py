@@ -17,7 +17,7 @@ from qnn_jax.bridge import angle_columns, to_qiskit
 from qnn_jax.bridge.certificate import CertificationError
 from qnn_jax.bridge.fractional import folded, folded_angles, with_rzz
 from qnn_jax.bridge.kak import template, template_rows
-from qnn_jax.bridge.noise import cut
+from qnn_jax.bridge.noise import check_size, cut
 from qnn_jax.bridge.packing import Place, pack, packed_rows, places, unpacked
 from qnn_jax.bridge.steps import measured_qubits
 from qnn_jax.circuits import Circuit, PauliSum
@@ -45,10 +45,6 @@ class Question:
     def rows(self) -> np.ndarray:
         """All rows that run: the examples, then the anchors."""
         return np.concatenate([self.inputs, self.anchors])
-
-    def first(self, count: int) -> Question:
-        """The same problem with the first examples only."""
-        return dataclasses.replace(self, inputs=self.inputs[:count])
 
 
 class Exact:
@@ -108,11 +104,7 @@ def transpiled(
     bare.add_register(ClassicalRegister(circuit.num_qubits, "outcome"))
     bare.measure(range(bare.num_qubits), range(bare.num_qubits))
     backend = device.backend
-    if bare.num_qubits > backend.num_qubits:
-        raise InputError(
-            f"Argument `backend` must have at least {bare.num_qubits} qubits, but {device.name} "
-            f"has {backend.num_qubits}."
-        )
+    check_size(backend, bare.num_qubits)
     return transpile(
         bare,
         backend,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -165,7 +166,8 @@ def preflight(
         states,
         budget,
     )
-    question = question.first(plan.images * models)
+    chosen = question.inputs[: plan.images * models]
+    question = dataclasses.replace(question, inputs=chosen)
     prepared = circuits.prepare(isa, places[: plan.copies], target, settings.readout)
     stage_shots = max(1, plan.shots // 4) if settings.two_stage else plan.shots
     chunks = circuits.make_chunks(question, settings, prepared, plan, stage_shots)
