@@ -32,11 +32,10 @@ def template() -> QuantumCircuit:
     names = iter(f"kak_{number:02d}" for number in range(_LAYERS * 2 * _ANGLES))
     for layer in range(_LAYERS):
         for qubit in range(2):
-            circuit.rz(Parameter(next(names)), qubit)
-            circuit.sx(qubit)
-            circuit.rz(Parameter(next(names)), qubit)
-            circuit.sx(qubit)
-            circuit.rz(Parameter(next(names)), qubit)
+            for number in range(_ANGLES):
+                if number:
+                    circuit.sx(qubit)
+                circuit.rz(Parameter(next(names)), qubit)
         if layer < _LAYERS - 1:
             circuit.cz(0, 1)
     return circuit

@@ -18,6 +18,7 @@ import numpy as np
 from qnn_jax.bridge.aer_executor import check_values
 from qnn_jax.bridge.certificate import circuit_hash
 from qnn_jax.circuits import Circuit
+from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.circuits.checks import at_least, qubits_of
 from qnn_jax.circuits.circuit import checked_circuit
 from qnn_jax.circuits.observables import Observables, observables_on
@@ -134,12 +135,9 @@ def device(
         CertificationError: from the executor, if the circuit to be sent is not equivalent.
     """
     at_least("shots", shots, 1)
-    known = None if anchors is None else np.asarray(anchors)
-    if known is not None and known.ndim != 2:
-        raise InputError(
-            "Argument `anchors` must have shape (anchors, num_inputs), but has shape "
-            f"{known.shape}."
-        )
+    known = None
+    if anchors is not None:
+        known = finite_array("anchors", anchors, ("anchors?", "num_inputs?"))
     settings = Settings(
         shots=shots,
         rep_delay=rep_delay,
@@ -208,12 +206,8 @@ class _Device:
             raise InputError("Argument `inputs` must have at least one row, but has none.")
         anchors = np.empty((0, circuit.num_inputs), rows.dtype)
         if self.anchors is not None:
-            if self.anchors.shape[1] != circuit.num_inputs:
-                raise InputError(
-                    f"Argument `anchors` must have shape (anchors, {circuit.num_inputs}), but has "
-                    f"shape {self.anchors.shape}."
-                )
-            anchors = self.anchors.astype(rows.dtype)
+            shape = ("anchors?", circuit.num_inputs)
+            anchors = finite_array("anchors", self.anchors, shape).astype(rows.dtype)
         return Question(circuit, sums, angles, rows, anchors)
 
     def _key(self, question: Question) -> str:

@@ -93,21 +93,15 @@ def run_chunks(
     Raises InputError if a chunk cannot be run on the device or sent now, DeviceStoppedError if a
     job failed, or the service did not answer for too long.
     """
-    digests = [chunk.digest(device.name) for chunk in chunks]
+    by_digest = [(chunk.digest(device.name), chunk) for chunk in chunks]
     work = _Work(device, ledger, patience, clock, tell)
-    predicted = dict(zip(digests, estimates or [None] * len(chunks), strict=True))
-    missing = {
-        digest: chunk
-        for digest, chunk in zip(digests, chunks, strict=True)
-        if ledger.entry(digest).done is None
-    }
+    each = zip(by_digest, estimates or [None] * len(chunks), strict=True)
+    predicted = {digest: seconds for (digest, _), seconds in each}
+    missing = {digest: chunk for digest, chunk in by_digest if ledger.entry(digest).done is None}
     if missing:
         work.send_all(missing, predicted)
         work.collect_all(missing, predicted)
-    return [
-        ledger.counts(digest, chunk.shapes, chunk.shots)
-        for digest, chunk in zip(digests, chunks, strict=True)
-    ]
+    return [ledger.counts(digest, chunk.shapes, chunk.shots) for digest, chunk in by_digest]
 
 
 def collect(

@@ -90,12 +90,7 @@ class Experiment:
                 f"Argument `qubits` must name different qubits below {circuit.num_qubits}, but is "
                 f"{shown(qubits)}."
             )
-        settings = finite_array("settings", self.settings, ("settings", "inputs?"))
-        if settings.shape[1] != circuit.num_inputs:
-            raise InputError(
-                f"Argument `settings` must have shape (settings, {circuit.num_inputs}), but has "
-                f"shape {settings.shape}."
-            )
+        settings = finite_array("settings", self.settings, ("settings", circuit.num_inputs))
         counts = finite_array("counts", self.counts, (len(settings), 2 ** len(qubits)), least=0)
         if not counts.sum(1).all():
             raise InputError(
