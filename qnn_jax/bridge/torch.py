@@ -131,11 +131,8 @@ def _sorted_layers(
     state_dict: Mapping[str, Any],
 ) -> tuple[list[_Layer], list[_Layer], tuple[str, Any] | None]:
     """Convolutions, Linear layers and the circuit's weights, in order."""
-    if not isinstance(state_dict, Mapping):
-        raise InputError(
-            "Argument `state_dict` must be a mapping from names to tensors, as "
-            f"module.state_dict() gives, but is {type(state_dict).__name__}."
-        )
+    what = "a mapping from names to tensors, as module.state_dict() gives"
+    of_type("state_dict", state_dict, Mapping, what)
     convolutions: list[_Layer] = []
     linears: list[_Layer] = []
     weights: tuple[str, Any] | None = None

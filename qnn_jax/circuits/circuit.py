@@ -29,6 +29,8 @@ from qnn_jax.errors import InputError
 
 #: So many gates stand in a circuit's `repr`; its drawing has them all.
 _SHOWN_OPS = 3
+# Errors of reading other JSON: text can be deep, or be lists where objects are meant.
+_NO_CIRCUIT = AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError
 
 
 @dataclass(frozen=True)
@@ -288,15 +290,7 @@ class Circuit:
             return Circuit(data["num_qubits"], ops, data["num_inputs"], data["num_weights"])
         except InputError:
             raise
-        # Text can be deep, or be lists where objects are meant.
-        except (
-            AttributeError,
-            LookupError,
-            TypeError,
-            ValueError,
-            ArithmeticError,
-            RecursionError,
-        ) as error:
+        except _NO_CIRCUIT as error:
             raise InputError(
                 f"Argument `text` must be JSON written by Circuit.to_json, but is not: {error!r}."
             ) from None

@@ -193,12 +193,7 @@ def checked_channel(name: str, channel: Any) -> Any:
 
     Traced numbers are taken as they are.
     """
-    array: Any
-    if _traced(channel):
-        array = jnp.asarray(channel)
-    else:
-        size = _length(channel)
-        array = finite_array(name, channel, (size, size))
+    array = _square(name, channel)
     sizes = [4**n for n in range(1, MOST_QUBITS + 1)]
     if array.ndim != 2 or array.shape[0] != array.shape[1] or len(array) not in sizes:
         raise InputError(
@@ -222,12 +217,15 @@ def checked_channel(name: str, channel: Any) -> Any:
     return array
 
 
-def _length(value: Any) -> int:
-    """How many rows there are; 0 where there are none."""
+def _square(name: str, value: Any, least: float = -math.inf) -> Any:
+    """A square matrix of numbers of at least `least`; traced numbers are taken as they are."""
+    if _traced(value):
+        return jnp.asarray(value)
     try:
-        return len(value)
+        size = len(value)
     except Exception:  # whatever a foreign type raises
-        return 0
+        size = 0
+    return finite_array(name, value, (size, size), least)
 
 
 def relaxing(m: Any, coherence: Any, population: Any, pumped: Any) -> Any:
@@ -281,13 +279,8 @@ def _num_qubits(value: Any, name: str = "num_qubits") -> int:
 
 def checked_readout_matrix(name: str, matrix: Any) -> Any:
     """A column-stochastic matrix, entry (read, prepared), of 1 to 4 qubits, else refused."""
-    array: Any
-    if _traced(matrix):
-        array = jnp.asarray(matrix)
-        size = len(array) if array.ndim else 0
-    else:
-        size = _length(matrix)
-        array = finite_array(name, matrix, (size, size), least=-TOLERANCE)
+    array = _square(name, matrix, least=-TOLERANCE)
+    size = len(array) if array.ndim else 0
     if array.shape != (size, size) or size not in (2, 4, 8, 16):
         raise InputError(
             f"Argument `{name}` must have square matrices of 2**n outcomes for 1 to 4 qubits, but "

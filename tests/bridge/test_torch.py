@@ -187,7 +187,7 @@ def without(*names):
 @pytest.mark.parametrize(
     ("state", "config", "message"),
     [
-        ("weights.pt", SLIDES, "must be a mapping from names to tensors.* but is str"),
+        ("weights.pt", SLIDES, "must be a mapping from names to tensors.* but is 'weights.pt'"),
         (state_dict_of(SLIDES), NOTEBOOK, "which has 4 Linear layers, but has 3"),
         (
             state_dict_of(SLIDES),
