@@ -70,9 +70,7 @@ class Operation:
 def operation(text: str) -> Operation:
     """Read an operation: one of `NAMED`, or an expression of a and b.
 
-    Raises:
-        InputError: if it is not valid, is not finite all over the unit square, or has a larger
-            range than a head can reach.
+    It must be finite all over the unit square, within a range that a head can reach.
 
     >>> adding = operation("add")
     >>> adding.text, adding.low, adding.high

@@ -127,11 +127,7 @@ class Certificate:
 
     @staticmethod
     def from_json(text: str) -> Certificate:
-        """Read a certificate that `to_json` wrote.
-
-        Raises:
-            InputError: where it is none.
-        """
+        """Read a certificate that `to_json` wrote; refuse any other text."""
         of_type("text", text, str, "JSON written by Certificate.to_json")
         return from_json(
             Certificate,

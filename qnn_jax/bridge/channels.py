@@ -20,7 +20,8 @@ from qiskit.transpiler import Target
 from qiskit_aer.noise import NoiseModel as AerNoiseModel
 from qiskit_aer.noise import QuantumError
 
-from qnn_jax.bridge.aer_executor import Job, transpiled_for
+from qnn_jax.bridge.aer_executor import transpiled_for
+from qnn_jax.bridge.export import angle_columns
 from qnn_jax.bridge.expressions import from_parameter_expression
 from qnn_jax.bridge.noise import (
     NoiseSource,
@@ -148,18 +149,17 @@ def _prepared(
     job = transpiled_for(circuit, bases, device)
     noise = _of_aer(device, job.qubits) if job.target is None else _of_target(job.target, idle)
     parts = tuple(
-        _measurement(circuit, isa, basis, job)
+        measured_at(*read_back(circuit, isa), basis)
         for isa, basis in zip(job.circuits, bases, strict=True)
     )
     name = source if isinstance(source, str) else source.name
     return parts, noise, NoisyRecord("", name, job.calibration, job.layout, job.qubits)
 
 
-def _measurement(circuit: Circuit, isa: QuantumCircuit, basis: Basis, job: Job) -> Measurement:
-    """A transpiled and measured circuit of Qiskit's as ours, of the same inputs and weights."""
-    angles = {name: circuit.angles[column] for name, column in job.columns.items()}
-    own, places = as_transpiled(isa, angles, circuit.num_inputs, circuit.num_weights)
-    return measured_at(own, places, basis)
+def read_back(circuit: Circuit, isa: QuantumCircuit) -> tuple[Circuit, tuple[int, ...]]:
+    """What `as_transpiled` gives for the transpiled table form of a circuit."""
+    angles = {name: circuit.angles[column] for name, column in angle_columns(circuit).items()}
+    return as_transpiled(isa, angles, circuit.num_inputs, circuit.num_weights)
 
 
 def as_transpiled(

@@ -84,8 +84,6 @@ def connect(
     Token, and instance and url if they are None, come from QISKIT_IBM_TOKEN,
     QISKIT_IBM_INSTANCE and QISKIT_IBM_URL, or from the account saved by
     `QiskitRuntimeService.save_account`. `seconds` is the deadline of every request.
-    Raises InputError if there is no token or IBM rejects it, if there is no such instance
-    or backend, or if IBM cannot be reached; DeviceStoppedError if it redirects to another host.
     """
     device = IbmDevice(backend_name or "", instance, url, fractional_gates, seconds)
     for wait in (*_LOGIN_WAITS, None):

@@ -20,7 +20,7 @@ from qiskit.circuit import Parameter
 
 from qnn_jax.bridge import angle_columns, noise_model
 from qnn_jax.bridge.certificate import circuit_hash
-from qnn_jax.bridge.channels import as_transpiled
+from qnn_jax.bridge.channels import as_transpiled, read_back
 from qnn_jax.bridge.noise import cut
 from qnn_jax.bridge.steps import measured_qubits, steps
 from qnn_jax.circuits import Circuit, x
@@ -222,10 +222,7 @@ def _measure(
         chunks[0], [one[_REGISTER] for one in counts], device.backend.target
     )
     small = cut([pub.circuit for pub in chunks[0].pubs], device.backend.target)
-    expressions = {name: circuit.angles[column] for name, column in angle_columns(circuit).items()}
-    own, measured = as_transpiled(
-        small.circuits[0], expressions, circuit.num_inputs, circuit.num_weights
-    )
+    own, measured = read_back(circuit, small.circuits[0])
     published = noise_model(device.backend, qubits)
     entries = [ledger.entry(digest) for digest in digests]
     return experiments, published, details, entries, _Read(own, measured, qubits)
@@ -362,8 +359,7 @@ def _even(design: _Design, target: Any) -> tuple[list[Experiment], tuple[int, ..
 def _check_conditioning(visit: Visit, design: _Design, settings: LearnSettings) -> None:
     """Report what the job will leave undetermined; refuse it where a larger one would determine it.
 
-    Raises:
-        InputError: which names the parameters, and how many times the shots suffice.
+    The refusal says how many times the shots suffice.
     """
     rows = [pub.rows for pub in design.chunk.pubs]
     experiments, qubits = _even(design, visit.device.backend.target)

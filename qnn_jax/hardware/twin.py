@@ -127,11 +127,7 @@ class DeviceTwin:
         return family
 
     def check(self, experiments: Sequence[Experiment]) -> Check:
-        """How well the twin predicts other counts of its circuit, of the same qubits.
-
-        Raises:
-            InputError: if the circuit has other gates than when it was learned.
-        """
+        """How well the twin predicts other counts of its circuit, of the same qubits and gates."""
         values = np.array([one["value"] for one in self.content["parameters"]])
         return check_noise(self.family(experiments), values, experiments, self.covariance)
 
