@@ -23,12 +23,7 @@ from qiskit_aer.noise import QuantumError
 from qnn_jax.bridge.aer_executor import transpiled_for
 from qnn_jax.bridge.export import angle_columns
 from qnn_jax.bridge.expressions import from_parameter_expression
-from qnn_jax.bridge.noise import (
-    NoiseSource,
-    checked_noise,
-    fake_backend,
-    sublattice,
-)
+from qnn_jax.bridge.noise import NoiseSource, checked_noise, fake_backend, sublattice
 from qnn_jax.bridge.noise import noise_model as of_target
 from qnn_jax.bridge.steps import measured_qubits, steps
 from qnn_jax.circuits.angles import Expression

@@ -41,13 +41,7 @@ from qnn_jax.hardware.plan import LearnSettings, Settings, check_details, pauses
 from qnn_jax.hardware.rules import FLAG, LIST, NUMBER, TEXT, Rules, or_null
 from qnn_jax.hardware.twin import DeviceTwin, make_twin
 from qnn_jax.noise import Experiment, NoiseModel, learn_noise
-from qnn_jax.noise.learning import (
-    Check,
-    LearnedNoise,
-    NoiseFamily,
-    design_covariance,
-    undetermined,
-)
+from qnn_jax.noise.learning import Check, LearnedNoise, NoiseFamily, design_covariance, undetermined
 from qnn_jax.simulate import angles
 
 #: Settings in all, if they are not given: as many as fit the budget.

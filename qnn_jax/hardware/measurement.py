@@ -26,15 +26,7 @@ from qnn_jax.hardware.circuits import Exact, Question
 from qnn_jax.hardware.cost import OPEN_PLAN_SECONDS, instructions, qpu_seconds, shot_seconds
 from qnn_jax.hardware.jobs import Chunk, RegisterCounts, join_counts
 from qnn_jax.hardware.ledger import Entry, Ledger
-from qnn_jax.hardware.plan import (
-    DETAILS,
-    SECOND,
-    Machine,
-    Plan,
-    Settings,
-    check_details,
-    choose,
-)
+from qnn_jax.hardware.plan import DETAILS, SECOND, Machine, Plan, Settings, check_details, choose
 from qnn_jax.hardware.rules import Rules
 from qnn_jax.hardware.submission import Clock, keep_chunk, kept_chunk, run_chunks, silent
 from qnn_jax.runs import write_bytes_atomic

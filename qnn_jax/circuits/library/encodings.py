@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qnn_jax.circuits.angles import w, x
-from qnn_jax.circuits.checks import (
-    at_least,
-    check_num_gates,
-    flag,
-    num_qubits_of,
-    several,
-    shown,
-)
+from qnn_jax.circuits.checks import at_least, check_num_gates, flag, num_qubits_of, several, shown
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.circuits.library.entanglement import BlockEntanglement, connections

@@ -6,11 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from qnn_jax.circuits.angles import AngleLike, Expression, angle, w
-from qnn_jax.circuits.checks import (
-    at_least,
-    check_num_gates,
-    of_type,
-)
+from qnn_jax.circuits.checks import at_least, check_num_gates, of_type
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observable
 from qnn_jax.circuits.op import Op
