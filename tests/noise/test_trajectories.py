@@ -62,7 +62,7 @@ def test_operators_that_do_not_ask_the_state_are_rejected(monkeypatch) -> None:
     def happened(operators, state, axes, draw):
         weights = np.einsum("kij,kij->k", operators.conj(), operators).real
         chosen = (draw * weights.sum() >= np.cumsum(weights)).sum()
-        after = trajectories._applied(jnp.asarray(operators)[chosen], state, axes)
+        after = trajectories.applied(jnp.asarray(operators)[chosen], state, axes)
         return after / jnp.sqrt(jnp.sum(jnp.abs(after) ** 2))
 
     monkeypatch.setattr(trajectories, "_happened", happened)
