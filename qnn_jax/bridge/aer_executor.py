@@ -164,11 +164,11 @@ def check_values(executor: str, *arrays: Any) -> None:
 class Job(NamedTuple):
     """Measured circuits as a device runs them: one for each basis."""
 
-    #: transpiled, and of a backend cut down to the qubits in use.
+    #: Transpiled, and of a backend cut down to the qubits in use.
     circuits: tuple[QuantumCircuit, ...]
     columns: dict[str, int]  # of the angle table, by the Parameters' names
     qubits: tuple[int, ...]  # the device's qubit for each qubit of these circuits
-    #: the device's qubit for each qubit of the circuit; None without a device.
+    #: The device's qubit for each qubit of the circuit; None without a device.
     layout: tuple[int, ...] | None = None
     target: Any = None  # the backend's gates on those qubits; None without a backend
     calibration: str | None = None  # date of the backend's errors, or None

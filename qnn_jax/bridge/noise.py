@@ -39,7 +39,7 @@ SEED = 0
 class Sublattice(NamedTuple):
     """Circuits of a device, and the device, cut down to the qubits that they use."""
 
-    #: on `len(qubits)` qubits: qubit k is the device's `qubits[k]`.
+    #: On `len(qubits)` qubits: qubit k is the device's `qubits[k]`.
     circuits: tuple[QuantumCircuit, ...]
     qubits: tuple[int, ...]  # the device's numbers, rising
     target: Target  # the gates on those qubits, with errors and durations

@@ -25,7 +25,7 @@ _PLACES = 20_000
 class Place(NamedTuple):
     """Where a copy runs."""
 
-    #: the device's qubit for each of the circuit's used ones, in rising order of those.
+    #: The device's qubit for each of the circuit's used ones, in rising order of those.
     qubits: tuple[int, ...]
     infidelity: float  # 1 - Π (1 - error) over its gates and measurements
 

@@ -33,7 +33,7 @@ class FreeParameters:
     """The free parameters of a circuit or a text."""
 
     parameters: Sequence[Parameter]  # all of them, in the order that is the default
-    #: the vector of each parameter that is an element of one.
+    #: The vector of each parameter that is an element of one.
     vectors: Mapping[Parameter, ParameterVector | Elements]
     owner: str  # what messages call the circuit or the text
 

@@ -19,7 +19,7 @@ class Basis:
     """One way of measuring all qubits, and the Pauli strings that are read off it."""
 
     label: str  # a letter a qubit in Qiskit's order; where it is I, the outcome does not matter
-    #: for each string the mask of its qubits: it is the parity of those bits.
+    #: For each string the mask of its qubits: it is the parity of those bits.
     parities: tuple[int, ...]
     coefficients: tuple[tuple[float, ...], ...]  # of each string (row) in each observable (column)
 

@@ -32,7 +32,7 @@ class Variable:
     """An input times its scales: x[index], or for instance w[0]*x[index]."""
 
     index: int  # of the input
-    #: expressions of weights that multiply it; empty if there are none.
+    #: Expressions of weights that multiply it; empty if there are none.
     scales: tuple[Expression, ...] = ()
 
     def __str__(self) -> str:

@@ -38,7 +38,7 @@ class Question:
     observables: tuple[PauliSum, ...]  # with letters I and Z only
     weights: np.ndarray  # of the circuit, in radians, shape (num_weights,)
     inputs: np.ndarray  # of the examples, in radians, shape (rows, num_inputs)
-    #: inputs whose exact values correct scale and shift, shape (anchors, num_inputs).
+    #: Inputs whose exact values correct scale and shift, shape (anchors, num_inputs).
     anchors: np.ndarray
 
     @property
@@ -73,10 +73,10 @@ class Exact:
 class Prepared(NamedTuple):
     """What runs on the device."""
 
-    #: copies of the transpiled circuit, measured into registers copy_0, copy_1, ….
+    #: Copies of the transpiled circuit, measured into registers copy_0, copy_1, ….
     circuit: QuantumCircuit
     parameters: list[str]  # names of one copy's Parameters in their order
-    #: prepares basis states on the same qubits; None without readout calibration.
+    #: Prepares basis states on the same qubits; None without readout calibration.
     calibration: QuantumCircuit | None
     places: list[Place]  # the device's qubits of each copy
     two_qubit_depth: int  # layers of two-qubit gates

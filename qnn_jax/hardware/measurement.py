@@ -62,7 +62,7 @@ class Preflight(NamedTuple):
     budget: float  # seconds of quantum computer
     whose: str  # where the budget comes from, as text
     chunks: list[Chunk]  # one for each job
-    #: exact probabilities of the examples that run, shape (images, 2**num_qubits).
+    #: Exact probabilities of the examples that run, shape (images, 2**num_qubits).
     outcomes: np.ndarray
     infidelity: float  # 1 - Π (1 - error) over gates and measurements, the mean over the copies
     details: dict[str, Any]  # what a ledger stores of it, as JSON

@@ -39,10 +39,10 @@ _TOLERANCE = 1e-9
 class GateTransfer(NamedTuple):
     """A gate's Pauli-transfer matrix as a function of its angles."""
 
-    #: of each angle: R is made of 1, cos ωθ and sin ωθ of these ω, which are multiples of a half
+    #: Of each angle: R is made of 1, cos ωθ and sin ωθ of these ω, which are multiples of a half
     #: and rise.
     frequencies: tuple[tuple[float, ...], ...]
-    #: shape (1 + 2 frequencies of the first angle, …, 4**n, 4**n): the factors of the products of
+    #: Shape (1 + 2 frequencies of the first angle, …, 4**n, 4**n): the factors of the products of
     #: `features` of all angles.
     coefficients: np.ndarray
 
