@@ -83,7 +83,7 @@ def test_values_compare_by_value_and_kind() -> None:
 
 
 def test_constants_fold() -> None:
-    assert expressions.sin(expressions.angle(0.5)) == expressions.Number(math.sin(0.5))
+    assert expressions.angle(0.5).sin() == expressions.Number(math.sin(0.5))
     assert expressions.angle(2) * 3 == expressions.Number(6.0)
 
 
@@ -93,8 +93,8 @@ def test_every_operator_and_function_means_what_python_means() -> None:
     for expression, wanted in [
         (a + b, u + v), (a - b, u - v), (a * b, u * v), (a / b, u / v), (a**b, u**v), (-a, -u),
         (abs(-a), u), (1 + a, 1 + u), (1 - a, 1 - u), (3 * a, 3 * u), (2 / a, 2 / u), (2**a, 2**u),
-        (expressions.sin(a), math.sin(u)), (expressions.cos(a), math.cos(u)),
-        (expressions.exp(a), math.exp(u)),
+        (a.sin(), math.sin(u)), (a.cos(), math.cos(u)),
+        (a.exp(), math.exp(u)),
         (expressions.call("tan", a), math.tan(u)), (expressions.call("asin", a), math.asin(u)),
         (expressions.call("acos", a), math.acos(u)), (expressions.call("atan", a), math.atan(u)),
         (expressions.call("log", a), math.log(u)), (expressions.call("sign", -a), -1.0),
@@ -178,7 +178,7 @@ LONG = {
         lambda x, w: w[0] * np.prod(w / x),
     ),
     "within a function": (
-        lambda n: expressions.sin(sum(w[k] * x[k] for k in range(n))) ** 2,
+        lambda n: sum(w[k] * x[k] for k in range(n)).sin() ** 2,
         lambda x, w: np.sin(w @ x) ** 2,
     ),
 }
@@ -226,7 +226,7 @@ def test_json_of_short_expressions_stays_as_it_was() -> None:
 
 
 def nested(depth: int) -> expressions.Expression:
-    return functools.reduce(lambda inner, _: expressions.sin(inner), range(depth), x[0])
+    return functools.reduce(lambda inner, _: inner.sin(), range(depth), x[0])
 
 
 @pytest.mark.parametrize(
