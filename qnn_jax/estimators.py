@@ -15,7 +15,7 @@ import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, cast
@@ -44,6 +44,7 @@ from qnn_jax.circuits import (
     zz_feature_map,
 )
 from qnn_jax.configs import ModelConfig, TrainingConfig
+from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError, TrainingFailedError
 from qnn_jax.executors.executor import checked_executor
 from qnn_jax.runs import write_bytes_atomic
@@ -95,6 +96,10 @@ _SMALL = 8
 _MEMBERS = (HYBRID, "separable", "frozen", "classical", "bypass", "linear")
 
 
+#: scikit-learn reads an estimator's parameters off its `__init__`, and has its own `__repr__`.
+_parameters = dataclass(eq=False, repr=False)
+
+
 @dataclass(frozen=True)
 class _Estimated(FeatureTask):
     """What an estimator trains: a task whose data are handed to the trainer as they are."""
@@ -131,47 +136,28 @@ class _Data(NamedTuple):
     validation: Examples
 
 
+@_parameters
 class _Hybrid(BaseEstimator):  # type: ignore[misc]
     """What classifier and regressor share."""
 
-    def __init__(
-        self,
-        circuit: Any = "dense_angle",
-        *,
-        n_qubits: Any = "auto",
-        observables: Any = "auto",
-        encoder: str = "dense",
-        hidden: Sequence[int] = (32,),
-        member: str = HYBRID,
-        feature_scale: float = 1.0,
-        weight_bound: float = 1.0,
-        learning_rate: float = 0.02,
-        weight_decay: float = 1.0,
-        max_iter: int = 200,
-        batch_size: Any = "auto",
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        executor: Any = None,
-        random_state: Any = None,
-    ) -> None:
-        self.circuit = circuit
-        self.n_qubits = n_qubits
-        self.observables = observables
-        self.encoder = encoder
-        self.hidden = hidden
-        self.member = member
-        self.feature_scale = feature_scale
-        self.weight_bound = weight_bound
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.executor = executor
-        self.random_state = random_state
+    circuit: Any = "dense_angle"
+    _: KW_ONLY
+    n_qubits: Any = "auto"
+    observables: Any = "auto"
+    encoder: str = "dense"
+    hidden: Sequence[int] = (32,)
+    member: str = HYBRID
+    feature_scale: float = 1.0
+    weight_bound: float = 1.0
+    learning_rate: float = 0.02
+    weight_decay: float = 1.0
+    max_iter: int = 200
+    batch_size: Any = "auto"
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 10
+    executor: Any = None
+    random_state: Any = None
 
     # What the two kinds do otherwise.
 
@@ -471,7 +457,7 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
             else:
                 write_bytes_atomic(file, earlier)
             raise
-        splits = task.load(Folders(), 0, lambda what, done, total: None)
+        splits = task.load(Folders(), 0, silent)
         seconds: dict[str, Any] = {"setup": 0.0, "compile": 0.0, "epochs": []}
         found = evaluate(task, {HYBRID: params}, splits, [], Seeds(), Folders(), seconds, began)
         found.trained.save(folder)
@@ -587,6 +573,7 @@ def _circuit(given: Any, n_qubits: int, known: Mapping[str, Any]) -> Circuit:
     )
 
 
+@_parameters
 class QuantumClassifier(ClassifierMixin, _Hybrid):  # type: ignore[misc]
     """Classify with a hybrid network: scaling, Dense layers, a circuit, a linear head.
 
@@ -633,48 +620,9 @@ class QuantumClassifier(ClassifierMixin, _Hybrid):  # type: ignore[misc]
     True
     """
 
-    def __init__(
-        self,
-        circuit: Any = "dense_angle",
-        *,
-        n_qubits: Any = "auto",
-        observables: Any = "auto",
-        encoder: str = "dense",
-        hidden: Sequence[int] = (32,),
-        member: str = HYBRID,
-        feature_scale: float = 1.0,
-        weight_bound: float = 1.0,
-        learning_rate: float = 0.02,
-        weight_decay: float = 0.1,
-        max_iter: int = 200,
-        batch_size: Any = "auto",
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        executor: Any = None,
-        random_state: Any = None,
-        class_weight: Any = None,
-    ) -> None:
-        super().__init__(
-            circuit,
-            n_qubits=n_qubits,
-            observables=observables,
-            encoder=encoder,
-            hidden=hidden,
-            member=member,
-            feature_scale=feature_scale,
-            weight_bound=weight_bound,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            max_iter=max_iter,
-            batch_size=batch_size,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            executor=executor,
-            random_state=random_state,
-        )
-        self.class_weight = class_weight
+    _: KW_ONLY
+    weight_decay: float = 0.1
+    class_weight: Any = None
 
     def _read_targets(self, y: Any, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         check_classification_targets(y)
@@ -713,6 +661,7 @@ class QuantumClassifier(ClassifierMixin, _Hybrid):  # type: ignore[misc]
         return cast(np.ndarray, self.classes_[ACCURACY.predictions(outputs)])
 
 
+@_parameters
 class QuantumRegressor(RegressorMixin, _Hybrid):  # type: ignore[misc]
     """Regress with a hybrid network; parameters as of `QuantumClassifier`, without class weights.
 
@@ -745,6 +694,7 @@ class QuantumRegressor(RegressorMixin, _Hybrid):  # type: ignore[misc]
         return cast(np.ndarray, self.target_mean_ + self.target_scale_ * outputs)
 
 
+@_parameters
 class QuantumSearch(BaseEstimator):  # type: ignore[misc]
     """Choose numbers of an estimator by cross-validation; each fold trains all as one program.
 
@@ -763,10 +713,10 @@ class QuantumSearch(BaseEstimator):  # type: ignore[misc]
         cv_results_: "params", "mean_test_score" and "split_test_scores", shape (folds, points).
     """
 
-    def __init__(self, estimator: Any, grid: Mapping[str, Sequence[float]], *, cv: Any = 5) -> None:
-        self.estimator = estimator
-        self.grid = grid
-        self.cv = cv
+    estimator: Any
+    grid: Mapping[str, Sequence[float]]
+    _: KW_ONLY
+    cv: Any = 5
 
     def fit(self, X: Any, y: Any) -> QuantumSearch:  # noqa: N803
         """Search, and train the best on all rows."""
@@ -803,6 +753,7 @@ class QuantumSearch(BaseEstimator):  # type: ignore[misc]
         return float(self.best_estimator_.score(X, y))
 
 
+@_parameters
 class QuantumKernel(BaseEstimator):  # type: ignore[misc]
     """The fidelity kernel K[i, j] = |<ψ(x_i)|ψ(x_j)>|², a callable for `SVC(kernel=…)`.
 
@@ -831,26 +782,15 @@ class QuantumKernel(BaseEstimator):  # type: ignore[misc]
     References: Havlíček et al., arXiv:1804.11326; training: Hubregtsen et al., arXiv:2105.02276.
     """
 
-    def __init__(
-        self,
-        circuit: Any = "zz",
-        *,
-        weights: Any = None,
-        scale: float = 1.0,
-        shots: int | None = None,
-        executor: Any = None,
-        project: bool = True,
-        random_state: Any = None,
-        block_size: int = 512,
-    ) -> None:
-        self.circuit = circuit
-        self.weights = weights
-        self.scale = scale
-        self.shots = shots
-        self.executor = executor
-        self.project = project
-        self.random_state = random_state
-        self.block_size = block_size
+    circuit: Any = "zz"
+    _: KW_ONLY
+    weights: Any = None
+    scale: float = 1.0
+    shots: int | None = None
+    executor: Any = None
+    project: bool = True
+    random_state: Any = None
+    block_size: int = 512
 
     def __call__(self, X: Any, Y: Any = None) -> np.ndarray:  # noqa: N803
         """The kernel of rows, shape (rows of X, rows of Y); of X with itself where Y is None.
