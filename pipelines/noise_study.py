@@ -17,6 +17,7 @@ from typing import Any, Literal, TypedDict
 
 from pipelines import command
 from pipelines.flags import DataFlags, ResultsFlags
+from qnn_jax.data.source import silent
 from qnn_jax.runs import GracefulStop, RunDirectory, check_name, read_as, write_json_atomic
 from qnn_jax.studies.ablation_table import check_ablation
 from qnn_jax.studies.noise_study import NoiseStudyConfig, Part, parts
@@ -94,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     study = together(found)
     study["floors"] = {
         part.name: shot_floor(
-            part.twins.sized(part.size).load(Folders(), flags.seed, _quiet).test.targets,
+            part.twins.sized(part.size).load(Folders(), flags.seed, silent).test.targets,
             part.twins.shots,
         )
         for part in wanted
@@ -110,10 +111,6 @@ def main(argv: list[str] | None = None) -> int:
     write_json_atomic(path, study)
     print(f"\n{text_of(study)}\nWritten to {path}")
     return 0
-
-
-def _quiet(what: str, done: int, total: int) -> None:
-    """Print nothing."""
 
 
 def _summary(part: Part, flags: NoiseStudyFlags, stop: GracefulStop) -> Mapping[str, Any]:

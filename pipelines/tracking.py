@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError
 from qnn_jax.runs.files import MOST_BYTES, decode_json, read_bytes
 
@@ -31,7 +32,7 @@ def tracker(kind: str | None, folder: Path) -> Iterator[Track]:
         InputError: where the library is not installed.
     """
     if kind is None:
-        yield lambda row: None
+        yield silent
         return
     with _WRITERS[kind](folder) as track:
         yield track

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipelines import command
 from pipelines.hardware import DeviceFlags, chosen_run, device_errors, loaded, tell_dry
 from qnn_jax.circuits.checks import at_least, one_of, real
+from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.accounts import introduction
 from qnn_jax.hardware.cost import qpu_seconds, shot_seconds
@@ -215,7 +216,7 @@ def _on_device(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -
         seed=config.seed,
         layout=layout,
         clock=Clock() if clock is None else clock,
-        tell=lambda line: None,
+        tell=silent,
     )
     found = tune_on_device(
         trained,

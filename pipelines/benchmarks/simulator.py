@@ -24,6 +24,7 @@ from pipelines.benchmarks.cases import Cell
 from pipelines.benchmarks.compare import difference
 from pipelines.benchmarks.peers import PEERS, NoPeersError, python_of_peers
 from pipelines.benchmarks.workers import Worker, WorkerError, WorkerTimeoutError
+from qnn_jax.data.source import silent
 
 OURS = "qnn_jax"
 BATCH_OF_SEED = 64
@@ -110,7 +111,7 @@ def short_table(
     peers: Sequence[str],
     limits: Limits,
     what: str = "Value and gradient",
-    beside: Callable[[dict[str, Any]], None] = lambda row: None,
+    beside: Callable[[dict[str, Any]], None] = silent,
 ) -> dict[str, Any]:
     """Run a table of a few cells and print it; return all numbers as a JSON object.
 

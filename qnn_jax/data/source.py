@@ -8,8 +8,8 @@ Report = Callable[[str, int, int], None]
 """Called with progress: the activity, how much of it is done, the total (0: unknown)."""
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """Ignore progress."""
+def silent(*progress: object) -> None:
+    """Ignore progress: the default of every callback that only reports."""
 
 
 @dataclass(frozen=True)

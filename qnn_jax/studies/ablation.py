@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 import qnn_jax
+from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError
 from qnn_jax.models import count_parameters
 from qnn_jax.runs import RunDirectory, write_json_atomic
@@ -47,10 +48,10 @@ def ablate(
     folders: Folders = Folders(),  # noqa: B008  a frozen value
     run: RunDirectory | None = None,
     quick: bool = False,
-    tell: Tell = lambda line: None,
+    tell: Tell = silent,
     stop: Callable[[], bool] = lambda: False,
-    report: Report = lambda what, done, total: None,
-    publish: Callable[[Ablation], None] = lambda found: None,
+    report: Report = silent,
+    publish: Callable[[Ablation], None] = silent,
     scorer: Scorer | None = None,
 ) -> Ablation:
     """Train a task's network and its twins over many random seeds, and compare them in pairs.
@@ -116,7 +117,7 @@ def ablate(
         took = row.pop("seconds")  # the loop has its own "seconds"
         return state, {**row, **took}
 
-    state, _ = go_through(run, len(plan), state, step, tell=lambda done, row, left: None, stop=stop)
+    state, _ = go_through(run, len(plan), state, step, tell=silent, stop=stop)
     found = Ablation(
         task.name,
         study.splits.title,

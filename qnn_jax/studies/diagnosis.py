@@ -15,6 +15,7 @@ import numpy as np
 from qnn_jax import diagnostics
 from qnn_jax.circuits import Circuit, PauliSum, real_amplitudes, zz_feature_map
 from qnn_jax.configs import check_diagnosis
+from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError
 from qnn_jax.executors import exact
 from qnn_jax.runs.files import normalised
@@ -127,7 +128,7 @@ def diagnose(
     samples: int = 5000,
     qubits: Sequence[int] = QUBITS,
     repeats: Sequence[int] = REPEATS,
-    tell: Callable[[str], None] = lambda line: None,
+    tell: Callable[[str], None] = silent,
 ) -> Diagnosis:
     """Compute every diagnostic that applies to a trained model.
 

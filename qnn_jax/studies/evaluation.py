@@ -11,6 +11,7 @@ import numpy as np
 
 from qnn_jax.circuits.checks import at_least
 from qnn_jax.circuits.checks import seed as checked_seed
+from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Executor, exact
 from qnn_jax.executors.executor import checked_executor
@@ -63,8 +64,8 @@ def evaluate(
     examples: Examples,
     *,
     key: Any = None,
-    first: Callable[[str, Any], None] = lambda name, record: None,
-    tell: Callable[[str], None] = lambda line: None,
+    first: Callable[[str, Any], None] = silent,
+    tell: Callable[[str], None] = silent,
 ) -> list[Row]:
     """Run a trained model's circuit on each executor; the exact simulator is the first.
 

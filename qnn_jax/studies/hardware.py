@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Estimate, estimate, flip_probabilities, shots_to_settle
 from qnn_jax.hardware.circuits import Exact, Question
@@ -137,7 +138,7 @@ def evaluate_on_device(
     tuned: Mapping[str, Trained] = MappingProxyType({}),
     layout: Sequence[int] | None = None,
     clock: Clock = Clock(),  # noqa: B008
-    tell: Callable[[str], None] = lambda line: None,
+    tell: Callable[[str], None] = silent,
 ) -> Evaluation | None:
     """Evaluate a trained model's test examples on a device, each paid for once.
 

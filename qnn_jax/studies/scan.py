@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qnn_jax.circuits import checks
+from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError, TrainingFailedError
 from qnn_jax.runs import (
     RunDirectory,
@@ -77,11 +78,11 @@ def scan(
     split_seed: int | None = None,
     folders: Folders = Folders(),  # noqa: B008  a frozen value
     run: RunDirectory | None = None,
-    tell: Tell = lambda line: None,
+    tell: Tell = silent,
     stop: Callable[[], bool] = lambda: False,
-    report: Report = lambda what, done, total: None,
+    report: Report = silent,
     publish: Callable[[ScanResult], Sequence[Path]] = lambda result: (),
-    publish_best: Callable[[Finished], None] = lambda finished: None,
+    publish_best: Callable[[Finished], None] = silent,
     repeat: Repeat = lambda task, seeds, name: "",
     cluster: Cluster | None = None,
     at_once: int = 0,
@@ -139,8 +140,7 @@ def scan(
     proposing = planned(task, read, search, samples, batch, halving, confirm, seed)
     epochs = checks.at_least("epochs", task.trainer.epochs, 1)
     cluster = Cluster() if cluster is None else cluster
-    if not cluster.first:
-        tell = lambda line: None  # noqa: E731
+    tell = tell if cluster.first else silent
     if run is not None or cluster.processes > 1:
         cluster.told_by_first(lambda: None if run is None else check_best_is_free(run.path))
     course = Course(task, seeds, read, proposing, epochs, rungs_of(epochs, halving), confirm)
@@ -205,7 +205,7 @@ def _concluded(
     tell(f"\nTesting the best member, {number}, and drawing the pictures …")
     member = course.members[number]
     rows = rows_of(course, number, running.names)
-    splits = member.task.load(folders, base.split, lambda what, done, total: None)
+    splits = member.task.load(folders, base.split, silent)
     spent = [row["seconds"] for row in rows]
     finished = evaluate(
         member.task,

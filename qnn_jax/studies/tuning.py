@@ -16,6 +16,7 @@ from qnn_jax.circuits import Circuit, Op, x
 from qnn_jax.circuits.angles import substitute
 from qnn_jax.circuits.checks import at_least, one_of, real
 from qnn_jax.circuits.checks import seed as checked_seed
+from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Executor
 from qnn_jax.executors.executor import checked_executor
@@ -166,7 +167,7 @@ def tune_on_device(
     learning_rate: float = 0.02,
     shift: float = 0.1,
     seed: int = 0,
-    tell: Callable[[str], None] = lambda line: None,
+    tell: Callable[[str], None] = silent,
 ) -> Tuned:
     """Continue training on a device by SPSA: one job a step, batch × two shifted sets of weights.
 

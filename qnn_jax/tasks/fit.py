@@ -22,6 +22,7 @@ from jax.sharding import Mesh
 import qnn_jax
 from qnn_jax.circuits import checks
 from qnn_jax.configs import ExecutionConfig
+from qnn_jax.data.source import silent
 from qnn_jax.errors import LargeAngleWarning, TrainingFailedError
 from qnn_jax.models import count_parameters
 from qnn_jax.runs import (
@@ -106,11 +107,11 @@ def train(
     split_seed: int | None = None,
     folders: Folders = Folders(),  # noqa: B008  a frozen value
     run: RunDirectory | None = None,
-    tell: Tell = lambda line: None,
-    track: Callable[[Mapping[str, Any]], None] = lambda row: None,
+    tell: Tell = silent,
+    track: Callable[[Mapping[str, Any]], None] = silent,
     stop: Callable[[], bool] = lambda: False,
-    report: Report = lambda what, done, total: None,
-    publish: Callable[[Finished], None] = lambda finished: None,
+    report: Report = silent,
+    publish: Callable[[Finished], None] = silent,
     mesh: Mesh | None = None,
 ) -> Trained:
     """Train a task's network and its `alongside` twins; evaluate them once.
@@ -298,7 +299,7 @@ def keep(
     run: RunDirectory,
     finished: Finished,
     manifest: Mapping[str, Any],
-    publish: Callable[[Finished], None] = lambda finished: None,
+    publish: Callable[[Finished], None] = silent,
 ) -> None:
     """Write all files of a finished run; summary.json last, since it marks the run as finished."""
     trained = finished.trained
