@@ -11,6 +11,7 @@ less.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -115,77 +116,50 @@ def main(argv: list[str] | None = None) -> int:
 
     folder = config.results_dir / "bench"
     folder.mkdir(parents=True, exist_ok=True)
+    for name, arguments in _tables(config, cells, folder).items():
+        if _wanted(config, name):
+            module = importlib.import_module(f"pipelines.benchmarks.{name}")
+            found = getattr(module, name)(*arguments)
+            part = name == "simulator" and (config.num_qubits or config.depths)
+            path = folder / f"{name}_selected.json" if part else folder / f"{name}.json"
+            write_json_atomic(path, found)
+            print(f"\nWritten to {path}")
+    return 0
+
+
+def _tables(config: BenchConfig, cells: list[Cell], folder: Path) -> dict[str, tuple[Any, ...]]:
+    """What each table's function takes: the one of its name in the module of its name."""
     rounds, data = config.rounds, (config.data_dir, config.manual_dir)
-
-    def wanted(name: str) -> bool:
-        return _wanted(config, name)
-
-    def write(name: str, found: dict[str, Any]) -> None:
-        write_json_atomic(folder / f"{name}.json", found)
-        print(f"\nWritten to {folder / name}.json")
-
-    if wanted("training"):
-        from pipelines.benchmarks.training import training
-
-        write("training", training(rounds, *data))
-    if wanted("scan"):
-        from pipelines.benchmarks.scan import scan
-
-        write("scan", scan(rounds, *data))
-    if wanted("calculator"):
-        from pipelines.benchmarks.calculator import calculator
-
-        write("calculator", calculator(rounds))
-    if wanted("evaluation"):
-        from pipelines.benchmarks.evaluation import evaluation
-
-        write("evaluation", evaluation(rounds))
-    if wanted("estimators"):
-        from pipelines.benchmarks.estimators import estimators
-
-        write("estimators", estimators(rounds, config.peers))
-    if wanted("classification"):
-        from pipelines.benchmarks.classification import classification
-
-        # It goes on from this file.
-        path = folder / "classification.json"
-        found = classification(path, config.seeds, config.families, config.sizes, *data)
-        write("classification", found)
-    if wanted("twin"):
-        from pipelines.benchmarks.twin import twin
-
-        # It goes on from this file.
-        write("twin", twin(folder / "twin.json", config.seeds, *data, config.families))
-    if wanted("noise"):
-        from pipelines.benchmarks.noise import noise
-
-        write("noise", noise(rounds, config.cap_seconds or 120.0, config.peers))
-    if wanted("forward"):
-        from pipelines.benchmarks.forward import forward
-
-        write("forward", forward(rounds, config.cap_seconds or 120.0, config.peers))
-    if wanted("tuning"):
-        from pipelines.benchmarks.tuning import tuned
-
-        write("tuning", tuned(rounds))
-    if wanted("sharded"):
-        from pipelines.benchmarks.sharded import sharded
-
-        write("sharded", sharded())
-    if wanted("simulator"):
-        from pipelines.benchmarks.simulator import simulator
-
-        selected = bool(config.num_qubits or config.depths)
-        found = simulator(
+    short = (rounds, config.cap_seconds or 120.0, config.peers)
+    whole = config.full or config.num_qubits or config.depths
+    return {
+        "training": (rounds, *data),
+        "scan": (rounds, *data),
+        "calculator": (rounds,),
+        "evaluation": (rounds,),
+        "estimators": (rounds, config.peers),
+        # These two go on from their files.
+        "classification": (
+            folder / "classification.json",
+            config.seeds,
+            config.families,
+            config.sizes,
+            *data,
+        ),
+        "twin": (folder / "twin.json", config.seeds, *data, config.families),
+        "noise": short,
+        "forward": short,
+        "tuning": (rounds,),
+        "sharded": (),
+        "simulator": (
             cells,
             rounds,
             config.cap_seconds or (60.0 if config.full else 30.0),
-            float("inf") if config.full or selected else config.minutes,
-            infer=not config.full,
-            peers=config.peers,
-        )
-        write("simulator_selected" if selected else "simulator", found)
-    return 0
+            float("inf") if whole else config.minutes,
+            not config.full,
+            config.peers,
+        ),
+    }
 
 
 def _wanted(config: BenchConfig, name: str) -> bool:

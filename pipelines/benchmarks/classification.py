@@ -196,8 +196,37 @@ class Hybrid:
         return float(model.score(reduce(test.inputs), test.labels))
 
 
+class Searched:
+    """A model that scikit-learn chooses on a grid and fits."""
+
+    @property
+    def grid(self) -> Mapping[str, Sequence[Any]]:
+        """The hyperparameters to choose from."""
+        raise NotImplementedError
+
+    def _made(self, params: Mapping[str, Any], features: int, seed: int) -> Any:
+        """The estimator with these hyperparameters."""
+        raise NotImplementedError
+
+    def choose(self, rows: Labelled) -> Found:
+        """The point of the grid with the highest accuracy on folds."""
+        from sklearn.model_selection import ParameterGrid, cross_val_score
+
+        points = list(ParameterGrid(dict(self.grid)))
+        models = [self._made(point, rows.inputs.shape[1], 0) for point in points]
+        scores = [cross_val_score(model, *rows, cv=_folds()).mean() for model in models]
+        place = int(np.argmax(scores))
+        return Found(points[place], float(scores[place]))
+
+    def accuracy(
+        self, params: Mapping[str, Any], rows: Labelled, test: Labelled, seed: int
+    ) -> float:
+        """Trained on rows, tested on others."""
+        return float(self._made(params, rows.inputs.shape[1], seed).fit(*rows).score(*test))
+
+
 @dataclass(frozen=True)
-class Kernel:
+class Kernel(Searched):
     """A support vector machine with a quantum kernel.
 
     Attributes:
@@ -207,11 +236,11 @@ class Kernel:
     circuit: str
 
     @property
-    def grid(self) -> Mapping[str, Sequence[float]]:
+    def grid(self) -> Mapping[str, Sequence[Any]]:
         """Scales of the features, and penalties."""
         return {"scale": (0.1, 0.3, 1.0), "C": (1.0, 10.0, 100.0)}
 
-    def _made(self, params: Mapping[str, Any], features: int) -> Any:
+    def _made(self, params: Mapping[str, Any], features: int, seed: int) -> Any:
         from sklearn.decomposition import PCA
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
@@ -223,20 +252,9 @@ class Kernel:
         kernel = QuantumKernel(self.circuit, scale=params["scale"])
         return make_pipeline(StandardScaler(), *few, SVC(kernel=kernel, C=params["C"]))
 
-    def choose(self, rows: Labelled) -> Found:
-        """The point of the grid with the highest accuracy on folds."""
-        return _best(rows, self.grid, lambda point: self._made(point, rows.inputs.shape[1]))
-
-    def accuracy(
-        self, params: Mapping[str, Any], rows: Labelled, test: Labelled, seed: int
-    ) -> float:
-        """Trained on rows, tested on others."""
-        model = self._made(params, rows.inputs.shape[1]).fit(*rows)
-        return float(model.score(*test))
-
 
 @dataclass(frozen=True)
-class Classical:
+class Classical(Searched):
     """A model of scikit-learn.
 
     Attributes:
@@ -256,7 +274,7 @@ class Classical:
             "hidden_layer_sizes": ((32,), (64, 64)),
         }
 
-    def _made(self, params: Mapping[str, Any], seed: int) -> Any:
+    def _made(self, params: Mapping[str, Any], features: int, seed: int) -> Any:
         from sklearn.neural_network import MLPClassifier
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
@@ -267,18 +285,8 @@ class Classical:
             StandardScaler(), MLPClassifier(**params, random_state=seed) if mlp else SVC(**params)
         )
 
-    def choose(self, rows: Labelled) -> Found:
-        """The point of the grid with the highest accuracy on folds."""
-        return _best(rows, self.grid, lambda point: self._made(point, 0))
 
-    def accuracy(
-        self, params: Mapping[str, Any], rows: Labelled, test: Labelled, seed: int
-    ) -> float:
-        """Trained on rows, tested on others."""
-        return float(self._made(params, seed).fit(*rows).score(*test))
-
-
-MODELS: Mapping[str, Hybrid | Kernel | Classical] = {
+MODELS: Mapping[str, Hybrid | Searched] = {
     "hybrid": Hybrid(),
     "hybrid, separable": Hybrid("separable"),
     "hybrid, classical": Hybrid("classical"),
@@ -303,17 +311,6 @@ def _folds() -> Any:
     from sklearn.model_selection import StratifiedKFold
 
     return StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-
-
-def _best(
-    rows: Labelled, grid: Mapping[str, Sequence[Any]], made: Callable[[Mapping[str, Any]], Any]
-) -> Found:
-    from sklearn.model_selection import ParameterGrid, cross_val_score
-
-    points = list(ParameterGrid(dict(grid)))
-    scores = [cross_val_score(made(point), *rows, cv=_folds()).mean() for point in points]
-    place = int(np.argmax(scores))
-    return Found(points[place], float(scores[place]))
 
 
 def _reduced(inputs: np.ndarray, most: int | None) -> Callable[[np.ndarray], np.ndarray]:

@@ -24,6 +24,7 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from pipelines.benchmarks import forward_engines
@@ -43,19 +44,21 @@ Problem = Mapping[str, Any]
 Ops = list[tuple[str, tuple[int, ...], Any]]  # gate, qubits, its angle or None
 
 
+def _program(problem: Problem, step: Callable[..., Any], loop: bool = True) -> Program:
+    """A step with a problem's inputs and weights."""
+    import jax.numpy as jnp
+
+    inputs, weights = (jnp.asarray(problem[name], jnp.float32) for name in ("inputs", "weights"))
+    return JaxProgram(step, inputs, weights, loop)
+
+
 def jax_engine(value_of: Callable[[str], Callable[..., Any]]) -> Callable[[Problem], Program]:
     """An engine from `value_of(circuit's text)(inputs, weights)`, the value of one sample."""
 
     def make(problem: Problem) -> Program:
-        import jax.numpy as jnp
-
         text = problem["circuit"]
-        return JaxProgram(
-            value_and_gradient(over_batch(value_of(text), problem["batched"])),
-            jnp.asarray(problem["inputs"], jnp.float32),
-            jnp.asarray(problem["weights"], jnp.float32),
-            json.loads(text)["num_qubits"] <= LOOP_UP_TO_QUBITS,
-        )
+        step = value_and_gradient(over_batch(value_of(text), problem["batched"]))
+        return _program(problem, step, json.loads(text)["num_qubits"] <= LOOP_UP_TO_QUBITS)
 
     return make
 
@@ -71,8 +74,6 @@ def ours(text: str) -> Callable[..., Any]:
 
 def ours_noisy(problem: Problem) -> Program:
     """This library's exact simulation of errors; it takes the batch as a whole."""
-    import jax.numpy as jnp
-
     from qnn_jax import Circuit
     from qnn_jax.executors import noisy
     from qnn_jax.noise import NoiseModel, pauli
@@ -92,22 +93,14 @@ def ours_noisy(problem: Problem) -> Program:
         def values(x: Any, w: Any) -> Any:
             return executor(circuit, [label], x, w).values[:, 0]
 
-    return JaxProgram(
-        value_and_gradient(values),
-        jnp.asarray(problem["inputs"], jnp.float32),
-        jnp.asarray(problem["weights"], jnp.float32),
-        loop=True,
-    )
+    return _program(problem, value_and_gradient(values))
 
 
 def closed_form(problem: Problem) -> Program:
     """The 2022 circuit alone, in closed form."""
-    import jax.numpy as jnp
-
     from pipelines.benchmarks.closed_form import value_and_gradient as step
 
-    inputs = jnp.asarray(problem["inputs"], jnp.float32)
-    return JaxProgram(step, inputs, jnp.asarray(problem["weights"], jnp.float32), loop=True)
+    return _program(problem, step)
 
 
 def from_angles(run: Callable[[int, Ops], Any]) -> Callable[[str], Callable[..., Any]]:
@@ -142,27 +135,16 @@ TENSORCIRCUIT_NAMES = {
 }
 
 
-def tensorcircuit(num_qubits: int, ops: Ops) -> Any:
-    """TensorCircuit-NG."""
+def tensorcircuit(num_qubits: int, ops: Ops, error: float = 0.0) -> Any:
+    """TensorCircuit-NG; with errors its density matrix."""
     tc = importlib.import_module("tensorcircuit")
     tc.set_backend("jax")
-    circuit = tc.Circuit(num_qubits)
+    circuit = (tc.DMCircuit if error else tc.Circuit)(num_qubits)
     for gate, qubits, angle in ops:
         method = getattr(circuit, TENSORCIRCUIT_NAMES.get(gate, gate))
         method(*qubits) if angle is None else method(*qubits, theta=angle)
-    return circuit.expectation_ps(z=list(range(num_qubits))).real
-
-
-def tensorcircuit_noisy(num_qubits: int, ops: Ops) -> Any:
-    """TensorCircuit-NG's density matrix."""
-    tc = importlib.import_module("tensorcircuit")
-    tc.set_backend("jax")
-    circuit = tc.DMCircuit(num_qubits)
-    for gate, qubits, angle in ops:
-        method = getattr(circuit, TENSORCIRCUIT_NAMES.get(gate, gate))
-        method(*qubits) if angle is None else method(*qubits, theta=angle)
-        for qubit in qubits:
-            circuit.depolarizing(qubit, px=ERROR / 3, py=ERROR / 3, pz=ERROR / 3)
+        for qubit in qubits if error else ():
+            circuit.depolarizing(qubit, px=error / 3, py=error / 3, pz=error / 3)
     return circuit.expectation_ps(z=list(range(num_qubits))).real
 
 
@@ -201,30 +183,18 @@ def pennylane_ops(qml: Any, ops: Ops) -> list[Any]:
     ]
 
 
-def pennylane(num_qubits: int, ops: Ops) -> Any:
-    """PennyLane's default.qubit."""
-    qml = importlib.import_module("pennylane")
-
-    def circuit() -> Any:
-        pennylane_ops(qml, ops)  # constructing them adds them to the circuit
-        return qml.expval(qml.prod(*map(qml.Z, range(num_qubits))))
-
-    device = qml.device("default.qubit", wires=num_qubits)
-    return qml.QNode(circuit, device, interface="jax", diff_method="backprop")()
-
-
-def pennylane_noisy(num_qubits: int, ops: Ops) -> Any:
-    """PennyLane's default.mixed."""
+def pennylane(num_qubits: int, ops: Ops, error: float = 0.0) -> Any:
+    """PennyLane's default.qubit; with errors its default.mixed."""
     qml = importlib.import_module("pennylane")
 
     def circuit() -> Any:
         for op in ops:
-            pennylane_ops(qml, [op])
-            for qubit in op[1]:
-                qml.DepolarizingChannel(ERROR, wires=qubit)
+            pennylane_ops(qml, [op])  # constructing it adds it to the circuit
+            for qubit in op[1] if error else ():
+                qml.DepolarizingChannel(error, wires=qubit)
         return qml.expval(qml.prod(*map(qml.Z, range(num_qubits))))
 
-    device = qml.device("default.mixed", wires=num_qubits)
+    device = qml.device("default.mixed" if error else "default.qubit", wires=num_qubits)
     return qml.QNode(circuit, device, interface="jax", diff_method="backprop")()
 
 
@@ -340,10 +310,13 @@ ENGINES: Mapping[str, tuple[Callable[[Problem], Program], tuple[str, ...]]] = {
     "qujax": (jax_engine(qujax), ("qujax", "jax")),
     "qnn_jax noisy": (ours_noisy, ("qnn-jax", "jax")),
     "tensorcircuit noisy": (
-        jax_engine(from_angles(tensorcircuit_noisy)),
+        jax_engine(from_angles(partial(tensorcircuit, error=ERROR))),
         ("tensorcircuit-ng", "jax"),
     ),
-    "pennylane noisy": (jax_engine(from_angles(pennylane_noisy)), ("pennylane", "jax")),
+    "pennylane noisy": (
+        jax_engine(from_angles(partial(pennylane, error=ERROR))),
+        ("pennylane", "jax"),
+    ),
     "qnn_jax forward": (forward_engines.ours, ("qnn-jax", "jax")),
     "qsim forward": (forward_engines.qsim, ("qsimcirq",)),
     "aer forward": (forward_engines.aer, ("qiskit-aer",)),

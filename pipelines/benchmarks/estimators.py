@@ -16,12 +16,11 @@ from __future__ import annotations
 import json
 import math
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -128,6 +127,7 @@ def estimators(rounds: int, peers: bool) -> dict[str, Any]:
     """
     import jax
 
+    from pipelines.benchmarks.training import interleaved
     from qnn_jax import QuantumClassifier, QuantumKernel, real_amplitudes, zz_feature_map
 
     jax.config.update("jax_enable_compilation_cache", False)  # first calls must compile
@@ -168,7 +168,7 @@ def estimators(rounds: int, peers: bool) -> dict[str, Any]:
     kernel_first = time.monotonic() - began
     if theirs and not np.allclose(matrix[:3], theirs["kernel"], atol=1e-4):
         raise RuntimeError("the Gram matrices differ")
-    seconds = _in_turn(
+    seconds = interleaved(
         {
             "fit": lambda: model(passes).fit(inputs, labels),
             "kernel": lambda: QuantumKernel("zz")(rows),
@@ -260,16 +260,6 @@ def _check_classifier(circuit: Any, inputs: np.ndarray, theirs: Mapping[str, Any
     apart = np.abs((1 + np.asarray(values)) / 2 - np.asarray(theirs["first"])).mean()
     if not apart < 0.03:
         raise RuntimeError(f"the circuits differ: their probabilities are {apart:.3f} apart")
-
-
-def _in_turn(programs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    seconds: dict[str, list[float]] = {name: [] for name in programs}
-    for _ in range(rounds):
-        for name, program in programs.items():
-            began = time.monotonic()
-            program()
-            seconds[name].append(time.monotonic() - began)
-    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def _told(found: Mapping[str, Any]) -> str:

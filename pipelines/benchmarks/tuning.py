@@ -19,7 +19,8 @@ from jax import lax
 
 from pipelines.benchmarks import cases
 from qnn_jax import Circuit, expectations
-from qnn_jax.simulate import tuning, xla
+from qnn_jax.simulate import xla
+from qnn_jax.simulate.tuning import current, using
 
 #: By how much an alternative has to be faster to win: less is noise.
 MARGIN = 1.05
@@ -79,7 +80,7 @@ QUESTIONS = (
 )
 
 
-def tuned(rounds: int, questions: Sequence[Question] = QUESTIONS) -> dict[str, Any]:
+def tuning(rounds: int, questions: Sequence[Question] = QUESTIONS) -> dict[str, Any]:
     """Measure every alternative and print which would win here."""
     backend = jax.default_backend()
     print(f"Thresholds on {backend}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
@@ -96,7 +97,7 @@ def tuned(rounds: int, questions: Sequence[Question] = QUESTIONS) -> dict[str, A
 
 def measured(question: Question, rounds: int) -> dict[str, Any]:
     """What each value of a threshold takes, beside the value that is set."""
-    as_set = getattr(tuning.current(), question.name)
+    as_set = getattr(current(), question.name)
     programs, texts = {}, set()
     for value in (as_set, *question.others):
         program, text = compiled(question, value)
@@ -150,7 +151,7 @@ def compiled(question: Question, value: Any) -> tuple[Callable[[], Any], str]:
         return (jax.vmap(one, axes) if question.batch > 1 else one)(i, v).sum()
 
     barrier = value == "optimization_barrier"
-    limits = tuning.current()
+    limits = current()
     if not barrier:
         limits = dataclasses.replace(limits, **{question.name: value})
     gather = xla._materialize
@@ -158,7 +159,7 @@ def compiled(question: Question, value: Any) -> tuple[Callable[[], Any], str]:
     try:
         if barrier:
             xla._materialize = lax.optimization_barrier
-        with tuning.using(limits):
+        with using(limits):
             lowered = jax.jit(jax.value_and_grad(total, (0, 1))).lower(inputs, weights)
             program = lowered.compile()
     finally:
