@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
             part.twins.shots,
         )
         for part in wanted
-        if part.setting in ("regression", "calculator")
+        if not part.twins.metric.classes
     }
     if "kernel" in flags.only:
         study["kernel"] = kernel_with_shots(_KERNEL_SHOTS, flags.seeds, flags.seed)

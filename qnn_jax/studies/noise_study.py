@@ -1,8 +1,8 @@
 """Where do shots and a device's errors matter, and what does training with them buy?
 
-Parts of the study are ablations with `NoiseTwins`: the hybrid of the main job, a circuit without a
-classical network (as QuantumNAT has it, arXiv:2110.11331), and a regression. All of their tests
-together are corrected by Holm's method. A quantum kernel with shots is a part of its own.
+Parts of the study are ablations with `NoiseTwins` of `qnn_jax.tasks.table.NOISE_SETTINGS`. All of
+their tests together are corrected by Holm's method. A quantum kernel with shots is a part of its
+own.
 """
 
 from __future__ import annotations
@@ -16,18 +16,13 @@ import numpy as np
 
 from qnn_jax.circuits.arrays import finite_array
 from qnn_jax.circuits.checks import at_least, several
-from qnn_jax.configs import ExecutionConfig, LeastSquaresConfig, TrainingConfig
+from qnn_jax.configs import ExecutionConfig
 from qnn_jax.errors import InputError
 from qnn_jax.stats import holm, mean_interval
 from qnn_jax.studies.noise_twins import NoiseTwins
-from qnn_jax.tasks.calculator import Calculator
-from qnn_jax.tasks.fashion import Fashion
-from qnn_jax.tasks.pooled import Pooled
-from qnn_jax.tasks.sine import Sine
-from qnn_jax.training.task import HYBRID
+from qnn_jax.tasks.table import NOISE_SETTINGS
+from qnn_jax.training.task import HYBRID, replaced
 
-#: Training points of the regressions.
-POINTS = 256
 #: Training and test points of the kernel.
 KERNEL_TRAIN, KERNEL_TEST = 60, 200
 
@@ -37,7 +32,7 @@ class Part(NamedTuple):
 
     Attributes:
         name: also of its folder.
-        setting: "hybrid", "circuit", "regression" or "calculator".
+        setting: its name in `NOISE_SETTINGS`.
         twins: the task.
         size: training examples.
         device: whose errors they are, or None.
@@ -96,29 +91,19 @@ def parts(config: NoiseStudyConfig) -> tuple[Part, ...]:
     shots, images = at_least("shots", config.shots, 1), at_least("images", config.images, 1)
     size = at_least("size", config.size, 1)
     epochs = at_least("epochs", config.epochs, 1)
-    sampled = ExecutionConfig("sampled", shots)
-    adding = Calculator(training=LeastSquaresConfig(epochs=20, restarts=8), execution=sampled)
-
-    def part(
-        setting: str, task: Any, size: int, device: str | None = None, depth: int | None = None
-    ) -> Part:
-        words = (setting, device or "shots", depth)
-        name = "-".join(str(word) for word in words if word is not None)
-        return Part(name, setting, NoiseTwins(task, images), size, device, depth)
-
-    found = [
-        part("regression", Sine(execution=sampled), POINTS),
-        part("calculator", adding, POINTS),
-    ]
-    for device in devices:
-        noisy = ExecutionConfig("noisy", shots, device)
-        found.append(part("regression", Sine(execution=noisy), POINTS, device))
-        main = Fashion(training=TrainingConfig(epochs=5), execution=noisy)
-        found.append(part("hybrid", main, size, device))
-        for depth in depths:
-            circuit = Pooled(blocks=depth, execution=noisy)
-            training = replace(circuit.training, epochs=epochs)
-            found.append(part("circuit", replace(circuit, training=training), size, device, depth))
+    found = []
+    for device in (None, *devices):
+        execution = ExecutionConfig("noisy" if device else "sampled", shots, device)
+        for name, setting in NOISE_SETTINGS.items():
+            if not (setting.errors if device else setting.shots):
+                continue
+            task = replace(setting.task, execution=execution)
+            for depth in depths if setting.depth else (None,):
+                if depth is not None:
+                    task = replaced(replaced(task, setting.depth, depth), "training.epochs", epochs)
+                words = "-".join(str(w) for w in (name, device or "shots", depth) if w is not None)
+                twins = NoiseTwins(task, images)
+                found.append(Part(words, name, twins, setting.size or size, device, depth))
     for one in found:
         one.twins.sized(one.size).check()
     return tuple(found)

@@ -1,4 +1,4 @@
-"""All tasks by name, and the default size of each one's ablation."""
+"""All tasks by name, the default size of each one's ablation, and those of the noise study."""
 
 from __future__ import annotations
 
@@ -47,6 +47,37 @@ ABLATIONS: Mapping[str, tuple[Effort, Effort]] = MappingProxyType(
             Effort(Calculator(training=_FEW_STARTS), (10, 30, 100, 300)),
             Effort(Calculator(training=replace(_FEW_STARTS, epochs=10)), (10, 100), 8),
         ),
+    }
+)
+
+
+class NoiseSetting(NamedTuple):
+    """What the noise study trains: a task where shots or errors may matter.
+
+    Attributes:
+        task: as it trains exactly.
+        size: training examples; 0 leaves them to the study.
+        shots: whether it also trains with shots alone.
+        errors: whether it trains with the errors of devices.
+        depth: the field that says how deep the circuit is, where the study varies that and sets
+            the epochs.
+    """
+
+    task: Any
+    size: int = 0
+    shots: bool = False
+    errors: bool = True
+    depth: str = ""
+
+
+#: By name: a regression, the calculator, the hybrid of the main job, and a circuit without a
+#: classical network (as QuantumNAT has it, arXiv:2110.11331).
+NOISE_SETTINGS: Mapping[str, NoiseSetting] = MappingProxyType(
+    {
+        "regression": NoiseSetting(Sine(), 256, shots=True),
+        "calculator": NoiseSetting(Calculator(training=_FEW_STARTS), 256, shots=True, errors=False),
+        "hybrid": NoiseSetting(Fashion(training=TrainingConfig(epochs=5))),
+        "circuit": NoiseSetting(Pooled(), depth="blocks"),
     }
 )
 
