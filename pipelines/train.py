@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -22,10 +21,10 @@ import tyro
 from pipelines import command, training
 from pipelines.flags import TrackedFlags
 from qnn_jax.circuits.checks import one_of
-from qnn_jax.data.prepared import PREFIX
 from qnn_jax.errors import InputError
 from qnn_jax.tasks import Tabular
 from qnn_jax.tasks.table import TASKS
+from qnn_jax.training.task import replaced
 
 #: The tasks without a command of their own.
 HERE = tuple(name for name in TASKS if not command.has_target(name))
@@ -55,30 +54,20 @@ def main(argv: list[str] | None = None) -> int:
     one_of("--task", name, HERE)
     start = TrainFlags(task=name)
     task, flags = training.parse({"default": TASKS[name]()}, start, argv, __doc__)
-    if not isinstance(task, Tabular):
-        if flags.qubits is not None:
+    if flags.qubits is not None:
+        if not hasattr(getattr(task, "model", None), "num_qubits"):
             raise InputError(
                 f"Argument `--qubits` must be left out with --task {name}, but is {flags.qubits}."
             )
-        return training.train(task, dataclasses.replace(flags, run=flags.run or name))
-    if flags.qubits is not None:
-        model = dataclasses.replace(task.model, num_qubits=flags.qubits)
-        task = dataclasses.replace(task, model=model)
+        task = replaced(task, "model.num_qubits", flags.qubits)
     for line in task.notices():
         command.say(line)
-    flags = dataclasses.replace(flags, run=flags.run or run_of(task.data))
+    flags = dataclasses.replace(flags, run=flags.run or task.run_name)
     status = training.train(task, flags)
-    if not status:
+    if not status and task.reads_files:
         words = ["--run", flags.run, *command.same_folders(flags), "--data", "new.csv"]
         print(f"Or:   {command.make('predict', words)}")
     return status
-
-
-def run_of(data: str) -> str:
-    """The default name of a run: petals of petals.csv, glue-cola of tfds:glue/cola."""
-    if data.startswith(PREFIX):
-        return data.removeprefix(PREFIX).replace("/", "-")
-    return Path(data).stem
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ class TaskDefaults:
     name: ClassVar[str]
     metric: ClassVar[Metric]
     numbers: ClassVar[frozenset[str]] = frozenset({"training.learning_rate"})
+    #: Whether a trained model predicts the rows of another file (`qnn_jax.tasks.predict_file`).
+    reads_files: ClassVar[bool] = False
     training: Any
     execution: ExecutionConfig = ExecutionConfig()
 
@@ -74,6 +76,15 @@ class TaskDefaults:
     def prepared(self: Own) -> Own:
         """The task as commands train it: with what files decide filled in; here as it is."""
         return self
+
+    @property
+    def run_name(self) -> str:
+        """The name of a run that is given none."""
+        return self.name
+
+    def notices(self) -> Sequence[str]:
+        """Lines that a command prints before it trains; here none."""
+        return ()
 
     def check(self) -> None:
         """Does nothing; the trainer checks its settings once the data are loaded."""

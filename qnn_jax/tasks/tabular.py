@@ -158,6 +158,14 @@ class Tabular(FeatureTask):
     form: Form | None = field(default=None, metadata={"flag": False})
 
     name: ClassVar[str] = "tabular"
+    reads_files: ClassVar[bool] = True
+
+    @property
+    def run_name(self) -> str:
+        """That of the data: petals of petals.csv, glue-cola of tfds:glue/cola."""
+        if self.data.startswith(PREFIX):
+            return self.data.removeprefix(PREFIX).replace("/", "-")
+        return Path(self.data).stem
 
     def prepared(self) -> Tabular:
         """The task with everything that files decide: the form of the table, and the circuit.

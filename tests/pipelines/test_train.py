@@ -11,6 +11,7 @@ from as_programs import run
 from pipelines import predict, train
 from qnn_jax import Circuit, Op, w, x
 from qnn_jax.errors import InputError
+from qnn_jax.tasks import Tabular
 
 SMALL = ("--epochs", "4", "--passes", "8", "--model.hidden", "4", "--qubits", "2")
 
@@ -119,7 +120,7 @@ def test_a_task_without_data_is_trained_by_its_name(tmp_path: Path, capsys) -> N
 
 
 def test_a_run_has_the_name_of_its_data() -> None:
-    names = [train.run_of(data) for data in ("/a/petals.csv", "tfds:mnist", "tfds:glue/cola")]
+    names = [Tabular(data).run_name for data in ("/a/petals.csv", "tfds:mnist", "tfds:glue/cola")]
     assert names == ["petals", "mnist", "glue-cola"]
 
 
