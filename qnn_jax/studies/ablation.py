@@ -259,9 +259,7 @@ class _Study:
             tell: called with the number of finished epochs and their seconds.
         """
         name, data, began = member.name, self._data(size), time.monotonic()
-        # Members that differ only in how they are scored are trained once.
-        alike = (id(member.network), member.frozen, member.execution)
-        compiled = began
+        alike, compiled = _training_of(member), began
         if alike not in self._trained:
             sized = self.task.sized(size)
             keys = jax.vmap(jax.random.key)(self.seeds)
@@ -411,7 +409,20 @@ class _Study:
                 f"of test {examples}."
             ),
             *((self.scorer.about,) if self.scorer else ()),
+            *(
+                (
+                    "Models that differ only in how they are scored are trained once: the seconds "
+                    "of the training are those of the first of them.",
+                )
+                if len(set(map(_training_of, self.members))) < len(self.members)
+                else ()
+            ),
         )
+
+
+def _training_of(member: Member) -> tuple[Any, ...]:
+    """What is trained: members that differ only in how they are scored are trained once."""
+    return id(member.network), member.frozen, member.execution
 
 
 def _counts(sizes: Sequence[int], splits: Splits) -> dict[int, int]:
