@@ -33,8 +33,6 @@ from qnn_jax.training.task import Examples, Member, Task, replaced
 #: ("training.learning_rate"): one for all, or one for each, shape (members,).
 Numbers = Mapping[str, Any]
 
-_ONE_KEY = "one random key, as jax.random.key(0) is"
-
 
 def chosen(task: Task, names: Sequence[str]) -> tuple[Member, ...]:
     """The members of a task with these names, in the task's order, where the task runs them.
@@ -68,20 +66,41 @@ def with_numbers(task: Any, numbers: Numbers) -> Any:
     return task
 
 
-def _check_members(task: Task, names: tuple[str, ...]) -> None:
+def _check(given: Mapping[str, Any]) -> None:
+    """Check the arguments, by their names, of any of the programs below."""
+    task, names = given["task"], given["names"]
     of_type("task", task, Task, "a Task, as those of qnn_jax.tasks are,")
     # A static argument of jit must be hashable, so a list is refused.
     of_type("names", names, tuple, "a tuple of names of the task's members")
     chosen(task, names)
+    name, rule, ndim = "key", "one random key, as jax.random.key(0) is", (0, 0)
+    if "keys" in given:
+        name, rule, ndim = "keys", "random keys, shape (members,)", (1, 1)
+        if "state" in given:
+            rule, ndim = "a random key or several, shape (members,)", (0, 1)
+    keys = checked_array(name, given[name], rule, jax.dtypes.prng_key, ndim)
+    members = keys.size
+    if "state" in given:
+        check_epoch(given["epoch"])
+        for part in ("train", "validation"):
+            check_examples(part, given[part])
+        task.trainer.check(len(given["train"].inputs))
+        members = _members_of(task, names, given["state"], given["train"].inputs, keys.dtype)
+        if members is None and "keys" in given:
+            raise InputError("Argument `state` must be of a population, but is of one training.")
+        if members is not None and "key" in given:
+            raise InputError(
+                f"Argument `state` must be of one training, but is of a population of {members}."
+            )
+    else:
+        check_inputs(given["inputs"])
+    if "keys" in given:
+        _check_numbers(task, members, keys, given["numbers"], given["mesh"])
+    if given.get("at_once") is not None:
+        at_least("at_once", given["at_once"], 1)
 
 
-def _check_init(task: Task, names: tuple[str, ...], key: Any, inputs: Any) -> None:
-    _check_members(task, names)
-    checked_array("key", key, _ONE_KEY, jax.dtypes.prng_key, (0, 0))
-    check_inputs(inputs)
-
-
-@program(_check_init, static_argnames=("task", "names"))
+@program(_check, static_argnames=("task", "names"))
 def init_state(task: Task, names: tuple[str, ...], key: Array, inputs: Array) -> Any:
     """Fresh states of members, from one key.
 
@@ -91,10 +110,10 @@ def init_state(task: Task, names: tuple[str, ...], key: Array, inputs: Array) ->
     return task.trainer.init(task, chosen(task, names), key, inputs)
 
 
-def _check_state(
+def _members_of(
     task: Task, names: tuple[str, ...], state: Any, inputs: Any, key_type: Any
 ) -> int | None:
-    """Check the state of these members; for a population return its size."""
+    """The number of a population that a state is of, None of one training; or refuse it."""
     key = jax.ShapeDtypeStruct((), key_type)
     example = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
     wanted = jax.eval_shape(functools.partial(init_state.jitted, task, names), key, example)
@@ -120,32 +139,7 @@ def _axes_in_front(leaf: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
     return found[:split] if found is not None and split >= 0 and found[split:] == shape else None
 
 
-def _check_run(task: Task, epoch: Any, train: Examples, validation: Examples) -> None:
-    check_epoch(epoch)
-    check_examples("train", train)
-    check_examples("validation", validation)
-    task.trainer.check(len(train.inputs))
-
-
-def _check_fit(
-    task: Task,
-    names: tuple[str, ...],
-    state: Any,
-    key: Any,
-    epoch: Any,
-    train: Examples,
-    validation: Examples,
-) -> None:
-    _check_members(task, names)
-    checked_array("key", key, _ONE_KEY, jax.dtypes.prng_key, (0, 0))
-    _check_run(task, epoch, train, validation)
-    if (members := _check_state(task, names, state, train.inputs, key.dtype)) is not None:
-        raise InputError(
-            f"Argument `state` must be of one training, but is of a population of {members}."
-        )
-
-
-@program(_check_fit, static_argnames=("task", "names"), donate_argnames="state")
+@program(_check, static_argnames=("task", "names"), donate_argnames="state")
 def fit_epoch(
     task: Task,
     names: tuple[str, ...],
@@ -159,21 +153,7 @@ def fit_epoch(
     return task.trainer.epoch(task, chosen(task, names), state, key, epoch, train, validation)
 
 
-def _check_init_population(
-    task: Task,
-    names: tuple[str, ...],
-    keys: Any,
-    numbers: Numbers,
-    inputs: Any,
-    mesh: Mesh | None = None,
-) -> None:
-    _check_members(task, names)
-    checked_array("keys", keys, "random keys, shape (members,)", jax.dtypes.prng_key, (1, 1))
-    _check(task, keys.size, keys, numbers, mesh)
-    check_inputs(inputs)
-
-
-@program(_check_init_population, static_argnames=("task", "names", "mesh"))
+@program(_check, static_argnames=("task", "names", "mesh"))
 def init_population(
     task: Task,
     names: tuple[str, ...],
@@ -203,32 +183,8 @@ def init_population(
     return _mapped(one, (keys, dict(numbers)), mesh)
 
 
-def _check_fit_population(
-    task: Task,
-    names: tuple[str, ...],
-    state: Any,
-    keys: Any,
-    numbers: Numbers,
-    epoch: Any,
-    train: Examples,
-    validation: Examples,
-    mesh: Mesh | None = None,
-    at_once: int | None = None,
-) -> None:
-    _check_members(task, names)
-    rule = "a random key or several, shape (members,)"
-    checked_array("keys", keys, rule, jax.dtypes.prng_key, (0, 1))
-    _check_run(task, epoch, train, validation)
-    members = _check_state(task, names, state, train.inputs, keys.dtype)
-    if members is None:
-        raise InputError("Argument `state` must be of a population, but is of one training.")
-    _check(task, members, keys, numbers, mesh)
-    if at_once is not None:
-        at_least("at_once", at_once, 1)
-
-
 @program(
-    _check_fit_population,
+    _check,
     static_argnames=("task", "names", "mesh", "at_once"),
     donate_argnames="state",
 )
@@ -342,7 +298,9 @@ def _in_chunks(function: Callable[[list[Array]], Any], split: list[Array], at_on
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:members], done)
 
 
-def _check(task: Task, members: int, keys: Any, numbers: Numbers, mesh: Mesh | None) -> None:
+def _check_numbers(
+    task: Task, members: int, keys: Any, numbers: Numbers, mesh: Mesh | None
+) -> None:
     """Check that the numbers may vary within a program, and that lengths fit."""
     of_type("numbers", numbers, Mapping, "a mapping from fields of the task to numbers")
     with_numbers(task, numbers)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
@@ -24,10 +25,16 @@ class Program(Generic[_P, _R]):
         jitted: the function without checks.
     """
 
-    def __init__(self, check: Callable[_P, None], jitted: Any) -> None:
-        self._check, self.jitted = check, jitted
+    def __init__(self, check: Callable[[Mapping[str, Any]], None], jitted: Any) -> None:
+        self._of_names, self.jitted = check, jitted
         self.__doc__, self.__name__ = jitted.__doc__, jitted.__name__
         self.__wrapped__: Callable[_P, _R] = jitted.__wrapped__
+        self._signature = inspect.signature(self.__wrapped__)
+
+    def _check(self, *args: Any, **kwargs: Any) -> None:
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        self._of_names(bound.arguments)
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Check and run."""
@@ -47,9 +54,9 @@ class Program(Generic[_P, _R]):
 
 
 def program(
-    check: Callable[_P, None], **options: Any
+    check: Callable[[Mapping[str, Any]], None], **options: Any
 ) -> Callable[[Callable[_P, _R]], Program[_P, _R]]:
-    """`jax.jit` with these options, after a check of the same arguments."""
+    """`jax.jit` with these options, after a check of the arguments by their names."""
     return lambda function: Program(check, jax.jit(function, **options))
 
 
