@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, SymmetricalLogLocator
 
-from qnn_jax.report.figures import save
+from qnn_jax.report.figures import blank, save
 from qnn_jax.report.page import Picture, Section, Table, write_page
 from qnn_jax.studies.ablation_table import Ablation, Row, gains
 from qnn_jax.training.task import HYBRID, Metric
@@ -107,8 +107,7 @@ def _cells(line: Mapping[str, Any], metric: Metric) -> tuple[str, ...]:
 
 def against_size(found: Ablation) -> Figure:
     """Scores against the number of training examples, one line per twin."""
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(9, 5)
     middle = (len(found.members) - 1) / 2
     for number, twin in enumerate(found.members):
         line = [row for row in found.rows if row.twin == twin.name]
@@ -134,7 +133,6 @@ def against_size(found: Ablation) -> Figure:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set(xlabel=f"training {found.examples}", ylabel=found.metric.title)
-    axes.grid(alpha=0.25)
     figure.legend(loc="outside right upper", frameon=False)
     return figure
 
@@ -169,9 +167,10 @@ def _stretch(axes: Axes, found: Ablation) -> None:
 def differences(found: Ablation) -> Figure:
     """The hybrid's lead over each twin, a panel for each training size."""
     twins = found.members[1:]
-    figure = Figure(figsize=(2.9 * len(found.sizes) + 1.2, 0.42 * len(twins) + 1.3),
-                    layout="constrained")  # fmt: skip
-    panels = figure.subplots(1, len(found.sizes), sharey=True, squeeze=False)[0]
+    width, height = 2.9 * len(found.sizes) + 1.2, 0.42 * len(twins) + 1.3
+    figure, (panels,) = blank(
+        width, height, 1, len(found.sizes), grid="x", sharey=True, squeeze=False
+    )
     for size, axes in zip(found.sizes, panels, strict=True):
         axes.axvline(0, color="black", linewidth=0.8)
         for number, twin in enumerate(twins):
@@ -179,7 +178,6 @@ def differences(found: Ablation) -> Figure:
             _lead(axes, found, row, len(twins) - 1 - number, _color(number + 1))
         _spare_outliers(axes, found, size)
         axes.set_title(f"{size:,} {found.examples}", fontsize=10)
-        axes.grid(axis="x", alpha=0.25)
     panels[0].set_ylim(-0.5, len(twins) - 0.4)
     panels[0].set_yticks(range(len(twins)), [twin.name for twin in reversed(twins)])
     figure.supxlabel(f"the hybrid's lead, in {found.metric.unit}", fontsize=10)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from qnn_jax.hardware.learning import Learned
+from qnn_jax.report.figures import blank
 
 _NAMES = ("the circuit", "along random axes", "basis states")
 
 
 def predicted_and_measured(found: Learned) -> Figure:
     """Probabilities and frequencies of held-out settings, by experiment."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure, axes = blank(10, 4, 1, 2, sharey=True)
     checks = (found.fit.before, found.fit.after)
-    axes = figure.subplots(1, 2, sharey=True)
     for number, (ax, check) in enumerate(zip(axes, checks, strict=True)):
         for name, shares, measured, held in zip(
             _NAMES, found.fit.predicted, found.frequencies, found.fit.held, strict=True
@@ -23,7 +23,6 @@ def predicted_and_measured(found: Learned) -> Figure:
         title = ("published errors", "learned errors")[number]
         ax.set_title(f"{title}: {check.ratio:.2f} × shot noise", fontsize=10)
         ax.set(xlabel="measured frequency (held-out settings)", xlim=(-0.02, 1.02))
-        ax.grid(alpha=0.25)
     axes[0].set(ylabel="predicted probability")
     axes[0].legend(frameon=False, fontsize=8)
     return figure

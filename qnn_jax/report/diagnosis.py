@@ -16,7 +16,7 @@ from qnn_jax.circuits import Circuit
 from qnn_jax.circuits.angles import symbols
 from qnn_jax.diagnostics import Spectrum
 from qnn_jax.errors import InputError
-from qnn_jax.report.figures import COLORS, save
+from qnn_jax.report.figures import COLORS, blank, save
 from qnn_jax.report.page import Picture, Section, write_page
 from qnn_jax.studies.diagnosis import PAPERS, Diagnosis, Subject, in_a_line
 
@@ -216,24 +216,21 @@ def representation(subject: Subject, found: Mapping[str, Any]) -> Figure:
         "ansatz": "best of fresh trainings of these gates",
         "run": "this run",
     }
-    figure = Figure(figsize=(10, 3.5), layout="constrained")
-    panels = figure.subplots(1, 3, sharex=True, sharey=True)
+    figure, panels = blank(10, 3.5, 1, 3, sharex=True, sharey=True)
     for axes, (name, title) in zip(panels, titles.items(), strict=True):
         values = found["predictions"][name]
         axes.scatter(subject.targets, values, s=4, color=_PURPLE, alpha=0.5, linewidths=0)
         axes.axline((float(np.mean(subject.targets)),) * 2, slope=1, color="black", linewidth=0.8)
         axes.set_title(f"{title}\nmean L1 {found['mean_l1'][name]:.2g}", fontsize=9)
         axes.set(xlabel="target")
-        axes.grid(alpha=0.25)
     panels[0].set_ylabel("prediction")
     return figure
 
 
 def fourier(found: Mapping[str, Spectrum]) -> Figure:
     """Coefficients by frequency: stems for one input or a cut, points in the plane for two."""
-    figure = Figure(figsize=(max(6.4, 5 * len(found)), 4), layout="constrained")
-    panels = figure.subplots(1, len(found), squeeze=False)[0]
-    for axes, (cut, spectrum) in zip(panels, found.items(), strict=True):
+    figure, panels = blank(max(6.4, 5 * len(found)), 4, 1, len(found), squeeze=False)
+    for axes, (cut, spectrum) in zip(panels[0], found.items(), strict=True):
         inputs = spectrum.frequencies.shape[1]
         if cut == "all" and inputs > 1:
             _plane(figure, axes, spectrum)
@@ -243,7 +240,6 @@ def fourier(found: Mapping[str, Spectrum]) -> Figure:
             f"{spectrum.used.sum():,} of {len(spectrum.used):,} frequencies in reach are used",
             fontsize=9,
         )
-        axes.grid(alpha=0.25)
     return figure
 
 
@@ -287,22 +283,19 @@ def expressibility(found: Any) -> Figure:
     """The histogram of fidelities against that of Haar-random states."""
     bins = len(found.histogram)
     edges = np.linspace(0, 1, bins + 1)
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(6.4, 3.6)
     axes.bar(edges[:-1], bins * found.histogram, 1 / bins, align="edge", color=_PURPLE, alpha=0.6)
     axes.stairs(bins * found.haar, edges, color=_ORANGE, linewidth=1.6, label="Haar-random")
     axes.set(xlabel="fidelity of two random states", ylabel="density", xlim=(0, 1))
     low, high = found.interval
     axes.set_title(f"KL divergence {found.kl:.3f} ({low:.3f} to {high:.3f}) nats", fontsize=9)
     axes.legend(frameon=False, fontsize=8)
-    axes.grid(alpha=0.25)
     return figure
 
 
 def entanglement(found: Mapping[str, Any]) -> Figure:
     """Histograms of the Meyer-Wallach measure at random and at trained weights."""
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(6.4, 3.6)
     edges = np.linspace(0, 1, 41).tolist()
     for key, color in (("random", _GREY), ("trained", _PURPLE)):
         one = found[key]
@@ -313,31 +306,26 @@ def entanglement(found: Mapping[str, Any]) -> Figure:
     axes.axvline(haar, color=_ORANGE, linestyle="--", label=f"Haar-random states: {haar:.3f}")
     axes.set(xlabel="Meyer-Wallach Q of a state", ylabel="density", xlim=(0, 1))
     axes.legend(frameon=False, fontsize=8)
-    axes.grid(alpha=0.25)
     return figure
 
 
 def gradients(found: Mapping[int, Any]) -> Figure:
     """Variances by repetitions of this circuit."""
-    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(5.2, 3.4)
     _points(axes, list(found), list(found.values()), _PURPLE, "")
     axes.set(xlabel="this circuit, repeated", ylabel="variance", ylim=(0, None))
     axes.set_xticks(list(found))
-    axes.grid(alpha=0.25)
     return figure
 
 
 def gradients_by_size(found: Mapping[int, Any]) -> Figure:
     """Variances by qubits, of the 2022 project's kind of circuit."""
-    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(5.2, 3.4)
     for kind, color in (("global", _PURPLE), ("local", _ORANGE)):
         _points(axes, list(found), [one[kind] for one in found.values()], color, kind)
     axes.set(xlabel="qubits of ZZ feature map and real amplitudes", ylabel="variance", yscale="log")
     axes.set_xticks(list(found))
     axes.legend(frameon=False, fontsize=8, title="observable", title_fontsize=8)
-    axes.grid(alpha=0.25)
     return figure
 
 
@@ -350,8 +338,7 @@ def _points(axes: Any, places: list[int], values: list[Any], color: str, label: 
 
 def classical_gradients(found: Mapping[str, Any]) -> Figure:
     """Variances by layer, those of the circuit's weights in another colour."""
-    figure = Figure(figsize=(7.2, 0.8 + 0.34 * len(found)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(7.2, 0.8 + 0.34 * len(found))
     for place, (path, one) in enumerate(found.items()):
         low, high = one.interval
         color = _ORANGE if path.startswith("quantum") else _PURPLE
@@ -369,14 +356,12 @@ def classical_gradients(found: Mapping[str, Any]) -> Figure:
     axes.set_yticks(range(len(found)), list(found))
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel="mean variance of a parameter's gradient")
-    axes.grid(alpha=0.25)
     return figure
 
 
 def fisher(found: Any) -> Figure:
     """Eigenvalues of the quantum Fisher information."""
-    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(6.4, 3.4, grid="y")
     places = np.arange(1, len(found.eigenvalues) + 1)
     moving = places <= found.rank
     floor = float(found.eigenvalues[moving].min(initial=1)) / 10
@@ -386,14 +371,12 @@ def fisher(found: Any) -> Figure:
     axes.set(yscale="log", ylim=(floor, None))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(f"rank {found.rank} of {len(places)}", fontsize=9)
-    axes.grid(alpha=0.25, axis="y")
     return figure
 
 
 def effective_dimension(found: Any) -> Figure:
     """The effective dimension by the number of samples."""
-    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(6.4, 3.4)
     axes.fill_between(found.counts, *found.intervals.T, color=_PURPLE, alpha=0.25, linewidth=0)
     axes.plot(found.counts, found.values, color=_PURPLE, marker="o", markersize=4)
     axes.axhline(found.parameters, color="black", linewidth=0.8, linestyle="--")
@@ -406,14 +389,12 @@ def effective_dimension(found: Any) -> Figure:
         ylabel="effective dimension",
         ylim=(0, 1.12 * max(found.parameters, found.intervals.max())),
     )
-    axes.grid(alpha=0.25)
     return figure
 
 
 def kernel(names: tuple[str, str] | None, found: Mapping[str, Any]) -> Figure:
     """The kernel matrix, samples sorted by target, or by class under the names of two."""
-    figure = Figure(figsize=(4.8, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(4.8, 4, grid="")
     image = axes.imshow(found["matrix"], cmap="magma", vmin=0, vmax=1)
     figure.colorbar(image, label="fidelity of two samples' states")
     targets = found["targets"]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from qnn_jax.report.figures import blank
 from qnn_jax.studies.evaluation import EXACT, Row
 from qnn_jax.training.task import Metric
 
@@ -16,8 +17,8 @@ _POINTS = 600  # in the right panel; more would overlap
 
 def scores(title: str, rows: Sequence[Row], metric: Metric) -> Figure:
     """The score of each executor with its interval, and its deviation from the exact values."""
-    figure = Figure(figsize=(10, 1.9 + 0.36 * len(rows)), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    height = 1.9 + 0.36 * len(rows)
+    figure, (left, right) = blank(10, height, 1, 2, grid="x", width_ratios=(1.25, 1))
     first = rows[0]
     left.axvspan(*first.interval, color=_EXACT, alpha=0.07, linewidth=0)
     left.axvline(first.value, color=_EXACT, linewidth=0.8, linestyle=":")
@@ -30,7 +31,6 @@ def scores(title: str, rows: Sequence[Row], metric: Metric) -> Figure:
     left.set_yticks(range(len(rows)), [label(row) for row in rows])
     left.set(ylim=(len(rows) - 0.5, -0.5))
     left.set_xlabel(f"{metric.title}, 95 % intervals over the examples")
-    left.grid(axis="x", alpha=0.25)
 
     count = first.values.size
     shown = np.linspace(0, count - 1, min(count, _POINTS)).astype(int)
@@ -45,7 +45,6 @@ def scores(title: str, rows: Sequence[Row], metric: Metric) -> Figure:
     right.set(ylim=(len(rows) - 0.5, -0.5), yticks=[])
     right.locator_params(axis="x", nbins=6)
     right.set_xlabel("each example's <O> minus exact (bar: ± rms)")
-    right.grid(axis="x", alpha=0.25)
     figure.suptitle(title, fontsize=10)
     return figure
 

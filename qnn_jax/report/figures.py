@@ -39,6 +39,25 @@ def save(figure: Figure, path: Path, dpi: int = 110) -> None:
     write_bytes_atomic(path, png.getvalue())
 
 
+def blank(
+    width: float, height: float, *shape: int, grid: str = "both", **options: Any
+) -> tuple[Figure, Any]:
+    """A figure of so many inches, and its axes as `Figure.subplots` gives them, with a pale grid.
+
+    Args:
+        width: of the figure.
+        height: of the figure.
+        shape: rows and columns of axes.
+        grid: "x", "y", "both" or "", for none.
+        options: of `Figure.subplots`.
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes: Any = figure.subplots(*shape, **options)
+    for one in np.ravel(axes) if grid else ():
+        one.grid(axis=grid, alpha=0.25)
+    return figure, axes
+
+
 def label(name: str) -> str:
     """A member's or a reference's name as text."""
     return name.replace("_", " ").replace("mlp", "MLP")
@@ -46,8 +65,7 @@ def label(name: str) -> str:
 
 def curves(rows: Sequence[Mapping[str, Any]], names: Sequence[str], metric: Metric) -> Figure:
     """Loss and validation metric by epoch, of the hybrid and its twins."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = blank(9, 3.4, 1, 2)
     epochs = [row["epoch"] for row in rows]
     for name, color in zip(names, COLORS, strict=False):
 
@@ -71,7 +89,6 @@ def curves(rows: Sequence[Mapping[str, Any]], names: Sequence[str], metric: Metr
         right.set_yscale("log")
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.25)
         if rows:
             axes.legend(frameon=False, fontsize=8)
     return figure
@@ -98,8 +115,7 @@ def plane(
     points[:, :2] = np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2)
     logits = trained.decide(trained.run(points).values)
 
-    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(5.6, 4.6, grid="")
     extent = (first[0], first[-1], second[0], second[-1])
     if logits.shape[1] == 1:
         share = np.exp(-np.logaddexp(0, -logits.reshape(_GRID, _GRID)))
@@ -163,8 +179,7 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[s
     count = len(class_names)
     table = np.zeros((count, count), int)
     np.add.at(table, (labels, predicted), 1)
-    figure = Figure(figsize=(2.2 + 0.75 * count, 1.8 + 0.6 * count), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(2.2 + 0.75 * count, 1.8 + 0.6 * count, grid="")
     axes.imshow(table / table.sum(axis=1, keepdims=True), cmap="Purples", vmin=0, vmax=1.2)
     for row in range(count):
         for column in range(count):
@@ -183,8 +198,7 @@ def mistakes(
     wrong = np.flatnonzero(labels != predicted)
     shown = wrong[:_MOST_MISTAKES]
     rows = max(1, -(-len(shown) // 6))
-    figure = Figure(figsize=(9, 0.4 + 1.9 * rows), layout="constrained")
-    grid: Any = figure.subplots(rows, 6, squeeze=False)
+    figure, grid = blank(9, 0.4 + 1.9 * rows, rows, 6, grid="", squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, index in zip(grid.flat, shown, strict=False):

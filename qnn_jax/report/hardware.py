@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from qnn_jax.report.figures import blank
 from qnn_jax.studies.hardware import Evaluation
 
 _NAMES = {
@@ -25,8 +26,7 @@ _DOTS = {"plain": 6.0, "mitigated": 3.6, "recalibrated": 1.6}
 def scores_and_values(found: Evaluation) -> Figure:
     """Scores with intervals on the left, measured against exact values on the right."""
     result, exact, metric = found.result, found.exact, found.metric
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
+    figure, (left, right) = blank(10, 4, 1, 2, grid="y", width_ratios=(1.3, 1))
     names = [name for name in _NAMES if name in result]
     for position, name in enumerate(names):
         value, (low, high) = result[name][metric], result[name]["interval"]
@@ -40,7 +40,6 @@ def scores_and_values(found: Evaluation) -> Figure:
     left.set_xticks(range(len(names)), [_NAMES[name] for name in names], fontsize=8)
     left.set_xlim(-0.5, len(names) - 0.2)
     left.set(ylabel=f"{metric.replace('_', ' ')}, 95 % interval")
-    left.grid(axis="y", alpha=0.25)
     where = "simulated " if result["device"] == "simulated" else ""
     size = f"{result['test_count']:,} examples × {result['shots']:,} shots"
     left.set_title(f"{where}{result['backend']}, {size}", fontsize=10)
@@ -57,5 +56,5 @@ def scores_and_values(found: Evaluation) -> Figure:
             )  # fmt: skip
     right.set(xlabel="exact expectation value", ylabel="measured expectation value")
     right.legend(frameon=False, fontsize=8, markerscale=1.5)
-    right.grid(alpha=0.25)
+    right.grid(axis="x", alpha=0.25)
     return figure

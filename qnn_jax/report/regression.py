@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from qnn_jax.report.figures import COLORS
+from qnn_jax.report.figures import COLORS, blank
 from qnn_jax.training.task import Examples
 
 _OURS = COLORS[0]
@@ -20,8 +20,7 @@ def surfaces(test: Examples, predictions: Mapping[str, np.ndarray]) -> Figure:
     """Truth, predictions by the model's name, and their errors, at test points of two inputs."""
     points, truth = np.asarray(test.inputs)[:_MOST_PLACES], np.asarray(test.targets)[:_MOST_PLACES]
     columns = 1 + len(predictions)
-    figure = Figure(figsize=(1 + 3.3 * columns, 5.8), layout="constrained")
-    grid: Any = figure.subplots(2, columns, sharex=True, sharey=True)
+    figure, grid = blank(1 + 3.3 * columns, 5.8, 2, columns, grid="", sharex=True, sharey=True)
     size = float(np.clip(2.2e5 / len(points), 22, 60))  # no gaps between many, dots where few
 
     def draw(axes: Axes, title: str, values: np.ndarray, cmap: str, ends: Sequence[float]) -> None:
@@ -48,14 +47,11 @@ def surfaces(test: Examples, predictions: Mapping[str, np.ndarray]) -> Figure:
 def residuals(test: Examples, predicted: np.ndarray) -> Figure:
     """Predicted against true values, and the distribution of the errors."""
     truth = np.asarray(test.targets)
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = blank(9, 3.6, 1, 2)
     ends = [float(min(truth.min(), predicted.min())), float(max(truth.max(), predicted.max()))]
     left.plot(ends, ends, color="0.6", linewidth=0.8)
     left.plot(truth[:_MOST_POINTS], predicted[:_MOST_POINTS], ".", color=_OURS, markersize=3)
     left.set(xlabel="true", ylabel="predicted")
     right.hist(predicted - truth, bins=41, color=_OURS, alpha=0.8)
     right.set(xlabel="predicted − true", ylabel="test examples", yscale="log")
-    for axes in (left, right):
-        axes.grid(alpha=0.25)
     return figure

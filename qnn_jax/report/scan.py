@@ -14,7 +14,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from qnn_jax.report.figures import save
+from qnn_jax.report.figures import blank, save
 from qnn_jax.studies.axes import Axis, value_of
 from qnn_jax.studies.course import Course
 from qnn_jax.studies.scan import ScanResult
@@ -53,14 +53,14 @@ def against_axes(course: Course, axes: Sequence[Axis]) -> Figure:
     count = len(axes)
     columns = min(_COLUMNS, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(3.6 * columns, 3.0 * rows + 0.5), layout="constrained")
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    size = 3.6 * columns, 3.0 * rows + 0.5
+    figure, panels = blank(*size, rows, columns, sharey=True, squeeze=False)
+    panels = panels.ravel()
     numbers, scores = _scores(course)
     for panel, axis in zip(panels, axes, strict=False):
         places = _places(course, axis, numbers)
         _points(panel, course, numbers, places, scores)
-        _label(panel, course, axis, numbers, "x")
-        panel.grid(alpha=0.25)
+        _label(panel, course, axis, numbers)
     for panel in panels[count:]:
         panel.set_axis_off()
     for panel in panels[::columns]:
@@ -155,9 +155,7 @@ def _logarithmic(values: Sequence[Any], axis: Axis) -> bool:
     return low > 0 and (axis.spacing == "log" or (bool(axis.values) and high / low > 20))
 
 
-def _label(
-    panel: Axes, course: Course, axis: Axis, numbers: Sequence[int], along: str = "x"
-) -> None:
+def _label(panel: Axes, course: Course, axis: Axis, numbers: Sequence[int]) -> None:
     values = [_value(course, number, axis) for number in numbers]
     panel.set_xlabel(axis.name)
     if not _is_number(values):
@@ -181,8 +179,7 @@ def parallel(course: Course, axes: Sequence[Axis]) -> Figure:
     floor = _floor(scores)
     top = float(np.nanmax(scores)) if np.isfinite(scores).any() else 1.0
     top = top if top > floor else floor + 1e-3
-    figure = Figure(figsize=(1.9 * (len(axes) + 1) + 1.2, 4.0), layout="constrained")
-    panel = figure.subplots()
+    figure, panel = blank(1.9 * (len(axes) + 1) + 1.2, 4.0, grid="")
     columns, ticks = [], []
     for axis in axes:
         values = [_value(course, number, axis) for number in numbers]
@@ -238,12 +235,11 @@ def parallel(course: Course, axes: Sequence[Axis]) -> Figure:
 
 def curves(course: Course) -> Figure:
     """Training loss and validation metric by epoch: median, quantile bands, winner, default."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure, panels = blank(9, 3.4, 1, 2)
     searched = course.searched
     rows = [row for row in course.rows if row["members"][0] < searched]
     best = course.best
     default = course.of_candidate(0)[0]
-    panels: Sequence[Axes] = figure.subplots(1, 2)
     for panel, metric, scale in zip(
         panels,
         ("loss", course.metric),
@@ -283,7 +279,6 @@ def curves(course: Course) -> Figure:
             if top > bottom:
                 panel.set_ylim(bottom, top + 0.1 * (top - bottom))
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        panel.grid(alpha=0.25)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     return figure
