@@ -7,26 +7,15 @@ runs in training, and are scored by Aer on the transpiled circuit, with shots an
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qnn_jax.circuits.checks import at_least
 from qnn_jax.configs import ExecutionConfig
 from qnn_jax.errors import InputError
+from qnn_jax.tasks.defaults import TaskDefaults
 from qnn_jax.training.execution import check_execution, execution
-from qnn_jax.training.task import (
-    HYBRID,
-    Explanation,
-    Folders,
-    Member,
-    Metric,
-    Reference,
-    Report,
-    Result,
-    Splits,
-    Trainer,
-)
+from qnn_jax.training.task import HYBRID, Folders, Member, Metric, Report, Splits, Trainer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +32,7 @@ _EXACT = ExecutionConfig()
 
 
 @dataclass(frozen=True)
-class NoiseTwins:
+class NoiseTwins(TaskDefaults):
     """A task whose members are its own network, trained with errors and shots and without.
 
     Attributes:
@@ -59,7 +48,7 @@ class NoiseTwins:
     numbers: ClassVar[frozenset[str]] = frozenset()
 
     @property
-    def metric(self) -> Metric:
+    def metric(self) -> Metric:  # type: ignore[override]
         """That of the task."""
         found: Metric = self.task.metric
         return found
@@ -71,7 +60,7 @@ class NoiseTwins:
         return found
 
     @property
-    def execution(self) -> ExecutionConfig:
+    def execution(self) -> ExecutionConfig:  # type: ignore[override]
         """Where the hybrid's circuit runs in training."""
         return execution(self.task)
 
@@ -163,22 +152,6 @@ class NoiseTwins:
         """That of the task."""
         found: Array = self.task.augment(key, inputs)
         return found
-
-    def references(self, splits: Splits, seed: int) -> Mapping[str, Reference]:
-        """None."""
-        return {}
-
-    def details(self, trained: Any, splits: Splits, seed: int) -> Mapping[str, Any]:
-        """None."""
-        return {}
-
-    def results(self, summary: Mapping[str, Any]) -> Sequence[Result]:
-        """None."""
-        return ()
-
-    def explanations(self, trained: Any, splits: Splits) -> Sequence[Explanation]:
-        """None."""
-        return ()
 
 
 @dataclass(frozen=True)
