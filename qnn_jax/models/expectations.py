@@ -15,7 +15,27 @@ from qnn_jax.initializers import uniform
 from qnn_jax.linen import QuantumLayer
 
 
-class CircuitClassifier(nn.Module):
+class DirectNetwork(nn.Module):
+    """A network whose inputs are those of its circuit: it has a circuit, labels and a head."""
+
+    @property
+    def observables(self) -> tuple[PauliSum, ...]:
+        """The observables that are measured."""
+        return observables_on(self.circuit.num_qubits, self.labels)
+
+    def __call__(
+        self, inputs: Float[Array, "batch inputs"], train: bool = False
+    ) -> Float[Array, "batch outputs"]:
+        """Logits or values."""
+        del train
+        return self.decide(self.quantum(self.encode(inputs)))
+
+    def encode(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch inputs"]:
+        """The inputs themselves, in radians."""
+        return inputs
+
+
+class CircuitClassifier(DirectNetwork):
     """Expectation values times a trained gain as logits: no layer before the circuit or behind it.
 
     Expectation values are between -1 and 1. As logits of four classes they give the right class a
@@ -44,22 +64,6 @@ class CircuitClassifier(nn.Module):
         init = uniform(self.weight_bound)
         self.quantum = QuantumLayer(self.circuit, self.observables, self.executor, init)
         self.gain = self.param("gain", nn.initializers.constant(self.initial_gain), ())
-
-    @property
-    def observables(self) -> tuple[PauliSum, ...]:
-        """The observables that are measured."""
-        return observables_on(self.circuit.num_qubits, self.labels)
-
-    def __call__(
-        self, inputs: Float[Array, "batch inputs"], train: bool = False
-    ) -> Float[Array, "batch classes"]:
-        """The logits."""
-        del train
-        return self.decide(self.quantum(self.encode(inputs)))
-
-    def encode(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch inputs"]:
-        """The inputs themselves, in radians."""
-        return inputs
 
     def decide(
         self, expectations: Float[Array, "batch observables"]

@@ -6,22 +6,22 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from qnn_jax.circuits import Circuit, PauliSum
+from qnn_jax.circuits import Circuit
 from qnn_jax.circuits.checks import at_least, flag, real
 from qnn_jax.circuits.circuit import checked_circuit
-from qnn_jax.circuits.observables import observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.executors import Executor, exact
 from qnn_jax.executors.executor import checked_executor
 from qnn_jax.initializers import checked_bound, uniform
 from qnn_jax.linen import QuantumLayer
+from qnn_jax.models.expectations import DirectNetwork
 from qnn_jax.simulate.angle_table import checked_numbers
 
 #: The widest hidden layer.
 _MOST_WIDTH = 16_384
 
 
-class HybridRegressor(nn.Module):
+class HybridRegressor(DirectNetwork):
     """gain · <O> + bias: the inputs are the circuit's inputs, unchanged.
 
     Attributes:
@@ -54,22 +54,6 @@ class HybridRegressor(nn.Module):
             kernel_init=nn.initializers.constant(1.0 / len(self.observables)),
             bias_init=nn.initializers.constant(bias),
         )
-
-    @property
-    def observables(self) -> tuple[PauliSum, ...]:
-        """The observables that are measured."""
-        return observables_on(self.circuit.num_qubits, self.labels)
-
-    def __call__(
-        self, inputs: Float[Array, "batch inputs"], train: bool = False
-    ) -> Float[Array, "batch 1"]:
-        """The predicted values."""
-        del train
-        return self.decide(self.quantum(self.encode(inputs)))
-
-    def encode(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch inputs"]:
-        """The inputs themselves."""
-        return inputs
 
     def decide(self, expectations: Float[Array, "batch observables"]) -> Float[Array, "batch 1"]:
         """The predicted values of expectation values."""
