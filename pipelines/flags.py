@@ -76,10 +76,6 @@ class TaskFlag:
 def chosen_task(arguments: Sequence[str], *others: str) -> str:
     """The task of a command line, on which all other flags depend.
 
-    Args:
-        arguments: the command line.
-        others: what the command takes besides tasks.
-
     Raises:
         InputError: if there is no such task.
     """
@@ -114,13 +110,7 @@ def task_flags(task_type: type[Any]) -> type[Any]:
 
 
 def words_of(value: Any, default: Any, prefix: str = "") -> list[str]:
-    """The flags with which `task_flags` reads a task, without those that equal its default.
-
-    Args:
-        value: the task, or a dataclass within it.
-        default: the flags' defaults.
-        prefix: of the flags.
-    """
+    """The flags with which `task_flags` reads a task, without those that equal its default."""
     words: list[str] = []
     for field in flagged(value):
         mine, usual = getattr(value, field.name), getattr(default, field.name)

@@ -347,14 +347,6 @@ def classification(
 ) -> dict[str, Any]:
     """Fill a file of results, cell by cell, print the tables, and return what the file holds.
 
-    Args:
-        path: of the file; what it holds already is not computed again.
-        seeds: how many problems are drawn in each cell.
-        families: of which problems; all where it is empty.
-        sizes: at which of their sizes; at all where it is empty.
-        data_dir: with Fashion-MNIST.
-        manual_dir: with its archives.
-
     Raises:
         InputError: where a family or a size does not exist.
     """

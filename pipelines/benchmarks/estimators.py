@@ -119,12 +119,7 @@ def _of_peers() -> dict[str, Any]:
 
 
 def estimators(rounds: int, peers: bool) -> dict[str, Any]:
-    """Seconds of a fit and of a Gram matrix, with those of qiskit-machine-learning.
-
-    Args:
-        rounds: of ours; the median counts.
-        peers: measure qiskit-machine-learning too.
-    """
+    """Seconds of a fit and of a Gram matrix, with those of qiskit-machine-learning."""
     import jax
 
     from pipelines.benchmarks.training import interleaved

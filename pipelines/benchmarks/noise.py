@@ -21,13 +21,7 @@ PEERS = ("tensorcircuit", "pennylane")
 
 
 def noise(rounds: int, cap_seconds: float, peers: bool) -> dict[str, Any]:
-    """Run the table and print it; return all numbers as a JSON object.
-
-    Args:
-        rounds: number of rounds for the median.
-        cap_seconds: time limit of an engine for one line.
-        peers: measure other simulators too.
-    """
+    """Run the table and print it; return all numbers as a JSON object."""
 
     def cells() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for qubits, batch in SIZES:

@@ -67,16 +67,7 @@ def simulator(
     infer: bool,
     peers: bool,
 ) -> dict[str, Any]:
-    """Run a table and print it; return all numbers as a JSON object.
-
-    Args:
-        cells: its lines.
-        rounds: number of rounds for the median.
-        cap_seconds: time limit of an engine for one cell.
-        minutes: when to end; later cells are marked as not run.
-        infer: skip larger circuits of a family for an engine that was stopped.
-        peers: measure other simulators too.
-    """
+    """Run a table and print it; return all numbers as a JSON object."""
     began = time.monotonic()
     with started(PEERS if peers else ()) as (workers, why_alone):
         limits = Limits(
@@ -115,13 +106,8 @@ def short_table(
 ) -> dict[str, Any]:
     """Run a table of a few cells and print it; return all numbers as a JSON object.
 
-    Args:
-        cells: what a line says of its circuit, and its problem.
-        variant: behind the engines' names.
-        peers: names of other simulators; none if they are not wanted.
-        limits: of the measurement.
-        what: is measured.
-        beside: adds to a row and prints what it adds.
+    Each of `cells` is what a line says of its circuit, and its problem; `variant` stands behind the
+    engines' names, and `beside` adds to a row and prints what it adds.
     """
     began, rows = time.monotonic(), []
     with started(peers, variant) as (workers, why_alone):
@@ -148,12 +134,7 @@ def _worker(python: str | Path, engine: str) -> Worker:
 
 @contextlib.contextmanager
 def started(peers: Sequence[str], variant: str = "") -> Iterator[tuple[dict[str, Worker], str]]:
-    """The process of each engine that starts here, ours first, and why there are no peers, if so.
-
-    Args:
-        peers: names of other simulators; none if they are not wanted.
-        variant: behind an engine's name, where it has several, for instance " noisy".
-    """
+    """The process of each engine that starts here, ours first, and why there are no peers."""
     workers = {OURS: _worker(sys.executable, OURS + variant)}
     why_alone = "" if peers else "Peers are left out, because of --no-peers."
     if peers:

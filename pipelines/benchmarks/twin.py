@@ -279,13 +279,6 @@ def twin(
 ) -> dict[str, Any]:
     """Run the cells that the file lacks, print the tables, return the file's content.
 
-    Args:
-        path: of the file.
-        seeds: cells of each setting.
-        data_dir: of prepared data.
-        manual_dir: of archives.
-        names: of the settings; all if there is none.
-
     Raises:
         InputError: for the name of no setting.
     """

@@ -51,14 +51,6 @@ def render(template: str, **values: object) -> str:
 def write_page(
     path: Path, title: str, headline: str, sections: Sequence[Section], note: str
 ) -> None:
-    """Write a page; pictures are linked, not embedded.
-
-    Args:
-        path: of the page.
-        title: its title.
-        headline: the result in one line.
-        sections: below the headline.
-        note: where to find the numbers.
-    """
+    """Write a page; pictures are linked, not embedded."""
     page = render("page.html.j2", title=title, headline=headline, sections=sections, note=note)
     write_bytes_atomic(path, page.encode())

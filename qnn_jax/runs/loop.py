@@ -71,10 +71,6 @@ def go_through(
 def finished_rows(run: RunDirectory | None, kind: type[Any]) -> list[dict[str, Any]]:
     """The rows of all steps up to the latest checkpoint; empty without a run.
 
-    Args:
-        run: where they were written.
-        kind: of a row, for `from_json`.
-
     Raises:
         InputError: if the file cannot be read, or has another form.
     """
@@ -112,14 +108,8 @@ def go_on(
 ) -> Any:
     """Run steps until all are done; after each append its row, write it, and save.
 
-    Args:
-        run: where rows and checkpoints are written; None stores nothing.
-        rows: of the finished steps; new rows are appended.
-        state: after them.
-        step: as in `go_through`; a row may have "seconds" of its own.
-        done: called before every step and after the last one.
-        tell: called with the row of every step.
-        stop: called after every step; true stops the loop.
+    Arguments are as in `go_through`: `rows` are those of the finished steps, to which new ones are
+    appended; a row may have "seconds" of its own.
 
     Returns:
         The state after the last step.

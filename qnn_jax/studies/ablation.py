@@ -252,11 +252,7 @@ class _Study:
     ) -> _Program | None:
         """Train one member for all seeds in one program, and test it; None if stopped.
 
-        Args:
-            size: argument of `Task.sized`.
-            member: to train.
-            stop: called after every epoch; true stops.
-            tell: called with the number of finished epochs and their seconds.
+        `tell` gets the number of finished epochs and their seconds.
         """
         name, data, began = member.name, self._data(size), time.monotonic()
         alike, compiled = _training_of(member), began

@@ -32,12 +32,6 @@ def check_ablation(
 ) -> tuple[int, ...]:
     """Check the arguments of an ablation before JAX loads.
 
-    Args:
-        task: the task to learn.
-        sizes: numbers of training examples; 0 takes all.
-        seeds: their number.
-        first_seed: the others follow it.
-
     Returns:
         The sizes in order, that of all examples last.
 

@@ -182,10 +182,6 @@ def diagnose(
 def subject_of(trained: Trained, examples: Examples | None = None) -> Subject:
     """The inputs of the diagnostics for a trained model.
 
-    Args:
-        trained: the model.
-        examples: for the diagnosis; by default the test examples of its task.
-
     Raises:
         InputError: if there is no example.
     """

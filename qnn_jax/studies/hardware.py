@@ -116,12 +116,7 @@ class Evaluation(NamedTuple):
 
 
 def key_of(settings: Settings | LearnSettings, *asked: Any) -> str:
-    """Identifies a measurement in the ledger: the same key finds the same jobs.
-
-    Args:
-        settings: of the measurement.
-        asked: the device, for instance a `Where`, as JSON.
-    """
+    """Identifies a measurement in the ledger: the same key finds the same jobs."""
     whole = json.dumps([dataclasses.asdict(settings), asked], sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()[:32]
 

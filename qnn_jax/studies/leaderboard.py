@@ -55,13 +55,8 @@ def epoch_line(
 ) -> str:
     """Best, median and quartiles of the members' validation metric; the seconds that are left.
 
-    Args:
-        metric: of the task.
-        row: of the epoch.
-        values: the metric of each member in training; None if it diverged.
-        epochs: how many each member trains.
-        left: seconds left.
-        confirming: seconds of the confirmation, which runs only if the default does not win.
+    `row` and `values` are of one epoch, a value is None where its member diverged; `left` and
+    `confirming` are seconds, those of the confirmation only if the default does not win.
     """
     found = {number: v for number, v in zip(row["members"], values, strict=True) if v is not None}
     count, diverged = len(values), len(values) - len(found)
@@ -108,13 +103,7 @@ def leaderboard(
 ) -> list[dict[str, Any]]:
     """A row for each member of the search, best first.
 
-    Args:
-        course: a finished scan.
-        axes: of the scan.
-        test: the test metric of the best member; no other is tested.
-        name: of the scan.
-        folders: of the data.
-        repeat: returns the command that trains a member alone.
+    Only the best has a test metric, `test`. `repeat` gives the command that trains a member alone.
     """
     metric = course.task.metric.name
 

@@ -53,12 +53,6 @@ def check_meeting(
 def meet(coordinator: str, processes: int, process: int, seconds: float) -> None:
     """Return once all processes have connected.
 
-    Args:
-        coordinator: host:port of process 0, a port that is not in use.
-        processes: how many there are.
-        process: the number of this one.
-        seconds: to wait for the last of them.
-
     Raises:
         InputError: if the port is not free, the host is unknown, or another process has another
             number of processes, or the same index as this one.

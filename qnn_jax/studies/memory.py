@@ -24,12 +24,6 @@ def member_bytes(task: Task, names: tuple[str, ...], train: Examples, validation
 
     The maximum of the memory in use at once in the program of an epoch as written: every array
     from its computation to its last use. XLA fuses operations and needs less.
-
-    Args:
-        task: to train.
-        names: the members of the task that train.
-        train: examples, for their shapes.
-        validation: the same.
     """
     data = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (train, validation))
     key = jax.eval_shape(jax.random.key, 0)
@@ -74,10 +68,8 @@ def _size(arrays: Any) -> int:
 def at_once(needed: int, members: int, wanted: int) -> int:
     """How many members a device trains in parallel.
 
-    Args:
-        needed: bytes of one member.
-        members: per device.
-        wanted: the user's choice; 0 for the number that memory and caches allow.
+    `needed` are the bytes of one, `members` how many a device has; 0 `wanted` takes what memory and
+    caches allow.
 
     Raises:
         InputError: if not even one fits.

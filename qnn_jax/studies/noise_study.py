@@ -135,9 +135,6 @@ def shot_floor(targets: np.ndarray, shots: int) -> float:
 def together(found: Sequence[tuple[Part, Mapping[str, Any]]]) -> dict[str, Any]:
     """The results of several ablations as one table, with all tests corrected together.
 
-    Args:
-        found: parts, and the summaries of their ablations.
-
     Returns:
         JSON: "rows", one for each twin of each part, and "tests", how many were corrected.
     """

@@ -179,14 +179,7 @@ class OnAer:
     def __call__(
         self, member: Member, params: Any, data: Data, seeds: np.ndarray
     ) -> Float[np.ndarray, " seeds"]:
-        """The score of every seed.
-
-        Args:
-            member: of `twins`.
-            params: its trained parameters, with a leading axis of seeds.
-            data: the examples.
-            seeds: all random seeds.
-        """
+        """The score of every seed."""
         import jax
         import numpy as np
 

@@ -275,26 +275,13 @@ def _concluded(
 def config_of_scan(
     task: Task, axes: Sequence[str], seeds: Seeds, run: str, folders: Folders, **options: Any
 ) -> dict[str, Any]:
-    """The content of a scan's config.json.
-
-    Args:
-        task: the default configuration.
-        axes: as text.
-        seeds: of the scan.
-        run: its name.
-        folders: of the data.
-        options: of `scan`, all that affect the training.
-    """
+    """The content of a scan's config.json."""
     config = config_of(task, seeds, run, folders)
     return {**config, "task": "scan", "scanned": task.name, "axis": list(axes), **options}
 
 
 def check_best_is_free(path: Path) -> None:
-    """Refuse to overwrite a run that is not this scan's best member.
-
-    Args:
-        path: the folder of the scan.
-    """
+    """Refuse to overwrite a run that is not this scan's best member."""
     name = f"{path.name}-best"
     check_name(name)
     folder = path.with_name(name)

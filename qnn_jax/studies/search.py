@@ -98,15 +98,7 @@ def planned(
 ) -> Search:
     """The search of a scan; checks all arguments that can be checked before JAX loads.
 
-    Args:
-        task: the default configuration.
-        axes: of the scan.
-        search: by default random if an axis is a range without points, else grid.
-        samples: number of candidates of random and optuna.
-        batch: number of candidates that optuna proposes at once.
-        halving: whether candidates are dropped in the course of training.
-        confirm: number of seeds of the confirmation.
-        seed: random seed of the draws.
+    Arguments are those of `qnn_jax.studies.scan.scan`.
 
     Raises:
         InputError: if a number is out of range, or the task refuses a value of an axis.

@@ -248,13 +248,7 @@ def save_tuned(
 ) -> None:
     """Save a tuned model under a run's folder, where `tuned_models` finds it.
 
-    Args:
-        trained: the tuned model.
-        folder: of the run.
-        row: its name.
-        model: the sha256 of the run's own model.
-        twin: of the device for which it was tuned.
-        summary: what else its summary.json tells.
+    `model` is the sha256 of the run's own, and `summary` goes to its summary.json.
     """
     told = {**summary, "tuned_from": model, "twin_sha256": twin.seal}
     replace(trained, summary=told).save(folder / "tuned" / row)

@@ -26,13 +26,7 @@ _LEAST = {
 def explanations(
     summary: Mapping[str, Any], circuit: Circuit, layers: int
 ) -> tuple[Explanation, ...]:
-    """The sections of a run's page besides its numbers.
-
-    Args:
-        summary: the content of summary.json.
-        circuit: of the run.
-        layers: how often it reads its inputs.
-    """
+    """The sections of a run's page besides its numbers."""
     found = [_reuploading(summary, layers), _shots(summary), _noise(circuit)]
     return (_circuit_of_2022(summary), *found) if "bounds" in summary else tuple(found)
 

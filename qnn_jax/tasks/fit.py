@@ -223,15 +223,7 @@ def evaluate(
 ) -> Finished:
     """Evaluate trained members once on the test examples.
 
-    Args:
-        task: the task that was learned.
-        params: of each member, by name.
-        splits: the data.
-        rows: of the epochs.
-        seeds: of the run.
-        folders: of the data.
-        seconds: "setup", "compile" and "epochs"; the total is added.
-        began: when the run began, by `time.monotonic`.
+    `rows` and `seconds` are of the training, which began at `began` by `time.monotonic`.
     """
     networks = {member.name: placed(task, member).network for member in task.members()}
     key = jax.random.fold_in(jax.random.key(seeds.seed), _TEST_SHOTS)

@@ -32,11 +32,7 @@ _MOST_LAYERS = 20
 
 
 def sine_circuit(layers: int) -> Circuit:
-    """Data re-uploading on two qubits (arXiv:1907.02085): RY by w·x + w', then a CX.
-
-    Args:
-        layers: how often the input is encoded.
-    """
+    """Data re-uploading on two qubits (arXiv:1907.02085): RY by w·x + w', then a CX."""
     ops: list[Op] = []
     for layer in range(layers):
         if layer:

@@ -110,12 +110,7 @@ def config_of(
 
 
 def model_sha256(config_json: Mapping[str, Any], weights_sha256: str) -> str:
-    """The sha256 of a trained model: of its task, its training settings and its weights.
-
-    Args:
-        config_json: the content of config.json, as JSON reads it back.
-        weights_sha256: of the bytes of weights.npz.
-    """
+    """The sha256 of a trained model: of its task, its training settings and its weights."""
     settled = {name: value for name, value in config_json.items() if name != "scan"}
     text = json.dumps([fingerprint(settled, NOT_OF_THE_RUN), weights_sha256])
     return hashlib.sha256(text.encode()).hexdigest()

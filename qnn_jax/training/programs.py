@@ -63,12 +63,8 @@ def program(
 def checked_array(name: str, value: Any, what: str, kind: Any, ndim: tuple[int, int]) -> Any:
     """Check that `value` is a JAX or NumPy array of a kind of dtype; its values are not read.
 
-    Args:
-        name: of the argument.
-        value: of it.
-        what: the rule, as text.
-        kind: of dtypes, as `jnp.issubdtype` takes it.
-        ndim: the minimum and maximum number of axes.
+    `what` is the rule as text, `kind` of dtypes is as in `jnp.issubdtype`, `ndim` the least and the
+    most axes.
     """
     array = isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
     array = array and not isinstance(value, np.ma.MaskedArray)
