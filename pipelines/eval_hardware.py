@@ -15,9 +15,16 @@ import time
 from typing import Any, Literal, TypedDict
 
 from pipelines import command
-from pipelines.hardware import DeviceFlags, chosen_run, device_errors, loaded, tell_dry
+from pipelines.hardware import (
+    DeviceFlags,
+    check_twin,
+    chosen_run,
+    loaded,
+    opened,
+    settings_of,
+    tell_dry,
+)
 from qnn_jax.circuits.checks import at_least
-from qnn_jax.errors import InputError
 from qnn_jax.hardware.accounts import introduction, simulated
 from qnn_jax.hardware.ledger import Ledger
 from qnn_jax.hardware.plan import Settings
@@ -68,9 +75,7 @@ class HardwareConfig(DeviceFlags):
     @property
     def settings(self) -> Settings:
         """Settings of the measurement."""
-        given = dataclasses.asdict(self)
-        names = [field.name for field in dataclasses.fields(Settings)]
-        return Settings(**{name: given[name] for name in names if name in given})
+        return settings_of(Settings, self)
 
 
 class _Earlier(TypedDict):
@@ -100,9 +105,8 @@ def evaluate(config: HardwareConfig, clock: Any = None, device: Any = None) -> i
     """Run `config.action`; return the exit status. Tests give a clock and a device."""
     from qnn_jax.hardware.submission import Clock
 
-    assert config.run is not None
     clock = Clock() if clock is None else clock
-    with device_errors(), RunDirectory.existing(config.results_dir, config.run) as run:
+    with opened(config) as run:
         if config.action == "evaluate":
             _evaluate(config, run, clock, device)
         else:
@@ -129,7 +133,8 @@ def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Any, device: Any
         device = config.where.open(config.seed, config.fractional_gates, planned)
     command.say(introduction(device))
     if tuned is not None:
-        _check_twin(tuned.twin, device)
+        way_out = "; --no-tuned evaluates the run's own model alone"
+        check_twin(tuned.twin, device, "for which the run is tuned", way_out)
     trained, splits = loaded(config)
     found = evaluate_on_device(
         trained,
@@ -153,18 +158,6 @@ def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Any, device: Any
     print("", *found.lines(), sep="\n")
     seconds = time.monotonic() - began
     print(f"{seconds:.1f} s in all; look at {run.figures / f'{name}.png'}")
-
-
-def _check_twin(twin: Any, device: Any) -> None:
-    """Refuse another device than that of the tuned models; warn if it was calibrated since."""
-    if twin.content["device"] != device.name:
-        raise InputError(
-            f"Argument `backend` must be {twin.content['device']}, for which the run is tuned, but "
-            f"is {device.name}; --no-tuned evaluates the run's own model alone."
-        )
-    warning = twin.age_warning(device.calibration_date)
-    if warning:
-        command.say(warning)
 
 
 def _write(run: RunDirectory, found: Any) -> str:

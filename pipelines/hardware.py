@@ -6,17 +6,22 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pipelines import command
 from pipelines.flags import DataFlags, ResultsFlags
-from qnn_jax.errors import TrainingFailedError
+from qnn_jax.errors import InputError, TrainingFailedError
 from qnn_jax.hardware.accounts import Where
-from qnn_jax.runs import check_name
+from qnn_jax.runs import RunDirectory, check_name
 from qnn_jax.tasks.stored import newest_of_all, stored
 
 if TYPE_CHECKING:
+    from qnn_jax.hardware.twin import DeviceTwin
     from qnn_jax.tasks.trained import Trained
     from qnn_jax.training.task import Splits
+
+
+Kind = TypeVar("Kind")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +82,33 @@ def tell_dry() -> None:
     print("Nothing was sent (--dry-run); the same command without it sends this.")
 
 
+def settings_of(kind: type[Kind], flags: DeviceFlags) -> Kind:
+    """The fields of a dataclass of settings among a command's flags; their ranges are checked."""
+    given = dataclasses.asdict(flags)
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: given[name] for name in names if name in given})
+
+
+def check_twin(twin: DeviceTwin, device: Any, why: str, way_out: str = "") -> None:
+    """Refuse another device than the twin's; warn if it was calibrated since."""
+    if twin.content["device"] != device.name:
+        raise InputError(
+            f"Argument `backend` must be {twin.content['device']}, {why}, but is {device.name}"
+            f"{way_out}."
+        )
+    warning = twin.age_warning(device.calibration_date)
+    if warning:
+        command.say(warning)
+
+
 @contextmanager
-def device_errors() -> Iterator[None]:
-    """Report a device that did not deliver as a failure, in one sentence."""
+def opened(flags: DeviceFlags) -> Iterator[RunDirectory]:
+    """The run, locked; a device that does not deliver is reported in one sentence."""
     from qnn_jax.hardware.jobs import DeviceStoppedError, ServiceError
 
     try:
-        yield
+        with RunDirectory.existing(flags.results_dir, str(flags.run)) as run:
+            yield run
     except DeviceStoppedError as error:
         raise TrainingFailedError(str(error)) from None
     except ServiceError as error:

@@ -16,7 +16,7 @@ import hashlib
 from typing import Any
 
 from pipelines import command
-from pipelines.hardware import DeviceFlags, chosen_run, device_errors, loaded, tell_dry
+from pipelines.hardware import DeviceFlags, chosen_run, loaded, opened, settings_of, tell_dry
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.accounts import introduction
 from qnn_jax.hardware.ledger import Ledger
@@ -51,9 +51,7 @@ class LearnConfig(DeviceFlags):
     @property
     def measurement(self) -> LearnSettings:
         """Size and options of the job."""
-        given = dataclasses.asdict(self)
-        names = [field.name for field in dataclasses.fields(LearnSettings)]
-        return LearnSettings(**{name: given[name] for name in names})
+        return settings_of(LearnSettings, self)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,10 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def learn(config: LearnConfig, clock: Any = None, device: Any = None) -> int:
     """Learn or check the device; the exit status. Tests give a clock and a device."""
-    with (
-        device_errors(),
-        RunDirectory.existing(config.results_dir, str(config.run)) as run,
-    ):
+    with opened(config) as run:
         _learn(config, run, clock, device)
     return 0
 

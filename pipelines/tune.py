@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines import command
-from pipelines.hardware import DeviceFlags, chosen_run, device_errors, loaded, tell_dry
+from pipelines.hardware import DeviceFlags, check_twin, chosen_run, loaded, opened, tell_dry
 from qnn_jax.circuits.checks import at_least, one_of, real
 from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError
@@ -101,10 +101,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def tune(config: TuneConfig, clock: Any = None, device: Any = None) -> int:
     """Tune the run; the exit status. Tests give a clock and a device."""
-    with (
-        device_errors(),
-        RunDirectory.existing(config.results_dir, str(config.run)) as run,
-    ):
+    with opened(config) as run:
         (_on_device if config.on_device else _through_twin)(config, run, clock, device)
     return 0
 
@@ -178,14 +175,7 @@ def _on_device(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -
     if device is None:
         device = config.where.open(config.seed)
     command.say(introduction(device))
-    if device.name != twin.content["device"]:
-        raise InputError(
-            f"Argument `backend` must be {twin.content['device']}, which was learned, but is "
-            f"{device.name}."
-        )
-    warning = twin.age_warning(device.calibration_date)
-    if warning:
-        command.say(warning)
+    check_twin(twin, device, "which was learned")
     batch, layout = config.batch_size or 32, twin.content["layout"]
     executions = 2 * batch * config.shots
     pause = pauses(device.default_rep_delay, device.rep_delay_range)[-1]

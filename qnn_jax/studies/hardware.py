@@ -30,9 +30,10 @@ from qnn_jax.hardware.measurement import (
 from qnn_jax.hardware.plan import DETAILS, LearnSettings, Settings, check_details
 from qnn_jax.hardware.rules import Rules, is_number
 from qnn_jax.hardware.submission import Clock
-from qnn_jax.stats import mcnemar, p_value, paired_t_test
+from qnn_jax.stats import p_value
 from qnn_jax.studies.evaluation import MOST, scored
 from qnn_jax.studies.tuning import rows_of_models, weights_as_inputs
+from qnn_jax.tasks.fit import paired
 from qnn_jax.tasks.trained import Trained
 from qnn_jax.training.task import Metric, Splits
 
@@ -301,12 +302,9 @@ def _of_tuned(
 
 def compared(metric: Metric, mine: np.ndarray, other: np.ndarray) -> str:
     """The difference of two models' scores on the same examples, and a paired test, as text."""
-    gain = metric.sign * metric.scale * float(mine.mean() - other.mean())
-    amount = f"{gain:+{metric.difference_form}} {metric.unit} better"
-    if metric.name == "accuracy":
-        p = mcnemar(int((mine & ~other).sum()), int((~mine & other).sum()))
-        return f"{amount} (exact McNemar test, {p_value(p)})"
-    return f"{amount} (Student's paired test, {p_value(paired_t_test(mine, other))})"
+    found = paired(metric, mine, other)
+    test = "exact McNemar test" if mine.dtype == bool else "Student's paired test"
+    return f"{found.amount} better ({test}, {p_value(found.p)})"
 
 
 # Planning

@@ -233,8 +233,11 @@ def evaluate(
     metric = task.metric
     trained = Trained(task, params[HYBRID], {}, seeds, folders)
     references = task.references(splits, seeds.seed)
-    twins = {name: outcomes[name] for name in params if name != HYBRID}
+    twins = [name for name in params if name != HYBRID]
     sizes = {name: sum(count_parameters(params[name]).values()) for name in twins}
+    sizes |= {name: reference.parameters for name, reference in references.items()}
+    others: dict[str, Outcome | Reference] = {name: outcomes[name] for name in twins}
+    others |= references
     ours, last = outcomes[HYBRID], rows[-1][HYBRID] if rows else {}
     summary: dict[str, Any] = {
         "task": task.name,
@@ -255,18 +258,9 @@ def evaluate(
         "epochs": task.trainer.epochs,
         "seed": seeds.seed,
         "parameters": count_parameters(params[HYBRID]),
-        "baselines": {
-            **{name: outcome.value for name, outcome in twins.items()},
-            **{name: reference.value for name, reference in references.items()},
-        },
-        "baseline_intervals": {
-            **{name: outcome.interval for name, outcome in twins.items()},
-            **{name: reference.interval for name, reference in references.items()},
-        },
-        "baseline_parameters": {
-            **sizes,
-            **{name: reference.parameters for name, reference in references.items()},
-        },
+        "baselines": {name: other.value for name, other in others.items()},
+        "baseline_intervals": {name: other.interval for name, other in others.items()},
+        "baseline_parameters": sizes,
         "verdict": verdict(task, outcomes, splits.examples),
         **task.details(trained, splits, seeds.seed),
     }
@@ -339,29 +333,47 @@ def _stop_at_failure(
     raise TrainingFailedError(f"Training of {name} failed, because {why}; {kept}.")
 
 
+class Paired(NamedTuple):
+    """A comparison of two models by their scores on the same examples.
+
+    Attributes:
+        gain: by how much the first one is better, in the metric's unit.
+        amount: the same as text.
+        p: of McNemar's exact test of right or wrong (bool), else of Student's.
+    """
+
+    gain: float
+    amount: str
+    p: float
+
+
+def paired(metric: Metric, mine: np.ndarray, other: np.ndarray) -> Paired:
+    """Compare the scores of each example, shape (count,)."""
+    gain = metric.sign * metric.scale * (float(mine.mean()) - float(other.mean()))
+    if mine.dtype == bool:
+        p = mcnemar(int((mine & ~other).sum()), int((~mine & other).sum()))
+    else:
+        p = paired_t_test(mine, other)
+    return Paired(gain, f"{gain:+{metric.difference_form}} {metric.unit}", p)
+
+
 def verdict(task: Task, outcomes: Mapping[str, Outcome], examples: str) -> str:
     """The circuit's effect on the test score, by a paired test against the first twin."""
     twins = [member for member in task.members() if member.alongside and member.name in outcomes]
     if not twins:
         return "No twin was trained, so this run does not measure the effect of the circuit."
-    metric, twin = task.metric, twins[0]
-    hybrid, other = outcomes[HYBRID], outcomes[twin.name]
-    gain = metric.sign * metric.scale * (hybrid.value - other.value)
-    amount = f"{gain:+{metric.difference_form}} {metric.unit}"
-    if hybrid.of_each.dtype == bool:  # right or wrong
-        ahead = int((hybrid.of_each & ~other.of_each).sum())
-        behind = int((~hybrid.of_each & other.of_each).sum())
-        p = mcnemar(ahead, behind)
+    twin = twins[0]
+    hybrid, other = outcomes[HYBRID].of_each, outcomes[twin.name].of_each
+    found = paired(task.metric, hybrid, other)
+    amount, counts = found.amount, f"Student's paired test of the scores, {p_value(found.p)}"
+    if hybrid.dtype == bool:
         counts = (
-            f"{ahead} {examples} only the hybrid got right, {behind} only the twin; exact McNemar "
-            f"test, {p_value(p)}"
+            f"{(hybrid & ~other).sum()} {examples} only the hybrid got right, "
+            f"{(~hybrid & other).sum()} only the twin; exact McNemar test, {p_value(found.p)}"
         )
-    else:
-        p = paired_t_test(hybrid.of_each, other.of_each)
-        counts = f"Student's paired test of the scores, {p_value(p)}"
-    if p >= 0.05:
+    if found.p >= 0.05:
         return f"No measurable difference of {twin.worth_of}: {amount} ({counts})."
-    better = "better" if gain > 0 else "worse"
+    better = "better" if found.gain > 0 else "worse"
     return (
         f"With this seed {twin.worth_of} did {better}: {amount} ({counts}); one seed is no proof."
     )
@@ -410,7 +422,7 @@ def epoch_line(
     watched = f"validation_{metric.name}"
     scores = {name: row[name].get(watched) for name in names}
     shown = ", ".join(
-        f"{metric.form and format(score, metric.form)} {name}"
+        f"{score:{metric.form}} {name}"
         for name, score in scores.items()
         if score is not None and np.isfinite(score)
     )
