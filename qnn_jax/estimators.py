@@ -53,7 +53,7 @@ from qnn_jax.simulate import kernel_matrix, statevector
 from qnn_jax.tasks.features import FeatureTask, Shape, stratified
 from qnn_jax.tasks.fit import evaluate
 from qnn_jax.tasks.stored import Seeds
-from qnn_jax.tasks.tabular import Tabular, probabilities
+from qnn_jax.tasks.tabular import Tabular, as_circuit, probabilities
 from qnn_jax.tasks.trained import Trained
 from qnn_jax.training.batches import EVALUATION_BATCH, in_batches
 from qnn_jax.training.epochs import (
@@ -561,12 +561,8 @@ def _circuit(given: Any, n_qubits: int, known: Mapping[str, Any]) -> Circuit:
     if isinstance(given, str):
         checks.one_of("circuit", given, tuple(known))
         return cast(Circuit, known[given](n_qubits))
-    if isinstance(given, Circuit):
-        return given
-    if hasattr(given, "num_qubits") and hasattr(given, "parameters"):
-        from qnn_jax.bridge import from_qiskit
-
-        return from_qiskit(given)
+    if (circuit := as_circuit(given)) is not None:
+        return circuit
     raise InputError(
         f"Argument `circuit` must be a Circuit, a QuantumCircuit or one of {', '.join(known)}, but "
         f"is {checks.shown(given)}."

@@ -215,18 +215,16 @@ class Calculator(TaskDefaults):
     def references(self, splits: Splits, seed: int) -> Mapping[str, Reference]:
         """The median, linear regression, and the model of the 2022 project."""
         targets = splits.test.targets
-        found = {
-            "constant": abs(targets - np.median(splits.train.targets)),
-            "linear_regression": abs(_linear(splits.train, splits.test.inputs) - targets),
-        }
+
+        def of(predicted: Any, parameters: int, what: str) -> Reference:
+            errors = abs(predicted - targets)
+            value, interval = float(errors.mean()), self.metric.interval(errors)
+            return Reference(value, interval, parameters, what)
+
+        median, linear = np.median(splits.train.targets), _linear(splits.train, splits.test.inputs)
         references = {
-            name: Reference(float(errors.mean()), self.metric.interval(errors), parameters, what)
-            for (name, errors), parameters, what in zip(
-                found.items(),
-                (1, 3),
-                ("the median of the training targets", "least squares, in double precision"),
-                strict=True,
-            )
+            "constant": of(median, 1, "the median of the training targets"),
+            "linear_regression": of(linear, 3, "least squares, in double precision"),
         }
         if self.baseline_2022:
             references["baseline_2022"] = self._reference_2022(splits, seed)
@@ -289,7 +287,7 @@ class Calculator(TaskDefaults):
         }
         if self.baseline_2022:
             told["bounds"] = self._bounds()
-            told["baseline_2022"] = self._distribution(splits, seed)
+            told["baseline_2022"] = self._distribution(seed)
         return told
 
     def _bounds(self) -> dict[str, float]:
@@ -313,17 +311,13 @@ class Calculator(TaskDefaults):
         best = representation_bound(zz_feature_map(2), many, calculates(many))
         return {"any_observable": best.mean_l1, "its_ansatz": found.mean_l1}
 
-    def _trained_as_in_2022(self, splits: Splits, seed: int) -> tuple[np.ndarray, ...]:
-        """Parameters, errors by epoch and final errors of the 2022 model over its seeds."""
-        return _baseline_2022(self.operation, self.baseline_2022, seed, splits.checksum)
-
     def _reference_2022(self, splits: Splits, seed: int) -> Reference:
         """Evaluate the 2022 model over its seeds, and the median seed's predictions."""
         import jax.numpy as jnp
 
         from qnn_jax.tasks.baseline_2022 import outputs_2022
 
-        params, _, final = self._trained_as_in_2022(splits, seed)
+        params, _, final = _baseline_2022(self.operation, self.baseline_2022, seed)
         points = jnp.asarray(splits.test.inputs.T)
         median = np.argsort(final)[len(final) // 2]
         lanes = jnp.repeat(params[:, median : median + 1], points.shape[1], axis=1)
@@ -337,13 +331,13 @@ class Calculator(TaskDefaults):
             np.asarray(outputs_2022(lanes, points)),
         )
 
-    def _distribution(self, splits: Splits, seed: int) -> dict[str, Any]:
+    def _distribution(self, seed: int) -> dict[str, Any]:
         """The distribution of the 2022 model over many seeds, and the position of its reported run.
 
         The errors by epoch and those for the percentile are on 50 samples, as it was reported; the
         others are on the test points, without the scatter of small samples.
         """
-        _, errors, final = self._trained_as_in_2022(splits, seed)
+        _, errors, final = _baseline_2022(self.operation, self.baseline_2022, seed)
         low, median, high = np.quantile(errors, [0.025, 0.5, 0.975], axis=1)
         found: dict[str, Any] = {
             "seeds": errors.shape[1],
@@ -371,8 +365,8 @@ def _draw(seed: int, calculates: Operation, purpose: int, count: int, number: in
 
 
 @functools.lru_cache(maxsize=1)
-def _baseline_2022(text: str, count: int, seed: int, checksum: str) -> tuple[np.ndarray, ...]:
-    """The 2022 model over many seeds, on the test points with that checksum (cached)."""
+def _baseline_2022(text: str, count: int, seed: int) -> tuple[np.ndarray, ...]:
+    """Parameters, errors by epoch and final errors of the 2022 model over its seeds (cached)."""
     import jax
 
     from qnn_jax.tasks.baseline_2022 import train_as_in_2022

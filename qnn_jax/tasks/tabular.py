@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypedDict
 
 import numpy as np
 
-from qnn_jax.circuits import checks
+from qnn_jax.circuits import Circuit, checks
 from qnn_jax.configs import ModelConfig, TrainingConfig, check_training
 from qnn_jax.data.prepared import PREFIX, read_prepared
 from qnn_jax.data.tables import RawTable, finite, number, read_arrays, read_table
@@ -476,7 +476,6 @@ def _goal(
     """What kind of target a column is, the names of its classes, and class numbers or values."""
     numbers = [number(cell) for cell in cells]
     numeric = all(one is not None for one in numbers)
-    different = sorted(set(cells))
     if kind == "auto":
         whole = numeric and all(math.isfinite(one) and one == int(one) for one in numbers)  # type: ignore[arg-type]
         few = whole and len({float(one) for one in numbers}) <= _MOST_CLASSES  # type: ignore[arg-type]
@@ -489,19 +488,14 @@ def _goal(
                     f"has {cells[row]!r} in {table.where(target, row)}."
                 )
         return "regression", (), np.array(numbers, np.float32)
-    if numeric:
-        # 1 and 1.0 are one class, and 10 comes after 9.
-        by_number: dict[float, str] = {}
-        for cell, one in zip(cells, numbers, strict=True):
-            by_number.setdefault(float(one), cell)  # type: ignore[arg-type]
-        order = sorted(by_number)
-        place = {one: k for k, one in enumerate(order)}
-        labels = np.array([place[float(one)] for one in numbers], np.int32)  # type: ignore[arg-type]
-        names = tuple(by_number[one] for one in order)
-    else:
-        place_of = {name: k for k, name in enumerate(different)}
-        labels = np.array([place_of[cell] for cell in cells], np.int32)
-        names = tuple(different)
+    # Of numbers, 1 and 1.0 are one class, and 10 comes after 9.
+    keys: Sequence[Any] = numbers if numeric else cells
+    by_key: dict[Any, str] = {}
+    for key, cell in zip(keys, cells, strict=True):
+        by_key.setdefault(key, cell)
+    place = {key: k for k, key in enumerate(sorted(by_key))}
+    labels = np.array([place[key] for key in keys], np.int32)
+    names = tuple(by_key[key] for key in place)
     _check_classes(labels, names, target)
     return "classification", names, labels
 
@@ -527,12 +521,6 @@ def _column(table: RawTable, name: str, cells: Sequence[Any], categorical: bool)
     different = {cell for cell in cells if cell is not None}
     texts = {cell for cell in different if number(cell) is None}
     if not texts and not categorical:
-        for row, cell in enumerate(cells):
-            if math.isinf(number(cell) or 0):
-                raise InputError(
-                    f"Column {name!r} must hold finite numbers, but has {cell!r} in "
-                    f"{table.where(name, row)}; correct it."
-                )
         return Column(name)
     if len(texts) < len(different) and not categorical:
         row = next(row for row, cell in enumerate(cells) if cell in texts)
@@ -628,18 +616,18 @@ def _form_of_arrays(file: _File, target: str, kind: str) -> tuple[Form, np.ndarr
     if not np.ptp(x.reshape(len(x), -1), axis=0).any():
         raise InputError("Array `x` must have a feature whose values differ, but has none.")
     # As text, and so by the same rules as a column of a table.
-    every = [
-        _as_text(one)
-        for one in (*arrays["y"].tolist(), *arrays.get("y_test", np.zeros(0)).tolist())
-    ]
+    every = _as_texts(arrays["y"]) + _as_texts(arrays.get("y_test", np.zeros(0)))
     stand_in = RawTable(file.path, {"y": every}, range(len(every)), file.checksum, "example")
     found, names, values = _goal(every, kind, "y", stand_in)
     form = Form(found, names, (), (), x.shape[1:], images=images)
     return form, values[: len(x)]
 
 
-def _as_text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+def _as_texts(values: np.ndarray) -> list[str]:
+    return [
+        value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        for value in values.tolist()
+    ]
 
 
 def _examples(file: _File, task: Tabular, form: Form) -> tuple[Examples, Examples | None]:
@@ -650,12 +638,11 @@ def _examples(file: _File, task: Tabular, form: Form) -> tuple[Examples, Example
         inputs = _matrix(table, form, task.impute)
         return Examples(inputs, _targets(table.columns[task.target], form, table)), None
     arrays = file.arrays
-    every = [_as_text(one) for one in arrays["y"].tolist()]
-    whole = Examples(_array(arrays["x"], "x", form), _targets(every, form, file))
-    if "x_test" not in arrays:
-        return whole, None
-    every = [_as_text(one) for one in arrays["y_test"].tolist()]
-    return whole, Examples(_array(arrays["x_test"], "x_test", form), _targets(every, form, file))
+
+    def part(x: str, y: str) -> Examples:
+        return Examples(_array(arrays[x], x, form), _targets(_as_texts(arrays[y]), form, file))
+
+    return part("x", "y"), part("x_test", "y_test") if "x_test" in arrays else None
 
 
 def _array(values: np.ndarray, name: str, form: Form) -> np.ndarray:
@@ -743,8 +730,6 @@ def read_circuit(text: str) -> str:
     Raises:
         InputError: where it cannot be read, or is no circuit.
     """
-    from qnn_jax.circuits import Circuit
-
     if not text:
         return ""
     if text.lstrip().startswith("{"):
@@ -776,8 +761,6 @@ def _called(module: str, name: str) -> Any:
     """What a function of a module returns; the module may lie in this folder, as with python -m."""
     import importlib
 
-    from qnn_jax.circuits import Circuit
-
     try:
         function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
@@ -786,16 +769,23 @@ def _called(module: str, name: str) -> Any:
             f"cannot ({error})."
         ) from None
     made = function() if callable(function) else function
-    if isinstance(made, Circuit):
-        return made
-    if hasattr(made, "num_qubits") and hasattr(made, "parameters"):
-        from qnn_jax.bridge import from_qiskit
-
-        return from_qiskit(made)
+    if (circuit := as_circuit(made)) is not None:
+        return circuit
     raise InputError(
         f"Argument `circuit` must name a function that returns a Circuit or a QuantumCircuit, but "
         f"{module}:{name} returns {checks.shown(made)}."
     )
+
+
+def as_circuit(given: Any) -> Circuit | None:
+    """A Circuit as it is, one of Qiskit's converted; None of what is neither."""
+    if isinstance(given, Circuit):
+        return given
+    if hasattr(given, "num_qubits") and hasattr(given, "parameters"):
+        from qnn_jax.bridge import from_qiskit
+
+        return from_qiskit(given)
+    return None
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:
