@@ -7,8 +7,6 @@ Each twin at each training size is one compiled program for all seeds: the singl
 from __future__ import annotations
 
 import functools
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-import qnn_jax
 from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError
 from qnn_jax.models import count_parameters
@@ -27,10 +24,9 @@ from qnn_jax.runs import RunDirectory, write_json_atomic
 from qnn_jax.runs.files import remove
 from qnn_jax.runs.loop import StoppedError, go_through
 from qnn_jax.studies.ablation_table import Ablation, Cell, bounded_interval, check_ablation
-from qnn_jax.tasks.fit import Tell, keep_manifest, manifest_of
+from qnn_jax.tasks.fit import Tell, keep_manifest, manifest_of, where_it_runs
 from qnn_jax.training.batches import in_batches
 from qnn_jax.training.epochs import chosen, init_population
-from qnn_jax.training.execution import execution, in_words
 from qnn_jax.training.task import Examples, Folders, Member, Report, Splits, Task
 
 #: The file with the score of every seed.
@@ -111,7 +107,7 @@ def ablate(
         found = study.train(size, member, stop, functools.partial(progress.epoch, number, state))
         if found is None:
             raise StoppedError(f"Saved {number} of {len(plan)}")
-        state = state.with_program(number, found)
+        state.keep(number, found)
         progress.program(number, state)
         row = study.cell(number, state)._asdict()
         took = row.pop("seconds")  # the loop has its own "seconds"
@@ -138,14 +134,6 @@ def ablate(
     return found
 
 
-class _Program(NamedTuple):
-    """The result of one program: each seed's score, how many diverged, two durations."""
-
-    scores: np.ndarray
-    diverged: int
-    seconds: np.ndarray
-
-
 class _Found(NamedTuple):
     """The results of all programs so far; the content of a checkpoint.
 
@@ -159,12 +147,10 @@ class _Found(NamedTuple):
     diverged: np.ndarray
     seconds: np.ndarray
 
-    def with_program(self, number: int, found: _Program) -> _Found:
-        """Add the result of one more program."""
-        after = _Found(*(array.copy() for array in self))
-        for array, value in zip(after, found, strict=True):
+    def keep(self, number: int, found: Sequence[Any]) -> None:
+        """Add the results of a program: its scores, how many diverged, its two durations."""
+        for array, value in zip(self, found, strict=True):
             array[number] = value
-        return after
 
 
 class Data(NamedTuple):
@@ -249,7 +235,7 @@ class _Study:
         member: Member,
         stop: Callable[[], bool],
         tell: Callable[[int, float], None],
-    ) -> _Program | None:
+    ) -> Sequence[Any] | None:
         """Train one member for all seeds in one program, and test it; None if stopped.
 
         `tell` gets the number of finished epochs and their seconds.
@@ -285,7 +271,7 @@ class _Study:
         scores = np.array([float(f"{score:.7g}") for score in found])
         diverged = int(np.sum(~(np.asarray(finite) & np.isfinite(scores))))
         seconds = np.array([compiled - began, time.monotonic() - compiled])
-        return _Program(scores, diverged, seconds)
+        return scores, diverged, seconds
 
     def _data(self, size: int) -> Data:
         """The examples of a size, loaded once for all members."""
@@ -355,15 +341,9 @@ class _Study:
 
     def introduction(self) -> list[str]:
         """Summary of the planned training, in lines."""
-        versions = f"Python {platform.python_version()}, jax {jax.__version__}"
         sizes = ", ".join(f"{count:,}" for count in self.counts.values())
         lines = [
-            ("qnn_jax", f"{qnn_jax.__version__} on {versions}"),
-            (
-                "device",
-                f"{jax.default_backend()}, {os.cpu_count()} cores; circuits are "
-                f"{in_words(execution(self.task))}",
-            ),
+            *where_it_runs(self.task, "", "circuits are"),
             (
                 "task",
                 f"{self.splits.title}; {len(self.splits.test.targets):,} "

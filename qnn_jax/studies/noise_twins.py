@@ -96,50 +96,30 @@ class NoiseTwins(TaskDefaults):
         """The hybrid as the task trains it, and twins that know less of the device."""
         own = next(member for member in self.task.members() if member.name == HYBRID)
         config = self.execution
-
-        def twin(name: str, execution: ExecutionConfig, what: str, worth_of: str = "") -> Member:
-            return Member(name, own.network, what, worth_of, own.frozen, execution=execution)
-
         errors = f"the errors of {config.noise}"
         shots = f"{config.shots:,} shots" if config.shots else ""
         known = " and ".join(filter(None, (config.noise and errors, shots)))
-        found = [twin(HYBRID, config, f"trained with {known}")]
+        # Name, execution, description, what the hybrid has beside it; those that apply.
+        twins = [(HYBRID, config, f"trained with {known}", "")]
         if config.noise:
-            found.append(
-                twin(
-                    RECALIBRATED,
-                    _EXACT,
-                    f"trained exactly; scale and shift of each measured value are then fitted on "
-                    f"{ANCHORS} training examples and undone (arXiv:2110.11331)",
-                    f"training with {known} in place of recalibration",
-                )
+            what = (
+                "trained exactly; scale and shift of each measured value are then fitted on "
+                f"{ANCHORS} training examples and undone (arXiv:2110.11331)"
             )
-        found.append(
-            twin(
-                BLIND,
-                _EXACT,
-                "trained exactly, and nothing is done about the device",
-                f"training with {known}",
-            )
-        )
+            worth = f"training with {known} in place of recalibration"
+            twins.append((RECALIBRATED, _EXACT, what, worth))
+        what = "trained exactly, and nothing is done about the device"
+        twins.append((BLIND, _EXACT, what, f"training with {known}"))
         if config.noise and config.shots:
-            found.append(
-                twin(
-                    NOISE_AWARE,
-                    dataclasses.replace(config, shots=None),
-                    f"trained with {errors}, but without shots",
-                    "shots in training, besides the errors",
-                )
-            )
-        found.append(
-            twin(
-                IDEAL,
-                _EXACT,
-                "trained exactly and scored exactly: no device",
-                f"training with {known} on the device, in place of exact training without a device",
-            )
+            without = dataclasses.replace(config, shots=None)
+            what = f"trained with {errors}, but without shots"
+            twins.append((NOISE_AWARE, without, what, "shots in training, besides the errors"))
+        worth = f"training with {known} on the device, in place of exact training without a device"
+        twins.append((IDEAL, _EXACT, "trained exactly and scored exactly: no device", worth))
+        return tuple(
+            Member(name, own.network, what, worth, own.frozen, execution=execution)
+            for name, execution, what, worth in twins
         )
-        return tuple(found)
 
     def loss(
         self, outputs: Float[Array, "batch outputs"], targets: Array

@@ -384,16 +384,7 @@ def introduction(task: Task, splits: Splits, names: Sequence[str]) -> list[str]:
     hybrid = next(member for member in task.members() if member.name == HYBRID)
     network: Any = hybrid.network
     lines = [
-        (
-            "qnn_jax",
-            f"{qnn_jax.__version__} on Python {platform.python_version()}, jax {jax.__version__}, "
-            f"flax {flax.__version__}",
-        ),
-        (
-            "device",
-            f"{jax.default_backend()}, {os.cpu_count()} cores; the circuit is "
-            f"{in_words(execution(task))}",
-        ),
+        *where_it_runs(task, f", flax {flax.__version__}", "the circuit is"),
         ("data", str(splits)),
         ("model", hybrid.what),
         (
@@ -408,6 +399,16 @@ def introduction(task: Task, splits: Splits, names: Sequence[str]) -> list[str]:
         if member.name in names and member.name != HYBRID
     ]
     return [f"{name:<10} {text}" for name, text in lines]
+
+
+def where_it_runs(task: Task, more: str, circuits: str) -> list[tuple[str, str]]:
+    """The first lines of a training: versions, the machine, and where its circuits run."""
+    versions = f"{qnn_jax.__version__} on Python {platform.python_version()}, jax {jax.__version__}"
+    machine = f"{jax.default_backend()}, {os.cpu_count()} cores"
+    return [
+        ("qnn_jax", f"{versions}{more}"),
+        ("device", f"{machine}; {circuits} {in_words(execution(task))}"),
+    ]
 
 
 def epoch_line(
