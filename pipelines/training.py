@@ -27,11 +27,7 @@ def parse(
 ) -> tuple[Any, Any]:
     """Read a command line into a task and the flags of its run.
 
-    Args:
-        presets: tasks by name, including "default"; `--preset` selects the flags' defaults.
-        flags: the defaults of the run's own flags; its class may have further ones.
-        argv: words of the command line; None uses those of the process.
-        what: description of the command; by default that of the task.
+    `presets` are tasks by name, including "default"; `--preset` selects the flags' defaults.
     """
     task_type = type(presets["default"])
     arguments = sys.argv[1:] if argv is None else argv

@@ -134,13 +134,13 @@ def first_call(make: Callable[[], Program], memory_limit: float) -> tuple[Progra
     }
 
 
-def enough_steps(program: Program, aim_seconds: float = 0.1, at_most: int = 1000) -> int:
+def enough_steps(program: Program) -> int:
     """How many steps take about a tenth of a second; 1,000 where they take less."""
     steps = 1
-    while (seconds := steps * timed(program, steps)) < aim_seconds / 2 and steps < at_most:
+    while (seconds := steps * timed(program, steps)) < 0.05 and steps < 1000:
         # By ten at most, since short runs are mostly dispatch.
-        wanted = int(steps * aim_seconds / max(seconds, 1e-9))
-        steps = min(at_most, max(2 * steps, min(10 * steps, wanted)))
+        wanted = int(steps * 0.1 / max(seconds, 1e-9))
+        steps = min(1000, max(2 * steps, min(10 * steps, wanted)))
     return steps
 
 

@@ -23,35 +23,19 @@ from pipelines.benchmarks.programs import OutOfMemoryError, Program, first_call,
 
 #: A problem for every engine, including the closed form (which reads no circuit).
 WARM_UP = {
-    "circuit": json.dumps(
-        {
-            "num_qubits": 2,
-            "num_inputs": 2,
-            "num_weights": 6,
-            "ops": [
-                {"gate": "ry", "qubits": [0], "angles": [["w", 0]]},
-                {"gate": "cx", "qubits": [0, 1]},
-                {"gate": "rx", "qubits": [1], "angles": [["x", 0]]},
-            ],
-        }
-    ),
+    "circuit": """{"num_qubits": 2, "num_inputs": 2, "num_weights": 6, "ops": [
+        {"gate": "ry", "qubits": [0], "angles": [["w", 0]]},
+        {"gate": "cx", "qubits": [0, 1]},
+        {"gate": "rx", "qubits": [1], "angles": [["x", 0]]}]}""",
     "batched": "inputs",
     "inputs": [[0.1, 0.2], [0.3, 0.4]],
     "weights": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
 }
 #: The same for engines that take no batch and know U and CX only.
 WARM_UP_FORWARD = {
-    "circuit": json.dumps(
-        {
-            "num_qubits": 2,
-            "num_inputs": 0,
-            "num_weights": 3,
-            "ops": [
-                {"gate": "u", "qubits": [0], "angles": [["w", 0], ["w", 1], ["w", 2]]},
-                {"gate": "cx", "qubits": [0, 1]},
-            ],
-        }
-    ),
+    "circuit": """{"num_qubits": 2, "num_inputs": 0, "num_weights": 3, "ops": [
+        {"gate": "u", "qubits": [0], "angles": [["w", 0], ["w", 1], ["w", 2]]},
+        {"gate": "cx", "qubits": [0, 1]}]}""",
     "inputs": [],
     "weights": [0.1, 0.2, 0.3],
 }

@@ -44,12 +44,7 @@ def blank(
 ) -> tuple[Figure, Any]:
     """A figure of so many inches, and its axes as `Figure.subplots` gives them, with a pale grid.
 
-    Args:
-        width: of the figure.
-        height: of the figure.
-        shape: rows and columns of axes.
-        grid: "x", "y", "both" or "", for none.
-        options: of `Figure.subplots`.
+    `shape` are rows and columns; `grid` is "x", "y", "both", or "" for none.
     """
     figure = Figure(figsize=(width, height), layout="constrained")
     axes: Any = figure.subplots(*shape, **options)

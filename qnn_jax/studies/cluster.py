@@ -130,12 +130,8 @@ def join(
 
     Must be called before JAX initialises its devices.
 
-    Args:
-        devices: CPU devices of this process; 0 for one per core.
-        coordinator: host:port of process 0, or "auto"; None for a single process.
-        num_processes: how many there are.
-        process_id: the number of this one.
-        start: initialises the devices once their number is known.
+    `coordinator` is host:port of process 0, or "auto"; None for a single process. `start`
+    initialises the devices once their number is known; 0 `devices` are one per core.
 
     Raises:
         InputError: if these arguments are inconsistent.

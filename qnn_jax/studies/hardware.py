@@ -39,6 +39,8 @@ from qnn_jax.training.task import Metric, Splits
 
 #: A decision is settled if it is this many standard errors away from zero.
 _SETTLED = 2.5
+#: How often a set is drawn for a forecast.
+_DRAWS = 8
 #: Anchors if their number is not given and the training set has as many.
 _ANCHORS = 100
 #: The rows of the table, by their names in JSON.
@@ -403,7 +405,8 @@ def _prepare(
     }
     if count > 1:
         visit.tell(f"{'models':<12}the run's own and {count - 1} tuned ones, in the same job")
-    for name, text in _introduction(visit, trained, splits, ready, scores, len(anchors)):
+    lines = _introduction(visit, trained, splits, ready, scores, len(anchors))
+    for name, text in lines.items():
         visit.tell(f"{name:<12}{text}")
     return ready, details
 
@@ -415,57 +418,37 @@ def _introduction(
     ready: Preflight,
     scores: Mapping[str, Score],
     anchors: int,
-) -> list[tuple[str, str]]:
+) -> dict[str, str]:
     """Description of what is going to be sent."""
     plan, details = ready.plan, ready.details
     qubits, infidelity = details["places"][0]
     size = f"{trained.circuit.num_qubits} qubits, {len(trained.circuit.ops)} gates"
     copies = "1 copy" if plan.copies == 1 else f"{plan.copies} copies side by side"
-    lines = [
-        ("model", f"{visit.ledger.folder}: {size}"),
-        (
-            "layout",
-            f"qubits {', '.join(map(str, qubits))}, chosen by error rates with measurements "
-            f"present; two-qubit depth {details['two_qubit_depth']}, infidelity {infidelity:.3f}",
-        ),
-        (
-            "choice",
-            f"{plan.images:,} {splits.examples} × {plan.shots:,} shots, {copies}, "
-            f"{1e6 * plan.rep_delay:.0f} µs between shots, {anchors} anchors",
-        ),
-        ("jobs", plan.reason),
-        (
-            "executions",
-            f"{plan.executions:,}, {1e6 * details['shot_seconds']:.1f} µs each without the pause",
-        ),
-        (
-            "cost",
-            f"{plan.seconds:.0f} s of quantum computer predicted; the budget is "
-            f"{ready.budget:.0f} s, {ready.whose}",
-        ),
-        (
-            "certified",
-            "JAX, Qiskit, Aer and the circuit to be sent agree; probabilities of its bound rows "
-            f"within {details['bound_deviation']:.0e}",
-        ),
-        (
-            "expected",
-            f"{trained.task.metric.name.replace('_', ' ')} {scores['expected'].value:.4f} with the "
-            f"device's error rates, {scores['noiseless'].value:.4f} with shots alone, "
-            f"{scores['exact'].value:.4f} exact",
-        ),
-    ]
+    lines = {
+        "model": f"{visit.ledger.folder}: {size}",
+        "layout": f"qubits {', '.join(map(str, qubits))}, chosen by error rates with measurements "
+        f"present; two-qubit depth {details['two_qubit_depth']}, infidelity {infidelity:.3f}",
+        "choice": f"{plan.images:,} {splits.examples} × {plan.shots:,} shots, {copies}, "
+        f"{1e6 * plan.rep_delay:.0f} µs between shots, {anchors} anchors",
+        "jobs": plan.reason,
+        "executions": f"{plan.executions:,}, {1e6 * details['shot_seconds']:.1f} µs each without "
+        "the pause",
+        "cost": f"{plan.seconds:.0f} s of quantum computer predicted; the budget is "
+        f"{ready.budget:.0f} s, {ready.whose}",
+        "certified": "JAX, Qiskit, Aer and the circuit to be sent agree; probabilities of its "
+        f"bound rows within {details['bound_deviation']:.0e}",
+        "expected": f"{trained.task.metric.name.replace('_', ' ')} {scores['expected'].value:.4f} "
+        f"with the device's error rates, {scores['noiseless'].value:.4f} with shots alone, "
+        f"{scores['exact'].value:.4f} exact",
+    }
     if is_binary(trained):
         of_outcome = decision_of_outcomes(trained)
         flips = flip_probabilities(ready.outcomes, of_outcome, plan.shots).sum()
         needed = np.sort(shots_to_settle(ready.outcomes, of_outcome))
         enough = needed[int(0.99 * (len(needed) - 1))]
-        lines.append(
-            (
-                "signs",
-                f"shot noise flips {flips:.1f} of {plan.images:,} decisions on average; "
-                f"{enough:,.0f} shots settle 99 % of them, at a risk of 1 % each",
-            )
+        lines["signs"] = (
+            f"shot noise flips {flips:.1f} of {plan.images:,} decisions on average; "
+            f"{enough:,.0f} shots settle 99 % of them, at a risk of 1 % each"
         )
     return lines
 
@@ -485,26 +468,18 @@ def forecast(
     targets: np.ndarray,
     shots: int,
     infidelity: float = 0.0,
-    repetitions: int = 8,
 ) -> Score:
     """The expected score with this number of shots on a device of this infidelity.
 
-    The noise model replaces an outcome by uniformly random bits with the probability `infidelity`
-    (a depolarising channel); the draws are repeated a few times.
-
-    Args:
-        trained: the model.
-        outcomes: exact probabilities, shape (rows, 2**num_qubits).
-        targets: shape (rows,).
-        shots: of each row.
-        infidelity: 1 - Π (1 - error) over gates and measurements.
-        repetitions: number of draws of the whole set.
+    The noise model replaces an outcome by uniformly random bits with the probability `infidelity`,
+    1 - Π (1 - error) over gates and measurements (a depolarising channel). `outcomes` are exact
+    probabilities, shape (rows, 2**num_qubits).
     """
     exact = np.asarray(outcomes, np.float64)
     mixed = (1 - infidelity) * exact + infidelity / exact.shape[1]
     mixed /= mixed.sum(axis=1, keepdims=True)
     random = np.random.default_rng(0)
-    draws = (random.multinomial(shots, mixed) for _ in range(repetitions))
+    draws = (random.multinomial(shots, mixed) for _ in range(_DRAWS))
     found = [
         score(trained, estimate(counts, trained.observables).values, targets) for counts in draws
     ]

@@ -32,9 +32,6 @@ def pooled_circuit(blocks: int) -> Circuit:
 
     A block rotates qubit k by the pixels 4j + k about Y, X, Z and Y, then turns every qubit by
     weights about Y and Z, and entangles the qubits in a ring of controlled RX with weights.
-
-    Args:
-        blocks: at least 1.
     """
     blocks = checks.at_least("blocks", blocks, 1, _MOST_BLOCKS)
     ops: list[Op] = []

@@ -23,13 +23,8 @@ def split(
 ) -> tuple[Examples, Examples]:
     """Shuffle examples by the seed and split them into training and validation.
 
-    Args:
-        examples: all that are not test examples.
-        seed: random seed of the order.
-        validation_count: examples to keep out of training.
-        train_count: examples to train on; 0 takes all that are left.
-        classes: number of classes, so that each has as many of `train_count`; 0 for a regression.
-        names: names of the two counts in errors.
+    0 `train_count` takes all that are left; else each of `classes` (0: a regression) has as many.
+    `names` are those of the two counts in errors.
 
     Raises:
         InputError: if there are not that many.

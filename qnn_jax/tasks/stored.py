@@ -154,9 +154,7 @@ def no_run(results_dir: Path) -> MissingRunError:
 def stored(path: Path, known: Mapping[str, type[Any]] = TASKS) -> Stored:
     """Read a finished run and check that its files belong together.
 
-    Args:
-        path: its folder.
-        known: the allowed classes of its task, by name: no name in a file is imported.
+    `known` are the allowed classes of its task, by name: no name in a file is imported.
 
     Raises:
         InputError: if there is no such run, it is not finished, or a file of it is damaged or has
