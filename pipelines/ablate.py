@@ -28,7 +28,6 @@ from qnn_jax.studies.ablation_table import check_ablation, text_of
 from qnn_jax.studies.noise_twins import NoiseTwins, OnAer
 from qnn_jax.tasks.stored import NOT_OF_THE_RUN, RESTORE
 from qnn_jax.tasks.table import effort
-from qnn_jax.training.task import Folders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
                     sizes=sizes,
                     seeds=flags.seeds,
                     first_seed=flags.seed,
-                    folders=Folders(flags.data_dir, flags.manual_dir),
+                    folders=flags.folders,
                     run=run,
                     quick=flags.quick,
                     tell=command.say,

@@ -48,22 +48,21 @@ def main(argv: list[str] | None = None) -> int:
 
 def write(path: Path, flags: DiagnoseFlags) -> None:
     """Diagnose a finished run; write diagnose.json, the pictures and diagnose.html into it."""
-    from qnn_jax.data import progress_bar
     from qnn_jax.report.diagnosis import write_diagnosis
     from qnn_jax.studies.diagnosis import diagnose
-    from qnn_jax.tasks import load
 
-    trained = load(path)
+    trained, splits = flags.loaded(path)
     circuit = trained.circuit
     command.say(
         f"Run {path}: {circuit.num_qubits} qubits, {circuit.num_inputs} inputs, "
         f"{circuit.num_weights} weights"
     )
-    folders = trained.folders.given(flags.data_dir, flags.manual_dir)
-    with progress_bar() as progress:
-        test = trained.splits(folders, progress).test
     found = diagnose(
-        trained, examples=test, seed=flags.seed, samples=flags.samples, tell=command.say
+        trained,
+        examples=splits.test,
+        seed=flags.seed,
+        samples=flags.samples,
+        tell=command.say,
     )
     write_json_atomic(path / "diagnose.json", {"run": path.name, **found.as_json()})
     write_diagnosis(path, f"Diagnosis of {path.name}", found)

@@ -105,11 +105,8 @@ def evaluate_run(config: AerConfig, run: RunDirectory) -> None:
     """Evaluate one run; writes its certificates, a picture and eval-aer.json."""
     from qnn_jax.bridge.aer_executor import aer
     from qnn_jax.studies.evaluation import chosen, evaluate
-    from qnn_jax.tasks import load
 
-    trained = load(run.path)
-    folders = trained.folders.given(config.data_dir, config.manual_dir)
-    splits = trained.splits(folders)
+    trained, splits = config.loaded(run.path)
     test = chosen(splits.test, config.images, config.seed)
     command.say(
         f"\n{run.path}: {len(test.targets):,} of {len(splits.test.targets):,} test "

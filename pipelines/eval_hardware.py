@@ -19,7 +19,6 @@ from pipelines.hardware import (
     DeviceFlags,
     check_twin,
     chosen_run,
-    loaded,
     opened,
     settings_of,
     tell_dry,
@@ -135,7 +134,7 @@ def _evaluate(config: HardwareConfig, run: RunDirectory, clock: Any, device: Any
     if tuned is not None:
         way_out = "; --no-tuned evaluates the run's own model alone"
         check_twin(tuned.twin, device, "for which the run is tuned", way_out)
-    trained, splits = loaded(config)
+    trained, splits = config.loaded(config.path)
     found = evaluate_on_device(
         trained,
         splits,

@@ -5,13 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import tyro
 
 from pipelines import command
 from qnn_jax.circuits.checks import one_of
+from qnn_jax.tasks.stored import Seeds
 from qnn_jax.tasks.table import TASKS
+from qnn_jax.training.task import Folders
+
+if TYPE_CHECKING:
+    from qnn_jax.tasks.trained import Trained
+    from qnn_jax.training.task import Splits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +38,21 @@ class DataFlags:
     """A folder with the official archives, used instead of a download; default:
     QNN_JAX_MANUAL_DIR."""
 
+    @property
+    def folders(self) -> Folders:
+        """Both."""
+        return Folders(self.data_dir, self.manual_dir)
+
+    def loaded(self, path: Path) -> tuple[Trained, Splits]:
+        """The model of a finished run, and its data."""
+        from qnn_jax.data import progress_bar
+        from qnn_jax.tasks import load
+
+        trained = load(path)
+        folders = trained.folders.given(self.data_dir, self.manual_dir)
+        with progress_bar() as progress:
+            return trained, trained.splits(folders, progress)
+
 
 @dataclasses.dataclass(frozen=True)
 class RunFlags(DataFlags, ResultsFlags):
@@ -50,6 +71,14 @@ class RunFlags(DataFlags, ResultsFlags):
     mesh: str | None = None
     """Devices, as data=4,state=2 or state=2: samples are spread over the first axis, the state of
     each over the second. The results are those of one device, and a run resumes on any mesh."""
+
+    @property
+    def seeds(self) -> Seeds:
+        """All three, checked."""
+        found = Seeds(self.seed, self.order_seed, self.split_seed)
+        for name, value in found._asdict().items():
+            command.check_seed(f"--{name.replace('_', '-')}", value or 0)
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,11 +103,7 @@ class TaskFlag:
 
 
 def chosen_task(arguments: Sequence[str], *others: str) -> str:
-    """The task of a command line, on which all other flags depend.
-
-    Raises:
-        InputError: if there is no such task.
-    """
+    """The task of a command line, on which all other flags depend."""
     chosen = command.chosen(arguments, "--task", DEFAULT_TASK)
     return one_of("--task", chosen, (*TASKS, *others))
 

@@ -17,8 +17,6 @@ from qnn_jax.tasks.stored import newest_of_all, stored
 
 if TYPE_CHECKING:
     from qnn_jax.hardware.twin import DeviceTwin
-    from qnn_jax.tasks.trained import Trained
-    from qnn_jax.training.task import Splits
 
 
 Kind = TypeVar("Kind")
@@ -56,25 +54,10 @@ class DeviceFlags(DataFlags, ResultsFlags):
 
 
 def chosen_run(flags: DeviceFlags) -> str:
-    """The run that is named, else the newest; it is finished and whole.
-
-    Raises:
-        InputError: if there is none.
-    """
+    """The run that is named, else the newest; it is finished and whole."""
     name = flags.run or newest_of_all(flags.results_dir)
     stored(flags.results_dir / name)
     return name
-
-
-def loaded(flags: DeviceFlags) -> tuple[Trained, Splits]:
-    """The run's model and its data."""
-    from qnn_jax.data import progress_bar
-    from qnn_jax.tasks import load
-
-    trained = load(flags.path)
-    folders = trained.folders.given(flags.data_dir, flags.manual_dir)
-    with progress_bar() as progress:
-        return trained, trained.splits(folders, progress)
 
 
 def tell_dry() -> None:

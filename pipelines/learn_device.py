@@ -16,7 +16,7 @@ import hashlib
 from typing import Any
 
 from pipelines import command
-from pipelines.hardware import DeviceFlags, chosen_run, loaded, opened, settings_of, tell_dry
+from pipelines.hardware import DeviceFlags, chosen_run, opened, settings_of, tell_dry
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.accounts import introduction
 from qnn_jax.hardware.ledger import Ledger
@@ -98,7 +98,7 @@ def _learn(config: LearnConfig, run: RunDirectory, clock: Any, device: Any) -> N
         date = hashlib.sha256(str(device.calibration_date).encode()).hexdigest()
         settings = dataclasses.replace(settings, repetition=config.repetition + int(date[:6], 16))
         key = key_of(settings, "update", *asked, twin.content["layout"])
-    trained, splits = loaded(config)
+    trained, splits = config.loaded(config.path)
     inputs = trained.encode(splits.train.inputs[:1000])
     visit = Visit(device, ledger, Clock() if clock is None else clock, command.say)
     job = (visit, trained.circuit, trained.weights, inputs, settings, key)

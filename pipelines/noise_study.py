@@ -138,7 +138,7 @@ def _summary(part: Part, flags: NoiseStudyFlags, stop: GracefulStop) -> Mapping[
             sizes=(part.size,),
             seeds=flags.seeds,
             first_seed=flags.seed,
-            folders=Folders(flags.data_dir, flags.manual_dir),
+            folders=flags.folders,
             run=run,
             tell=command.say,
             stop=lambda: stop.requested,

@@ -29,7 +29,7 @@ from qnn_jax.studies.meeting import check_meeting
 from qnn_jax.studies.search import planned
 from qnn_jax.tasks import TASKS, Seeds
 from qnn_jax.tasks.stored import NOT_OF_THE_RUN, RESTORE
-from qnn_jax.training.task import Folders, Task
+from qnn_jax.training.task import Task
 
 #: The default axes, of those numbers of the task whose default is within the range.
 USUAL_AXES = (
@@ -111,8 +111,7 @@ def axes_of(task: Task, flags: ScanFlags) -> tuple[str, ...]:
 
 def check(task: Task, flags: ScanFlags) -> None:
     """Check before JAX loads what can be checked then."""
-    for name in Seeds._fields:
-        command.check_seed(f"--{name.replace('_', '-')}", getattr(flags, name) or 0)
+    _ = flags.seeds  # checks them
     check_name(flags.run)
     at_least("at_once", flags.at_once, 0)
     check_meeting(flags.devices, flags.coordinator, flags.num_processes, flags.process_id)
@@ -157,8 +156,7 @@ def _scan(task: Task, flags: ScanFlags, cluster: Any) -> int:
     from qnn_jax.runs.loop import StoppedError
     from qnn_jax.studies.scan import check_best_is_free, config_of_scan, scan
 
-    seeds = Seeds(flags.seed, flags.order_seed, flags.split_seed)
-    folders, path = Folders(flags.data_dir, flags.manual_dir), flags.results_dir / flags.run
+    seeds, folders, path = flags.seeds, flags.folders, flags.results_dir / flags.run
     axes, searching, run = axes_of(task, flags), _searching(flags), None
     with ExitStack() as stack:
 

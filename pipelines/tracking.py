@@ -25,11 +25,8 @@ def tracker(kind: str | None, folder: Path) -> Iterator[Track]:
 
     Args:
         kind: "tensorboard", "mlflow", or None for nowhere.
-        folder: of the run; TensorBoard's files are in `tensorboard` there, MLflow's database is
-            `mlflow.db` beside it, for all runs.
-
-    Raises:
-        InputError: where the library is not installed.
+        folder: of the run, with its metrics.jsonl; TensorBoard's files are in `tensorboard` there,
+            MLflow's database is `mlflow.db` beside it, for all runs.
     """
     if kind is None:
         yield silent

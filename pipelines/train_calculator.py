@@ -47,11 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def answer(task: Calculator, flags: CalculatorFlags) -> int:
-    """Print truth, exact prediction and a prediction from shots; the exit status.
-
-    Raises:
-        InputError: if the run does not exist, is not finished, or is not a calculator.
-    """
+    """Print truth, exact prediction and a prediction from shots; the exit status."""
     from qnn_jax.tasks.stored import stored
 
     assert flags.ask is not None

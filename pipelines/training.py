@@ -18,8 +18,8 @@ from qnn_jax.circuits import checks
 from qnn_jax.errors import InputError
 from qnn_jax.runs import GracefulStop, RunDirectory, check_name
 from qnn_jax.runs.schema import from_json, object_with, read_as
-from qnn_jax.tasks.stored import NOT_OF_THE_RUN, RESTORE, Seeds, config_of
-from qnn_jax.training.task import Folders, Metric
+from qnn_jax.tasks.stored import NOT_OF_THE_RUN, RESTORE, config_of
+from qnn_jax.training.task import Metric
 
 
 def parse(
@@ -52,8 +52,7 @@ def parse(
 
 def train(task: Any, flags: TrackedFlags) -> int:
     """Check, train or print the plan, write the page; return the exit status."""
-    for name in Seeds._fields:
-        command.check_seed(f"--{name.replace('_', '-')}", getattr(flags, name) or 0)
+    seeds, folders = flags.seeds, flags.folders
     check_name(flags.run)
     task.check()
     sizes = _sizes_of(flags.mesh)
@@ -64,8 +63,6 @@ def train(task: Any, flags: TrackedFlags) -> int:
     from qnn_jax.runs.loop import StoppedError
     from qnn_jax.tasks import train as train_task
 
-    seeds = Seeds(flags.seed, flags.order_seed, flags.split_seed)
-    folders = Folders(flags.data_dir, flags.manual_dir)
     config = config_of(task, seeds, flags.run, folders)
     with RunDirectory.open(
         flags.results_dir, flags.run, config, flags.resume, NOT_OF_THE_RUN

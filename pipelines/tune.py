@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines import command
-from pipelines.hardware import DeviceFlags, check_twin, chosen_run, loaded, opened, tell_dry
+from pipelines.hardware import DeviceFlags, check_twin, chosen_run, opened, tell_dry
 from qnn_jax.circuits.checks import at_least, one_of, real
 from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError
@@ -125,7 +125,7 @@ def _through_twin(config: TuneConfig, run: RunDirectory, clock: Any, device: Any
     from qnn_jax.studies.tuning import tune as continue_training
 
     del clock, device
-    trained, splits = loaded(config)
+    trained, splits = config.loaded(config.path)
     twin = _twin(config, run, trained.circuit)
     about = "a SIMULATED " if twin.content["simulated"] else ""
     command.say(f"Twin of {about}{twin.content['device']}, qubits {twin.content['layout']}")
@@ -170,7 +170,7 @@ def _on_device(config: TuneConfig, run: RunDirectory, clock: Any, device: Any) -
     from qnn_jax.studies.tuning import save_tuned, tune_on_device, weights_as_inputs
 
     assert config.budget_seconds is not None
-    trained, splits = loaded(config)
+    trained, splits = config.loaded(config.path)
     twin = _twin(config, run, trained.circuit)
     if device is None:
         device = config.where.open(config.seed)

@@ -345,11 +345,7 @@ def classification(
     data_dir: Path | None,
     manual_dir: Path | None,
 ) -> dict[str, Any]:
-    """Fill a file of results, cell by cell, print the tables, and return what the file holds.
-
-    Raises:
-        InputError: where a family or a size does not exist.
-    """
+    """Fill a file of results, cell by cell, print the tables, and return what the file holds."""
     from qnn_jax.runs import read_json, write_json_atomic
 
     for name in families:

@@ -277,11 +277,7 @@ def twin(
     manual_dir: Path | None,
     names: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Run the cells that the file lacks, print the tables, return the file's content.
-
-    Raises:
-        InputError: for the name of no setting.
-    """
+    """Run the cells that the file lacks, print the tables, return the file's content."""
     for name in names:
         if name not in SETTINGS:
             raise InputError(

@@ -26,11 +26,7 @@ _QUICK = "This was a quick look: fewer seeds, sizes and steps than a full ablati
 
 
 def write_ablation(folder: Path, found: Ablation) -> None:
-    """Draw the pictures of an ablation into its folder `figures` and write report.html.
-
-    Raises:
-        InputError: if it cannot be written.
-    """
+    """Draw the pictures of an ablation into its folder `figures` and write report.html."""
     (folder / "figures").mkdir(exist_ok=True)
     examples, metric = found.examples, found.metric
     pictures = []

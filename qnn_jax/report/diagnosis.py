@@ -28,9 +28,6 @@ def write_diagnosis(folder: Path, title: str, diagnosis: Diagnosis) -> None:
     """Draw the pictures into `folder`/figures and write diagnose.html.
 
     Diagnostics that could not be computed come last, with the reason.
-
-    Raises:
-        InputError: if it cannot be written.
     """
     (folder / "figures").mkdir(exist_ok=True)
     subject, found = diagnosis.subject, diagnosis.values

@@ -25,11 +25,7 @@ _COLUMNS = 3
 
 
 def draw_scan(folder: Path, result: ScanResult) -> list[Path]:
-    """Draw every picture of a scan into its folder `figures`.
-
-    Raises:
-        InputError: if one cannot be written.
-    """
+    """Draw every picture of a scan into its folder `figures`."""
     course, axes = result.course, result.axes
     (folder / "figures").mkdir(exist_ok=True)
     drawn = []

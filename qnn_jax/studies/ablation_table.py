@@ -34,9 +34,6 @@ def check_ablation(
 
     Returns:
         The sizes in order, that of all examples last.
-
-    Raises:
-        InputError: one sentence.
     """
     task.check()
     if not 2 <= seeds <= MOST_SEEDS:

@@ -260,11 +260,7 @@ def _value(name: str, kind: Any, word: str) -> Any:
 
 
 def grid(axes: Sequence[Axis]) -> list[Changes]:
-    """All combinations of the axes' values, seeds aside.
-
-    Raises:
-        InputError: for a range without points.
-    """
+    """All combinations of the axes' values, seeds aside."""
     varied = [axis for axis in axes if axis.name not in SEEDS]
     for axis in varied:
         if not axis.values:

@@ -180,11 +180,7 @@ def diagnose(
 
 
 def subject_of(trained: Trained, examples: Examples | None = None) -> Subject:
-    """The inputs of the diagnostics for a trained model.
-
-    Raises:
-        InputError: if there is no example.
-    """
+    """The inputs of the diagnostics for a trained model."""
     if examples is None:
         splits = trained.splits()
         examples, class_names = splits.test, splits.class_names

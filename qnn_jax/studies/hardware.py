@@ -216,11 +216,7 @@ def evaluate_on_device(
 
 
 def _check_tuned(models: Sequence[Trained], settings: Settings) -> None:
-    """Refuse settings under which a tuned model would not run as it was tuned.
-
-    Raises:
-        InputError: one sentence.
-    """
+    """Refuse settings under which a tuned model would not run as it was tuned."""
     if len(models) == 1:
         return
     for name in ("two_stage", "recompile", "fractional_gates"):
@@ -333,11 +329,7 @@ def balanced_order(targets: np.ndarray, seed: int, classes: bool) -> np.ndarray:
 def _choose(
     models: Sequence[Trained], splits: Splits, settings: Settings, exact: Exact
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Test rows in the order of their use, and anchors spread over the training set.
-
-    Raises:
-        InputError: if there are fewer.
-    """
+    """Test rows in the order of their use, and anchors spread over the training set."""
     targets, train = np.asarray(splits.test.targets), len(splits.train.targets)
     order = balanced_order(targets, settings.seed, bool(splits.class_names))
     if settings.images is None:

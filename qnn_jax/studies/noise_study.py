@@ -76,11 +76,7 @@ class NoiseStudyConfig:
 
 
 def parts(config: NoiseStudyConfig) -> tuple[Part, ...]:
-    """The ablations of the study, checked, the quick ones first.
-
-    Raises:
-        InputError: for an unknown device or a bad number.
-    """
+    """The ablations of the study, checked, the quick ones first."""
     devices = several("devices", config.devices, "names of fake backends")
     depths = several("depths", config.depths, "numbers of blocks")
     for name, values in (("devices", devices), ("depths", depths)):

@@ -167,11 +167,7 @@ class Population:
         return structure
 
     def _data(self, structure: Task) -> tuple[Examples, Examples]:
-        """The examples of a structure, on the devices; equal ones are stored once.
-
-        Raises:
-            InputError: if it cannot be compared with the default configuration.
-        """
+        """The examples of a structure, on the devices; equal ones are stored once."""
         if structure in self._known:
             return self._known[structure]
         base, trainer = self.course.task, structure.trainer

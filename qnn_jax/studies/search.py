@@ -99,9 +99,6 @@ def planned(
     """The search of a scan; checks all arguments that can be checked before JAX loads.
 
     Arguments are those of `qnn_jax.studies.scan.scan`.
-
-    Raises:
-        InputError: if a number is out of range, or the task refuses a value of an axis.
     """
     at_least("samples", samples, 1)
     at_least("batch", batch, 1)

@@ -25,9 +25,6 @@ def split(
 
     0 `train_count` takes all that are left; else each of `classes` (0: a regression) has as many.
     `names` are those of the two counts in errors.
-
-    Raises:
-        InputError: if there are not that many.
     """
     import jax
 

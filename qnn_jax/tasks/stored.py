@@ -134,11 +134,7 @@ def newest(results_dir: Path, known: Mapping[str, type[Any]] = TASKS) -> dict[st
 
 
 def newest_of_all(results_dir: Path) -> str:
-    """The name of the newest finished run of any task.
-
-    Raises:
-        InputError: if there is no finished run.
-    """
+    """The name of the newest finished run of any task."""
     names = newest(results_dir).values()
     return max(names, key=lambda name: (results_dir / name / "summary.json").lstat().st_mtime)
 

@@ -725,11 +725,7 @@ def _names(names: Any) -> str:
 
 
 def read_circuit(text: str) -> str:
-    """The JSON of a circuit that is named: by a file, by module:function, or by JSON itself.
-
-    Raises:
-        InputError: where it cannot be read, or is no circuit.
-    """
+    """The JSON of a circuit that is named: by a file, by module:function, or by JSON itself."""
     if not text:
         return ""
     if text.lstrip().startswith("{"):
@@ -800,11 +796,7 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
 
 
 def own_data(task: Any) -> Tabular:
-    """The task, if it can read rows of a file.
-
-    Raises:
-        InputError: if it is another one.
-    """
+    """The task, if it can read rows of a file."""
     if not isinstance(task, Tabular):
         raise InputError(
             f"Argument `run` must name a model of your own data, but is of {task.name}."

@@ -35,11 +35,7 @@ Numbers = Mapping[str, Any]
 
 
 def chosen(task: Task, names: Sequence[str]) -> tuple[Member, ...]:
-    """The members of a task with these names, in the task's order, where the task runs them.
-
-    Raises:
-        InputError: if one does not exist.
-    """
+    """The members of a task with these names, in the task's order, where the task runs them."""
     members = {member.name: member for member in task.members()}
     for name in names:
         if not isinstance(name, str) or name not in members:
@@ -51,11 +47,7 @@ def chosen(task: Task, names: Sequence[str]) -> tuple[Member, ...]:
 
 
 def with_numbers(task: Any, numbers: Numbers) -> Any:
-    """The task with other numbers in some fields; they may be traced.
-
-    Raises:
-        InputError: for a field that cannot vary within a program.
-    """
+    """The task with other numbers in some fields; they may be traced."""
     for name, value in numbers.items():
         if name not in task.numbers:
             raise InputError(
