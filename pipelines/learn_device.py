@@ -110,8 +110,8 @@ def _learn(config: LearnConfig, run: RunDirectory, clock: Any, device: Any) -> N
     else:
         learned = learn_device(*job, config.dry_run)
         if learned is not None:
-            from qnn_jax.report.device import predicted_and_measured  # late: matplotlib
-            from qnn_jax.report.figures import save
+            from qnn_jax.report.figures import save  # late: matplotlib
+            from qnn_jax.report.hardware import predicted_and_measured
 
             picture = run.figures / "device.png"
             save(predicted_and_measured(learned), picture)

@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from pipelines.benchmarks import cases, table
 from pipelines.benchmarks.cases import Cell
-from pipelines.benchmarks.compare import difference
 from pipelines.benchmarks.peers import PEERS, NoPeersError, python_of_peers
 from pipelines.benchmarks.workers import Worker, WorkerError, WorkerTimeoutError
 from qnn_jax.data.source import silent
@@ -29,6 +30,11 @@ from qnn_jax.data.source import silent
 OURS = "qnn_jax"
 BATCH_OF_SEED = 64
 NOT_RUN = "not run"
+#: Allowed difference of two engines in single precision, in a value or an entry of a gradient …
+ABSOLUTE = 2e-5
+#: … plus this fraction of the largest entry (deep circuits accumulate rounding errors).
+RELATIVE = 2e-3
+COMPARED = ("values", "inputs_gradient", "weights_gradient")
 
 
 class Asked(Protocol):
@@ -248,6 +254,23 @@ def measure_problem(
             # Stopped in a later round: the earlier rounds count.
             entry |= {"outcome": "measured", "seconds": statistics.median(taken), "all": taken}
     return entries
+
+
+def difference(found: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
+    """The largest difference in units of the allowed one; inf for malformed results."""
+    worst = 0.0
+    for name in COMPARED:
+        ours, theirs = (np.asarray(side[name], float) for side in (found, reference))
+        if ours.shape != theirs.shape:
+            return float("inf")
+        if ours.size == 0:
+            continue
+        allowed = ABSOLUTE + RELATIVE * float(np.max(np.abs(theirs)))
+        largest = float(np.max(np.abs(ours - theirs)))
+        if not np.isfinite(largest):
+            return float("inf")
+        worst = max(worst, largest / allowed)
+    return worst
 
 
 def ratios(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class RawTable:
         near = difflib.get_close_matches(name, self.columns, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
         raise InputError(
-            f"Argument `{argument}` must be a column of {self.path} ({_some(self.columns)}), but "
+            f"Argument `{argument}` must be a column of {self.path} ({some(self.columns)}), but "
             f"is {name!r}{hint}"
         )
 
@@ -227,13 +227,14 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
     if all(number(name) is not None for name in names):
         raise InputError(
             f"File {path} must have names in its first line, but has the numbers "
-            f"{_some(names)}; add a line of names."
+            f"{some(names)}; add a line of names."
         )
 
 
-def _some(names: Any) -> str:
-    every = list(names)
-    return ", ".join(every[:8]) + (f" and {len(every) - 8} more" if len(every) > 8 else "")
+def some(names: Any) -> str:
+    """The first names, and how many more there are."""
+    every = [str(name) for name in names]
+    return ", ".join(every[:10]) + (f" and {len(every) - 10} more" if len(every) > 10 else "")
 
 
 def finite(values: np.ndarray, name: str) -> np.ndarray:

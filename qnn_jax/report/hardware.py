@@ -1,9 +1,10 @@
-"""The picture of an evaluation on hardware."""
+"""The pictures of an evaluation on hardware, and of a learned device."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from qnn_jax.hardware.learning import Learned
 from qnn_jax.report.figures import blank
 from qnn_jax.studies.hardware import Evaluation
 
@@ -21,6 +22,8 @@ _NAMES = {
 _COLORS = {"plain": "0.25", "mitigated": "tab:orange", "recalibrated": "tab:blue"}
 #: Size of the dots: the first ones are larger, so that they remain visible behind equal values.
 _DOTS = {"plain": 6.0, "mitigated": 3.6, "recalibrated": 1.6}
+#: The experiments by which a device is learned.
+_EXPERIMENTS = ("the circuit", "along random axes", "basis states")
 
 
 def scores_and_values(found: Evaluation) -> Figure:
@@ -57,4 +60,22 @@ def scores_and_values(found: Evaluation) -> Figure:
     right.set(xlabel="exact expectation value", ylabel="measured expectation value")
     right.legend(frameon=False, fontsize=8, markerscale=1.5)
     right.grid(axis="x", alpha=0.25)
+    return figure
+
+
+def predicted_and_measured(found: Learned) -> Figure:
+    """Probabilities and frequencies of held-out settings, by experiment."""
+    figure, axes = blank(10, 4, 1, 2, sharey=True)
+    checks = (found.fit.before, found.fit.after)
+    for number, (ax, check) in enumerate(zip(axes, checks, strict=True)):
+        for name, shares, measured, held in zip(
+            _EXPERIMENTS, found.fit.predicted, found.frequencies, found.fit.held, strict=True
+        ):
+            ax.plot(measured[held].ravel(), shares[number][held].ravel(), "o", ms=3, label=name)
+        ax.plot([0, 1], [0, 1], color="black", linewidth=0.8)
+        title = ("published errors", "learned errors")[number]
+        ax.set_title(f"{title}: {check.ratio:.2f} × shot noise", fontsize=10)
+        ax.set(xlabel="measured frequency (held-out settings)", xlim=(-0.02, 1.02))
+    axes[0].set(ylabel="predicted probability")
+    axes[0].legend(frameon=False, fontsize=8)
     return figure

@@ -26,21 +26,10 @@ _PAGES = ("report.html", "diagnose.html")
 
 
 class Row(NamedTuple):
-    """A run in the table.
+    """A run in the table: its own metric, its value, and that of the best model beside it.
 
-    Attributes:
-        name: of its folder.
-        task: what was learned.
-        data: of what.
-        metric: its name.
-        value: the metric on the test examples.
-        interval: the 95 % interval.
-        baseline: the best of the models beside it, its name and its metric; None of a run that
-            does not tell whether more or less is better, as those of earlier versions.
-        parameters: how many.
-        seconds: of the whole training.
-        pages: its pages that are there.
-        curve: validation metric by epoch, of its own network.
+    There is no such `baseline` where a run does not tell whether more or less is better, as those
+    of earlier versions; `curve` has the validation metric of the run's own network by epoch.
     """
 
     name: str

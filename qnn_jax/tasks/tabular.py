@@ -18,7 +18,7 @@ import numpy as np
 from qnn_jax.circuits import Circuit, checks
 from qnn_jax.configs import ModelConfig, TrainingConfig, check_training
 from qnn_jax.data.prepared import PREFIX, read_prepared
-from qnn_jax.data.tables import RawTable, finite, number, read_arrays, read_table
+from qnn_jax.data.tables import RawTable, finite, number, read_arrays, read_table, some
 from qnn_jax.errors import InputError
 from qnn_jax.tasks.features import EncoderKind, FeatureTask, Kind, Shape, stratified
 from qnn_jax.training.task import Examples, Folders, Report, Splits
@@ -430,7 +430,7 @@ def _form_of_table(
 ) -> tuple[Form, np.ndarray]:
     if not target:
         raise InputError(
-            f"Argument `target` must name the column to predict, one of {_names(table.columns)}, "
+            f"Argument `target` must name the column to predict, one of {some(table.columns)}, "
             "but is not given."
         )
     goal = table.column(target, "target")
@@ -557,7 +557,7 @@ def _matrix(table: RawTable, form: Form, impute: bool) -> np.ndarray:
                 if cell not in place:
                     raise InputError(
                         f"Column {column.name!r} must hold categories of the training table "
-                        f"({_names(place)}), but has {cell!r} in {table.where(column.name, row)}."
+                        f"({some(place)}), but has {cell!r} in {table.where(column.name, row)}."
                     )
                 block[row, place[cell]] = 1
             blocks.append(block)
@@ -583,7 +583,7 @@ def _form_of_arrays(file: _File, target: str, kind: str) -> tuple[Form, np.ndarr
     for name in ("x", "y"):
         if name not in arrays:
             raise InputError(
-                f"File {file.path} must have arrays x and y, but has {_names(arrays) or 'none'}."
+                f"File {file.path} must have arrays x and y, but has {some(arrays) or 'none'}."
             )
     if ("x_test" in arrays) != ("y_test" in arrays):
         raise InputError(f"File {file.path} must have both x_test and y_test, or neither.")
@@ -666,8 +666,7 @@ def _targets(cells: Sequence[Any], form: Form, file: Any) -> np.ndarray:
         labels = [place[cell] if cell in place else by_number[number(cell)] for cell in cells]
     except KeyError as unknown:
         raise InputError(
-            f"File {file.path} must have targets out of {_names(place)}, but has another "
-            f"({unknown})."
+            f"File {file.path} must have targets out of {some(place)}, but has another ({unknown})."
         ) from None
     return np.array(labels, np.int32)
 
@@ -679,7 +678,7 @@ def _check_columns(table: RawTable, form: Form, target: str, needs_target: bool 
     if missing:
         raise InputError(
             f"File {table.path} must have the columns of the table that the run was trained on, "
-            f"but lacks {_names(missing)}; it has {_names(table.columns)}."
+            f"but lacks {some(missing)}; it has {some(table.columns)}."
         )
 
 
@@ -717,11 +716,6 @@ def _scaled(inputs: np.ndarray, scaling: Scaling, form: Form) -> np.ndarray:
         return inputs
     moved = (inputs - np.array(scaling["mean"])) / np.array(scaling["scale"])
     return np.nan_to_num(moved, nan=0.0).astype(np.float32)
-
-
-def _names(names: Any) -> str:
-    every = [str(name) for name in names]
-    return ", ".join(every[:10]) + (f" and {len(every) - 10} more" if len(every) > 10 else "")
 
 
 def read_circuit(text: str) -> str:
@@ -841,7 +835,7 @@ def predict_file(
             )
         if "x" not in file.arrays:
             raise InputError(
-                f"File {path} must have an array x, but has {_names(file.arrays) or 'none'}."
+                f"File {path} must have an array x, but has {some(file.arrays) or 'none'}."
             )
         inputs = _array(file.arrays["x"], "x", form)
     scaled = _scaled(inputs, told["scaling"], form)
@@ -867,5 +861,5 @@ def _check_predicted(table: RawTable, form: Form, task: Tabular) -> None:
     if extra:
         raise InputError(
             f"File {table.path} must have the columns of the table that the run was trained on, "
-            f"but has {_names(extra)} beside them; remove what the run does not know."
+            f"but has {some(extra)} beside them; remove what the run does not know."
         )

@@ -13,7 +13,6 @@ from job_crashes import FastClock, in_child
 
 # Before the forks, so that not every child imports them.
 import qnn_jax.hardware.learning
-import qnn_jax.report.device
 import qnn_jax.report.hardware
 import qnn_jax.studies.hardware
 import qnn_jax.tasks.fit  # noqa: F401

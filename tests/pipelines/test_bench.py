@@ -18,9 +18,8 @@ import pytest
 from pipelines import bench
 from pipelines.benchmarks import cases, forward, peers, programs, simulator, table
 from pipelines.benchmarks.cases import Cell
-from pipelines.benchmarks.compare import difference
 from pipelines.benchmarks.neutral import angle_table, angles_of
-from pipelines.benchmarks.simulator import Limits, measure, measure_problem
+from pipelines.benchmarks.simulator import Limits, difference, measure, measure_problem
 from pipelines.benchmarks.workers import Worker, WorkerError, WorkerTimeoutError
 from qnn_jax import Circuit
 from qnn_jax.circuits.angles import evaluate
