@@ -368,6 +368,10 @@ class _Study:
             f"All {examples} are the same for all seeds: there, only initial values and the order "
             "differ.",
         )
+        shared = (
+            "Models that differ only in how they are scored are trained once: the seconds of the "
+            "training are those of the first of them.",
+        )
         own = self._loaded is not None and self._loaded[1].own_test
         return (
             f"All models have the same seeds and, for each seed, the same {examples} in the same "
@@ -384,15 +388,8 @@ class _Study:
                 else "They are the same for all seeds, so the intervals do not include the choice "
                 f"of test {examples}."
             ),
+            *(shared if len(set(map(_training_of, self.members))) < len(self.members) else ()),
             *((self.scorer.about,) if self.scorer else ()),
-            *(
-                (
-                    "Models that differ only in how they are scored are trained once: the seconds "
-                    "of the training are those of the first of them.",
-                )
-                if len(set(map(_training_of, self.members))) < len(self.members)
-                else ()
-            ),
         )
 
 

@@ -75,6 +75,7 @@ def test_the_result_says_how_it_was_found(found: Ablation) -> None:
     ]  # fmt: skip
     assert found.test_count == 50
     assert "scored by Aer with 256 shots" in found.notes[-1]
+    assert "trained once: the seconds" in found.notes[-2]
     assert "in place of recalibration" in found.headline
 
 
