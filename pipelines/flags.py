@@ -75,10 +75,7 @@ class RunFlags(DataFlags, ResultsFlags):
     @property
     def seeds(self) -> Seeds:
         """All three, checked."""
-        found = Seeds(self.seed, self.order_seed, self.split_seed)
-        for name, value in found._asdict().items():
-            command.check_seed(f"--{name.replace('_', '-')}", value or 0)
-        return found
+        return Seeds(self.seed, self.order_seed, self.split_seed).checked()
 
 
 @dataclasses.dataclass(frozen=True)

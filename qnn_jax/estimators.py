@@ -127,9 +127,7 @@ class _Estimated(FeatureTask):
 class _Data(NamedTuple):
     """What is trained on: scaled, padded with rows of no weight, so that programs are used again.
 
-    Attributes:
-        train: the training examples.
-        validation: to stop by; none of an ordinary training.
+    There are validation rows only where early stopping watches their loss.
     """
 
     train: Examples

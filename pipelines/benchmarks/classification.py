@@ -138,12 +138,7 @@ def reuploading(num_features: int) -> Circuit:
 
 
 class Found(NamedTuple):
-    """A choice of hyperparameters.
-
-    Attributes:
-        params: by name.
-        score: their mean accuracy on the folds.
-    """
+    """A choice of hyperparameters, and their mean accuracy on the folds."""
 
     params: dict[str, Any]
     score: float

@@ -354,9 +354,9 @@ def count_parameters(params: object) -> dict[str, int]:
             raise InputError(
                 f"Argument `params` must be a tree of arrays, but holds {shown(leaf)}."
             )
-    quantum = sum(leaf.size for path, leaf in leaves if any(_name(p) == "quantum" for p in path))
+    quantum = sum(
+        leaf.size
+        for path, leaf in leaves
+        if any(getattr(entry, "key", None) == "quantum" for entry in path)
+    )
     return {"classical": sum(leaf.size for _, leaf in leaves) - quantum, "quantum": quantum}
-
-
-def _name(entry: object) -> object:
-    return getattr(entry, "key", None)

@@ -192,16 +192,9 @@ class Scorer(Protocol):
 
 @dataclass(eq=False)
 class _Study:
-    """The members to train and their data.
+    """The members to train and their data: `splits` are of the largest size and the first seed.
 
-    Attributes:
-        task: without a size.
-        seeds: all random seeds.
-        folders: of the data.
-        report: called with the progress of their preparation.
-        splits: of the largest size and the first seed.
-        counts: number of training examples by the size argument of `Task.sized`.
-        scorer: how trained members are scored, if not as in training.
+    `counts` are numbers of training examples by the size argument of `Task.sized`.
     """
 
     task: Task

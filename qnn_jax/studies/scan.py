@@ -131,9 +131,7 @@ def scan(
     (2, True)
     """
     began = time.monotonic()
-    seeds = Seeds(seed, order_seed, split_seed)
-    for name, value in seeds._asdict().items():
-        checks.seed(name, value or 0)
+    seeds = Seeds(seed, order_seed, split_seed).checked()
     checks.at_least("at_once", at_once, 0)
     task.check()
     read = read_axes(task, axes)

@@ -149,9 +149,7 @@ def train(
     """
     with _on(mesh):
         began = time.monotonic()
-        seeds = Seeds(seed, order_seed, split_seed)
-        for name, value in seeds._asdict().items():
-            checks.seed(name, value or 0)
+        seeds = Seeds(seed, order_seed, split_seed).checked()
         task.check()
         splits = task.load(folders, seeds.split, report)
         count = len(splits.train.targets)

@@ -34,6 +34,12 @@ class Seeds(NamedTuple):
     order_seed: int | None = None
     split_seed: int | None = None
 
+    def checked(self) -> Seeds:
+        """These seeds; an InputError names one that cannot be."""
+        for name, value in self._asdict().items():
+            checks.seed(name, value or 0)
+        return self
+
     @property
     def order(self) -> int:
         """Random seed of the order of the examples."""
