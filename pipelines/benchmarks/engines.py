@@ -148,37 +148,20 @@ def tensorcircuit(num_qubits: int, ops: Ops, error: float = 0.0) -> Any:
     return circuit.expectation_ps(z=list(range(num_qubits))).real
 
 
+#: Those that are not the gate's own in capitals.
 PENNYLANE_NAMES = {
-    "h": "Hadamard",
-    "x": "PauliX",
-    "y": "PauliY",
-    "z": "PauliZ",
-    "s": "S",
-    "t": "T",
-    "rx": "RX",
-    "ry": "RY",
-    "rz": "RZ",
-    "p": "PhaseShift",
-    "cx": "CNOT",
-    "cy": "CY",
-    "cz": "CZ",
-    "swap": "SWAP",
-    "crx": "CRX",
-    "cry": "CRY",
-    "crz": "CRZ",
-    "cp": "ControlledPhaseShift",
-    "rxx": "IsingXX",
-    "ryy": "IsingYY",
-    "rzz": "IsingZZ",
-    "ccx": "Toffoli",
-    "cswap": "CSWAP",
+    **{"h": "Hadamard", "x": "PauliX", "y": "PauliY", "z": "PauliZ", "p": "PhaseShift"},
+    **{"cx": "CNOT", "cp": "ControlledPhaseShift", "ccx": "Toffoli"},
+    **{"rxx": "IsingXX", "ryy": "IsingYY", "rzz": "IsingZZ"},
 }
 
 
 def pennylane_ops(qml: Any, ops: Ops) -> list[Any]:
     """PennyLane's operators."""
     return [
-        getattr(qml, PENNYLANE_NAMES[gate])(*(() if angle is None else (angle,)), wires=qubits)
+        getattr(qml, PENNYLANE_NAMES.get(gate, gate.upper()))(
+            *(() if angle is None else (angle,)), wires=qubits
+        )
         for gate, qubits, angle in ops
     ]
 

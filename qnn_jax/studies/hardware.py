@@ -63,6 +63,10 @@ class Score(NamedTuple):
     value: float
     interval: tuple[float, float]
 
+    def row(self, metric: str, seconds: float) -> dict[str, Any]:
+        """The row of a table as JSON."""
+        return {metric: self.value, "interval": self.interval, "seconds": seconds}
+
 
 class Evaluation(NamedTuple):
     """The result of a model on a device.
@@ -289,8 +293,7 @@ def _of_tuned(
         if (one := getattr(measured, name)) is not None
     }
     for name, values in found.items():
-        own = score(tuned[name], values.values, targets)
-        told[name] = {metric.name: own.value, "interval": own.interval, "seconds": waited}
+        told[name] = score(tuned[name], values.values, targets).row(metric.name, waited)
         each[name] = np.asarray(metric.of_each(tuned[name].decide(values.values), targets))
     if "tuned_learned" in each:
         mine = each.pop("tuned_learned")
@@ -540,9 +543,6 @@ def _result(
             "computed from the plan's error rates."
         )
 
-    def expected(kept: Mapping[str, Any]) -> dict[str, Any]:
-        return {metric: kept["value"], "interval": kept["interval"], "seconds": 0.0}
-
     told: dict[str, Any] = {
         "task": trained.task.name,
         "device": "simulated" if details["simulated"] else details["device"],
@@ -563,20 +563,16 @@ def _result(
         "seconds_predicted": details["plan"]["seconds"],
         "seconds_used": [line.get("usage_seconds") for line in done],
         "seconds_waited": [line.get("waited_seconds") for line in done],
-        "exact": expected(details["exact"]),
-        "shots_only": expected(details["noiseless"]),
-        "noisy_simulation": expected(details["expected"]),
     }
+    kept = {"exact": "exact", "shots_only": "noiseless", "noisy_simulation": "expected"}
+    for name, one in kept.items():
+        expected = Score(details[one]["value"], details[one]["interval"])
+        told[name] = expected.row(metric, 0.0)
     for name in ("plain", "mitigated", "recalibrated"):
         found = getattr(measured, name)
         if found is not None:
-            measured_score = score(trained, found.values, targets)
-            told[name] = {
-                metric: measured_score.value,
-                "interval": measured_score.interval,
-                "seconds": waited,
-                "rms": float(np.sqrt(np.mean((found.values - exact_values) ** 2))),
-            }
+            told[name] = score(trained, found.values, targets).row(metric, waited)
+            told[name]["rms"] = float(np.sqrt(np.mean((found.values - exact_values) ** 2)))
     if measured.affine is not None:
         told["scale"], told["shift"] = (part.tolist() for part in measured.affine)
     return told
