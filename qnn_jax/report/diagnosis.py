@@ -19,6 +19,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.report.figures import COLORS, blank, save
 from qnn_jax.report.page import Picture, Section, write_page
 from qnn_jax.studies.diagnosis import PAPERS, Diagnosis, Subject, in_a_line
+from qnn_jax.training.task import with_interval
 
 _PURPLE, _ORANGE, _GREY = COLORS[0], COLORS[1], "#8a8a94"
 _MOST_STEMS = 200
@@ -71,8 +72,7 @@ def _representation_in_words(subject: Subject, found: Mapping[str, Any]) -> str:
     best, ansatz, reached = found["any_observable"], found["ansatz"], found["mean_l1"]
 
     def told(name: str) -> str:
-        low, high = found["interval"][name]
-        return f"{reached[name]:.3g} ({low:.3g} to {high:.3g})"
+        return with_interval(reached[name], found["interval"][name], ".3g")
 
     if reached["run"] < reached["ansatz"]:
         limit = "This run is better than all of those trainings, so they are not a limit."
@@ -195,14 +195,14 @@ def _effective_dimension_in_words(subject: Subject, found: Any) -> str:
 
 def _kernel_in_words(subject: Subject, found: Mapping[str, Any]) -> str:
     one = found["alignment"]
-    low, high = one.centred_interval
     names = subject.class_names
     what = "targets" if names is None else f"two classes ({names[0]}, {names[1]})"
     return (
-        f"The fidelity of two samples' states measures how similar the circuit makes them. The "
-        f"fidelities have a centred alignment with the {what} of {one.centred:.3f} ({low:.3f} to "
-        f"{high:.3f}), where 0 is none and 1 is complete. Centred means that the part common to "
-        f"all samples is subtracted; without that it is {one.value:.3f}."
+        "The fidelity of two samples' states measures how similar the circuit makes them. The "
+        f"fidelities have a centred alignment with the {what} of "
+        f"{with_interval(one.centred, one.centred_interval)}, where 0 is none and 1 is complete. "
+        "Centred means that the part common to all samples is subtracted; without that it is "
+        f"{one.value:.3f}."
     )
 
 
@@ -284,8 +284,7 @@ def expressibility(found: Any) -> Figure:
     axes.bar(edges[:-1], bins * found.histogram, 1 / bins, align="edge", color=_PURPLE, alpha=0.6)
     axes.stairs(bins * found.haar, edges, color=_ORANGE, linewidth=1.6, label="Haar-random")
     axes.set(xlabel="fidelity of two random states", ylabel="density", xlim=(0, 1))
-    low, high = found.interval
-    axes.set_title(f"KL divergence {found.kl:.3f} ({low:.3f} to {high:.3f}) nats", fontsize=9)
+    axes.set_title(f"KL divergence {with_interval(found.kl, found.interval)} nats", fontsize=9)
     axes.legend(frameon=False, fontsize=8)
     return figure
 
@@ -408,10 +407,9 @@ def kernel(names: tuple[str, str] | None, found: Mapping[str, Any]) -> Figure:
         axes.set(xlabel="class", ylabel="class")
         for line in (axes.axvline, axes.axhline):
             line(border - 0.5, color="white", linewidth=0.8)
-    low, high = found["alignment"].centred_interval
-    axes.set_title(
-        f"centred alignment {found['alignment'].centred:.3f} ({low:.3f} to {high:.3f})", fontsize=9
-    )
+    one = found["alignment"]
+    shown = with_interval(one.centred, one.centred_interval)
+    axes.set_title(f"centred alignment {shown}", fontsize=9)
     return figure
 
 

@@ -24,7 +24,7 @@ from qnn_jax.simulate import expectations, kernel_matrix
 from qnn_jax.stats import mean_interval
 from qnn_jax.tasks.stored import RESTORE
 from qnn_jax.tasks.trained import Trained
-from qnn_jax.training.task import Examples
+from qnn_jax.training.task import Examples, with_interval
 
 #: The counts of samples at which the effective dimension is computed.
 COUNTS = (100, 300, 1_000, 3_000, 10_000, 100_000, 1_000_000)
@@ -379,10 +379,6 @@ def _evenly(targets: np.ndarray, count: int) -> np.ndarray:
     return order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(int)]
 
 
-def _of(value: float, interval: Sequence[float], digits: int = 3) -> str:
-    return f"{value:.{digits}f} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
-
-
 def _representation(found: Mapping[str, Any]) -> str:
     least, ansatz = found["mean_l1"], found["ansatz"]
     return (
@@ -401,15 +397,15 @@ def _fourier(found: Mapping[str, diagnostics.Spectrum]) -> str:
 
 
 def _expressibility(found: diagnostics.Expressibility) -> str:
-    return f"{_of(found.kl, found.interval)} nats from Haar-random states, which have 0"
+    return f"{with_interval(found.kl, found.interval)} nats from Haar-random states, which have 0"
 
 
 def _entanglement(found: Mapping[str, diagnostics.Entanglement]) -> str:
-    random, trained = found["random"], found["trained"]
-    return (
-        f"{_of(random.mean, random.interval)} with random weights, "
-        f"{_of(trained.mean, trained.interval)} trained; Haar-random states {random.haar:.3f}"
+    random, trained = (
+        with_interval(found[name].mean, found[name].interval) for name in ("random", "trained")
     )
+    haar = found["random"].haar
+    return f"{random} with random weights, {trained} trained; Haar-random states {haar:.3f}"
 
 
 def _gradients_by_size(found: Mapping[int, Mapping[str, diagnostics.GradientVariance]]) -> str:
@@ -423,7 +419,7 @@ def _gradients_by_size(found: Mapping[int, Mapping[str, diagnostics.GradientVari
 
 def _gradients(found: Mapping[int, diagnostics.GradientVariance]) -> str:
     return "variance of a gradient is " + ", ".join(
-        f"{_of(one.mean, one.interval)} at {repeats} ×" for repeats, one in found.items()
+        f"{with_interval(one.mean, one.interval)} at {repeats} ×" for repeats, one in found.items()
     )
 
 
@@ -442,15 +438,13 @@ def _fisher(found: diagnostics.FisherSpectrum) -> str:
 
 
 def _effective_dimension(found: diagnostics.EffectiveDimension) -> str:
-    return (
-        f"{_of(found.values[-1], found.intervals[-1], 2)} of {found.parameters} at "
-        f"{found.counts[-1]:,} samples"
-    )
+    value = with_interval(found.values[-1], found.intervals[-1], ".2f")
+    return f"{value} of {found.parameters} at {found.counts[-1]:,} samples"
 
 
 def _kernel(found: Mapping[str, Any]) -> str:
     aligned = found["alignment"]
-    return f"alignment {_of(aligned.centred, aligned.centred_interval)} centred"
+    return f"alignment {with_interval(aligned.centred, aligned.centred_interval)} centred"
 
 
 _LINES: Mapping[str, Callable[[Any], str]] = {

@@ -35,7 +35,7 @@ from qnn_jax.studies.evaluation import MOST, scored
 from qnn_jax.studies.tuning import rows_of_models, weights_as_inputs
 from qnn_jax.tasks.fit import paired
 from qnn_jax.tasks.trained import Trained
-from qnn_jax.training.task import Metric, Splits
+from qnn_jax.training.task import Metric, Splits, with_interval
 
 #: A decision is settled if it is this many standard errors away from zero.
 _SETTLED = 2.5
@@ -100,9 +100,8 @@ class Evaluation(NamedTuple):
         ]
         for name, words in ROWS.items():
             if name in found:
-                low, high = found[name]["interval"]
                 error = f"   rms error {found[name]['rms']:.4f}" if "rms" in found[name] else ""
-                value = f"{found[name][self.metric]:.4f} ({low:.4f} to {high:.4f})"
+                value = with_interval(found[name][self.metric], found[name]["interval"], ".4f")
                 lines.append(f"  {words:<36} {value}{error}")
         lines += [
             f"  {ROWS['tuned_learned'].removesuffix(', measured')} against "

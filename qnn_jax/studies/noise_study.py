@@ -21,7 +21,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.stats import holm, mean_interval
 from qnn_jax.studies.noise_twins import NoiseTwins
 from qnn_jax.tasks.table import NOISE_SETTINGS
-from qnn_jax.training.task import HYBRID, replaced
+from qnn_jax.training.task import HYBRID, replaced, with_interval
 
 #: Training and test points of the kernel.
 KERNEL_TRAIN, KERNEL_TEST = 60, 200
@@ -223,12 +223,9 @@ def text_of(study: Mapping[str, Any]) -> str:
         f"{'p (Holm, all)':<14}seeds"
     ]
     for row in study["rows"]:
-        low, high = row["interval"]
-        score = f"{row['mean']:.4f} ({low:.4f} to {high:.4f})"
-        lead = ""
+        score, lead = with_interval(row["mean"], row["interval"], ".4f"), ""
         if row["twin"] != HYBRID:
-            first, last = row["gain_interval"]
-            lead = f"{row['gain']:+.3g} ({first:+.3g} to {last:+.3g})"
+            lead = with_interval(row["gain"], row["gain_interval"], "+.3g")
         p = f"{row['p_corrected']:.2g}" if "p_corrected" in row else ""
         lines.append(
             f"{row['part']:<28}{row['twin']:<14}{score:<32}{lead:<32}{p:<14}{row['seeds']}"

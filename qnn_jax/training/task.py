@@ -151,6 +151,12 @@ def mean_interval_of(of_each: np.ndarray) -> tuple[float, float]:
     return mean_interval(of_each)
 
 
+def with_interval(value: float, interval: Sequence[float], form: str = ".3f") -> str:
+    """A number with its interval, as text: 0.512 (0.498 to 0.526)."""
+    low, high = interval
+    return f"{value:{form}} ({low:{form}} to {high:{form}})"
+
+
 @dataclass(frozen=True)
 class Metric:
     """The definition of a test score: a number for each example, and the mean.
@@ -255,13 +261,12 @@ class Metric:
 
     def score(self, mean: float, interval: Sequence[float]) -> str:
         """A mean with its interval, as text."""
-        low, high = interval
-        return f"{mean:{self.form}} ({low:{self.form}} to {high:{self.form}})"
+        return with_interval(mean, interval, self.form)
 
     def lead(self, gain: float, interval: Sequence[float]) -> str:
-        """A difference with its interval, as text."""
-        mean, low, high = (f"{n + 0.0:+{self.difference_form}}" for n in (gain, *interval))
-        return f"{mean} ({low} to {high})"
+        """A difference with its interval, as text; no zero is negative."""
+        ends = [end + 0.0 for end in interval]
+        return with_interval(gain + 0.0, ends, f"+{self.difference_form}")
 
 
 #: The share of examples whose class is right.
