@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -80,13 +80,13 @@ QUESTIONS = (
 )
 
 
-def tuning(rounds: int, questions: Sequence[Question] = QUESTIONS) -> dict[str, Any]:
+def tuning(rounds: int) -> dict[str, Any]:
     """Measure every alternative and print which would win here."""
     backend = jax.default_backend()
     print(f"Thresholds on {backend}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print("seconds of value and gradient, in parts of those with the threshold as it is set\n")
     rows = []
-    for question in questions:
+    for question in QUESTIONS:
         row = measured(question, rounds)
         rows.append(row)
         print(line(row), flush=True)

@@ -17,6 +17,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.runs.files import replace_file
 
 _CHUNK = 1 << 16
+_TRIES = 3
 
 
 def download(
@@ -26,11 +27,10 @@ def download(
     *,
     timeout: float = 4.0,
     patience: float = 12.0,
-    tries: int = 3,
 ) -> tuple[bytes, ...]:
     """Download the archives that are missing in `folder`; return all, verified, in order.
 
-    Each address is tried `tries` times. A try ends after `timeout` seconds without data, and the
+    Each address is tried three times. A try ends after `timeout` seconds without data, and the
     whole download after `patience` seconds without a byte from any address. A file appears in
     `folder` only complete and verified, so a second call continues where the first one stopped.
     Raises InputError, in one sentence with the way out, if an archive cannot be downloaded.
@@ -41,7 +41,7 @@ def download(
         data, fault = read_archive(path, archive) if path.is_file() else (b"", "is missing")
         if fault:
             try:
-                data = _fetch(source, archive, report, timeout, patience, tries)
+                data = _fetch(source, archive, report, timeout, patience)
             except _DownloadError as error:
                 raise InputError(
                     f"{source.title} cannot be downloaded because {error}: put the four archives "
@@ -63,7 +63,7 @@ class _WrongContentError(_DownloadError):
 
 
 def _fetch(
-    source: Source, archive: Archive, report: Report, timeout: float, patience: float, tries: int
+    source: Source, archive: Archive, report: Report, timeout: float, patience: float
 ) -> bytes:
     addresses = list(source.addresses)
     give_up = time.monotonic() + patience
@@ -74,7 +74,7 @@ def _fetch(
         give_up = time.monotonic() + patience
         report(f"Downloading {archive.name}", done, archive.size)
 
-    for attempt in range(tries):
+    for attempt in range(_TRIES):
         if attempt > 0:
             pause = timeout / 16 * 2**attempt  # half a second, then a whole one
             time.sleep(max(0.0, min(pause, give_up - time.monotonic())))

@@ -32,10 +32,10 @@ _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _GRID = 101  # points along each side of the plane
 
 
-def save(figure: Figure, path: Path, dpi: int = 110) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write a picture as PNG, atomically."""
     png = BytesIO()
-    figure.savefig(png, format="png", dpi=dpi, bbox_inches="tight")
+    figure.savefig(png, format="png", dpi=110, bbox_inches="tight")
     write_bytes_atomic(path, png.getvalue())
 
 
