@@ -71,7 +71,7 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 
 html_theme = "furo"
-pygments_dark_style = "github-dark"
+pygments_dark_style = "a11y-high-contrast-dark"
 html_title = f"qnn_jax {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -83,12 +83,25 @@ copybutton_prompt_is_regexp = True
 linkcheck_ignore = [r"https?://.*"]
 
 
+#: How annotations and defaults are written: without modules, each array once, aliases by name.
+WORDING = (
+    (r"~?\b(jaxlib\._jax|jaxtyping|collections\.abc|numpy|np)\.", ""),
+    (r"\b(\w+)\[Array, ('[^']*')\] \| \1\[ndarray, \2\]", r"\1[Array, \2]"),
+    (r"\bAnyArray\b", "Array"),
+    (r"(\[(?:Array|ndarray), ') +", r"\1"),
+    (r"\bndarray\[(?:Any, Any|tuple\[[^]]*\], dtype\[\w+\])\]", "ndarray"),
+    (r"\bCallable\[\[\.\.\.\]", "Callable[..."),
+    (r"(?<=entanglement: )[^=]*Callable[^=]*(?= = )", "Entanglement"),
+    (r"<(?:built-in )?function (\w+)[^>]*>", r"\1"),
+    (r"<factory>|\blambda\b[^:]*: \.\.\.|(?<== )_[A-Z_]+", "..."),
+)
+
+
 def readable(text: str | None) -> str | None:
-    """Annotations without the modules of arrays, and defaults by their names."""
-    if text is None:
-        return None
-    text = re.sub(r"~?\b(jaxlib\._jax|jaxtyping)\.", "", text)
-    return re.sub(r"<(?:built-in )?function (\w+)[^>]*>", r"\1", text).replace("<factory>", "...")
+    """Annotations and defaults as a reader would write them."""
+    for pattern, words in WORDING if text else ():
+        text = re.sub(pattern, words, text)
+    return text
 
 
 def as_called(

@@ -33,10 +33,25 @@ def stored(name: str) -> Any:
 
 
 def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table in Markdown."""
+    """A table in Markdown, whose numbers do not wrap."""
     header = list(header)
-    lines = [header, ["---"] * len(header), *map(list, rows)]
+    lines = [header, ["---"] * len(header), *([_unbroken(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _unbroken(cell: str) -> str:
+    """A cell with no-break spaces in numbers with units, in intervals and before marks."""
+    space = r" (?=[±∗×%=/])|(?<=[±=/]) |(?<=\d) (?=(?:s|ms|points)\b)"
+    cell = re.sub(space, "\N{NO-BREAK SPACE}", cell)
+    return re.sub(
+        r"\([−+\d][^()]*\)", lambda match: match[0].replace(" ", "\N{NO-BREAK SPACE}"), cell
+    )
+
+
+def sideways(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """The table with its rows as columns: for few rows of many cells."""
+    (corner, *names), *lines = zip(header, *rows, strict=True)
+    return markdown((corner, *names), lines)
 
 
 def seconds(value: float) -> str:
@@ -221,8 +236,8 @@ def leads() -> str:
     cells = {(pair, family): _lead(*pair, [family]) for pair in _OPPONENTS for family in families}
     corrected = holm([sign_flip_test(differences) for differences, _ in cells.values()])
     stars = {key: " ∗" if p < 0.05 else "" for key, p in zip(cells, corrected, strict=True)}
-    return markdown(
-        ("difference", *families, "all"),
+    return sideways(
+        ("problems", *families, "all"),
         (
             (
                 f"{one} − {other}",
@@ -355,7 +370,7 @@ def _noise(setting: str) -> str:
             yield lead(part[name])
 
     leads = ("lead over exact training", "lead over recalibration")
-    return markdown(("setting", *names.values(), *leads[: len(beside)]), map(cells, parts.values()))
+    return sideways(("setting", *names.values(), *leads[: len(beside)]), map(cells, parts.values()))
 
 
 def twin() -> str:
@@ -378,7 +393,7 @@ def twin() -> str:
         return most if middle == float("inf") else f"{middle:.0f}"
 
     tables = stored("bench/twin.json")["table"]
-    return markdown(
+    return sideways(
         (
             "task",
             "devices",
