@@ -113,7 +113,7 @@ class TrainingConfig:
         learning_rate: Adam's, at its highest.
         schedule: "cosine" warms up over the first epoch and decreases to zero, "constant" stays.
         weight_decay: AdamW's; 0 is plain Adam.
-        loss: "cross-entropy" of the logits, or "mse", the seed's squared error of the sigmoid.
+        loss: "cross-entropy" of the logits, or "mse", the squared error of the sigmoid.
         label_smoothing: share of the target that is spread over all classes.
         shift: images are moved at random by up to this many pixels each way, at most half an
             image.
