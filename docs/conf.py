@@ -91,9 +91,9 @@ WORDING = (
     (r"(\[(?:Array|ndarray), ') +", r"\1"),
     (r"\bndarray\[(?:Any, Any|tuple\[[^]]*\], dtype\[\w+\])\]", "ndarray"),
     (r"\bCallable\[\[\.\.\.\]", "Callable[..."),
-    (r"(?<=entanglement: )[^=]*Callable[^=]*(?= = )", "Entanglement"),
+    (r"(?<=entanglement: )[^=]*Callable[^=]*(?= = )", "EntanglementLike"),
     (r"<(?:built-in )?function (\w+)[^>]*>", r"\1"),
-    (r"<factory>|\blambda\b[^:]*: \.\.\.|(?<== )_[A-Z_]+", "..."),
+    (r"<factory>|\blambda\b[^:]*: (?:\(\)|[^,)]*)|(?<== )_[A-Z_]+", "..."),
 )
 
 
