@@ -71,7 +71,7 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 
 html_theme = "furo"
-pygments_dark_style = "a11y-high-contrast-dark"
+pygments_dark_style = "github-dark"
 html_title = f"qnn_jax {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
