@@ -122,6 +122,12 @@ def test_times_have_two_digits(value: float, text: str) -> None:
     assert tables.seconds(value) == text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
+def test_numbers_in_tables_do_not_wrap() -> None:
+    table = tables.markdown(["x"], [["−1.05 ± 0.73 ∗ (0.1 to 0.2), p = 0.01 in 2.5 s"]])
+    row = table.splitlines()[-1].replace("\N{NO-BREAK SPACE}", "~")
+    assert row == "| −1.05~±~0.73~∗ (0.1~to~0.2), p~=~0.01 in 2.5~s |"
+
+
 def test_the_readme_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_text("utf-8").splitlines()) <= 150
 
@@ -179,6 +185,8 @@ def test_a_tutorial_has_what_each_must_have(path: Path) -> None:
     cells = re.findall(r"```\{code-cell\} python\n(.*?)```", text, re.DOTALL)
     assert any("\nassert " in f"\n{cell}" for cell in cells)
     assert any("plt.subplots" in cell for cell in cells)
+    # What is longer is cut off on the page.
+    assert [line for cell in cells for line in cell.splitlines() if len(line) > 92] == []
     assert "**Next:**" in text
 
 
