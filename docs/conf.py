@@ -69,6 +69,8 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
+# Otherwise an attribute `classes_` loses its underscore.
+strip_signature_backslash = True
 
 html_theme = "furo"
 pygments_dark_style = "github-dark"
@@ -85,12 +87,15 @@ linkcheck_ignore = [r"https?://.*"]
 
 #: How annotations and defaults are written: without modules, each array once, aliases by name.
 WORDING = (
-    (r"~?\b(jaxlib\._jax|jaxtyping|collections\.abc|numpy|np)\.", ""),
+    (r"~?\b(jaxlib\._jax|jaxtyping|collections\.abc|pathlib|numpy|np)\.", ""),
+    (r"(?<![\w~.])(?=qnn_jax\.(?:\w+\.)+[A-Z])", "~"),
     (r"\b(\w+)\[Array, ('[^']*')\] \| \1\[ndarray, \2\]", r"\1[Array, \2]"),
     (r"\bAnyArray\b", "Array"),
     (r"(\[(?:Array|ndarray), ') +", r"\1"),
     (r"\bndarray\[(?:Any, Any|tuple\[[^]]*\], dtype\[\w+\])\]", "ndarray"),
+    (r"Array \| ndarray \| bool \| number \| bool \| int \| float \| complex", "ArrayLike"),
     (r"\bCallable\[\[\.\.\.\]", "Callable[..."),
+    (r", _\w+: [^,)]*", ""),
     (r"(?<=entanglement: )[^=]*Callable[^=]*(?= = )", "EntanglementLike"),
     (r"<(?:built-in )?function (\w+)[^>]*>", r"\1"),
     (r"<factory>|\blambda\b[^:]*: (?:\(\)|[^,)]*)|(?<== )_[A-Z_]+", "..."),
