@@ -153,9 +153,10 @@ SCENARIOS = {
     "half an hour in the queue": lambda s, now: setattr(s, "seconds", HOUR / 2),
 }
 SENDING_AGAIN = {"job failed", "job cancelled"}
-# Faults that are combined with another one.
+# Faults that are combined with another one, or resemble one that is not slow.
 SLOW = {
     "500 before accepting",
+    "503 for an hour",
     "429",
     "dropped before accepting",
     "answer cut short",
@@ -166,9 +167,11 @@ SLOW = {
     "polls dropped",
     "list that is no JSON",
     "result torn",
+    "result empty",
     "result 500",
     "result not there yet",
     "job cancelled",
+    "usage not told",
 }
 
 
@@ -396,7 +399,14 @@ def test_odd_answers(where, kind, run, chunks, expected):
 IDS = [None, 7, True, "", "../backends", "a b", "job\x1b[31m", [], {"a": 1}, "x" * 300, TOKEN]
 
 
-@pytest.mark.parametrize("job_id", IDS, ids=repr)
+@pytest.mark.parametrize(
+    "job_id",
+    [
+        pytest.param(i, marks=[pytest.mark.slow] * (i not in (None, "../backends", TOKEN)))
+        for i in IDS
+    ],
+    ids=repr,
+)
 def test_a_submission_with_an_invalid_id_is_found_by_its_tag(job_id, run, chunks, expected):
     import json
 
@@ -425,7 +435,13 @@ def test_a_job_with_an_invalid_listed_id_is_not_queried(run, chunks):
     assert run.server.requests[asked:] == [LIST]
 
 
-@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(k, marks=[pytest.mark.slow] * (k not in ("HTML", "a list", "other types")))
+        for k in ODD
+    ],
+)
 def test_an_invalid_charge_is_ignored(kind, run, chunks):
     run.server.spoil(METRICS, lambda _: ODD[kind], times=10**6)
     run(chunks[:1])
@@ -434,7 +450,13 @@ def test_an_invalid_charge_is_ignored(kind, run, chunks):
     assert entry.done["calibration_date"] is None or kind in ("an empty object", "a list")
 
 
-@pytest.mark.parametrize("seconds", ["3", -1, True, [3], {"a": 3}, 10**400, math.inf, math.nan])
+OTHER_SECONDS = [True, [3], {"a": 3}, 10**400, math.inf]
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    ["3", -1, math.nan, *(pytest.param(value, marks=pytest.mark.slow) for value in OTHER_SECONDS)],
+)
 def test_invalid_seconds_are_not_recorded(seconds, run, chunks):
     import json
 
