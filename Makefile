@@ -73,11 +73,16 @@ docs: $(DOCS_STAMP) ## Build the documentation into docs/_build/html, and run it
 	@$(PYTHON) -m sphinx --fail-on-warning --keep-going -q -b html $(ARGS) docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
+# Half of the time would be XLA's compilation: here it optimises little. `make test-all` runs the
+# same tests on the programs that users run.
+QUICK_XLA := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
+    --xla_cpu_use_fusion_emitters=false
+test: export XLA_FLAGS := $(QUICK_XLA) $(XLA_FLAGS)
 test: $(STAMP) ## Run the tests (minutes)
-	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 test-all: $(DOCS_STAMP) ## Run the tests and the slow proofs, also under Python 3.13; build the documentation
-	@$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP) ## Check style, types and imports
 	@$(VENV)/bin/ruff check .

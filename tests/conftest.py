@@ -1,11 +1,14 @@
 """Settings of all tests, and the real data, prepared once."""
 
+import gc
 import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+# What is imported and collected stays to the end: no search for garbage has to walk through it.
+gc.disable()
 # Compilation makes the first example slow; a test must not fail for that reason.
 settings.register_profile("ours", deadline=None, derandomize=True)
 settings.load_profile("ours")
@@ -38,6 +41,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if test in seen:
             item.add_marker(pytest.mark.slow)
         seen.add(test)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def bare_environment(**more: str) -> dict[str, str]:
-    """No HOME, no display, C locale: the environment of a batch job."""
-    return {"PATH": os.environ["PATH"], "LC_ALL": "C", **more}
+    """No HOME, no display, C locale: the environment of a batch job; XLA's flags stay."""
+    kept = {name: os.environ[name] for name in ("PATH", "XLA_FLAGS") if name in os.environ}
+    return {**kept, "LC_ALL": "C", **more}
 
 
 def run(name: str, *flags: object, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
