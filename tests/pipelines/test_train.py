@@ -1,4 +1,4 @@
-"""`make train` and `make predict` as their users meet them: as programs, on a small table."""
+"""`make train` and `make predict` as their users meet them, on a small table."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ def finished(table: Path):
     return done, results / "petals"
 
 
-def test_a_table_becomes_a_run(finished) -> None:
+def test_a_table_becomes_a_run(finished, capsys) -> None:
     done, folder = finished
     assert "target     kind has 2 classes (iris, rose): classification" in done.stdout
     assert "categories soil, one column of 0 and 1 for each value" in done.stdout
@@ -54,29 +54,30 @@ def test_a_table_becomes_a_run(finished) -> None:
     assert pictures == {"curves", "plane", "confusion", "circuit"}
     report = (folder / "report.html").read_text("utf-8")
     assert "figures/confusion.png" in report
-    again = run("train", "--data", folder.parents[1] / "petals.csv", "--target", "kind",
-                "--results-dir", folder.parent, *SMALL)  # fmt: skip
-    assert "is finished" in again.stdout
+    again = ("--data", folder.parents[1] / "petals.csv", "--target", "kind",
+             "--results-dir", folder.parent, *SMALL)  # fmt: skip
+    assert train.main([*map(str, again)]) == 0
+    assert "is finished" in capsys.readouterr().out
 
 
 def test_it_predicts(finished, table: Path, tmp_path: Path) -> None:
     _, folder = finished
-    flags = ("--run", "petals", "--results-dir", folder.parent)
-    done = run("predict", *flags, "--data", table)
-    assert done.returncode == 0, done.stderr
+    flags = ["--run", "petals", "--results-dir", str(folder.parent)]
+    assert predict.main([*flags, "--data", str(table)]) == 0
     with (folder / "predictions.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["kind", "probability of iris", "probability of rose"]
     assert len(rows) == 80
     for kind, *shares in rows:
         assert kind == ("iris", "rose")[float(shares[1]) > 0.5]
-    (tmp_path / "new.csv").write_text("soil,height\nclay,3\n")
-    refused = run("predict", *flags, "--data", tmp_path / "new.csv", "--output", tmp_path / "p.csv")
+    new, output = tmp_path / "new.csv", tmp_path / "p.csv"
+    new.write_text("soil,height\nclay,3\n")
+    refused = run("predict", *flags, "--data", new, "--output", output)
     assert refused.returncode == 2
     assert refused.stderr.startswith("Error: File ")
     assert "but lacks length; it has soil, height." in refused.stderr
     assert refused.stderr.count("\n") == 1
-    assert not (tmp_path / "p.csv").exists()
+    assert not output.exists()
 
 
 @pytest.mark.parametrize(

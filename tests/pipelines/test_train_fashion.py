@@ -1,6 +1,5 @@
-"""`make train-fashion` as a user runs it: as a program, on tiny archives."""
+"""`make train-fashion` as a user runs it: once as a program, then by its `main`."""
 
-import functools
 import json
 import re
 from pathlib import Path
@@ -9,8 +8,14 @@ import numpy as np
 import pytest
 from as_programs import check_bad_flags, run
 
-SMALL = ("--train-images", 256, "--validation-images", 500, "--batch-size", 32)
-train = functools.partial(run, "train_fashion", "--epochs", 3, *SMALL)
+from pipelines import command, train_fashion
+from qnn_jax.errors import InputError
+
+SMALL = ("--epochs", 3, "--train-images", 256, "--validation-images", 500, "--batch-size", 32)
+
+
+def main(*flags: object) -> int:
+    return train_fashion.main([*map(str, flags)])
 
 
 def loaded(folder: Path, name: str) -> dict:
@@ -21,7 +26,7 @@ def loaded(folder: Path, name: str) -> dict:
 def finished(tmp_path_factory: pytest.TempPathFactory, data_dir: Path):
     """A whole small run, with an empty environment."""
     results = tmp_path_factory.mktemp("results")
-    done = train("--results-dir", results, "--data-dir", data_dir)
+    done = run("train_fashion", *SMALL, "--results-dir", results, "--data-dir", data_dir)
     assert done.returncode == 0, done.stderr
     return done, results / "fashion"
 
@@ -78,23 +83,25 @@ def test_the_saved_weights_rebuild_the_model(finished) -> None:
     assert accuracy == pytest.approx(trained.summary["test_accuracy"], abs=6e-4)
 
 
-def test_a_finished_run_is_shown_again_and_left_alone(finished, data_dir: Path) -> None:
+def test_a_finished_run_is_shown_again_and_left_alone(finished, data_dir: Path, capsys) -> None:
     _, folder = finished
     before = (folder / "weights.npz").stat().st_mtime_ns
-    again = train("--results-dir", folder.parent, "--data-dir", data_dir)
-    assert again.returncode == 0
-    assert "is finished" in again.stdout
-    assert "--no-resume" in again.stdout
+    assert main(*SMALL, "--results-dir", folder.parent, "--data-dir", data_dir) == 0
+    told = capsys.readouterr().out
+    assert "is finished" in told
+    assert "--no-resume" in told
     assert (folder / "weights.npz").stat().st_mtime_ns == before
 
 
 def test_another_configuration_in_the_same_folder_is_refused(finished, data_dir: Path) -> None:
     _, folder = finished
     before = sorted(path.name for path in folder.rglob("*"))
-    other = train("--results-dir", folder.parent, "--data-dir", data_dir, "--learning-rate", 0.001)
-    assert other.returncode == 2
-    assert "fields.training.learning_rate: 0.005 there, 0.001 now" in other.stderr
-    assert "--no-resume" in other.stderr
+    flags = (*SMALL, "--results-dir", folder.parent, "--data-dir", data_dir)
+    with pytest.raises(InputError) as caught:
+        main(*flags, "--learning-rate", 0.001)
+    told = command.in_flags(caught.value)
+    assert "fields.training.learning_rate: 0.005 there, 0.001 now" in told
+    assert "--no-resume" in told
     assert sorted(path.name for path in folder.rglob("*")) == before
 
 
@@ -128,10 +135,11 @@ def test_errors_found_in_the_data_are_one_sentence_too(
     flags, words: str, tmp_path: Path, data_dir: Path
 ) -> None:
     results = tmp_path / "results"
-    done = run("train_fashion", *flags, "--results-dir", results, "--data-dir", data_dir)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    with pytest.raises(InputError) as caught:
+        main(*flags, "--results-dir", results, "--data-dir", data_dir)
+    told = command.in_flags(caught.value)
+    assert words in told
+    assert len(told.splitlines()) == 1
     # Nothing remains for which a corrected command would be refused.
     assert not list(results.glob("*/summary.json"))
     assert not list(results.glob("*/checkpoints/*"))
