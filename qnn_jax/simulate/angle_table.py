@@ -12,8 +12,8 @@ import math
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, TypeAlias
 
 import jax
@@ -56,7 +56,7 @@ _LEAVES = ("#", "x", "w", "chain")
 #: From so many terms on a sum or a product is a reduction, which no longer adds from left to right.
 _LONG = 33
 #: The reductions, by the functions that chains are made of; a difference is a sum with a sign.
-_REDUCTIONS: Mapping[str, str] = MappingProxyType({"add": "sum", "mul": "prod"})
+_REDUCTIONS: Mapping[str, str] = MappingProxyType({"add": "sum", "sub": "sum", "mul": "prod"})
 
 
 def angles(
@@ -123,7 +123,7 @@ def _evaluate_chains(chains: tuple[_Chain, ...], inputs: Array, weights: Array, 
         terms = tuple(term for number in members for term in chains[number].terms)
         values = evaluate(terms, inputs, weights, m)
         rows = values.reshape(-1, length, *values.shape[1:])
-        parts.append(getattr(m, _REDUCTIONS[function])(rows, axis=1))
+        parts.append(getattr(m, function)(rows, axis=1))
     order = _way_back(number for members in groups.values() for number in members)
     return _joined(parts, order, m)
 
@@ -183,50 +183,34 @@ def _groups(
 
 @dataclass(frozen=True, slots=True)
 class _Chain(Expression):
-    """A long sum or product as one leaf."""
+    """A long sum or product as one leaf: the name of its reduction, and its terms."""
 
     function: str
     terms: tuple[Expression, ...]
 
 
 def _with_chains(expression: Expression) -> Expression:
-    """An expression with its long sums and products as leaves; chains within their terms stay."""
+    """An expression with its long sums and products as leaves."""
     if not isinstance(expression, Call) or expression.depth < _LONG - 1:
         return expression
 
-    def function(part: Call, arguments: Sequence[_Part]) -> _Part:
-        kind = "add" if part.function == "sub" else part.function
-        terms: list[Expression] = []
-        if kind in _REDUCTIONS:
-            first, last = part.arguments
-            terms = arguments[0].terms if arguments[0].kind == kind else [first]
-            terms.append(call("neg", last) if part.function == "sub" else last)
-            if len(terms) >= _LONG:
-                return _Part(None, kind, terms)
-        return _Part(call(part.function, *(a.settled() for a in arguments)), kind, terms)
+    def function(part: Call, arguments: Sequence[Expression]) -> Expression:
+        found = call(part.function, *arguments)
+        terms = _terms(found, _REDUCTIONS.get(part.function, ""))
+        return found if len(terms) < _LONG else _Chain(_REDUCTIONS[part.function], tuple(terms))
 
-    return fold(expression, _Part, function).settled()
+    return fold(expression, lambda leaf: leaf, function)
 
 
-@dataclass(slots=True)
-class _Part:
-    """A part of an expression, and the terms of the chain that it may be the beginning of.
-
-    Attributes:
-        expression: itself, None where it is a long chain.
-        kind: the function of the chain.
-        terms: what the chain adds or multiplies, as it was before.
-    """
-
-    expression: Expression | None
-    kind: str = ""
-    terms: list[Expression] = field(default_factory=list)
-
-    def settled(self) -> Expression:
-        """The part, no more to be continued."""
-        if self.expression is None:
-            return _Chain(self.kind, tuple(self.terms))
-        return self.expression
+def _terms(expression: Expression, reduction: str) -> list[Expression]:
+    """What a sum or a product consists of, followed through its first arguments."""
+    terms: list[Expression] = []
+    while isinstance(expression, Call) and _REDUCTIONS.get(expression.function) == reduction:
+        function, (expression, last) = expression.function, expression.arguments
+        terms.append(call("neg", last) if function == "sub" else last)
+    if isinstance(expression, _Chain) and expression.function == reduction:
+        return [*expression.terms, *reversed(terms)]
+    return [expression, *reversed(terms)]
 
 
 def _shape(expression: Expression, leaves: list[float], chains: dict[_Chain, int]) -> _Shape:
@@ -382,36 +366,29 @@ def _harmless(circuit: Circuit) -> float:
         inputs: Any = np.full(circuit.num_inputs, reach)
         weights: Any = np.full(circuit.num_weights, reach)
         with np.errstate(all="ignore"):
-            bounds = evaluate(circuit.angles, inputs, weights, _Bounds)
+            bounds = evaluate(circuit.angles, inputs, weights, _BOUNDS)
         if np.all(bounds <= most):
             return float(reach)
     return -1.0
 
 
-class _Bounds:
-    """Functions of numpy on magnitudes: how large may the result be? Infinite if undefined."""
+def _below_2(value: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(value), 2.0, np.inf)
 
-    add = subtract = np.add
-    multiply, exp = np.multiply, np.exp
-    negative = abs = np.abs
-    sum, prod = staticmethod(np.sum), staticmethod(np.prod)
-    zeros, concatenate = staticmethod(np.zeros), staticmethod(np.concatenate)
 
-    @staticmethod
-    def asarray(values: np.ndarray, dtype: Any) -> np.ndarray:
-        return np.abs(np.asarray(values, dtype))
+def _undefined(value: np.ndarray, *_: np.ndarray) -> np.ndarray:
+    return np.full_like(value, np.inf)
 
-    @staticmethod
-    def _below_2(value: np.ndarray) -> np.ndarray:
-        return np.where(np.isfinite(value), 2.0, np.inf)
 
-    sin = cos = arctan = sign = _below_2
-
-    @staticmethod
-    def _nowhere(value: np.ndarray, *_: np.ndarray) -> np.ndarray:
-        return np.full_like(value, np.inf)
-
-    divide = power = tan = arcsin = arccos = log = _nowhere
+#: Functions of numpy on magnitudes: how large may the result be? Infinite if undefined.
+_BOUNDS = SimpleNamespace(
+    **dict.fromkeys(("add", "subtract"), np.add),
+    **dict.fromkeys(("negative", "abs"), np.abs),
+    **dict.fromkeys(("sin", "cos", "arctan", "sign"), _below_2),
+    **dict.fromkeys(("divide", "power", "tan", "arcsin", "arccos", "log"), _undefined),
+    **{k: getattr(np, k) for k in ("multiply", "exp", "sum", "prod", "zeros", "concatenate")},
+    asarray=lambda values, dtype: np.abs(np.asarray(values, dtype)),
+)
 
 
 def usual_promotion(function: Callable[..., Any]) -> Callable[..., Any]:
