@@ -76,6 +76,11 @@ def operation(name: str, function: Callable[..., Any]) -> Any:
     return primitive
 
 
+def _bind(primitive: Any, *operands: Any, **static: Any) -> Array:
+    found: Array = primitive.bind(*alike(*operands), **static)
+    return found
+
+
 def linear(
     name: str, forward: Callable[..., Array], backward: Callable[..., Array]
 ) -> Callable[..., Array]:
@@ -87,34 +92,31 @@ def linear(
         backward: the transpose, of the same constants.
     """
     pair = [operation(name, forward), operation(f"{name}_transposed", backward)]
-
-    def bind(primitive: Any, array: Any, *constants: Any, **static: Any) -> Array:
-        found: Array = primitive.bind(*alike(array, *constants), **static)
-        return found
-
     for one, other in (pair, pair[::-1]):
+        batching.primitive_batchers[one] = functools.partial(_batch_of_linear, one)
+        ad.defjvp(one, functools.partial(_tangent_of_linear, one))
+        ad.primitive_transposes[one] = functools.partial(_transpose_of_linear, other)
+    return functools.partial(_bind, pair[0])
 
-        def batch(operands: Any, axes: Any, one: Any = one, **static: Any) -> Any:
-            assert not any(axis is not None for axis in axes[1:]), "constants of the circuit"
-            first = jnp.moveaxis(operands[0], axes[0], 0)
-            return bind(one, first, *operands[1:], **static), 0
 
-        def jvp(primals: Any, tangents: Any, one: Any = one, **static: Any) -> Any:
-            out = bind(one, *primals, **static)
-            return out, bind(one, tangents[0], *primals[1:], **static)
+def _batch_of_linear(primitive: Any, operands: Any, axes: Any, **static: Any) -> Any:
+    assert not any(axis is not None for axis in axes[1:]), "constants of the circuit"
+    first = jnp.moveaxis(operands[0], axes[0], 0)
+    return _bind(primitive, first, *operands[1:], **static), 0
 
-        def transpose(
-            cotangent: Any, array: Any, *constants: Any, other: Any = other, **static: Any
-        ) -> Any:
-            nothing = [None] * len(constants)
-            if isinstance(cotangent, ad.Zero):
-                return [ad.Zero(array.aval), *nothing]
-            return [bind(other, cotangent, *constants, **static), *nothing]
 
-        batching.primitive_batchers[one] = batch
-        ad.primitive_jvps[one] = jvp
-        ad.primitive_transposes[one] = transpose
-    return functools.partial(bind, pair[0])
+def _tangent_of_linear(
+    primitive: Any, tangent: Any, _: Any, *constants: Any, **static: Any
+) -> Array:
+    return _bind(primitive, tangent, *constants, **static)
+
+
+def _transpose_of_linear(
+    transposed: Any, cotangent: Any, array: Any, *constants: Any, **static: Any
+) -> Any:
+    zero = isinstance(cotangent, ad.Zero)
+    out = ad.Zero(array.aval) if zero else _bind(transposed, cotangent, *constants, **static)
+    return [out, *[None] * len(constants)]
 
 
 def linear_in_many(
@@ -198,12 +200,9 @@ def linear_in_many(
     ad.primitive_jvps[primitive] = jvp
     ad.primitive_transposes[primitive] = transpose
 
-    def bind(known: list[Any], tangents: list[Any], **static: Any) -> Array:
-        every = alike(*known, *tangents)
-        found: Array = primitive.bind(*every, count=len(known), levels=(), **static)
-        return found
-
-    return bind
+    return lambda known, tangents, **static: _bind(
+        primitive, *known, *tangents, count=len(known), levels=(), **static
+    )
 
 
 def bilinear(
@@ -224,12 +223,8 @@ def bilinear(
     """
     primitive = operation(name, function)
 
-    def bind(left: Any, right: Any, **static: Any) -> Array:
-        found: Array = primitive.bind(*alike(left, right), **static)
-        return found
-
     def leading(operands: Any, axes: Any, **static: Any) -> Any:
-        return bind(*both_batched(operands, axes), **static), 0
+        return _bind(primitive, *both_batched(operands, axes), **static), 0
 
     batching.primitive_batchers[primitive] = batch or leading
     ad.defbilinear(
@@ -237,7 +232,7 @@ def bilinear(
         lambda cotangent, left, right, **static: by_left(cotangent, left.aval, right, **static),
         lambda cotangent, left, right, **static: by_right(cotangent, left, right.aval, **static),
     )
-    return bind
+    return functools.partial(_bind, primitive)
 
 
 def both_batched(operands: Sequence[Any], axes: Sequence[int | None]) -> list[Any]:
