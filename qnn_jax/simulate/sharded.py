@@ -6,8 +6,7 @@ plan, one sum of the values over the devices and, of a gradient, one of the para
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -39,8 +38,7 @@ def statevector_over(
     circuit: Circuit, spread: Spread, inputs: Array, weights: Array
 ) -> Complex[Array, " amplitudes"]:
     """The state, shape (2**n,), each device with its part in Qiskit's order."""
-    check_memory(circuit.num_qubits, inputs.dtype.itemsize, devices=spread.num_devices)
-    return _state(circuit, spread, tuning.current(), *spread.known(inputs, weights))
+    return _run(_state, circuit, spread, None, inputs, weights)
 
 
 def expectations_over(
@@ -52,13 +50,11 @@ def expectations_over(
     gradient: str,
 ) -> Float[Array, "*batch observables"]:
     """Expectation values of a sample, or of a batch over the data axis."""
-    check_memory(circuit.num_qubits, inputs.dtype.itemsize, devices=spread.num_devices)
     batch = len(inputs) if inputs.ndim == 2 else None
     parts = spread.mesh.shape[spread.data] if batch and spread.data else 1
     if batch and batch % parts:  # every device takes as many
         inputs = jnp.concatenate([inputs, jnp.repeat(inputs[-1:], -batch % parts, 0)])
-    operands = spread.known(inputs, weights)
-    values = _expectations(circuit, observables, spread, gradient, tuning.current(), *operands)
+    values = _run(_expectations, circuit, spread, (observables, gradient), inputs, weights)
     return values[:batch] if batch else values
 
 
@@ -70,24 +66,32 @@ def variances_over(
     weights: Array,
 ) -> Float[Array, " observables"]:
     """The variances of observables."""
-    check_memory(circuit.num_qubits, inputs.dtype.itemsize, devices=spread.num_devices)
-    operands = spread.known(inputs, weights)
-    return _variances(circuit, observables, spread, tuning.current(), *operands)
+    return _run(_variances, circuit, spread, observables, inputs, weights)
 
 
 def sample_over(
     circuit: Circuit, spread: Spread, inputs: Array, weights: Array, shots: int, key: Array
 ) -> tuple[Int[Array, " shots"], Float[Array, ""]]:
     """Outcomes, and the sum of all probabilities."""
-    check_memory(circuit.num_qubits, inputs.dtype.itemsize, devices=spread.num_devices)
-    operands = spread.known(inputs, weights, key)
-    return _sample(circuit, spread, shots, tuning.current(), *operands)
+    return _run(_sample, circuit, spread, shots, inputs, weights, key)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-@usual_promotion
+def _run(
+    program: Callable[..., Any], circuit: Circuit, spread: Spread, asked: Any, *arrays: Array
+) -> Any:
+    """Refuse what cannot fit, then run a program of the circuit, the mesh and what is asked for."""
+    check_memory(circuit.num_qubits, arrays[0].dtype.itemsize, devices=spread.num_devices)
+    return program(circuit, spread, asked, tuning.current(), *spread.known(*arrays))
+
+
+def _program(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled once for each circuit, mesh, what is asked for, and thresholds."""
+    return jax.jit(usual_promotion(function), static_argnums=(0, 1, 2, 3))
+
+
+@_program
 def _state(
-    circuit: Circuit, spread: Spread, limits: Tuning, inputs: Array, weights: Array
+    circuit: Circuit, spread: Spread, _: None, limits: Tuning, inputs: Array, weights: Array
 ) -> Array:
     del limits
     found, _ = plan_over_devices(circuit, None, spread.state, spread.num_bits)
@@ -99,18 +103,17 @@ def _state(
     return spread.run(one, inputs, weights, out=PartitionSpec(spread.state))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-@usual_promotion
+@_program
 def _expectations(
     circuit: Circuit,
-    observables: tuple[PauliSum, ...],
     spread: Spread,
-    gradient: str,
+    asked: tuple[tuple[PauliSum, ...], str],
     limits: Tuning,
     inputs: Array,
     weights: Array,
 ) -> Array:
     del limits
+    observables, gradient = asked
     found, behind = plan_over_devices(circuit, observables, spread.state, spread.num_bits)
     backwards = STATES_ADJOINT if gradient == "adjoint" else states_kept(found)
 
@@ -124,12 +127,11 @@ def _expectations(
     return spread.run(jax.vmap(one, (0, None)), inputs, weights, of_inputs=along, out=along)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-@usual_promotion
+@_program
 def _variances(
     circuit: Circuit,
-    observables: tuple[PauliSum, ...],
     spread: Spread,
+    observables: tuple[PauliSum, ...],
     limits: Tuning,
     inputs: Array,
     weights: Array,
@@ -153,8 +155,7 @@ def _variances(
     return spread.run(one, inputs, weights)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-@usual_promotion
+@_program
 def _sample(
     circuit: Circuit,
     spread: Spread,
@@ -250,16 +251,15 @@ def _applied(plan: Plan, observable: PauliSum, state: Array) -> Array:
         state = _before(readout, state)
         own = [label for label in readout.labels if label in coefficients]
         total = jnp.zeros_like(state)
-        for k, (flips, mask, num_y) in enumerate(
-            (found := _in_layout(readout, own, shards, state.dtype))[0]
-        ):
+        strings, signs = _in_layout(readout, own, shards, state.dtype)
+        for label, (flips, mask, num_y), sign in zip(own, strings, signs, strict=True):
             columns = jnp.asarray(columns_of(Affine(units, flips)))
             odd = (lax.population_count(index & np.uint32(mask)) & 1).astype(state.dtype)
             # P|i> = i^y (-1)^|i & signs| |i ^ flips>.
             turned = move(state * (1 - 2 * odd), columns, columns)
             for _ in range(num_y % 4):
                 turned = jnp.stack([-turned[1], turned[0]])
-            total = total + coefficients[own[k]] * found[1][k] * turned
+            total = total + coefficients[label] * sign * turned
         states.append(total)
     out = states.pop()
     for readout in reversed(plan.readouts[1:]):
