@@ -1,11 +1,9 @@
 """Is there memory enough? Asked before anything is allocated, also of batches and gradients.
 
-The formula is `check_memory`. How many samples a circuit is run for, and whether it is
-differentiated backwards, only JAX's transformations know: a check at the entry sees one sample and
-no gradient, and the system would end a process whose batch or gradient does not fit. So the state
-passes a primitive that does nothing but ask (`watched`): its batching rule multiplies, its
-transpose counts what the gradient holds. It sees one call of a circuit: not what a scan around it
-keeps of every turn.
+The formula is in `check_memory`. A check at the entry sees one sample and no gradient: only JAX's
+transformations know the size of a batch, and whether reverse mode follows. So the state passes an
+operation of JAX that does nothing but ask (`watched`): its batching rule multiplies, its transpose
+counts what the gradient holds. It knows one call of a circuit, and nothing of a scan around it.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ import math
 from typing import Any, Literal
 
 import jax
+import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir, partial_eval
 from jaxtyping import Array, Float
@@ -75,10 +74,8 @@ def bytes_needed(
 def states_kept(plan: Plan, shared: bool = False, by_gates: bool = False) -> int:
     """How many states' memory the gradient of a plan takes in reverse mode, for each sample.
 
-    Args:
-        plan: the plan.
-        shared: samples share what is made of weights alone.
-        by_gates: the plan is done gate by gate, and of a repeat only its beginning is kept.
+    Samples may share what is made of weights alone. Done gate by gate, only the beginning of a
+    repeat is kept.
     """
     steps, matrices = 0, 0.0
     for scan in plan.scans:
@@ -116,7 +113,7 @@ def check_memory(
     derivatives: int = 1,
     devices: int = 1,
 ) -> None:
-    """Refuse what cannot fit.
+    """Refuse what takes more memory than there is.
 
     Args:
         num_qubits: of the circuit.
@@ -125,9 +122,6 @@ def check_memory(
         samples: how many samples there are.
         derivatives: in how many directions, or of how many values, they are taken at once.
         devices: over how many the state is spread.
-
-    Raises:
-        InputError: where it takes more memory than there is.
     """
     most = MAX_SIMULATED_QUBITS + devices.bit_length() - 1
     if num_qubits > most:
@@ -160,10 +154,9 @@ def check_memory(
     slope = states > _STATES_FORWARD
     if derivatives > 1:
         way_out = "take fewer derivatives at once"
-    elif samples > 1 and slope:
-        way_out = "take it in parts, as jax.lax.map(jax.grad(f), ..., batch_size=...) does"
     elif samples > 1:
-        way_out = "take it in parts, as jax.lax.map(f, ..., batch_size=...) does"
+        one = "jax.grad(f)" if slope else "f"
+        way_out = f"take it in parts, as jax.lax.map({one}, ..., batch_size=...) does"
     elif states > STATES_ADJOINT:
         way_out = 'gradient="adjoint" takes less'
     else:
@@ -182,20 +175,12 @@ def watched(
 ) -> Float[Array, "c amplitudes"]:
     """The same state; its batches and its derivatives are refused where they cannot fit.
 
-    Args:
-        state: what a plan has prepared.
-        backwards: how many states live at once where the gradient is taken.
-        devices: over how many the state is spread; it is the part of one.
+    In a gradient `backwards` states live at once. Of several devices it is the part of one.
     """
+    num_qubits = (state.shape[1] * devices).bit_length() - 1
+    asked = {"states": _STATES_FORWARD, "samples": 1, "derivatives": 1, "devices": devices}
     found: Array = _watched_p.bind(
-        state,
-        state[:, :0],
-        num_qubits=(state.shape[1] * devices).bit_length() - 1,
-        states=_STATES_FORWARD,
-        backwards=backwards,
-        samples=1,
-        derivatives=1,
-        devices=devices,
+        state, state[:, :0], num_qubits=num_qubits, backwards=backwards, **asked
     )
     return found
 
@@ -218,15 +203,13 @@ def _batch(operands: Any, axes: Any, **asked: int) -> Any:
         return state, axis
     of_what = "derivatives" if axis_of_sample is None else "samples"
     asked[of_what] *= size
-    if axis_of_sample is not None:
-        shape = (*sample.shape[:axis_of_sample], *sample.shape[axis_of_sample + 1 :])
-        sample = sample.reshape(shape)  # of no numbers, before and after
+    if axis_of_sample is not None:  # of no numbers, before and after
+        sample = sample.reshape(np.delete(sample.shape, axis_of_sample).tolist())
     return _watched_p.bind(state, sample, **asked), axis
 
 
 def _jvp(primals: Any, tangents: Any, **asked: int) -> Any:
-    state, sample = primals
-    tangent = tangents[0]
+    (state, sample), (tangent, _) = primals, tangents
     out = _watched_p.bind(state, sample, **asked)
     if isinstance(tangent, ad.Zero):
         return out, tangent

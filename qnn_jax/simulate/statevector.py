@@ -45,9 +45,7 @@ def statevector(
         circuit: the circuit.
         inputs: shape (circuit.num_inputs,).
         weights: shape (circuit.num_weights,).
-        mesh: devices to spread the state over, a jax.sharding.Mesh, or "ambient" for that of
-            `jax.set_mesh`. Its axis, or the one called "state" where there is another called
-            "data", has 2**p devices; each holds 2**(n-p) amplitudes.
+        mesh: devices to spread the state over, as `expectations` takes them.
 
     Returns:
         Shape (2**num_qubits,), complex64, or complex128 under x64; of a mesh each device has the
@@ -57,7 +55,7 @@ def statevector(
         InputError: where the shapes or the mesh do not fit the circuit, or, outside jit, an
             angle is not finite; under jit the state is then NaN.
 
-    >>> from qnn_jax import Circuit, Op, x
+    >>> from qnn_jax import Circuit, Op
     >>> bell = Circuit(2, (Op("h", 0), Op("cx", (0, 1))))
     >>> print(statevector(bell, [], []).real.round(3))
     [0.707 0.    0.    0.707]
