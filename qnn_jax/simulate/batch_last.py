@@ -26,8 +26,14 @@ from qnn_jax.simulate.gf2 import Affine, bit_permutation, identity
 from qnn_jax.simulate.kernels import phase_signs, reduced, slopes_of
 from qnn_jax.simulate.matrices import FusedGates
 from qnn_jax.simulate.planner import Plan
-from qnn_jax.simulate.state_last import makes_complex
-from qnn_jax.simulate.steps import DiagonalStep, GateStep, MatrixStep, PermutationStep, ScannedSteps
+from qnn_jax.simulate.steps import (
+    DiagonalStep,
+    GateStep,
+    MatrixStep,
+    PermutationStep,
+    ScannedSteps,
+    makes_complex,
+)
 from qnn_jax.simulate.uniform import three_of
 from qnn_jax.simulate.xla import HIGHEST, added, alike, bilinear, int32, linear, materialize
 
@@ -145,16 +151,16 @@ def cosines_and_sines(
 def matrix_of(
     fused: FusedGates, turns: Float[Array, "angles places batch"], column: bool = False
 ) -> Float[Array, "c entries places batch"]:
-    """The matrices of a fused on one bit, or their first columns; computed once.
+    """The matrices of fused gates on one bit, or their first columns; computed once.
 
     Args:
-        fused: the fused.
-        turns: its angles, for each of several places.
+        fused: the gates.
+        turns: their angles, for each of several places.
         column: only what becomes of |0>.
 
     Returns:
         The entries, row by row: those of the real part, then those of the imaginary part, which is
-        left out where the fused is real.
+        left out where the matrices are real.
     """
     factors = [(e, *three_of(form)) for e in fused.layers for form, _ in e.factors]
     scales = np.array([scale for _, scale, _ in factors])[:, None]
@@ -266,16 +272,23 @@ class _State:
         target = np.array([wanted(back(row)) for row in range(len(self.rows))])
         return take_rows(self.rows, np.argsort(target).tolist(), target.tolist())
 
+    def on_top(self, bits: tuple[int, ...]) -> tuple[Affine, Float[Array, "c size rows batch"]]:
+        """Some bits above all others, though below what tells the parts apart.
+
+        Returns:
+            Where amplitudes then are, and they: bit k of the second axis is bits[k].
+        """
+        others = [q for q in range(self.num_qubits) if q not in bits]
+        order = [*others, *bits, self.num_qubits][: len(self.place.columns)]
+        place = bit_permutation(tuple(np.argsort(order).tolist()))
+        shape = (-1, 1 << len(bits), 1 << len(others), self.rows.shape[-1])
+        return place, self.arranged(place).reshape(shape)
+
 
 def run_batch_last(
     plan: Plan, table: Float[Array, "angles batch"]
 ) -> Float[Array, "c amplitudes batch"]:
-    """The states that a plan by gates prepares.
-
-    Args:
-        plan: what `planner.plan_by_gates` makes.
-        table: the angles of all samples, those of weights first.
-    """
+    """The states that a plan of `planner.plan_by_gates` prepares, from all samples' angles."""
     matrices = _matrices(plan, table)
     state = matrices[_START, 0][0]
     for q in range(1, plan.num_qubits):
@@ -392,16 +405,10 @@ def _taken(table: Float[Array, "angles batch"], numbers: np.ndarray) -> Array:
 
 def _block(block: MatrixStep, matrix: Float[Array, "m 4 batch"], state: _State) -> _State:
     """A matrix step on one bit: gates in a row on one qubit."""
-    batch = state.rows.shape[-1]
     state = state if block.real else state.complex
-    # That bit comes on top, but below what tells real from imaginary parts.
-    places = [q - (q > block.base) for q in range(state.num_qubits)]
-    places[block.base] = state.num_qubits - 1
-    places += [state.num_qubits]
-    wanted = bit_permutation(tuple(places[: len(state.place.columns)]))
-    rows = state.arranged(wanted).reshape(-1, 2, 1 << (state.num_qubits - 1), batch)
-    done = times_rows(matrix.reshape(-1, 2, 2, batch), rows)
-    return _State(done.reshape(state.rows.shape), wanted, state.num_qubits)
+    place, rows = state.on_top((block.base,))
+    done = times_rows(matrix.reshape(-1, 2, 2, rows.shape[-1]), rows)
+    return _State(done.reshape(state.rows.shape), place, state.num_qubits)
 
 
 def _gate(gate: GateStep, turn: Array | None, state: _State) -> _State:
@@ -411,78 +418,38 @@ def _gate(gate: GateStep, turn: Array | None, state: _State) -> _State:
         natural = identity(len(state.place.columns))
         moved = state.arranged(toffoli.on_bits(gate.bits))
         return _State(moved, natural, state.num_qubits)
-    coefficients = three_of(gate.form)[1]
-    size = 1 << len(gate.bits)
-    amplitudes = (state if gate.form.real else state.complex).natural
-    rows = amplitudes.shape[1] // size * (len(amplitudes) if gate.form.real else 1)
-    cos, sin = (None, None) if turn is None else repeat_rows(turn, rows)
+    real, coefficients = gate.form.real, three_of(gate.form)[1]
+    place, tensor = (state if real else state.complex).on_top(gate.bits)
+    size, batch = tensor.shape[1], tensor.shape[-1]
+    # Of a real gate the real and the imaginary part are rows like any others.
+    parts = [tensor] if real else [tensor[:1], tensor[1:]]
+    split = [[part[:, j].reshape(-1, batch) for j in range(size)] for part in parts]
+    cos, sin = (None, None) if turn is None else repeat_rows(turn, len(split[0][0]))
 
     def entries(three: np.ndarray) -> list[list[Number]]:
         return [[combination(three[:, k, j], cos, sin) for j in range(size)] for k in range(size)]
 
-    imaginary = None if gate.form.real else entries(coefficients.imag)
-    return _State.of(_matrix_on_bits(entries(coefficients.real), imaginary, gate.bits, amplitudes))
-
-
-def _matrix_on_bits(
-    real: list[list[Number]],
-    imaginary: list[list[Number]] | None,
-    bits: tuple[int, ...],
-    state: Float[Array, "c amplitudes batch"],
-) -> Float[Array, "c amplitudes batch"]:
-    """A matrix on a few bits; bit k of its index is bits[k]."""
-    order = sorted(range(len(bits)), key=lambda k: -bits[k])
-    amplitudes, batch = state.shape[1:]
-    parts = [state] if imaginary is None else [state[:1], state[1:]]
-    # Axes 1, 3, … are the gate's bits, the highest first.
-    lengths, top = [], amplitudes * len(parts[0])
-    for k in order:
-        lengths += [top >> (bits[k] + 1), 2]
-        top = 1 << bits[k]
-    lengths += [top, batch]
-    size = 1 << len(order)
-    rows = len(parts[0]) * amplitudes // size
-
-    def slices(part: Array) -> list[Array]:
-        tensor = part.reshape(lengths)
-        found = []
-        for j in range(size):
-            at = [x for k in order for x in (slice(None), j >> k & 1)]
-            found.append(tensor[tuple(at)].reshape(rows, batch))
-        return found
-
     def sum_of(*halves: tuple[list[Number], list[Array], int]) -> Array:
         """A row of the matrix times amplitudes: the real half, then the imaginary one."""
         terms = [
-            sign * entry * part[j]
-            for line, part, sign in halves
-            for j, entry in enumerate(line)
+            sign * entry * amplitudes
+            for line, half, sign in halves
+            for entry, amplitudes in zip(line, half, strict=True)
             if entry is not None
         ]
         return functools.reduce(operator.add, terms) if terms else jnp.zeros_like(halves[0][1][0])
 
-    split = [slices(part) for part in parts]
-    if imaginary is None:
-        outs = [[sum_of((line, split[0], 1)) for line in real]]
+    lines = entries(coefficients.real)
+    if real:
+        outs = [sum_of((line, split[0], 1)) for line in lines]
+        done = jnp.stack([out.reshape(len(tensor), -1, batch) for out in outs], 1)
     else:
         re, im = split
-        lines = list(zip(real, imaginary, strict=True))
-        outs = [
-            [sum_of((a, re, 1), (b, im, -1)) for a, b in lines],
-            [sum_of((a, im, 1), (b, re, 1)) for a, b in lines],
-        ]
-    lacking = lengths[: 2 * len(order) : 2] + lengths[2 * len(order) :]
-    joined = []
-    for out in outs:
-        pieces = {j: out[j].reshape(lacking) for j in range(size)}
-        for depth, k in enumerate(order):
-            pieces = {
-                j: jnp.stack([pieces[j], pieces[j | 1 << k]], 2 * depth + 1)
-                for j in pieces
-                if not j >> k & 1
-            }
-        joined.append(pieces[0].reshape(-1, amplitudes, batch))
-    return joined[0] if len(joined) == 1 else jnp.concatenate(joined)
+        both = list(zip(lines, entries(coefficients.imag), strict=True))
+        outs = [sum_of((a, re, 1), (b, im, -1)) for a, b in both]
+        outs += [sum_of((a, im, 1), (b, re, 1)) for a, b in both]
+        done = jnp.stack(outs)
+    return _State(done.reshape(-1, batch), place, state.num_qubits)
 
 
 def _phase(step: DiagonalStep, angles: Array | None, state: Array) -> Array:

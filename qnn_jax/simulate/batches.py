@@ -22,7 +22,7 @@ from qnn_jax.circuits.observables import PauliSum
 from qnn_jax.simulate.angle_table import evaluate, usual_promotion
 from qnn_jax.simulate.batch_last import run_batch_last
 from qnn_jax.simulate.observables import measure
-from qnn_jax.simulate.planner import plan_by_gates, plan_to_measure, turned_by_inputs
+from qnn_jax.simulate.planner import plan_by_gates, plan_to_measure, seen_by, turned_by_inputs
 from qnn_jax.simulate.preflight import check_memory, states_kept, watched
 from qnn_jax.simulate.state_last import run
 from qnn_jax.simulate.xla import alike, both_batched
@@ -140,7 +140,7 @@ def _batch_of_slopes(arguments: Any, axes: Any, moving: tuple[int, ...], **param
 
 def _are_together(axes: Any, circuit: Circuit, observables: tuple[PauliSum, ...]) -> bool:
     """Do the samples of a batch share their matrices?"""
-    return axes[1] is None and not turned_by_inputs(circuit, observables)
+    return axes[1] is None and not turned_by_inputs(seen_by(circuit, observables)[0])
 
 
 @usual_promotion

@@ -22,6 +22,7 @@ Reference: Häner and Steiger, arXiv:1704.01127; De Raedt et al., arXiv:1805.047
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -38,8 +39,9 @@ from qnn_jax.simulate.steps import (
     DiagonalStep,
     ExchangeStep,
     LocalDiagonalStep,
-    LocalPermutationStep,
     MatrixStep,
+    PermutationStep,
+    PlacedMatrix,
     Scheduled,
     SelectedMatrixStep,
     Shards,
@@ -61,14 +63,13 @@ class Readout:
     labels: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Need:
-    """Directions i ^ v that have to stay on a device, for all v at once."""
+#: Directions i ^ v that have to stay on a device, for all v at once.
+_Need: TypeAlias = "tuple[int, ...]"
 
-    vectors: tuple[int, ...]
 
-    def is_blocked_by(self, parity: int) -> bool:
-        return any(is_odd(parity & vector) for vector in self.vectors)
+def _blocks(parity: int, need: _Need) -> bool:
+    """Does a global parity stand in the way?"""
+    return any(is_odd(parity & vector) for vector in need)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class _Layer:
         """What a global parity stands in the way of."""
         if self.wanted is not None:
             return frozenset() if parity in self.wanted else frozenset([parity])
-        return frozenset(need for need in self.needs if need.is_blocked_by(parity))
+        return frozenset(need for need in self.needs if _blocks(parity, need))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -124,18 +125,18 @@ class Scheduler:
         shards: Shards,
         angles: AngleNumbers,
         width: int,
-        diagonals: dict[int, list[Instruction]],
+        layers: dict[int, list[Instruction]],
         blocks: dict[int, list[Fusion]],
         flips: Sequence[int] | None,
     ) -> None:
         """`flips` are those of the strings to measure; None where the state is wanted."""
         self.n, self.shards, self.angles, self.width = num_qubits, shards, angles, width
         self.steps: list[Scheduled] = []
-        self.initial: tuple[tuple[MatrixStep, tuple[int, ...]], ...] = ()
+        self.initial: tuple[PlacedMatrix, ...] = ()
         self.layout = identity(num_qubits)
         self.chosen: list[tuple[int, ...]] = []  # the global parities after every choice
-        self.diagonals, self.blocks = diagonals, blocks
-        self.slots = sorted({*diagonals, *(s for s, fusions in blocks.items() if fusions)})
+        self.layers, self.blocks = layers, blocks
+        self.slots = list(layers)
         self.ahead = self._layers(flips)
 
     def _layers(self, flips: Sequence[int] | None) -> list[_Layer]:
@@ -143,23 +144,17 @@ class Scheduler:
         found, pending = [], identity(self.n)
         for slot in self.slots:
             if slot % 2 == 0:
-                pending = pending.then(self._diagonal_layer(slot).map)
+                pending = pending.then(DiagonalLayer(self.layers[slot], range(self.n)).map)
                 continue
-            needs = tuple(_Need(self._vectors(fusion)[0]) for fusion in self.blocks[slot])
+            needs = tuple(self._vectors(fusion)[0] for fusion in self.blocks[slot])
             found.append(_Layer(pending, needs))
             pending = identity(self.n)
         local = self.shards.local_bits
         wanted = tuple(1 << q for q in range(local, self.n)) if flips is None else None
-        found.append(_Layer(pending, tuple(_Need((v,)) for v in flips or ()), wanted))
+        found.append(_Layer(pending, tuple((v,) for v in flips or ()), wanted))
         return found
 
-    def _diagonal_layer(self, slot: int) -> DiagonalLayer:
-        layer = DiagonalLayer(self.n)
-        for gate in self.diagonals[slot]:
-            layer.add(gate, gate.qubits)
-        return layer
-
-    def _vectors(self, fusion: Fusion) -> tuple[tuple[int, ...], list[int]]:
+    def _vectors(self, fusion: Fusion) -> tuple[_Need, list[int]]:
         """The directions that a fusion couples, and its qubits that are controls only."""
         active = {
             q
@@ -189,15 +184,12 @@ class Scheduler:
         )
         return Affine(columns, sum(sign << k for k, (_, sign) in enumerate(rows)))
 
-    def _emit(self, step: Step) -> None:
-        self.steps.append(Scheduled(step))
-
     def settle(self, local_masks: Sequence[int]) -> None:
         """Bring these parities to the local bits."""
         wanted = self._of_rows([*((mask, 0) for mask in local_masks), *self._global_rows])
         turn = self.layout.inverse().then(wanted)
         if not turn.is_identity:
-            self._emit(LocalPermutationStep(self.shards, turn))
+            self.steps.append(Scheduled(PermutationStep(turn, self.shards)))
         self.layout = wanted
 
     def exchange(self, bits: Sequence[int], parities: Sequence[int]) -> None:
@@ -210,7 +202,7 @@ class Scheduler:
         others = [q for q in range(self.n) if q not in free]
         kept = [q for q in free + others if span.add(1 << q)]
         self.settle([*(1 << q for q in sorted(kept)), *parities])
-        self._emit(ExchangeStep(self.shards, tuple(bits)))
+        self.steps.append(Scheduled(ExchangeStep(self.shards, tuple(bits))))
         after = [self._row(k) for k in range(self.n)]
         for k, bit in enumerate(bits):
             low, high = local - count + k, local + bit
@@ -231,7 +223,7 @@ class Scheduler:
         )
         turn = Affine(columns, offset)
         if not turn.is_identity:
-            self._emit(DeviceStep(self.shards, turn))
+            self.steps.append(Scheduled(DeviceStep(self.shards, turn)))
         places = tuple(range(self.shards.local_bits, self.n))
         self.layout = self.layout.then(on_bits(turn, places, self.n))
 
@@ -239,7 +231,7 @@ class Scheduler:
 
     def diagonal(self, slot: int) -> None:
         """The phases of a layer, and its map, which only changes the layout."""
-        layer = self._diagonal_layer(slot)
+        layer = DiagonalLayer(self.layers[slot], range(self.n))
         phase = layer.phase(self.angles)
         if phase is not None:
             assert isinstance(phase.step, DiagonalStep)
@@ -261,14 +253,11 @@ class Scheduler:
 
     def _is_ready(self, fusion: Fusion) -> bool:
         vectors, controls = self._vectors(fusion)
-        every = self._global_masks
-        held = 0
-        for mask in every:
-            held |= mask
-        if any(held & vector for vector in vectors):
-            return False
-        span = Span(every)
-        return all(not held >> q & 1 or 1 << q in span for q in controls)
+        held = functools.reduce(operator.or_, self._global_masks, 0)
+        span = Span(self._global_masks)
+        return not any(held & vector for vector in vectors) and all(
+            not held >> q & 1 or 1 << q in span for q in controls
+        )
 
     def _local_qubits(self) -> list[int]:
         """Qubits whose bits, with the global parities, tell all of an index; in ascending order."""
@@ -345,18 +334,15 @@ class Scheduler:
     # What needs communication.
 
     def choose(self, remaining: Sequence[_Need], first: Sequence[int], at: int) -> None:
-        """Exchange, so that no global parity stands in the way of the first that remains.
+        """Exchange, so that the directions `first` stay on a device, and much of what remains.
 
-        Args:
-            remaining: what is left of this layer.
-            first: directions that have to stay on a device afterwards.
-            at: the number of the layer.
+        What remains is of layer `at`, and looking ahead begins there.
         """
-        need = _Need(tuple(first))
+        need = tuple(first)
         rows = self._global_masks
         if not (found := self._chosen(remaining, need, at)):
             # Sums of global parities would do that are no bit of the device's number: make them so.
-            fine = orthogonal(rows, need.vectors)
+            fine = orthogonal(rows, need)
             span = Span(fine)
             self.relabel([*fine, *(mask for mask in rows if span.add(mask))])
             found = self._chosen(remaining, need, at)
@@ -376,9 +362,9 @@ class Scheduler:
         units = [1 << q for q in range(self.n)]
         rows = [ahead[1].map.pull(unit)[0] for unit in units] if len(ahead) > 1 else []
         pairs = [a | b for a, b in zip(units[1:], units, strict=False)]
-        new = dict.fromkeys([*units, *rows, *pairs, *orthogonal(units, need.vectors)])
+        new = dict.fromkeys([*units, *rows, *pairs, *orthogonal(units, need)])
         candidates = [*((mask, k) for k, mask in enumerate(now)), *((m, None) for m in new)]
-        candidates = [(m, k) for m, k in candidates if not need.is_blocked_by(m)]
+        candidates = [(m, k) for m, k in candidates if not _blocks(m, need)]
         # Else what there was before the last exchange, so that layers repeat.
         earlier = self.chosen[-2] if len(self.chosen) > 1 else ()
         picked = self._picked(candidates, ahead, Span(now), earlier)
@@ -448,7 +434,7 @@ class Scheduler:
         order = [q for q in range(self.n) if q not in globals_]
         self.layout = self._of_rows([(1 << q, 0) for q in order + globals_])
         self.chosen.append(tuple(self._global_masks))
-        row: list[tuple[MatrixStep, tuple[int, ...]]] = []
+        row: list[PlacedMatrix] = []
         if at_once:
             own = [fusion for fusion in fusions if not fusion.qubits & set(globals_)]
             placed, groups = self._arranged(own)
@@ -478,7 +464,7 @@ class Scheduler:
                     self.apply(ready)
                     remaining = [fusion for fusion in remaining if fusion not in ready]
                 if remaining:
-                    needs = [_Need(self._vectors(fusion)[0]) for fusion in remaining]
+                    needs = [self._vectors(fusion)[0] for fusion in remaining]
                     self.choose(needs, [1 << q for q in remaining[0].qubits], at)
             at += 1
 
@@ -515,7 +501,7 @@ class Scheduler:
             done = len(self.steps)
             remaining = [label for label in remaining if label not in local]
             if remaining:
-                needs = [_Need((masks(label)[0],)) for label in remaining]
+                needs = [(masks(label)[0],) for label in remaining]
                 self.choose(needs, [masks(remaining[0])[0]], len(self.ahead) - 1)
         del self.steps[start:]
         return tuple(found)

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qnn_jax.simulate import tuning
-from qnn_jax.simulate.gate_forms import Instruction
 from qnn_jax.simulate.layers import AngleNumbers, Fusion
 from qnn_jax.simulate.matrices import FusedGates, fused_gates
-from qnn_jax.simulate.steps import MatrixStep
+from qnn_jax.simulate.steps import MatrixStep, PlacedMatrix
 
 
 @dataclass
@@ -20,33 +19,44 @@ class FusionGroup:
     base: int
     size: int
 
+    @property
+    def top(self) -> int:
+        """The lowest bit above."""
+        return self.base + self.size
 
-def matrix_step(
-    group: FusionGroup, bit_of: Sequence[int], angles: AngleNumbers
-) -> tuple[MatrixStep, tuple[int, ...]]:
+
+def _apart(fusions: Sequence[Fusion], bit_of: Sequence[int]) -> list[FusionGroup]:
+    """Groups from the lowest up: fusions whose bits lie between one another's are together."""
+    found: list[FusionGroup] = []
+    for fusion in sorted(fusions, key=lambda c: min(bit_of[q] for q in c.qubits)):
+        bits = [bit_of[q] for q in fusion.qubits]
+        low, top = min(bits), max(bits) + 1
+        if found and low < found[-1].top:
+            last = found[-1]
+            last.fusions.append(fusion)
+            last.size = max(top, last.top) - last.base
+        else:
+            found.append(FusionGroup([fusion], low, top - low))
+    return found
+
+
+def matrix_step(group: FusionGroup, bit_of: Sequence[int], angles: AngleNumbers) -> PlacedMatrix:
     """A group as a matrix step, and the numbers of its angles: one part for each fusion.
 
     Fusions whose bits lie between one another's are one part.
     """
-    spans: list[tuple[int, int, list[Instruction]]] = []
-    for fusion in sorted(group.fusions, key=lambda c: min(bit_of[q] for q in c.qubits)):
-        bits = [bit_of[q] - group.base for q in fusion.qubits]
-        low, top, gates = min(bits), max(bits) + 1, fusion.gates
-        if spans and low < spans[-1][1]:
-            before = spans.pop()
-            low, top, gates = before[0], max(before[1], top), before[2] + gates
-        spans.append((low, top, gates))
     parts: list[FusedGates] = []
     numbers: tuple[int, ...] = ()
-    covered = 0
-    for low, top, gates in [*spans, (group.size, group.size, [])]:
-        parts += [FusedGates(1, ())] * (low - covered)
-        covered = top
-        if gates:
-            local = {q: bit_of[q] - group.base - low for gate in gates for q in gate.qubits}
-            fused, members = fused_gates(gates, local, top - low)
-            parts.append(fused)
-            numbers += tuple(map(angles, members))
+    covered = group.base
+    for part in _apart(group.fusions, bit_of):
+        parts += [FusedGates(1, ())] * (part.base - covered)
+        covered = part.top
+        gates = [gate for fusion in part.fusions for gate in fusion.gates]
+        local = {q: bit_of[q] - part.base for gate in gates for q in gate.qubits}
+        fused, members = fused_gates(gates, local, part.size)
+        parts.append(fused)
+        numbers += tuple(map(angles, members))
+    parts += [FusedGates(1, ())] * (group.top - covered)
     return MatrixStep(tuple(parts), group.base), numbers
 
 
@@ -55,11 +65,9 @@ def idle(num_bits: int) -> MatrixStep:
     return MatrixStep((FusedGates(1, ()),) * num_bits)
 
 
-def beside(
-    row: Sequence[tuple[MatrixStep, tuple[int, ...]]], num_bits: int
-) -> tuple[tuple[MatrixStep, tuple[int, ...]], ...]:
+def beside(row: Sequence[PlacedMatrix], num_bits: int) -> tuple[PlacedMatrix, ...]:
     """Matrix steps from the lowest bits up, and between them what does nothing: all bits."""
-    found: list[tuple[MatrixStep, tuple[int, ...]]] = []
+    found: list[PlacedMatrix] = []
     covered = 0
     for block, numbers in [*row, (MatrixStep((), num_bits), ())]:
         if block.base > covered:
@@ -88,7 +96,7 @@ def arrange(
             groups[-1].fusions.append(fusion)
             groups[-1].size += len(fusion.qubits)
         else:
-            base = groups[-1].base + groups[-1].size if groups else 0
+            base = groups[-1].top if groups else 0
             groups.append(FusionGroup([fusion], base, len(fusion.qubits)))
     order = [q for group in groups for c in group.fusions for q in sorted(c.qubits)]
     idle = sorted(set(range(num_qubits)) - set(order), key=lambda q: place[q])
@@ -100,18 +108,7 @@ def arrange(
 
 def _natural_groups(fusions: list[Fusion], num_qubits: int, width: int) -> list[FusionGroup] | None:
     """Groups of neighbouring qubits that hold whole fusions, or None where there are none."""
-    spans: list[FusionGroup] = []
-    for fusion in fusions:
-        low, high = min(fusion.qubits), max(fusion.qubits)
-        if spans and low < spans[-1].base + spans[-1].size:
-            last = spans[-1]
-            spans[-1] = FusionGroup(
-                [*last.fusions, fusion],
-                last.base,
-                max(high + 1, last.base + last.size) - last.base,
-            )
-        else:
-            spans.append(FusionGroup([fusion], low, high + 1 - low))
+    spans = _apart(fusions, range(num_qubits))
     if any(span.size > width for span in spans):
         return None
     # As few groups as fit, of sizes as equal as may be: equal matrices are built together. But a
@@ -126,12 +123,13 @@ def _natural_groups(fusions: list[Fusion], num_qubits: int, width: int) -> list[
     for sizes in (*uneven, *([size] for size in range(equal, width + 1))):
         groups: list[FusionGroup] = []
         for span in spans:
-            top = span.base + span.size
-            if groups and top - groups[-1].base <= sizes[min(len(groups), len(sizes)) - 1]:
-                last = groups[-1]
-                groups[-1] = FusionGroup(last.fusions + span.fusions, last.base, top - last.base)
+            last = groups[-1] if groups else None
+            if last and span.top - last.base <= sizes[min(len(groups), len(sizes)) - 1]:
+                groups[-1] = FusionGroup(
+                    last.fusions + span.fusions, last.base, span.top - last.base
+                )
             else:
-                groups.append(FusionGroup(list(span.fusions), span.base, span.size))
+                groups.append(span)
         if len(groups) <= fewest:
             break
     return _merged_low(groups, num_qubits)
@@ -142,14 +140,14 @@ def _merged_low(groups: list[FusionGroup], num_qubits: int) -> list[FusionGroup]
     limits = tuning.current()
     if num_qubits <= limits.two_matrices_up_to:
         return groups
+
+    def is_low(group: FusionGroup) -> bool:
+        return group.base < limits.join_below and group.top <= limits.join_up_to
+
     first, *rest = groups
-    if 0 < first.base < limits.join_below and first.base + first.size <= limits.join_up_to:
-        first = FusionGroup(first.fusions, 0, first.base + first.size)
-    if (
-        rest
-        and rest[0].base < limits.join_below
-        and rest[0].base + rest[0].size <= limits.join_up_to
-    ):
-        top = rest[0].base + rest[0].size
-        first, rest = FusionGroup(first.fusions + rest[0].fusions, 0, top), rest[1:]
+    if is_low(first):
+        first = FusionGroup(first.fusions, 0, first.top)
+    if rest and is_low(rest[0]):
+        first = FusionGroup(first.fusions + rest[0].fusions, 0, rest[0].top)
+        rest = rest[1:]
     return [first, *rest]

@@ -246,10 +246,8 @@ def _split_affine(instruction: Instruction) -> list[Instruction]:
     form = instruction.form
     if form.after is None:
         return [instruction]
-    size = 1 << form.num_qubits
-    permutation = np.zeros((size, size))
-    permutation[[form.affine(i) for i in range(size)], range(size)] = 1  # type: ignore[misc]
-    moved = gate_form((*form.key, "moved"), _constant(permutation))
+    assert form.affine is not None
+    moved = gate_form((*form.key, "moved"), _constant(form.affine.matrix))
     return [Instruction(moved, instruction.qubits), Instruction(form.after, instruction.qubits)]
 
 

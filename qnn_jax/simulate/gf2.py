@@ -1,4 +1,4 @@
-"""Bits of basis-state numbers: affine maps over GF(2), parities, and what JAX makes of them."""
+"""Bits of the numbers of basis states: affine maps over GF(2), and parities."""
 
 from __future__ import annotations
 
@@ -64,6 +64,14 @@ class Affine:
     def is_identity(self) -> bool:
         """Does it leave every number where it is?"""
         return not self.offset and all(c == 1 << q for q, c in enumerate(self.columns))
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The permutation matrix of amplitudes."""
+        size = 1 << len(self.columns)
+        matrix = np.zeros((size, size))
+        matrix[[self(i) for i in range(size)], range(size)] = 1
+        return matrix
 
     def then(self, other: Affine) -> Affine:
         """First this map, then the other."""
@@ -221,6 +229,10 @@ def on_bits(local: Affine, places: tuple[int, ...], num_bits: int) -> Affine:
 def parity_coefficients(values: np.ndarray) -> np.ndarray:
     """The c with values[i] = Σ c[mask] (-1)^popcount(i & mask): a Walsh-Hadamard transform."""
     size = len(values)
-    mask, i = np.arange(size)[:, None], np.arange(size)[None, :]
-    signs = 1 - 2 * (np.bitwise_count(mask & i) & 1).astype(int)
-    return np.asarray(signs @ values / size)
+    return np.asarray(parity_signs(np.arange(size), size.bit_length() - 1) @ values / size)
+
+
+def parity_signs(masks: Sequence[int] | np.ndarray, num_bits: int) -> np.ndarray:
+    """(-1)^popcount(i & mask), shape (masks, 2**num_bits)."""
+    i = np.arange(1 << num_bits)
+    return np.asarray(1 - 2 * (np.bitwise_count(np.array(masks)[:, None] & i) & 1).astype(int))

@@ -16,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from qnn_jax.simulate import tuning
+from qnn_jax.simulate.gf2 import parity_signs
 from qnn_jax.simulate.matrices import build, chain
 from qnn_jax.simulate.moves import columns_of, move
 from qnn_jax.simulate.shards import (
@@ -30,7 +31,6 @@ from qnn_jax.simulate.steps import (
     DiagonalStep,
     ExchangeStep,
     LocalDiagonalStep,
-    LocalPermutationStep,
     MatrixStep,
     PermutationStep,
     ScannedSteps,
@@ -47,11 +47,7 @@ def parameters(
     """What a step needs to know beside its structure: a matrix step's matrix, a phase's parities.
 
     A complex matrix step's matrix is the real one on real and imaginary parts, twice as wide.
-
-    Args:
-        step: the step.
-        angles: its angles.
-        data: its part of `ScannedSteps.data`, with the same leading axes.
+    `data` is the step's part of `ScannedSteps.data`, with the leading axes of the angles.
     """
     if isinstance(step, MatrixStep):
         matrix = build(step.parts, angles)
@@ -62,8 +58,6 @@ def parameters(
         return uniform_matrix(step, angles, *data)
     if isinstance(step, ExchangeStep | DeviceStep):
         return jnp.zeros((0,), angles.dtype)
-    if isinstance(step, LocalPermutationStep):
-        return local_columns(step)
     if isinstance(step, LocalDiagonalStep):
         assert step.whole is not None
         assert step.shards is not None
@@ -77,6 +71,8 @@ def parameters(
     if isinstance(step, PermutationStep):
         if step.affine is None:
             return data[0]
+        if step.shards is not None:
+            return local_columns(step.affine, step.shards)
         return jnp.asarray(
             np.stack([columns_of(step.affine.inverse()), columns_of(step.affine)]), jnp.int32
         )
@@ -94,14 +90,10 @@ def parameters(
 def parameters_of(
     scan: ScannedSteps, own: Sequence[Array], data: Sequence[tuple[Array, ...]]
 ) -> tuple[Array, ...]:
-    """The parameters of a scan's steps that take angles; equal matrix steps are built together.
+    """The parameters of a scan's steps that take angles, from these and the data of all steps.
 
-    Those of weights and those of inputs are not equal: under `vmap` only the latter are batched.
-
-    Args:
-        scan: the scan.
-        own: the angles of those steps that take any.
-        data: the data of all steps, with the same leading axes.
+    Equal matrix steps are built together. Those of weights and those of inputs are not equal: under
+    `vmap` only the latter are batched.
     """
     steps = [
         (step, (step.parts, reads) if isinstance(step, MatrixStep) else None, its_data)
@@ -133,7 +125,7 @@ def slopes_of(phase: DiagonalStep) -> np.ndarray:
 def phase_signs(masks: tuple[int, ...], num_bits: int, dtype: Any) -> Array:
     """(-1)^popcount(i & mask), shape (masks, 2**num_bits)."""
     if num_bits <= tuning.current().direct_bits:
-        return jnp.asarray(_signs(masks, num_bits), dtype)
+        return jnp.asarray(parity_signs(masks, num_bits), dtype)
     return _traced_signs(np.array(masks), num_bits, dtype)
 
 
@@ -143,7 +135,7 @@ def uniform_matrix(
     scales: Float[Array, "*lead factors"],
     tables: Float[Array, "*lead factors 3 c size size"],
 ) -> Array:
-    """The orthogonal matrix of a group, shape (..., 2**k, 2**k), k one more where not real."""
+    """The orthogonal matrix of a step, shape (..., 2**k, 2**k), k one more where not real."""
     product = tables[..., 0, :, :, :]
     if step.num_angles:
         turns = (angles * scales)[..., None, None, None]
@@ -202,7 +194,7 @@ def reduced(values: Array, period: float) -> Array:
 
 
 def apply(step: Step, parameter: Array, state: Array, inverse: bool = False) -> Array:
-    """An step, or its inverse, applied to a state of shape (..., c, 2**n)."""
+    """A step, or its inverse, applied to a state of shape (..., c, 2**n)."""
     if isinstance(step, DiagonalStep):
         return _apply_phase(step, parameter, state, inverse)
     if isinstance(step, MatrixStep | SelectedMatrixStep):
@@ -226,7 +218,7 @@ def phase_angles(masks: tuple[int, ...], parities: Array, num_bits: int) -> Arra
     pairs that is a few dozen rows; where all halves occur it is a Walsh-Hadamard transform.
     """
     if num_bits <= tuning.current().direct_bits:
-        signs = jnp.asarray(_signs(masks, num_bits), parities.dtype)
+        signs = jnp.asarray(parity_signs(masks, num_bits), parities.dtype)
         return product_of(parities[..., None, :], signs)[..., 0, :]
     high, low, rows, columns = _halves(masks, num_bits, parities.dtype)
     table = jnp.zeros((high.shape[0], low.shape[0]), parities.dtype)
@@ -239,7 +231,7 @@ def parity_moments(masks: tuple[int, ...], values: Float[Array, " amplitudes"]) 
     """Σ_i values[i] (-1)^popcount(i & mask) for every mask: the transpose of `phase_angles`."""
     num_bits = values.shape[-1].bit_length() - 1
     if num_bits <= tuning.current().direct_bits:
-        signs = jnp.asarray(_signs(masks, num_bits), values.dtype)
+        signs = jnp.asarray(parity_signs(masks, num_bits), values.dtype)
         return product_of(values[..., None, :], signs.T)[..., 0, :]
     high, low, rows, columns = _halves(masks, num_bits, values.dtype)
     tensor = values.reshape(high.shape[1], low.shape[1])
@@ -263,11 +255,6 @@ def _traced_signs(masks: np.ndarray, num_bits: int, dtype: jnp.dtype) -> Array:
     i = jnp.arange(1 << num_bits, dtype=jnp.uint32)[None, :]
     odd = lax.population_count(jnp.asarray(masks.astype(np.uint32))[:, None] & i) & 1
     return 1 - 2 * odd.astype(dtype)
-
-
-def _signs(masks: tuple[int, ...], num_bits: int) -> np.ndarray:
-    i = np.arange(1 << num_bits)
-    return np.asarray(1 - 2 * (np.bitwise_count(np.array(masks)[:, None] & i) & 1).astype(int))
 
 
 def _factor(step: DiagonalStep, parities: Array, num_bits: int) -> tuple[Array, Array]:

@@ -37,20 +37,25 @@ class AngleNumbers:
 
 
 class DiagonalLayer:
-    """An L layer: diagonals in terms of the incoming bits, and the map that follows them."""
+    """An L layer: diagonals in terms of the incoming bits, and the map that follows them.
 
-    def __init__(self, num_qubits: int) -> None:
-        self.map = identity(num_qubits)
-        self.num_qubits = num_qubits
+    Its gates come in the order of application; qubit q of the circuit is bit `bit_of[q]`.
+    """
+
+    def __init__(self, gates: Sequence[Instruction], bit_of: Sequence[int]) -> None:
+        self.num_bits = len(bit_of)
+        self.map = identity(self.num_bits)
         self.offsets: dict[int, float] = {}
         self.terms: list[tuple[int, float, Instruction]] = []
         self.real = True
+        for gate in gates:
+            self.add(gate, tuple(bit_of[q] for q in gate.qubits))
 
     def add(self, instruction: Instruction, places: tuple[int, ...]) -> None:
         """A gate behind all others, on the bits where its qubits are."""
         form = instruction.form
         if form.affine is not None:
-            self.map = self.map.then(on_bits(form.affine, places, self.num_qubits))
+            self.map = self.map.then(on_bits(form.affine, places, self.num_bits))
             return
         assert form.phases is not None
         self.real &= form.real
@@ -117,9 +122,15 @@ def _join(fusions: list[Fusion], gate: Instruction, width: int) -> bool:
 
 def layers_of(
     num_qubits: int, gates: Sequence[Instruction], into_blocks: Sequence[bool], width: int
-) -> tuple[list[int], dict[int, list[Fusion]]]:
-    """The layer of each gate, even for L and odd for B, as early as may be; and the B layers."""
+) -> tuple[list[int], dict[int, list[Instruction]], dict[int, list[Fusion]]]:
+    """The layer of each gate, even for L and odd for B, as early as may be.
+
+    Returns:
+        Of each gate the number of its layer; of each layer, in order, its gates; of each B layer
+        its fusions.
+    """
     slots: list[int] = []
+    layers: dict[int, list[Instruction]] = {}
     blocks: dict[int, list[Fusion]] = {}
     level = [0] * num_qubits
     for gate, into_block in zip(gates, into_blocks, strict=True):
@@ -130,7 +141,8 @@ def layers_of(
         for q in gate.qubits:
             level[q] = slot
         slots.append(slot)
-    return slots, blocks
+        layers.setdefault(slot, []).append(gate)
+    return slots, dict(sorted(layers.items())), blocks
 
 
 def runs_of(gates: Sequence[Instruction]) -> list[list[int]]:
@@ -165,7 +177,7 @@ def merged_into_blocks(num_qubits: int, gates: Sequence[Instruction], width: int
     ]
     merged = {k for run in runs for k in run}
     into_blocks = [gate.is_dense or k in merged for k, gate in enumerate(gates)]
-    slots, _ = layers_of(num_qubits, gates, into_blocks, width)
+    slots, _, _ = layers_of(num_qubits, gates, into_blocks, width)
     phased = {
         slot
         for gate, slot, into_block in zip(gates, slots, into_blocks, strict=True)

@@ -93,13 +93,7 @@ def _masks(bits: tuple[int, ...], num_bits: int) -> tuple[np.ndarray, np.ndarray
 def fused_gates(
     instructions: Sequence[Instruction | np.ndarray], bit_of: dict[int, int], num_bits: int
 ) -> tuple[FusedGates, list[Instruction]]:
-    """The fused of gates in order, and the gates that its angles belong to, in its order.
-
-    Args:
-        instructions: gates, and constant matrices on all bits.
-        bit_of: the bit of each qubit.
-        num_bits: how many bits the matrix step has.
-    """
+    """Gates and constant matrices on all bits, fused; and the gates that the angles belong to."""
     constant: np.ndarray | None = None
     first: Constant | None = None
     layers: list[FusedLayer] = []
@@ -197,7 +191,7 @@ def build_columns(
 def _stacks(
     parts: Sequence[FusedGates], angles: Float[Array, "lead angles"]
 ) -> dict[FusedGates, Float[Array, "lead places size size"]]:
-    """The matrices of each fused, in the order of its places, equal ones built together."""
+    """The matrices of all parts, those of equal parts built together, in the order of places."""
     starts: dict[FusedGates, list[int]] = {}
     position = 0
     for part in parts:
@@ -262,7 +256,7 @@ def _picked(
 
 
 def _matrices(fused: FusedGates, angles: Float[Array, "lead angles"]) -> Array:
-    """The matrices of a fused, shape (lead, 2**k, 2**k), of a complex dtype where not real."""
+    """Of fused gates, shape (lead, 2**k, 2**k), of a complex dtype where not real."""
     size = 1 << fused.num_bits
     lead, dtype = len(angles), angles.dtype
     matrices: list[Array] = []

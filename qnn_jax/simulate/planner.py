@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 
@@ -29,10 +28,11 @@ from qnn_jax.simulate import tuning
 from qnn_jax.simulate.exchanges import Readout, Scheduler
 from qnn_jax.simulate.fusion import arrange, beside, idle, matrix_step
 from qnn_jax.simulate.gate_forms import Instruction, lower, real_frame
-from qnn_jax.simulate.gf2 import Affine, bit_permutation, identity
+from qnn_jax.simulate.gf2 import bit_permutation, identity, parity_signs
 from qnn_jax.simulate.layers import (
     AngleNumbers,
     DiagonalLayer,
+    Fusion,
     layers_of,
     merged_into_blocks,
     runs_of,
@@ -45,20 +45,18 @@ from qnn_jax.simulate.steps import (
     DiagonalStep,
     ExchangeStep,
     GateStep,
-    LocalPermutationStep,
     MatrixStep,
     PermutationStep,
+    PlacedMatrix,
     ScannedSteps,
     Scheduled,
     SelectedMatrixStep,
     Shards,
     Step,
     UniformStep,
+    makes_complex,
 )
 from qnn_jax.simulate.uniform import uniform_scans
-
-#: A step that is a matrix, and the numbers of its angles.
-_Placed: TypeAlias = "tuple[MatrixStep, tuple[int, ...]]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +78,7 @@ class Plan:
     num_qubits: int
     from_weights: tuple[Expression, ...]
     from_inputs: tuple[Expression, ...]
-    initial: tuple[_Placed, ...]
+    initial: tuple[PlacedMatrix, ...]
     scans: tuple[ScannedSteps, ...]
     passes: tuple[str, ...] = ()
     shards: Shards | None = None
@@ -91,8 +89,13 @@ class Plan:
         """Bits of an index on each device: all where there is one."""
         return self.num_qubits if self.shards is None else self.shards.local_bits
 
+    @property
+    def steps(self) -> list[tuple[Step, int]]:
+        """The steps of the program, each with how often it is done."""
+        return [(step, scan.repeats) for scan in self.scans for step in scan.steps]
+
     def __repr__(self) -> str:
-        steps = sum(scan.repeats * len(scan.steps) for scan in self.scans)
+        steps = sum(repeats for _, repeats in self.steps)
         return f"<Plan for {self.num_qubits} qubits: {steps} steps; print it to see them>"
 
     def _repr_html_(self) -> str:
@@ -100,20 +103,19 @@ class Plan:
 
     def __str__(self) -> str:
         """What each pass did; then the steps, how often each is done, and what it costs."""
-        n = self.num_qubits
         sizes = "+".join(str(block.num_bits) for block, _ in self.initial)
         lines = [
-            f"{n} qubits; {len(self.from_weights)} angles of weights, "
+            f"{self.num_qubits} qubits; {len(self.from_weights)} angles of weights, "
             f"{len(self.from_inputs)} of inputs",
             *self.passes,
             *self._communication(),
             f"  start: a product state on {sizes} bits",
         ]
-        rows = 1 if all(block.real for block, _ in self.initial) else 2
+        rows = self._rows_at_start
         for scan in self.scans:
             lines.append(f"  {scan.repeats} x:" if scan.repeats > 1 else "  once:")
             for step in scan.steps:
-                rows = max(rows, _rows_behind(step))
+                rows = 2 if makes_complex(step) else rows
                 lines.append(f"    {_describe(step, self.local_bits, rows)}")
         for readout in self.readouts[1:]:
             lines.append(f"  before {len(readout.labels)} strings more are measured:")
@@ -133,14 +135,18 @@ class Plan:
         """How many bytes each device sends for the values, in float32; 0 on one device."""
         return sum(_sent(step, self.local_bits, rows) for step, rows in self._every_step())
 
+    @property
+    def _rows_at_start(self) -> int:
+        """1 where the state at the start is real, else 2: real and imaginary part."""
+        return 1 if all(block.real for block, _ in self.initial) else 2
+
     def _every_step(self) -> Iterator[tuple[Step, int]]:
-        """Each step as often as it is done, and with how many rows (real, imaginary)."""
-        rows = 1 if all(block.real for block, _ in self.initial) else 2
+        """Each step as often as it is done, and with how many rows."""
+        rows = self._rows_at_start
         for scan in self.scans:
-            for _ in range(scan.repeats):
-                for step in scan.steps:
-                    rows = max(rows, _rows_behind(step))
-                    yield step, rows
+            for step in scan.steps * scan.repeats:
+                rows = 2 if makes_complex(step) else rows
+                yield step, rows
         yield from ((step, rows) for readout in self.readouts for step in readout.steps)
 
     def _communication(self) -> list[str]:
@@ -155,11 +161,6 @@ class Plan:
         ]
 
 
-def _rows_behind(step: Step) -> int:
-    """With how many rows a step leaves a real state."""
-    return 1 if getattr(step, "real", True) else 2
-
-
 def _sent(step: Step, local_bits: int, rows: int) -> int:
     """How many bytes a device sends in a step, in float32."""
     whole = 4 * rows << local_bits
@@ -168,52 +169,47 @@ def _sent(step: Step, local_bits: int, rows: int) -> int:
     return whole if isinstance(step, DeviceStep) else 0
 
 
-def _size(count: int) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            break
-        count = count // 1024 if count % 1024 == 0 else count / 1024  # type: ignore[assignment]
-    return f"{count:.4g} {unit}"
+def _size(count: float) -> str:
+    units = ["bytes", "KiB", "MiB", "GiB"]
+    while count >= 1024 and len(units) > 1:
+        count, units = count / 1024, units[1:]
+    return f"{count:.4g} {units[0]}"
 
 
-def _describe(step: Step, num_qubits: int, rows: int = 2) -> str:
+def _describe(step: Step, num_bits: int, rows: int) -> str:
+    """A step on a state of 2**num_bits amplitudes in one line."""
     if isinstance(step, ExchangeStep):
         among = 1 << len(step.bits)
+        sent = _size(_sent(step, num_bits, rows))
         return (
-            f"all-to-all among {among} devices: each sends {among - 1}/{among} of its state, "
-            f"{_size(_sent(step, num_qubits, rows))}"
+            f"all-to-all among {among} devices: each sends {among - 1}/{among} of its state, {sent}"
         )
     if isinstance(step, DeviceStep):
-        return (
-            "collective-permute: each device sends its state, "
-            f"{_size(_sent(step, num_qubits, rows))}"
-        )
-    if isinstance(step, LocalPermutationStep):
-        return "permutation on each device: 1 pass"
+        sent = _size(_sent(step, num_bits, rows))
+        return f"collective-permute: each device sends its state, {sent}"
     if isinstance(step, SelectedMatrixStep):
-        every = _describe(step.options[0], num_qubits)
+        every = _describe(step.options[0], num_bits, rows)
         return f"one of {len(step.options)}, by the device's number: {every}"
     if isinstance(step, DiagonalStep):
         return (
             f"diagonal of {len(step.masks)} parities from {step.num_angles} angles: "
-            f"cosine and sine of up to 2^{num_qubits} numbers, 1 pass"
+            f"cosine and sine of up to 2^{num_bits} numbers, 1 pass"
         )
     if isinstance(step, PermutationStep):
-        return "permutation: 1 pass"
+        return f"permutation{' on each device' if step.shards else ''}: 1 pass"
     if isinstance(step, GateStep):
         return f"{step.form.key[0]} on bits {', '.join(map(str, step.bits))}: 1 pass"
     if isinstance(step, UniformStep):
-        width = step.num_bits + (not step.real)
-        flops = 2 * 2 ** (num_qubits + (not step.real) + width)
+        wide = not step.real
+        flops = 2 * 2 ** (num_bits + step.num_bits + 2 * wide)
         return (
             f"any gates on bits 0…{step.num_bits - 1}, up to {step.num_angles} with angles: "
             f"{flops / 1e6:.3g} Mflop"
         )
-    kind = "real" if step.real else "complex"
-    flops = (4 if step.real else 8) * 2 ** (num_qubits + step.num_bits)
-    top = step.base + step.num_bits - 1
+    flops = (4 if step.real else 8) * 2 ** (num_bits + step.num_bits)
     return (
-        f"{kind} matrix on bits {step.base}…{top} from {step.num_angles} angles: "
+        f"{'real' if step.real else 'complex'} matrix on bits "
+        f"{step.base}…{step.base + step.num_bits - 1} from {step.num_angles} angles: "
         f"{flops / 1e6:.3g} Mflop"
     )
 
@@ -282,13 +278,13 @@ def plan_to_measure(
     All of the circuit is done where leaving gates out makes a longer program, because what
     repeated does so no more.
     """
-    gates, behind = _visible(circuit, observables)
+    gates, behind = seen_by(circuit, observables)
     whole = plan_state(circuit, shared)
     left_out = len(_lowered(circuit)) - len(gates)
     if not left_out:
         return whole, observables
     part = _plan_of(circuit.num_qubits, gates, shared)
-    if _num_steps(part) > _num_steps(whole):
+    if len(part.steps) > len(whole.steps):
         return whole, observables
     note = f"light cone: {left_out} of {len(_lowered(circuit))} instructions are left out"
     return _explained(part, circuit, note), behind
@@ -297,44 +293,33 @@ def plan_to_measure(
 def _explained(found: Plan, circuit: Circuit, light_cone: str) -> Plan:
     """The plan with a line for each pass that made it."""
     instructions = _lowered(circuit)
-    steps = [(step, scan.repeats) for scan in found.scans for step in scan.steps]
 
     def count(*kinds: type) -> int:
-        return sum(repeats for step, repeats in steps if isinstance(step, kinds))
+        return sum(repeats for step, repeats in found.steps if isinstance(step, kinds))
 
     diagonal = sum(i.form.phases is not None for i in instructions)
     permutation = sum(i.form.affine is not None for i in instructions)
-    uniform = count(UniformStep) > 0
     one = len(found.initial) == 1 and len(found.initial[0][0].parts) == 1 < found.num_qubits
-    how = (
-        f"{len(circuit.ops)} gates as {len(instructions)} instructions: {diagonal} diagonal, "
-        f"{permutation} permutation, {len(instructions) - diagonal - permutation} dense"
-    )
-    kind = "uniform steps" if uniform else "one matrix for the register" if one else "by layers"
-    scheduled = (
-        f"{sum(repeats for _, repeats in steps)} steps: {count(DiagonalStep)} diagonal, "
-        f"{count(PermutationStep, LocalPermutationStep)} permutation, "
-        f"{count(MatrixStep, SelectedMatrixStep, UniformStep, GateStep)} matrix"
-    )
+    kind = "one matrix for the register" if one else "by layers"
     passes = (
-        f"lower: {how}",
+        f"lower: {len(circuit.ops)} gates as {len(instructions)} instructions: {diagonal} "
+        f"diagonal, {permutation} permutation, {len(instructions) - diagonal - permutation} dense",
         light_cone,
-        f"layers, fusion: {kind}",
-        f"schedule: {scheduled}",
-        f"roll: {len(steps)} steps in the program",
+        f"layers, fusion: {'uniform steps' if count(UniformStep) else kind}",
+        f"schedule: {count(object)} steps: {count(DiagonalStep)} diagonal, "
+        f"{count(PermutationStep)} permutation, "
+        f"{count(MatrixStep, SelectedMatrixStep, UniformStep, GateStep)} matrix",
+        f"roll: {len(found.steps)} steps in the program",
     )
     return replace(found, passes=passes)
 
 
 @tuning.cached
-def _visible(
+def seen_by(
     circuit: Circuit, observables: tuple[PauliSum, ...]
 ) -> tuple[Sequence[Instruction], tuple[PauliSum, ...]]:
+    """`light_cone.visible` of a circuit."""
     return visible(_lowered(circuit), observables)
-
-
-def _num_steps(plan: Plan) -> int:
-    return sum(len(scan.steps) for scan in plan.scans)
 
 
 @tuning.cached
@@ -343,13 +328,9 @@ def _lowered(circuit: Circuit) -> tuple[Instruction, ...]:
 
 
 def _plan_of(num_qubits: int, gates: Sequence[Instruction], shared: bool) -> Plan:
-    fused = (
-        shared
-        and num_qubits <= tuning.current().fuse_register_up_to
-        and not _turned_by_inputs(gates)
-    )
-    found = (_plan_fused if fused else _plan_layered)(num_qubits, gates)
     limits = tuning.current()
+    fused = shared and num_qubits <= limits.fuse_register_up_to and not turned_by_inputs(gates)
+    found = (_plan_fused if fused else _plan_layered)(num_qubits, gates)
     scans = any(scan.repeats > 1 for scan in found.scans)
     most = limits.longest_plan_with_scans if scans else limits.longest_plan
     if _length(found) > most:
@@ -358,8 +339,7 @@ def _plan_of(num_qubits: int, gates: Sequence[Instruction], shared: bool) -> Pla
         return found
     # A complex matrix by layers takes longer than a uniform step: real and imaginary parts come
     # together for it and apart again.
-    steps = [step for scan in found.scans for step in scan.steps]
-    dense = sum(isinstance(step, MatrixStep) and not step.real for step in steps)
+    dense = sum(isinstance(step, MatrixStep) and not step.real for step, _ in found.steps)
     if not dense:
         return found
     uniform = _plan_irregular(num_qubits, gates)
@@ -368,11 +348,10 @@ def _plan_of(num_qubits: int, gates: Sequence[Instruction], shared: bool) -> Pla
 
 def _length(plan: Plan) -> int:
     """About how long the program of a plan is: its steps, and what its matrices are made of."""
-    steps = [step for scan in plan.scans for step in scan.steps]
-    blocks = [step for step in steps if isinstance(step, MatrixStep)]
+    blocks = [step for step, _ in plan.steps if isinstance(step, MatrixStep)]
     blocks += [block for block, _ in plan.initial]
-    recipes = {part for block in blocks for part in block.parts}
-    return len(steps) + sum(len({*fused.layers}) for fused in recipes)
+    every = {part for block in blocks for part in block.parts}
+    return len(plan.steps) + sum(len({*fused.layers}) for fused in every)
 
 
 def _plan_irregular(num_qubits: int, instructions: Sequence[Instruction]) -> Plan:
@@ -388,36 +367,28 @@ def _plan_fused(num_qubits: int, gates: Sequence[Instruction]) -> Plan:
     """The whole register is one matrix step; only phases that depend on the inputs stay apart."""
     angles = AngleNumbers(gates)
 
-    # Even slots hold phases of the inputs and constant permutations, odd ones all the rest.
-    slots: dict[int, list[Instruction]] = {}
-    level = [0] * num_qubits
-    for gate in gates:
-        form = gate.form
-        diagonal = form.phases is not None and (gate.angle is None or gate.reads_inputs)
-        odd = not (diagonal or form.affine is not None)
-        slot = max((level[q] for q in gate.qubits), default=0)
-        slot += slot % 2 != odd
-        slots.setdefault(slot, []).append(gate)
-        for q in gate.qubits:
-            level[q] = slot
-
+    # Even layers hold phases of the inputs and constant permutations, odd ones all the rest.
+    odd = [
+        gate.form.affine is None
+        and (gate.form.phases is None or not (gate.angle is None or gate.reads_inputs))
+        for gate in gates
+    ]
+    _, layers, _ = layers_of(num_qubits, gates, odd, num_qubits)
     steps: list[Scheduled] = []
     stretch: list[Instruction | np.ndarray] = []
     bit_of = {q: q for q in range(num_qubits)}
 
-    def block() -> _Placed:
+    def block() -> PlacedMatrix:
         fused, members = fused_gates(stretch, bit_of, num_qubits)
         stretch.clear()
         return MatrixStep((fused,)), tuple(map(angles, members))
 
-    initial: _Placed | None = None
-    for slot in sorted(slots):
+    initial: PlacedMatrix | None = None
+    for slot, own in layers.items():
         if slot % 2:
-            stretch.extend(slots[slot])
+            stretch.extend(own)
             continue
-        layer = DiagonalLayer(num_qubits)
-        for gate in slots[slot]:
-            layer.add(gate, gate.qubits)
+        layer = DiagonalLayer(own, range(num_qubits))
         phase = layer.phase(angles)
         if phase is not None and phase.angles:
             done = block()
@@ -430,7 +401,7 @@ def _plan_fused(num_qubits: int, gates: Sequence[Instruction]) -> Plan:
             assert isinstance(phase.step, DiagonalStep)
             stretch.append(_diagonal_matrix(phase.step, num_qubits))
         if not layer.map.is_identity:
-            stretch.append(_permutation_matrix(layer.map, num_qubits))
+            stretch.append(layer.map.matrix)
     last = block()
     if initial is None:
         initial = last
@@ -445,24 +416,19 @@ def _plan_fused(num_qubits: int, gates: Sequence[Instruction]) -> Plan:
     )
 
 
-def turned_by_inputs(circuit: Circuit, observables: tuple[PauliSum, ...]) -> bool:
-    """Do inputs turn gates that observables see and that are no phases?"""
-    return _turned_by_inputs(_visible(circuit, observables)[0])
-
-
-def _turned_by_inputs(gates: Sequence[Instruction]) -> bool:
+def turned_by_inputs(gates: Sequence[Instruction]) -> bool:
+    """Do inputs turn gates that are no phases?"""
     return any(gate.reads_inputs and gate.form.phases is None for gate in gates)
 
 
 def _has_large_blocks(found: Plan) -> bool:
     """Have its matrix steps many angles on average? Uniform ones do in a large register."""
-    steps = [(step, scan.repeats) for scan in found.scans for step in scan.steps]
-    blocks = [(step, repeats) for step, repeats in steps if isinstance(step, MatrixStep)]
+    limits = tuning.current()
+    if any(isinstance(step, UniformStep) for step, _ in found.steps):
+        return found.num_qubits >= limits.uniform_large_from
+    blocks = [(step, repeats) for step, repeats in found.steps if isinstance(step, MatrixStep)]
     blocks += [(block, 1) for block, _ in found.initial]
     turns = sum(block.num_angles * repeats for block, repeats in blocks)
-    limits = tuning.current()
-    if any(isinstance(step, UniformStep) for step, _ in steps):
-        return found.num_qubits >= limits.uniform_large_from
     return turns >= limits.blocks_angles * sum(repeats for _, repeats in blocks)
 
 
@@ -477,27 +443,23 @@ def plan_by_gates(
     alone, _ = plan_to_measure(circuit, observables, False)
     if circuit.num_qubits >= tuning.current().blocks_from and _has_large_blocks(alone):
         return None
-    gates, behind = _visible(circuit, observables)
+    gates, behind = seen_by(circuit, observables)
     found = _plan_by_gates(circuit.num_qubits, gates)
-    return None if _num_steps(found) > tuning.current().batch_last_up_to else (found, behind)
+    return None if len(found.steps) > tuning.current().batch_last_up_to else (found, behind)
 
 
 def _plan_by_gates(num_qubits: int, gates: Sequence[Instruction]) -> Plan:
     angles = AngleNumbers(gates)
     merged = merged_into_blocks(num_qubits, gates, num_qubits)
     into_blocks = [gate.is_dense or k in merged for k, gate in enumerate(gates)]
-    layers: dict[int, list[Instruction]] = {}
-    slots, _ = layers_of(num_qubits, gates, into_blocks, num_qubits)
-    for gate, slot in zip(gates, slots, strict=True):
-        layers.setdefault(slot, []).append(gate)
-
+    _, layers, _ = layers_of(num_qubits, gates, into_blocks, num_qubits)
     steps: list[Scheduled] = []
-    initial: list[_Placed] = [(idle(1), ())] * num_qubits
+    initial: list[PlacedMatrix] = [(idle(1), ())] * num_qubits
     fresh = set(range(num_qubits))  # qubits on which nothing was done but what `initial` does
-    for slot in sorted(layers):
+    for slot, members in layers.items():
         if slot % 2:
-            for row in runs_of(layers[slot]):
-                run = [layers[slot][k] for k in row]
+            for row in runs_of(members):
+                run = [members[k] for k in row]
                 first = run[0]
                 if len(first.qubits) > 1:
                     own = () if first.angle is None else (angles(first),)
@@ -505,32 +467,23 @@ def _plan_by_gates(num_qubits: int, gates: Sequence[Instruction]) -> Plan:
                     fresh -= set(first.qubits)
                     continue
                 (q,) = first.qubits
-                fused, members = fused_gates(run, {q: 0}, 1)
-                numbers = tuple(map(angles, members))
+                fused, turning = fused_gates(run, {q: 0}, 1)
+                numbers = tuple(map(angles, turning))
                 if q in fresh:
                     initial[q] = (MatrixStep((fused,)), numbers)
                     fresh.remove(q)
                 else:
                     steps.append(Scheduled(MatrixStep((fused,), q), numbers))
             continue
-        layer = DiagonalLayer(num_qubits)
-        for gate in layers[slot]:
-            layer.add(gate, gate.qubits)
-            fresh -= set(gate.qubits)
+        fresh -= {q for gate in members for q in gate.qubits}
+        layer = DiagonalLayer(members, range(num_qubits))
         phase = layer.phase(angles)
         steps += [] if phase is None else [phase]
         steps += [] if layer.map.is_identity else [Scheduled(PermutationStep(layer.map))]
     scans = rolled(steps, len(angles.from_weights))
-    start = (_product(initial),)
-    return Plan(num_qubits, angles.from_weights, angles.from_inputs, start, scans)
-
-
-def _product(
-    blocks: Sequence[_Placed],
-) -> _Placed:
-    """Matrix steps beside each other, from the lowest bits up, as one."""
-    parts = tuple(part for block, _ in blocks for part in block.parts)
-    return MatrixStep(parts), tuple(k for _, numbers in blocks for k in numbers)
+    parts = tuple(part for block, _ in initial for part in block.parts)
+    start = (MatrixStep(parts), tuple(k for _, numbers in initial for k in numbers))
+    return Plan(num_qubits, angles.from_weights, angles.from_inputs, (start,), scans)
 
 
 def _width(num_bits: int, instructions: Sequence[Instruction]) -> int:
@@ -540,10 +493,10 @@ def _width(num_bits: int, instructions: Sequence[Instruction]) -> int:
     return max([usual, *(len(p.qubits) for p in instructions)])
 
 
-def _framed(
+def _layered(
     num_qubits: int, instructions: Sequence[Instruction], width: int
-) -> tuple[list[Instruction], list[bool]]:
-    """Gates, complex ones in their real frames, and which of them become matrices."""
+) -> tuple[AngleNumbers, dict[int, list[Instruction]], dict[int, list[Fusion]]]:
+    """The gates of each layer, complex ones in their real frames, and the fusions of odd layers."""
     merged = merged_into_blocks(num_qubits, instructions, width)
     gates: list[Instruction] = []
     into_blocks: list[bool] = []
@@ -559,22 +512,15 @@ def _framed(
             gates.append(Instruction(middle, instruction.qubits, instruction.angle))
             gates.append(Instruction(after, instruction.qubits))
             into_blocks += [False, True, False]
-    return gates, into_blocks
+    return AngleNumbers(gates), *layers_of(num_qubits, gates, into_blocks, width)[1:]
 
 
 def _plan_layered(num_qubits: int, instructions: Sequence[Instruction]) -> Plan:
     """Layers of diagonals and index maps alternate with layers of matrix steps."""
     width = _width(num_qubits, instructions)
-    gates, into_blocks = _framed(num_qubits, instructions, width)
-    angles = AngleNumbers(gates)
-    slots, blocks = layers_of(num_qubits, gates, into_blocks, width)
-    diagonals: dict[int, list[Instruction]] = {}
-    for gate, slot in zip(gates, slots, strict=True):
-        if slot % 2 == 0:
-            diagonals.setdefault(slot, []).append(gate)
-
+    angles, layers, blocks = _layered(num_qubits, instructions, width)
     steps: list[Scheduled] = []
-    initial: tuple[_Placed, ...] = ()
+    initial: tuple[PlacedMatrix, ...] = ()
     place = list(range(num_qubits))  # the bit where each qubit is
     pending = identity(num_qubits)
 
@@ -589,11 +535,9 @@ def _plan_layered(num_qubits: int, instructions: Sequence[Instruction]) -> Plan:
             steps.append(Scheduled(PermutationStep(pending)))
         place, pending = list(wanted), identity(num_qubits)
 
-    for slot in sorted({*diagonals, *(s for s, fusions in blocks.items() if fusions)}):
+    for slot, gates in layers.items():
         if slot % 2 == 0:
-            layer = DiagonalLayer(num_qubits)
-            for gate in diagonals[slot]:
-                layer.add(gate, tuple(place[q] for q in gate.qubits))
+            layer = DiagonalLayer(gates, place)
             phase = layer.phase(angles)
             if phase is not None:
                 steps.append(phase)
@@ -639,18 +583,12 @@ def plan_over_devices(
     every = _lowered(circuit)
     kept, behind = every, observables or ()
     if observables is not None and not whole:
-        kept, behind = _visible(circuit, observables)
+        kept, behind = seen_by(circuit, observables)
     labels = sorted({label for one in behind for label, _ in one.terms})
     width = min(_width(shards.local_bits, kept), shards.local_bits)
-    gates, into_blocks = _framed(n, kept, width)
-    angles = AngleNumbers(gates)
-    slots, blocks = layers_of(n, gates, into_blocks, width)
-    diagonals: dict[int, list[Instruction]] = {}
-    for gate, slot in zip(gates, slots, strict=True):
-        if slot % 2 == 0:
-            diagonals.setdefault(slot, []).append(gate)
+    angles, layers, blocks = _layered(n, kept, width)
     flips = None if observables is None else [f for label in labels if (f := masks(label)[0])]
-    course = Scheduler(n, shards, angles, width, diagonals, blocks, flips)
+    course = Scheduler(n, shards, angles, width, layers, blocks, flips)
     course.run()
     if observables is None:
         course.to_standard()
@@ -665,19 +603,11 @@ def plan_over_devices(
 
 
 def _diagonal_matrix(phase: DiagonalStep, num_qubits: int) -> np.ndarray:
-    i = np.arange(1 << num_qubits)
-    total = np.zeros(len(i))
-    for mask, offset in zip(phase.masks, phase.offsets, strict=True):
-        total += offset * (1 - 2 * (np.bitwise_count(i & mask) & 1).astype(int))
-    matrix = np.exp(1j * total)
+    # Row after row, as NumPy's product would not add.
+    signs = parity_signs(phase.masks, num_qubits)
+    total = sum(offset * row for offset, row in zip(phase.offsets, signs, strict=True))
+    matrix = np.exp(1j * np.asarray(total))
     return np.diag(np.round(matrix.real) if phase.real else matrix)
-
-
-def _permutation_matrix(affine: Affine, num_qubits: int) -> np.ndarray:
-    size = 1 << num_qubits
-    matrix = np.zeros((size, size))
-    matrix[[affine(i) for i in range(size)], range(size)] = 1
-    return matrix
 
 
 def rolled(steps: list[Scheduled], num_weights: int) -> tuple[ScannedSteps, ...]:

@@ -13,13 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from qnn_jax.simulate.gf2 import Affine
 from qnn_jax.simulate.moves import columns_of
-from qnn_jax.simulate.steps import (
-    DeviceStep,
-    ExchangeStep,
-    LocalPermutationStep,
-    SelectedMatrixStep,
-    Shards,
-)
+from qnn_jax.simulate.steps import DeviceStep, ExchangeStep, SelectedMatrixStep, Shards
 from qnn_jax.simulate.xla import linear
 
 
@@ -45,16 +39,15 @@ def option_number(step: SelectedMatrixStep) -> Int[Array, ""]:
     return functools.reduce(jnp.bitwise_or, bits)
 
 
-def local_columns(step: LocalPermutationStep) -> Int[Array, "2 numbers"]:
-    """The numbers of the map on this device and of its inverse, as `moves.move` takes them."""
-    shards = step.shards
+def local_columns(affine: Affine, shards: Shards) -> Int[Array, "2 numbers"]:
+    """The numbers of a map on this device and of its inverse, as `moves.move` takes them."""
     device = device_number(shards)
     found = []
-    for affine in (step.affine.inverse(), step.affine):
-        own = Affine(tuple(affine.columns[: shards.local_bits]), shards.local(affine.offset))
+    for one in (affine.inverse(), affine):
+        own = Affine(tuple(one.columns[: shards.local_bits]), shards.local(one.offset))
         columns = jnp.asarray(columns_of(own))
         for k in range(shards.num_bits):
-            turn = shards.local(affine.columns[shards.local_bits + k])
+            turn = shards.local(one.columns[shards.local_bits + k])
             if turn:
                 columns = columns.at[-1].set(columns[-1] ^ (-(device >> k & 1) & turn))
         found.append(columns)

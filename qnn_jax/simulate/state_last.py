@@ -11,7 +11,7 @@ Reference: Jones and Gacon, arXiv:2009.02823; Luo et al. (Yao.jl), arXiv:1912.10
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -25,15 +25,7 @@ from qnn_jax.simulate.kernels import apply, parameters, parameters_of, phase_ang
 from qnn_jax.simulate.matrices import build_columns
 from qnn_jax.simulate.planner import Plan
 from qnn_jax.simulate.shards import device_number
-from qnn_jax.simulate.steps import (
-    DiagonalStep,
-    GateStep,
-    MatrixStep,
-    ScannedSteps,
-    SelectedMatrixStep,
-    Step,
-    UniformStep,
-)
+from qnn_jax.simulate.steps import DiagonalStep, ScannedSteps, Step, UniformStep, makes_complex
 from qnn_jax.simulate.xla import HIGHEST, alike, linear_in_many, materialize, zero_of
 
 
@@ -48,10 +40,10 @@ def run(
         weights: shape (num_weights,), of the same dtype.
         gradient: "reverse" lets JAX differentiate the steps, "adjoint" uncomputes them.
     """
-    tables = _Tables(plan, inputs, weights)
-    state = _initial(plan, tables)
+    table = _table(plan, inputs, weights)
+    state = _initial(plan, table)
     angles = tuple(
-        tuple(tables[k] for a, k in zip(s.steps, s.angles, strict=True) if a.num_angles)
+        tuple(table(k) for a, k in zip(s.steps, s.angles, strict=True) if a.num_angles)
         for s in plan.scans
     )
 
@@ -75,35 +67,35 @@ def run(
     return state.reshape(-1, 1 << plan.local_bits)
 
 
-class _Tables:
-    """The angles that depend on weights alone, and those that read inputs, kept apart.
+def _table(plan: Plan, inputs: Array, weights: Array) -> Callable[[np.ndarray], Array]:
+    """A function from numbers of angles to their values.
 
-    Under `vmap` over inputs the first stay unbatched, and so does all that is made of them.
+    The angles of weights alone and those that read inputs are kept apart: under `vmap` over inputs
+    the first stay unbatched, and so does all that is made of them.
     """
+    split = len(plan.from_weights)
+    of_weights = evaluate(plan.from_weights, inputs, weights)
+    of_inputs = evaluate(plan.from_inputs, inputs, weights)
 
-    def __init__(self, plan: Plan, inputs: Array, weights: Array) -> None:
-        self.dtype = jnp.result_type(inputs, weights)
-        self.split = len(plan.from_weights)
-        self.of_weights = evaluate(plan.from_weights, inputs, weights)
-        self.of_inputs = evaluate(plan.from_inputs, inputs, weights)
-
-    def __getitem__(self, numbers: np.ndarray) -> Array:
-        if numbers.size == 0:
-            return jnp.zeros(numbers.shape, self.dtype)
+    def picked(numbers: np.ndarray) -> Array:
         flat = numbers.reshape(-1)
-        if np.all(flat < self.split):
-            values = take(self.of_weights, flat)
-        elif np.all(flat >= self.split):
-            values = take(self.of_inputs, flat - self.split)
+        if numbers.size == 0:
+            values = jnp.zeros((0,), jnp.result_type(inputs, weights))
+        elif np.all(flat < split):
+            values = take(of_weights, flat)
+        elif np.all(flat >= split):
+            values = take(of_inputs, flat - split)
         else:
-            values = take(jnp.concatenate([self.of_weights, self.of_inputs]), flat)
+            values = take(jnp.concatenate([of_weights, of_inputs]), flat)
         return values.reshape(numbers.shape)
 
+    return picked
 
-def _initial(plan: Plan, tables: _Tables) -> Array:
+
+def _initial(plan: Plan, table: Callable[[np.ndarray], Array]) -> Array:
     """The product state at the start; of large registers the product of two, about half each."""
     parts = [part for block, _ in plan.initial for part in block.parts]
-    angles = tables[np.array([k for _, own in plan.initial for k in own], int)]
+    angles = table(np.array([k for _, own in plan.initial for k in own], int))
     tops = np.cumsum([part.num_bits for part in parts])
     bits = plan.local_bits
     # On one device all parts, also that of the bit of real and imaginary parts, above all qubits.
@@ -172,9 +164,9 @@ def evolve(
 
         apart = _apart(scan, state.shape[0])
         if apart:
-            state, _ = once(state, _first((own, data)))
+            state, _ = once(state, _at(0, (own, data)))
         if scan.repeats > apart:
-            rest = _from(apart, (own, data))
+            rest = _at(slice(apart, None), (own, data))
             few = state.shape[-1] <= tuning.current().recompute_up_to
             # Doing a step again backwards takes less than storing all it knew.
             body = jax.checkpoint(once, prevent_cse=False) if few else once
@@ -199,14 +191,9 @@ def in_turn(plan: Plan, parameter: Array, state: Any) -> tuple[Array, Any]:
     return found
 
 
-def _first(arrays: Any) -> Any:
-    """The first of the leading axis of each array."""
-    return jax.tree.map(lambda array: array[0], arrays)
-
-
-def _from(start: int, arrays: Any) -> Any:
-    """The rest of the leading axis of each array."""
-    return jax.tree.map(lambda array: array[start:], arrays)
+def _at(index: int | slice, arrays: Any) -> Any:
+    """What is there on the leading axis of each array."""
+    return jax.tree.map(lambda array: array[index], arrays)
 
 
 def data_of(scan: ScannedSteps, dtype: Any) -> tuple[tuple[Array, ...], ...]:
@@ -223,24 +210,22 @@ def _apart(scan: ScannedSteps, num_rows: int) -> int:
     return int(turns or scan.repeats == 1)
 
 
-def _filler(scan: ScannedSteps, dtype: Any) -> Any:
-    """A function that puts the parameters of constant steps between those that vary."""
+def _filler(scan: ScannedSteps, dtype: Any) -> Callable[..., list[Array]]:
+    """A function that gives the parameters of all steps; those of constant ones are made here."""
+    none = jnp.zeros((0,), dtype)
     constants = [
-        None if step.num_angles or data else parameters(step, jnp.zeros((0,), dtype))
+        None if step.num_angles or data else parameters(step, none)
         for step, data in zip(scan.steps, scan.data, strict=True)
     ]
 
     def fill(own: Sequence[Array], data: Sequence[tuple[Array, ...]]) -> list[Array]:
-        """The parameters of all steps."""
         rest = iter(own)
         found = []
         for step, constant, its_data in zip(scan.steps, constants, data, strict=True):
             if step.num_angles:
                 found.append(next(rest))
-            elif constant is None:
-                found.append(parameters(step, jnp.zeros((0,), dtype), its_data))
             else:
-                found.append(constant)
+                found.append(parameters(step, none, its_data) if its_data else constant)
         return found
 
     return fill
@@ -248,14 +233,7 @@ def _filler(scan: ScannedSteps, dtype: Any) -> Any:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def evolve_by_adjoint(plan: Plan, late: bool, every: Parameters, state: Array) -> Array:
-    """Do all steps; reverse mode uncomputes them, forward mode does them again.
-
-    Args:
-        plan: the plan.
-        late: compute the parameters of a step when it is done, not all of them before.
-        every: the parameters of all steps, or their angles where `late`.
-        state: shape (1 or 2, 2**n).
-    """
+    """The same as `evolve`; reverse mode uncomputes the steps, forward mode does them again."""
     return evolve(plan, every, state, late)
 
 
@@ -296,18 +274,10 @@ _derivative = linear_in_many(
 def _uncompute(
     plan: Plan, late: bool, every: Parameters, first: Array, last: Array, cotangent: Array
 ) -> tuple[Array, Array, Parameters]:
-    """From the last state back to the first, and the cotangents of all on the way.
+    """From the last state and its cotangent back to those at the start, and of all parameters.
 
-    Args:
-        plan: the plan.
-        late: as in `evolve`.
-        every: as in `evolve`.
-        first: of as many rows as the state at the start, without amplitudes.
-        last: the last state.
-        cotangent: of the last state.
-
-    Returns:
-        The state at the start, its cotangent, and those of all parameters.
+    `first` has as many rows as the state at the start, and no amplitudes; all else is as in
+    `evolve`.
     """
     # How many rows (real, imaginary) the state has before each step of each first repeat.
     rows = first.shape[0]
@@ -350,27 +320,18 @@ def _uncompute(
             pair, now = jax.lax.scan(
                 functools.partial(once, rows=every_rows),
                 pair,
-                _from(apart, (own, data)),
+                _at(slice(apart, None), (own, data)),
                 length=scan.repeats - apart,
                 reverse=True,
             )
         if apart:
-            pair, first_found = once(pair, _first((own, data)), first_rows)
+            pair, first_found = once(pair, _at(0, (own, data)), first_rows)
             rest = now or tuple(jnp.zeros((0, *p.shape), p.dtype) for p in first_found)
             now = tuple(
                 jnp.concatenate([a[None], b]) for a, b in zip(first_found, rest, strict=True)
             )
         gradients.append(now)
     return *pair, tuple(reversed(gradients))
-
-
-def makes_complex(step: Step) -> bool:
-    """Does a real state become complex?"""
-    if isinstance(step, DiagonalStep):
-        return not step.real
-    if isinstance(step, GateStep):
-        return not step.form.real
-    return isinstance(step, MatrixStep | SelectedMatrixStep) and not step.real
 
 
 def _undo(step: Step, parameter: Array, pair: _Pair, num_rows: int) -> tuple[_Pair, Array | None]:

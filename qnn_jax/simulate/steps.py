@@ -35,14 +35,6 @@ class DiagonalStep:
 
 
 @dataclass(frozen=True)
-class PermutationStep:
-    """An index map: amplitude i goes to place affine(i); None where it is data of its scan."""
-
-    affine: Affine | None
-    num_angles: int = 0
-
-
-@dataclass(frozen=True)
 class MatrixStep:
     """A matrix on neighbouring bits: out[a, k, l] = Σ_j M[k, j] s[a, j, l], l the bits below.
 
@@ -77,7 +69,7 @@ class MatrixStep:
 
 @dataclass(frozen=True)
 class UniformStep:
-    """A matrix on the lowest bits, given by data: gates of any kind, see `irregular`.
+    """A matrix on the lowest bits, given by data: gates of any kind, see `uniform`.
 
     Attributes:
         num_bits: how many.
@@ -92,7 +84,7 @@ class UniformStep:
 
 @dataclass(frozen=True)
 class GateStep:
-    """One dense gate, for batches whose gates differ, see `lanes`.
+    """One dense gate, for batches whose gates differ, see `batch_last`.
 
     Attributes:
         form: what it does.
@@ -106,6 +98,11 @@ class GateStep:
     def num_angles(self) -> int:
         """How many angles it takes."""
         return 0 if self.form.constant else 1
+
+    @property
+    def real(self) -> bool:
+        """Is it real at every angle?"""
+        return self.form.real
 
 
 @dataclass(frozen=True)
@@ -125,6 +122,21 @@ class Shards:
     def local(self, mask: int) -> int:
         """The part of a mask on the local bits."""
         return mask & ((1 << self.local_bits) - 1)
+
+
+@dataclass(frozen=True)
+class PermutationStep:
+    """An index map: amplitude i goes to place affine(i).
+
+    Attributes:
+        affine: the map on all bits; None where it is data of its scan.
+        shards: the devices, where there are several. Global bits stay as they are, so that
+            amplitudes stay on their device; but where they go may depend on its number.
+    """
+
+    affine: Affine | None
+    shards: Shards | None = None
+    num_angles: int = 0
 
 
 @dataclass(frozen=True)
@@ -148,20 +160,6 @@ class DeviceStep:
     Attributes:
         shards: the devices.
         affine: the map from a device's number to that of the receiver.
-    """
-
-    shards: Shards
-    affine: Affine
-    num_angles: int = 0
-
-
-@dataclass(frozen=True)
-class LocalPermutationStep:
-    """An index map that leaves amplitudes on their device, but may depend on its number.
-
-    Attributes:
-        shards: the devices.
-        affine: the map on all bits; global bits stay as they are.
     """
 
     shards: Shards
@@ -218,13 +216,20 @@ class SelectedMatrixStep:
 
 Step: TypeAlias = (
     "DiagonalStep | PermutationStep | MatrixStep | UniformStep | GateStep | ExchangeStep"
-    " | DeviceStep | LocalPermutationStep | SelectedMatrixStep"
+    " | DeviceStep | SelectedMatrixStep"
 )
+#: A matrix step, and the numbers of its angles.
+PlacedMatrix: TypeAlias = "tuple[MatrixStep, tuple[int, ...]]"
+
+
+def makes_complex(step: Step) -> bool:
+    """Does a real state become complex? For a uniform step both parts are one real state."""
+    return not isinstance(step, UniformStep) and not getattr(step, "real", True)
 
 
 @dataclass(frozen=True)
 class Scheduled:
-    """An step and where its angles are: positions in the plan's expressions, weights first."""
+    """A step and where its angles are: positions in the plan's expressions, weights first."""
 
     step: Step
     angles: tuple[int, ...] = ()

@@ -307,14 +307,14 @@ def check_explicit():
 def check_broken():
     """One exchange more for each, and amplitudes moved the wrong way before and behind them."""
     circuit = LINEAR
-    chosen, step = Scheduler.choose, exchanges.LocalPermutationStep
+    chosen, step = Scheduler.choose, exchanges.PermutationStep
 
     def twice(self, remaining, first, at):
         chosen(self, remaining, first, at)
         self.exchange([0], [next(1 << q for q in self._local_qubits() if 1 << q not in first)])
 
-    def turned(shards, affine):
-        return step(shards, affine.inverse())
+    def turned(affine, shards):
+        return step(affine.inverse(), shards)
 
     found = {}
     qnn_jax.clear_caches()
@@ -322,12 +322,12 @@ def check_broken():
     found["more"] = sent(circuit)["exchanges"]
     Scheduler.choose = chosen
     qnn_jax.clear_caches()
-    exchanges.LocalPermutationStep = turned
+    exchanges.PermutationStep = turned
     weights = jnp.asarray(RNG.normal(size=circuit.num_weights))
     one = qnn_jax.statevector(circuit, [], weights)
     many = qnn_jax.statevector(circuit, [], weights, mesh=MESH)
     found["wrong"] = float(jnp.max(jnp.abs(np.asarray(one) - np.asarray(many))))
-    exchanges.LocalPermutationStep = step
+    exchanges.PermutationStep = step
     qnn_jax.clear_caches()
     found["right"] = sent(circuit)["exchanges"]
     return found
