@@ -183,23 +183,23 @@ def matrix_of(
     return materialize(jnp.stack(every))
 
 
-def combination(three: np.ndarray, cos: Array | None, sin: Array | None) -> Number:
+def _factor(three: np.ndarray, cos: Array | None, sin: Array | None) -> _Matrix:
     """A + B cos + C sin."""
-    return _sum(
-        [
-            float(value) if function is None else float(value) * function
-            for value, function in zip(three, (None, cos, sin), strict=True)
-            if abs(value) > 1e-14
-        ]
-    )
 
+    def number(own: np.ndarray) -> Number:
+        functions = zip(own, (None, cos, sin), strict=True)
+        return _sum(
+            [
+                float(value) if function is None else float(value) * function
+                for value, function in functions
+                if abs(value) > 1e-14
+            ]
+        )
 
-def _factor(three: np.ndarray, cos: Array, sin: Array) -> _Matrix:
-    def number(k: int, j: int) -> _Complex:
-        own = three[:, k, j]
-        return combination(own.real, cos, sin), combination(own.imag, cos, sin)
-
-    return [[number(k, j) for j in (0, 1)] for k in (0, 1)]
+    size = range(three.shape[-1])
+    return [
+        [(number(three[:, k, j].real), number(three[:, k, j].imag)) for j in size] for k in size
+    ]
 
 
 def _constant(matrix: np.ndarray) -> _Matrix:
@@ -210,14 +210,14 @@ def _product(left: _Matrix, right: _Matrix) -> _Matrix:
     def number(k: int, j: int) -> _Complex:
         re: list[Array | float] = []
         im: list[Array | float] = []
-        for a, b in ((left[k][i], right[i][j]) for i in (0, 1)):
+        for a, b in ((left[k][i], right[i][j]) for i in range(len(right))):
             for total, x, y, sign in ((re, 0, 0, 1), (re, 1, 1, -1), (im, 0, 1, 1), (im, 1, 0, 1)):
                 one, other = a[x], b[y]
                 if one is not None and other is not None:
                     total.append(sign * one * other)
         return _sum(re), _sum(im)
 
-    return [[number(k, j) for j in range(len(right[0]))] for k in (0, 1)]
+    return [[number(k, j) for j in range(len(right[0]))] for k in range(len(left))]
 
 
 def _sum(terms: Sequence[Array | float]) -> Number:
@@ -418,37 +418,14 @@ def _gate(gate: GateStep, turn: Array | None, state: _State) -> _State:
         natural = identity(len(state.place.columns))
         moved = state.arranged(toffoli.on_bits(gate.bits))
         return _State(moved, natural, state.num_qubits)
-    real, coefficients = gate.form.real, three_of(gate.form)[1]
-    place, tensor = (state if real else state.complex).on_top(gate.bits)
-    size, batch = tensor.shape[1], tensor.shape[-1]
-    # Of a real gate the real and the imaginary part are rows like any others.
-    parts = [tensor] if real else [tensor[:1], tensor[1:]]
-    split = [[part[:, j].reshape(-1, batch) for j in range(size)] for part in parts]
-    cos, sin = (None, None) if turn is None else repeat_rows(turn, len(split[0][0]))
-
-    def entries(three: np.ndarray) -> list[list[Number]]:
-        return [[combination(three[:, k, j], cos, sin) for j in range(size)] for k in range(size)]
-
-    def sum_of(*halves: tuple[list[Number], list[Array], int]) -> Array:
-        """A row of the matrix times amplitudes: the real half, then the imaginary one."""
-        terms = [
-            sign * entry * amplitudes
-            for line, half, sign in halves
-            for entry, amplitudes in zip(line, half, strict=True)
-            if entry is not None
-        ]
-        return functools.reduce(operator.add, terms) if terms else jnp.zeros_like(halves[0][1][0])
-
-    lines = entries(coefficients.real)
-    if real:
-        outs = [sum_of((line, split[0], 1)) for line in lines]
-        done = jnp.stack([out.reshape(len(tensor), -1, batch) for out in outs], 1)
-    else:
-        re, im = split
-        both = list(zip(lines, entries(coefficients.imag), strict=True))
-        outs = [sum_of((a, re, 1), (b, im, -1)) for a, b in both]
-        outs += [sum_of((a, im, 1), (b, re, 1)) for a, b in both]
-        done = jnp.stack(outs)
+    place, tensor = (state if gate.form.real else state.complex).on_top(gate.bits)
+    parts, size, rows, batch = tensor.shape
+    cos, sin = (None, None) if turn is None else repeat_rows(turn, rows)
+    column = [[(tensor[0, j], tensor[1, j] if parts == 2 else None)] for j in range(size)]
+    product = _product(_factor(three_of(gate.form)[1], cos, sin), column)
+    numbers = [line[0][part] for part in range(parts) for line in product]
+    zeros = jnp.zeros((rows, batch), tensor.dtype)
+    done = jnp.stack([zeros if number is None else number for number in numbers])
     return _State(done.reshape(-1, batch), place, state.num_qubits)
 
 

@@ -32,7 +32,7 @@ import numpy as np
 from qnn_jax.circuits.observables import masks
 from qnn_jax.simulate.fusion import FusionGroup, arrange, beside, matrix_step
 from qnn_jax.simulate.gate_forms import GateForm, Instruction, gate_form
-from qnn_jax.simulate.gf2 import Affine, Span, identity, is_odd, on_bits, orthogonal
+from qnn_jax.simulate.gf2 import Affine, Span, identity, is_odd, of_rows, on_bits, orthogonal
 from qnn_jax.simulate.layers import AngleNumbers, DiagonalLayer, Fusion
 from qnn_jax.simulate.steps import (
     DeviceStep,
@@ -178,15 +178,9 @@ class Scheduler:
     def _global_masks(self) -> list[int]:
         return [mask for mask, _ in self._global_rows]
 
-    def _of_rows(self, rows: Sequence[tuple[int, int]]) -> Affine:
-        columns = tuple(
-            sum((mask >> q & 1) << k for k, (mask, _) in enumerate(rows)) for q in range(self.n)
-        )
-        return Affine(columns, sum(sign << k for k, (_, sign) in enumerate(rows)))
-
     def settle(self, local_masks: Sequence[int]) -> None:
         """Bring these parities to the local bits."""
-        wanted = self._of_rows([*((mask, 0) for mask in local_masks), *self._global_rows])
+        wanted = of_rows([*((mask, 0) for mask in local_masks), *self._global_rows])
         turn = self.layout.inverse().then(wanted)
         if not turn.is_identity:
             self.steps.append(Scheduled(PermutationStep(turn, self.shards)))
@@ -207,21 +201,14 @@ class Scheduler:
         for k, bit in enumerate(bits):
             low, high = local - count + k, local + bit
             after[low], after[high] = after[high], after[low]
-        self.layout = self._of_rows(after)
+        self.layout = of_rows(after)
 
     def relabel(self, masks: Sequence[int]) -> None:
         """Other global parities of the same span: devices pass on what they have."""
         span = Span(self._global_masks)
-        signs = [sign for _, sign in self._global_rows]
+        signs = sum(sign << j for j, (_, sign) in enumerate(self._global_rows))
         picked = [span.numbers_of(mask) for mask in masks]
-        columns = tuple(
-            sum((use >> j & 1) << k for k, use in enumerate(picked)) for j in range(len(masks))
-        )
-        offset = sum(
-            is_odd(use & sum(sign << j for j, sign in enumerate(signs))) << k
-            for k, use in enumerate(picked)
-        )
-        turn = Affine(columns, offset)
+        turn = of_rows([(use, is_odd(use & signs)) for use in picked])
         if not turn.is_identity:
             self.steps.append(Scheduled(DeviceStep(self.shards, turn)))
         places = tuple(range(self.shards.local_bits, self.n))
@@ -432,7 +419,7 @@ class Scheduler:
         assert picked is not None, "there are as many qubits"
         globals_ = sorted(mask.bit_length() - 1 for mask, _ in picked)
         order = [q for q in range(self.n) if q not in globals_]
-        self.layout = self._of_rows([(1 << q, 0) for q in order + globals_])
+        self.layout = of_rows([(1 << q, 0) for q in order + globals_])
         self.chosen.append(tuple(self._global_masks))
         row: list[PlacedMatrix] = []
         if at_once:

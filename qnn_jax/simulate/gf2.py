@@ -161,6 +161,14 @@ class IndexMap:
         return back.then(self.affine.inverse())
 
 
+def of_rows(rows: Sequence[tuple[int, int]]) -> Affine:
+    """The map to numbers whose bit k is the parity (mask, sign) of row k."""
+    columns = (
+        sum((mask >> q & 1) << k for k, (mask, _) in enumerate(rows)) for q in range(len(rows))
+    )
+    return Affine(tuple(columns), sum(sign << k for k, (_, sign) in enumerate(rows)))
+
+
 def identity(num_bits: int) -> Affine:
     """The map that changes nothing."""
     return Affine(tuple(1 << q for q in range(num_bits)))

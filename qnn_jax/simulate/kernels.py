@@ -1,4 +1,4 @@
-"""The kernels of the state-last engine: steps applied to states.
+"""The kernels of the state-last engine: steps applied to states, or to a device's part of one.
 
 A state is a real array of shape (..., c, 2**n): c = 1 while it is real, else 2 (real and imaginary
 part). A real gate acts on all leading axes alike, as one batched matrix product.
@@ -6,6 +6,7 @@ part). A real gate acts on all leading axes alike, as one batched matrix product
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -13,19 +14,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from qnn_jax.simulate import tuning
-from qnn_jax.simulate.gf2 import parity_signs
+from qnn_jax.simulate.gf2 import Affine, parity_signs
 from qnn_jax.simulate.matrices import build, chain
 from qnn_jax.simulate.moves import columns_of, move
-from qnn_jax.simulate.shards import (
-    device_signs,
-    exchange,
-    local_columns,
-    on_other_device,
-    option_number,
-)
 from qnn_jax.simulate.steps import (
     DeviceStep,
     DiagonalStep,
@@ -35,10 +29,11 @@ from qnn_jax.simulate.steps import (
     PermutationStep,
     ScannedSteps,
     SelectedMatrixStep,
+    Shards,
     Step,
     UniformStep,
 )
-from qnn_jax.simulate.xla import HIGHEST, int32, materialize, of_one_rank, on_states, product_of
+from qnn_jax.simulate.xla import HIGHEST, int32, linear, materialize, on_states, product_of
 
 
 def parameters(
@@ -84,7 +79,7 @@ def parameters(
     # Slopes are multiples of 1/4, so whole turns of 8π may go before large sums lose them.
     turned = reduced(angles, 8 * math.pi)
     parities = product_of(turned[..., None, :], jnp.asarray(slopes, angles.dtype))[..., 0, :]
-    return sum(of_one_rank(offsets, parities))  # type: ignore[return-value]
+    return offsets + parities
 
 
 def parameters_of(
@@ -286,7 +281,6 @@ def _apply_phase(step: DiagonalStep, parities: Array, state: Array, inverse: boo
     cos, sin = _factor(step, parities, shape[-1].bit_length() - 1)
     state = state.reshape(*shape[:-1], *cos.shape)
     parts = list(jnp.moveaxis(state, len(shape) - 2, 0))
-    cos, sin, *parts = of_one_rank(cos, sin, *parts)
     sin = -sin if inverse else sin
     if step.real:
         out = [part * cos for part in parts]
@@ -322,3 +316,84 @@ def _multiply(matrix: Array, state: Array, size: int, below: int) -> Array:
         # Of all bits: in a batch, too, a tiny sum fuses with its neighbours.
         return product_of(state, jnp.swapaxes(matrix, -1, -2))
     return on_states(matrix, state.reshape(*state.shape[:-1], -1, size, below)).reshape(state.shape)
+
+
+# What a device does with its part of a state: it exchanges amplitudes, and it knows its number.
+
+
+def device_number(shards: Shards) -> Int[Array, ""]:
+    """The number of this device: the global bits."""
+    return lax.axis_index(shards.axis)
+
+
+def device_signs(shards: Shards, masks: Sequence[int], dtype: Any) -> Float[Array, " masks"]:
+    """(-1)^parity of the global bits under masks of all bits."""
+    high = jnp.asarray(np.array([mask >> shards.local_bits for mask in masks], np.int32))
+    odd = lax.population_count(high & device_number(shards)) & 1
+    return 1 - 2 * odd.astype(dtype)
+
+
+def option_number(step: SelectedMatrixStep) -> Int[Array, ""]:
+    """Which of the matrices this device multiplies by."""
+    device = device_number(step.shards)
+    bits = [
+        (lax.population_count(device & mask) & 1 ^ sign) << k
+        for k, (mask, sign) in enumerate(step.controls)
+    ]
+    return functools.reduce(jnp.bitwise_or, bits)
+
+
+def local_columns(affine: Affine, shards: Shards) -> Int[Array, "2 numbers"]:
+    """The numbers of a map on this device and of its inverse, as `moves.move` takes them."""
+    device = device_number(shards)
+    found = []
+    for one in (affine.inverse(), affine):
+        own = Affine(tuple(one.columns[: shards.local_bits]), shards.local(one.offset))
+        columns = jnp.asarray(columns_of(own))
+        for k in range(shards.num_bits):
+            turn = shards.local(one.columns[shards.local_bits + k])
+            if turn:
+                columns = columns.at[-1].set(columns[-1] ^ (-(device >> k & 1) & turn))
+        found.append(columns)
+    return jnp.stack(found)
+
+
+def _exchanged(state: Array, *, step: ExchangeStep) -> Array:
+    shards, count = step.shards, len(step.bits)
+    assert list(step.bits) == sorted(step.bits), "a group of all devices has them in order"
+    mask = sum(1 << bit for bit in step.bits)
+    numbers = [
+        sum((k >> j & 1) << bit for j, bit in enumerate(step.bits)) for k in range(1 << count)
+    ]
+    groups = [
+        [rest | number for number in numbers]
+        for rest in range(1 << shards.num_bits)
+        if not rest & mask
+    ]
+    parts = state.reshape(*state.shape[:-1], 1 << count, -1)
+    axis = parts.ndim - 2
+    parts = lax.all_to_all(
+        parts,
+        shards.axis,
+        axis,
+        axis,
+        axis_index_groups=groups if len(groups) > 1 else None,
+        tiled=True,
+    )
+    return parts.reshape(state.shape)
+
+
+#: `lax.all_to_all` among groups of devices has no rule for batches.
+_exchange = linear("exchange_amplitudes", _exchanged, _exchanged)
+
+
+def exchange(state: Array, step: ExchangeStep) -> Array:
+    """The step, which is its own inverse, on a state of shape (..., 2**local_bits)."""
+    return _exchange(state, step=step)
+
+
+def on_other_device(state: Array, step: DeviceStep, inverse: bool) -> Array:
+    """The step or its inverse."""
+    affine = step.affine.inverse() if inverse else step.affine
+    pairs = [(device, affine(device)) for device in range(1 << step.shards.num_bits)]
+    return lax.ppermute(state, step.shards.axis, pairs)

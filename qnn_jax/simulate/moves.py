@@ -1,8 +1,7 @@
 """Index maps as a linear operation of JAX whose transpose is the inverse map, not a scatter-add.
 
 A gather's transpose is a scatter-add, which is slow and does not know that the map is a bijection.
-So moving amplitudes is an instruction of its own: it is its own tangent map, its transpose is the
-move back, and a batch is one more leading axis.
+So moving amplitudes is an operation of its own, whose transpose is the move back.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def columns_of(index_map: Affine | IndexMap, num_toffolis: int = 0) -> np.ndarra
 
 
 def move(state: Array, source: Int[Array, " numbers"], target: Int[Array, " numbers"]) -> Array:
-    """PermutationStep amplitudes along an affine map over GF(2), and Toffolis behind it.
+    """Move amplitudes along an affine map over GF(2), and Toffolis behind it.
 
     Args:
         state: shape (..., 2**n).

@@ -22,13 +22,12 @@ from qnn_jax.simulate import tuning
 from qnn_jax.simulate.angle_table import usual_promotion
 from qnn_jax.simulate.exchanges import Readout
 from qnn_jax.simulate.gf2 import Affine
-from qnn_jax.simulate.kernels import apply, parameters
+from qnn_jax.simulate.kernels import apply, device_signs, parameters
 from qnn_jax.simulate.meshes import SAME, Spread
 from qnn_jax.simulate.moves import columns_of, move
 from qnn_jax.simulate.observables import combined, moments
 from qnn_jax.simulate.planner import Plan, plan_over_devices
 from qnn_jax.simulate.preflight import STATES_ADJOINT, check_memory, states_kept, watched
-from qnn_jax.simulate.shards import device_signs
 from qnn_jax.simulate.state_last import run
 from qnn_jax.simulate.steps import Shards
 from qnn_jax.simulate.tuning import Tuning

@@ -21,10 +21,15 @@ from jaxtyping import Array, Float
 
 from qnn_jax.simulate import tuning
 from qnn_jax.simulate.angle_table import evaluate, take, usual_promotion
-from qnn_jax.simulate.kernels import apply, parameters, parameters_of, phase_angles
+from qnn_jax.simulate.kernels import (
+    apply,
+    device_number,
+    parameters,
+    parameters_of,
+    phase_angles,
+)
 from qnn_jax.simulate.matrices import build_columns
 from qnn_jax.simulate.planner import Plan
-from qnn_jax.simulate.shards import device_number
 from qnn_jax.simulate.steps import DiagonalStep, ScannedSteps, Step, UniformStep, makes_complex
 from qnn_jax.simulate.xla import HIGHEST, alike, linear_in_many, materialize, zero_of
 

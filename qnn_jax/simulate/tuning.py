@@ -31,35 +31,33 @@ class Tuning:
         adjoint_from: qubits from which on `gradient="auto"` is the adjoint method. Below, storing
             the states is faster than uncomputing them; above, they no longer fit a core's cache.
         fuse_register_up_to: qubits up to which, in a batch of inputs that turn phases only, all
-            gates between two such phases are one matrix. Trades arithmetic for fewer steps.
+            gates between two such phases are one matrix: more arithmetic, fewer steps.
         matrix_bits: bits of a matrix step in a large register. More bits are fewer passes over the
             state and more arithmetic in each.
-        two_matrices_up_to: qubits up to which a layer is two matrices, of half the register each.
-            What it costs there is how many operations there are, not how large they are.
-        equal_up_to: qubits of a real state up to which the matrices of a layer are of equal size:
-            equal ones are built together, but the lowest, which is repeated, takes memory.
-        equal_up_to_complex: the same of a complex state.
+        two_matrices_up_to: qubits up to which a layer is two matrices of half the register each:
+            there the number of operations counts, not their size.
+        equal_up_to, equal_up_to_complex: qubits of a real and of a complex state up to which the
+            matrices of a layer are of equal size: equal ones are built together, but the lowest,
+            which is repeated, takes memory.
         join_below, join_up_to: a matrix that begins at a bit from 1 to below `join_below` joins the
             one at bit 0 where the two have at most `join_up_to` bits: it would be very many narrow
             products.
         phases_from: qubits from which on diagonals behind real gates are phases of their own: a
-            complex matrix takes twice as long as a real one, but one more pass is for nothing in a
-            small register.
-        longest_plan: how long a plan by layers may be before uniform steps replace it. A longer
-            program is faster and takes longer to compile.
-        longest_plan_with_scans: the same where steps are scanned.
+            complex matrix takes twice as long as a real one, and in a small register a pass.
+        longest_plan, longest_plan_with_scans: how long a plan by layers may be before uniform steps
+            replace it. A longer program is faster and takes longer to compile.
         longest_period: steps of the longest period that is looked for. Trades planning time.
         uniform_bits, uniform_gates: bits of a uniform step's matrix, and how many gates with
             angles go into it, those that come in a row on one qubit, as of U, being one. More are
             fewer passes over the state and more products of matrices.
         uniform_small_up_to: qubits up to which it is `uniform_small_bits`, `uniform_small_gates`.
-        uniform_large_from: qubits from which on it is `uniform_large_gates`: a pass over the state
-            takes longer than many products of small matrices. There, too, uniform steps replace
-            complex matrices by layers where they are fewer.
+        uniform_large_from: qubits from which on it is `uniform_large_gates`, and uniform steps
+            replace complex matrices by layers where they are fewer: a pass over the state takes
+            longer than many products of small matrices.
         uniform_toffolis: how many CCX and CSWAP an index map takes along. More would take longer
             than the steps they save.
         batch_last_up_to: steps up to which a batch with weights of its own is done gate by gate,
-            the batch last. Trades the length of the program for its speed.
+            the batch last. A longer program is faster and takes longer to compile.
         blocks_from, blocks_angles: from so many qubits on, where matrices have so many angles on
             average, such a batch is done by matrices instead, one for each sample.
         halves_from: qubits from which on the product state at the start is built as the product of

@@ -12,7 +12,7 @@ that fails as soon as it is no longer needed. Measured with jaxlib 0.10.2 on CPU
 - `zero_of`: XLA's CPU compiler removes barriers before it orders a program. Its test, of the memory
   over eight devices, is in `tests/simulate/test_sharded.py`.
 - `added`: XLA adds over a leading axis one number after the other.
-- `of_one_rank`, `int32`: what users may switch: rank promotion, and x64 between two traces.
+- `int32`: users may switch x64 between two traces.
 """
 
 from __future__ import annotations
@@ -41,12 +41,6 @@ HIGHEST = lax.Precision.HIGHEST
 def int32(values: Any) -> np.ndarray:
     """Static indices: 64-bit ones do not survive a change of x64 between two traces."""
     return np.asarray(values, np.int32)
-
-
-def of_one_rank(*arrays: Array) -> list[Array]:
-    """Arrays with axes of length 1 in front: users may forbid JAX to add them by itself."""
-    rank = max(array.ndim for array in arrays)
-    return [array.reshape((1,) * (rank - array.ndim) + array.shape) for array in arrays]
 
 
 def alike(*arrays: Any) -> list[Any]:
