@@ -49,9 +49,8 @@ def passes(num_qubits: int, rounds: int) -> dict[str, float]:
     import numpy as np
 
     from pipelines.benchmarks.tuning import timed
-    from qnn_jax.simulate.gf2 import bit_permutation
+    from qnn_jax.simulate.gf2 import bit_permutation, columns_of
     from qnn_jax.simulate.kernels import apply
-    from qnn_jax.simulate.moves import columns_of
     from qnn_jax.simulate.steps import PermutationStep, UniformStep
 
     generator = np.random.default_rng(0)

@@ -282,12 +282,7 @@ def check_angles(circuit: Circuit, inputs: Array, weights: Array) -> None:
     """Where the values are known, that is outside JAX's transformations, look at all angles.
 
     Most circuits only compare the largest input and weight with a bound below which no angle can
-    be large.
-
-    Args:
-        circuit: the circuit.
-        inputs: shape (circuit.num_inputs,) or (batch, circuit.num_inputs), floating.
-        weights: shape (circuit.num_weights,), of the same dtype.
+    be large. The inputs may be a batch of shape (batch, circuit.num_inputs).
 
     Raises:
         InputError: where an angle is not finite, as log(-1) is.

@@ -2,19 +2,11 @@
 
 An amplitude i of the circuit is at place M(i), M an affine map over GF(2) (the layout). The highest
 bits of a place are the number of a device. So the bits of that number are parities of i: the global
-parities. What follows from it:
-
-- permutations change M and nothing else: a chain of CX costs nothing, across devices too;
-- diagonals turn phases by parities of places, whose global bits are signs of a device;
-- a control that is a global parity is a bit of the device's number;
-- any other gate on qubit q couples i with i ^ 2**q. It needs no communication where no global
-  parity contains q.
-
-Else some global parities change: local bits are made parities that do not contain q, and one
-all-to-all swaps them with bits of the device's number. Which parities is chosen by looking ahead
-over the circuit (`Scheduler.choose`): those that stand in the way of a gate last (Belady), then
-those that stand in the way of fewest gates. All other gates of a layer are done before the exchange
-and these behind it, so a layer of gates on all qubits takes one.
+parities. README.md says what each kind of gate costs: only one that couples i with i ^ 2**q needs
+communication, and only where a global parity contains q. Then local bits are made parities that do
+not contain q, and one all-to-all swaps them with bits of the device's number. Which parities is
+chosen by looking ahead over the circuit (`Scheduler.choose`): those that stand in the way of a gate
+last (Belady), then those that stand in the way of fewest gates.
 
 Reference: Häner and Steiger, arXiv:1704.01127; De Raedt et al., arXiv:1805.04708.
 """

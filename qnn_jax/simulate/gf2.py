@@ -169,6 +169,35 @@ def of_rows(rows: Sequence[tuple[int, int]]) -> Affine:
     return Affine(tuple(columns), sum(sign << k for k, (_, sign) in enumerate(rows)))
 
 
+def columns_of(index_map: Affine | IndexMap, num_toffolis: int = 0) -> np.ndarray:
+    """A map as numbers: its columns, its offset, and what each Toffoli flips.
+
+    The parities that control Toffoli t are bits n + 2t and n + 2t + 1 of all these numbers, as if
+    they were bits of an index: so an affine map yields them beside the index, and each Toffoli
+    changes those of the later ones.
+
+    Args:
+        index_map: the map.
+        num_toffolis: how many it has, or more; those left over flip nothing.
+
+    Returns:
+        Shape (n + 1 + num_toffolis,).
+    """
+    if isinstance(index_map, Affine):
+        index_map = IndexMap(index_map)
+    affine, toffolis = index_map.affine, index_map.toffolis
+    n = len(affine.columns)
+    controls = [control for toffoli in toffolis for control in toffoli.controls]
+
+    def with_parities(bits: int, signs: bool = False) -> int:
+        parities = [(bits & mask).bit_count() & 1 ^ (sign & signs) for mask, sign in controls]
+        return bits | sum(parity << (n + k) for k, parity in enumerate(parities))
+
+    numbers = [*map(with_parities, affine.columns), with_parities(affine.offset, signs=True)]
+    numbers += [with_parities(toffoli.flip) for toffoli in toffolis]
+    return np.array(numbers + [0] * (num_toffolis - len(toffolis)), np.int32)
+
+
 def identity(num_bits: int) -> Affine:
     """The map that changes nothing."""
     return Affine(tuple(1 << q for q in range(num_bits)))

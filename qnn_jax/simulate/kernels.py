@@ -17,9 +17,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from qnn_jax.simulate import tuning
-from qnn_jax.simulate.gf2 import Affine, parity_signs
+from qnn_jax.simulate.gf2 import Affine, columns_of, parity_signs
 from qnn_jax.simulate.matrices import build, chain
-from qnn_jax.simulate.moves import columns_of, move
 from qnn_jax.simulate.steps import (
     DeviceStep,
     DiagonalStep,
@@ -34,6 +33,8 @@ from qnn_jax.simulate.steps import (
     UniformStep,
 )
 from qnn_jax.simulate.xla import HIGHEST, int32, linear, materialize, on_states, product_of
+
+_FLAT = 2**31 - 1  # as far as int32 counts
 
 
 def parameters(
@@ -54,8 +55,6 @@ def parameters(
     if isinstance(step, ExchangeStep | DeviceStep):
         return jnp.zeros((0,), angles.dtype)
     if isinstance(step, LocalDiagonalStep):
-        assert step.whole is not None
-        assert step.shards is not None
         every = parameters(step.whole, angles)
         signed = every * device_signs(step.shards, step.whole.masks, every.dtype)
         # Masks that differ on the global bits only are one on the local bits.
@@ -318,6 +317,68 @@ def _multiply(matrix: Array, state: Array, size: int, below: int) -> Array:
     return on_states(matrix, state.reshape(*state.shape[:-1], -1, size, below)).reshape(state.shape)
 
 
+# Index maps.
+
+
+def move(state: Array, source: Int[Array, " numbers"], target: Int[Array, " numbers"]) -> Array:
+    """out[..., j] = state[..., source(j)]: move amplitudes along an index map.
+
+    A linear operation whose transpose is the move back. That of a gather would be a scatter-add,
+    which is slow and does not know that the map is a bijection.
+
+    Args:
+        state: shape (..., 2**n).
+        source: the numbers (`columns_of`) of the map from a place to where its amplitude comes
+            from; they may be traced.
+        target: those of the inverse, from an amplitude to where it goes.
+    """
+    return _move(state, jnp.asarray(source), jnp.asarray(target))
+
+
+def _indices(columns: Array, n: int) -> Array:
+    """The images of 0, 1, …, 2**n - 1: two small tables, one XOR for each number."""
+    low = n // 2
+
+    def table(part: Array) -> Array:
+        size = part.shape[0]
+        bits = jnp.arange(1 << size, dtype=columns.dtype)[:, None] >> np.arange(size)[None, :] & 1
+        return lax.reduce(bits * part[None, :], np.int32(0), lax.bitwise_xor, (1,))
+
+    indices = table(columns[low:n])[:, None] ^ table(columns[:low])[None, :]
+    indices = indices.reshape(-1) ^ columns[n]
+    num_toffolis = columns.shape[0] - n - 1
+    for t in range(num_toffolis):
+        on = (indices >> (n + 2 * t)) & (indices >> (n + 2 * t + 1)) & 1
+        indices = indices ^ (-on & columns[n + 1 + t])
+    return indices & (2**n - 1) if num_toffolis else indices
+
+
+def _gather(state: Array, source: Array, target: Array) -> Array:
+    del target
+    amplitudes = state.shape[-1]
+    indices = _indices(source, amplitudes.bit_length() - 1)
+    rows = state.size // amplitudes
+    if rows * amplitudes > _FLAT:
+        return state.at[..., indices].get(mode="promise_in_bounds", unique_indices=True)
+    # Flat gathers: with leading axes XLA would gather columns and transpose the result. One is
+    # a shorter program; one a row takes indices of one row, which are half a state.
+    if rows == 2 and amplitudes >= tuning.current().one_row_gather_from:
+        return jnp.stack([_taken(part, indices) for part in state.reshape(2, -1)]).reshape(
+            state.shape
+        )
+    places = jnp.arange(rows, dtype=indices.dtype)[:, None] * amplitudes + indices[None, :]
+    return _taken(state.reshape(-1), places.reshape(-1)).reshape(state.shape)
+
+
+def _taken(flat: Array, indices: Array) -> Array:
+    return flat.at[indices].get(mode="promise_in_bounds", unique_indices=True)
+
+
+_move = linear(
+    "move_amplitudes", _gather, lambda state, source, target: _gather(state, target, source)
+)
+
+
 # What a device does with its part of a state: it exchanges amplitudes, and it knows its number.
 
 
@@ -344,7 +405,7 @@ def option_number(step: SelectedMatrixStep) -> Int[Array, ""]:
 
 
 def local_columns(affine: Affine, shards: Shards) -> Int[Array, "2 numbers"]:
-    """The numbers of a map on this device and of its inverse, as `moves.move` takes them."""
+    """The numbers of a map on this device and of its inverse, as `move` takes them."""
     device = device_number(shards)
     found = []
     for one in (affine.inverse(), affine):

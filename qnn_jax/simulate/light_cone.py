@@ -18,12 +18,7 @@ from qnn_jax.simulate.gf2 import on_bits
 def visible(
     gates: Sequence[Instruction], observables: Sequence[PauliSum]
 ) -> tuple[list[Instruction], tuple[PauliSum, ...]]:
-    """The gates that matter, and the observables to take behind the last of them.
-
-    Args:
-        gates: of a circuit, in the order of application.
-        observables: to be taken behind all gates.
-    """
+    """The gates that matter, and the observables to take behind the last of them."""
     num_qubits = observables[0].num_qubits
     labels = {label for one in observables for label, _ in one.terms}
     # Of each string the mask of its Zs, and whether its sign has changed.

@@ -16,10 +16,11 @@ from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, masks, observables_on
 from qnn_jax.errors import InputError
 from qnn_jax.memory import MAX_SIMULATED_QUBITS
-from qnn_jax.simulate import tuning
+from qnn_jax.simulate import sharded
 from qnn_jax.simulate.angle_table import check_angles, checked_vectors
 from qnn_jax.simulate.meshes import MeshLike, checked_mesh
-from qnn_jax.simulate.sharded import sample_over, variances_over
+from qnn_jax.simulate.observables import place_of
+from qnn_jax.simulate.sharded import over
 from qnn_jax.simulate.statevector import statevector
 
 #: So many outcomes take a few gigabytes.
@@ -112,7 +113,7 @@ def sample(
             )
         vectors = checked_vectors(circuit, inputs, weights)
         check_angles(circuit, *vectors)
-        outcome, total = sample_over(circuit, spread, *vectors, int(shots), key)
+        outcome, total = over(sharded.sample, circuit, spread, int(shots), *vectors, key)
     if not isinstance(outcome, jax.core.Tracer) and int(outcome[0]) < 0:
         raise InputError(
             "Arguments `inputs` and `weights` must give a finite state, but the sum of its "
@@ -128,10 +129,7 @@ def _drawn(
     cumulative = jnp.cumsum(weight)
     # Scaled by the total, so that rounding leaves no outcome beyond the last.
     drawn = random.uniform(key, (shots,), weight.dtype) * cumulative[-1]
-    # Comparing with all is much the faster of the two while there are few.
-    method = "compare_all" if len(weight) <= tuning.current().compare_up_to else "scan_unrolled"
-    outcome = jnp.searchsorted(cumulative, drawn, side="right", method=method)
-    outcome = jnp.minimum(outcome, len(weight) - 1).astype(jnp.int32)
+    outcome = place_of(drawn, cumulative).astype(jnp.int32)
     # NaN compares with nothing, so the search would end at some outcome that looks sure.
     return jnp.where(jnp.isfinite(cumulative[-1]), outcome, -1), cumulative[-1]
 
@@ -168,7 +166,7 @@ def variances(
         spread = checked_mesh(mesh, circuit)
         vectors = checked_vectors(circuit, inputs, weights)
         check_angles(circuit, *vectors)
-        return variances_over(circuit, sums, spread, *vectors)
+        return over(sharded.variances, circuit, spread, sums, *vectors)
     state = statevector(circuit, inputs, weights)
     values = []
     for one in sums:

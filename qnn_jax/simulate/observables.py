@@ -15,13 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from qnn_jax.circuits.observables import PauliSum, masks
 from qnn_jax.simulate import tuning
-from qnn_jax.simulate.gf2 import Affine
-from qnn_jax.simulate.kernels import parity_moments
-from qnn_jax.simulate.moves import columns_of, move
+from qnn_jax.simulate.gf2 import Affine, columns_of
+from qnn_jax.simulate.kernels import move, parity_moments
 from qnn_jax.simulate.xla import HIGHEST
 
 
@@ -65,6 +64,17 @@ def combined(
         for label, coefficient in one.terms:
             coefficients[position[label], k] += coefficient
     return jnp.matmul(table, jnp.asarray(coefficients, table.dtype), precision=HIGHEST)
+
+
+def place_of(
+    numbers: Float[Array, " shots"], cumulative: Float[Array, " outcomes"]
+) -> Int[Array, " shots"]:
+    """Which of the outcomes with these cumulative probabilities each number hits."""
+    # Comparing with all is much the faster of the two while there are few.
+    few = len(cumulative) <= tuning.current().compare_up_to
+    method = "compare_all" if few else "scan_unrolled"
+    found = jnp.searchsorted(cumulative, numbers, side="right", method=method)
+    return jnp.minimum(found, len(cumulative) - 1)
 
 
 def _flipped(strings: Sequence[tuple[int, int, int]], state: Array) -> Array:

@@ -21,23 +21,15 @@ from qnn_jax.circuits.observables import PauliSum, masks
 from qnn_jax.simulate import tuning
 from qnn_jax.simulate.angle_table import usual_promotion
 from qnn_jax.simulate.exchanges import Readout
-from qnn_jax.simulate.gf2 import Affine
-from qnn_jax.simulate.kernels import apply, device_signs, parameters
+from qnn_jax.simulate.gf2 import Affine, columns_of
+from qnn_jax.simulate.kernels import apply, device_signs, move, parameters
 from qnn_jax.simulate.meshes import SAME, Spread
-from qnn_jax.simulate.moves import columns_of, move
-from qnn_jax.simulate.observables import combined, moments
+from qnn_jax.simulate.observables import combined, moments, place_of
 from qnn_jax.simulate.planner import Plan, plan_over_devices
 from qnn_jax.simulate.preflight import STATES_ADJOINT, check_memory, states_kept, watched
 from qnn_jax.simulate.state_last import run
 from qnn_jax.simulate.steps import Shards
 from qnn_jax.simulate.tuning import Tuning
-
-
-def statevector_over(
-    circuit: Circuit, spread: Spread, inputs: Array, weights: Array
-) -> Complex[Array, " amplitudes"]:
-    """The state, shape (2**n,), each device with its part in Qiskit's order."""
-    return _run(_state, circuit, spread, None, inputs, weights)
 
 
 def expectations_over(
@@ -53,32 +45,22 @@ def expectations_over(
     parts = spread.mesh.shape[spread.data] if batch and spread.data else 1
     if batch and batch % parts:  # every device takes as many
         inputs = jnp.concatenate([inputs, jnp.repeat(inputs[-1:], -batch % parts, 0)])
-    values = _run(_expectations, circuit, spread, (observables, gradient), inputs, weights)
+    values = over(_expectations, circuit, spread, (observables, gradient), inputs, weights)
     return values[:batch] if batch else values
 
 
-def variances_over(
-    circuit: Circuit,
-    observables: tuple[PauliSum, ...],
-    spread: Spread,
-    inputs: Array,
-    weights: Array,
-) -> Float[Array, " observables"]:
-    """The variances of observables."""
-    return _run(_variances, circuit, spread, observables, inputs, weights)
-
-
-def sample_over(
-    circuit: Circuit, spread: Spread, inputs: Array, weights: Array, shots: int, key: Array
-) -> tuple[Int[Array, " shots"], Float[Array, ""]]:
-    """Outcomes, and the sum of all probabilities."""
-    return _run(_sample, circuit, spread, shots, inputs, weights, key)
-
-
-def _run(
+def over(
     program: Callable[..., Any], circuit: Circuit, spread: Spread, asked: Any, *arrays: Array
 ) -> Any:
-    """Refuse what cannot fit, then run a program of the circuit, the mesh and what is asked for."""
+    """Refuse what cannot fit, then run one of the programs below on a mesh.
+
+    Args:
+        program: `state`, `variances` or `sample`.
+        circuit: the circuit.
+        spread: the mesh.
+        asked: the program's third argument.
+        arrays: inputs, weights, and a key for `sample`.
+    """
     check_memory(circuit.num_qubits, arrays[0].dtype.itemsize, devices=spread.num_devices)
     return program(circuit, spread, asked, tuning.current(), *spread.known(*arrays))
 
@@ -89,9 +71,10 @@ def _program(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_program
-def _state(
+def state(
     circuit: Circuit, spread: Spread, _: None, limits: Tuning, inputs: Array, weights: Array
-) -> Array:
+) -> Complex[Array, " amplitudes"]:
+    """The state, shape (2**n,), each device with its part in Qiskit's order."""
     del limits
     found, _ = plan_over_devices(circuit, None, spread.state, spread.num_bits)
 
@@ -127,14 +110,15 @@ def _expectations(
 
 
 @_program
-def _variances(
+def variances(
     circuit: Circuit,
     spread: Spread,
     observables: tuple[PauliSum, ...],
     limits: Tuning,
     inputs: Array,
     weights: Array,
-) -> Array:
+) -> Float[Array, " observables"]:
+    """The variances of observables."""
     del limits
     # Of all of the circuit: the light cone is that of O, and this is about O².
     found, _ = plan_over_devices(circuit, observables, spread.state, spread.num_bits, True)
@@ -155,7 +139,7 @@ def _variances(
 
 
 @_program
-def _sample(
+def sample(
     circuit: Circuit,
     spread: Spread,
     shots: int,
@@ -163,7 +147,9 @@ def _sample(
     inputs: Array,
     weights: Array,
     key: Array,
-) -> tuple[Array, Array]:
+) -> tuple[Int[Array, " shots"], Float[Array, ""]]:
+    """Outcomes, and the sum of all probabilities."""
+    del limits
     found, _ = plan_over_devices(circuit, None, spread.state, spread.num_bits)
 
     def one(inputs: Array, weights: Array, key: Array) -> tuple[Array, Array]:
@@ -176,14 +162,7 @@ def _sample(
         # The same numbers on every device; scaled by the total, as on one.
         drawn = random.uniform(key, (shots,), state.dtype) * ends[-1]
         device = jnp.minimum(jnp.searchsorted(ends, drawn, side="right"), len(ends) - 1)
-        few = len(cumulative) <= limits.compare_up_to
-        place = jnp.searchsorted(
-            cumulative,
-            drawn - start,
-            side="right",
-            method="compare_all" if few else "scan_unrolled",
-        )
-        place = jnp.minimum(place, len(cumulative) - 1) + me * len(cumulative)
+        place = place_of(drawn - start, cumulative) + me * len(cumulative)
         own = jnp.where(device == me, place.astype(jnp.int32), 0)
         outcome = lax.psum(own, spread.state)
         # NaN compares with nothing, so the search would end at some outcome that looks sure.

@@ -17,14 +17,14 @@ from jaxtyping import Array, Complex, Float
 from qnn_jax.circuits.checks import one_of
 from qnn_jax.circuits.circuit import Circuit, checked_circuit
 from qnn_jax.circuits.observables import ObservableLike, PauliSum, observables_on
-from qnn_jax.simulate import tuning
+from qnn_jax.simulate import sharded, tuning
 from qnn_jax.simulate.angle_table import check_angles, checked_vectors, usual_promotion
 from qnn_jax.simulate.batches import measured
 from qnn_jax.simulate.meshes import MeshLike, checked_mesh
 from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan_state, plan_to_measure
 from qnn_jax.simulate.preflight import STATES_ADJOINT, check_memory, states_kept, watched
-from qnn_jax.simulate.sharded import expectations_over, statevector_over
+from qnn_jax.simulate.sharded import expectations_over, over
 from qnn_jax.simulate.state_last import run
 from qnn_jax.simulate.tuning import Tuning
 
@@ -63,7 +63,7 @@ def statevector(
     vectors = checked_vectors(checked_circuit(circuit), inputs, weights)
     check_angles(circuit, *vectors)
     if mesh is not None:
-        return statevector_over(circuit, checked_mesh(mesh, circuit), *vectors)
+        return over(sharded.state, circuit, checked_mesh(mesh, circuit), None, *vectors)
     check_memory(circuit.num_qubits, vectors[0].dtype.itemsize)
     return _state(circuit, tuning.current(), *vectors)
 

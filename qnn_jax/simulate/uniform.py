@@ -16,10 +16,9 @@ import numpy as np
 
 from qnn_jax.simulate import tuning
 from qnn_jax.simulate.gate_forms import GateForm, Instruction
-from qnn_jax.simulate.gf2 import IndexMap, bit_permutation, identity, on_bits
+from qnn_jax.simulate.gf2 import IndexMap, bit_permutation, columns_of, identity, on_bits
 from qnn_jax.simulate.layers import runs_of
 from qnn_jax.simulate.matrices import embed
-from qnn_jax.simulate.moves import columns_of
 from qnn_jax.simulate.steps import PermutationStep, ScannedSteps, UniformStep
 
 _LONGEST = 31  # bits of an index with controls
@@ -37,13 +36,7 @@ class _UniformGates:
 def uniform_scans(
     num_qubits: int, gates: Sequence[Instruction], number: Callable[[Instruction], int]
 ) -> tuple[ScannedSteps, ...]:
-    """Steps on a real state of num_qubits bits, or of one more where a gate is complex.
-
-    Args:
-        num_qubits: of the circuit.
-        gates: in the order of application.
-        number: the number of a gate's angle.
-    """
+    """Steps on a real state of num_qubits bits, or of one more where a gate is complex."""
     limits = tuning.current()
     width, factors = limits.uniform_bits, limits.uniform_gates
     if num_qubits <= limits.uniform_small_up_to:
@@ -137,14 +130,12 @@ def _uniform_groups(
             chosen = min(fitting)[-1] if fitting else None
         return qubits, members, after
 
-    while True:
-        seeds = ready(done)
+    while seeds := ready(done):
         moved = [k for k in seeds if gates[k].form.affine is not None]
         if not moved and len(pending.toffolis) < most:
             moved = [k for k in seeds if gates[k].form.toffoli is not None][:1]
         for k in moved:
-            form = gates[k].form
-            places = tuple(place[q] for q in gates[k].qubits)
+            form, places = gates[k].form, tuple(place[q] for q in gates[k].qubits)
             if form.affine is not None:
                 pending = pending.then(on_bits(form.affine, places, num_bits))
             elif form.toffoli is not None:
@@ -153,8 +144,6 @@ def _uniform_groups(
                 done[q] += 1
         if moved:
             continue
-        if not seeds:
-            break
         qubits, members, done = max((grow(k) for k in seeds), key=lambda found: len(found[1]))
         idle = sorted(set(range(num_qubits)) - qubits, key=lambda q: place[q])
         used = sorted(qubits, key=lambda q: place[q]) + idle[: width - len(qubits)]

@@ -12,8 +12,8 @@ from qnn_jax import Circuit, Op, expectations, statevector, w
 from qnn_jax.circuits.gates import GATES
 from qnn_jax.simulate import planner
 from qnn_jax.simulate.gate_forms import lower
-from qnn_jax.simulate.gf2 import Affine, IndexMap, identity, on_bits, toffoli_of
-from qnn_jax.simulate.moves import columns_of, move
+from qnn_jax.simulate.gf2 import Affine, IndexMap, columns_of, identity, on_bits, toffoli_of
+from qnn_jax.simulate.kernels import move
 from qnn_jax.simulate.tuning import CPU, using
 
 NUM_BITS = 5
