@@ -44,16 +44,19 @@ def _taken_rows(array: Array, source: tuple[int, ...], target: tuple[int, ...]) 
     return at.get(mode="promise_in_bounds", unique_indices=True)
 
 
-def _repeated(array: Array, rows: int) -> Array:
-    return jnp.broadcast_to(array[..., None, :], (*array.shape[:-1], rows, array.shape[-1]))
-
-
 _take = linear(
     "take_rows",
     _taken_rows,
     lambda array, source, target: _taken_rows(array, target, source),
 )
-_repeat = linear("repeat_rows", _repeated, lambda array, rows: added(array))
+#: Shape (..., batch) to (..., rows, batch), the same in each of so many rows.
+repeat_rows: Callable[..., Array] = linear(
+    "repeat_rows",
+    lambda array, rows: jnp.broadcast_to(
+        array[..., None, :], (*array.shape[:-1], rows, array.shape[-1])
+    ),
+    lambda array, rows: added(array),
+)
 
 
 def _times(matrix: Array, rows: Array) -> Array:
@@ -95,30 +98,21 @@ def _adjoint(matrix: Array) -> Array:
     return _conjugate(jnp.swapaxes(matrix, -2, -3))
 
 
-# Each one's derivatives are the other: written out, and not left to JAX, for which they would be
-# sums over padded slices.
-_times_rows: Callable[..., Array] = bilinear(
+#: Every sample's matrix, shape (c, out, inner, batch), times its rows, (c, inner, rows, batch). The
+#: first axis is that of real and imaginary part: both have it, or neither, or the rows alone. The
+#: derivatives are written out: for JAX they would be sums over padded slices.
+times_rows: Callable[..., Array] = bilinear(
     "times_rows",
     _times,
     lambda cotangent, matrix, rows: _moments_of_rows(cotangent, rows, real=matrix.shape[-4] == 1),
-    lambda cotangent, matrix, rows: _times_rows(_adjoint(matrix), cotangent),
+    lambda cotangent, matrix, rows: times_rows(_adjoint(matrix), cotangent),
 )
 _moments_of_rows: Callable[..., Array] = bilinear(
     "moments_of_rows",
     _moments,
-    lambda cotangent, left, right, real: _times_rows(cotangent, right),
-    lambda cotangent, left, right, real: _times_rows(_adjoint(cotangent), left),
+    lambda cotangent, left, right, real: times_rows(cotangent, right),
+    lambda cotangent, left, right, real: times_rows(_adjoint(cotangent), left),
 )
-
-
-def times_rows(
-    matrix: Float[Array, "m out inner batch"], rows: Float[Array, "c inner rows batch"]
-) -> Float[Array, "c out rows batch"]:
-    """Every sample's small matrix times its rows.
-
-    The first axis is that of real and imaginary part; both have it, or neither, or the rows alone.
-    """
-    return _times_rows(matrix, rows)
 
 
 def take_rows(
@@ -126,11 +120,6 @@ def take_rows(
 ) -> Float[Array, "rows batch"]:
     """Row k of the result is row source[k]; so row k goes to row target[k]."""
     return _take(array, source=tuple(source), target=tuple(target))
-
-
-def repeat_rows(array: Float[Array, "*lead batch"], rows: int) -> Float[Array, "*lead rows batch"]:
-    """The same in each of so many rows."""
-    return _repeat(array, rows=rows)
 
 
 #: A number of every sample; None where it vanishes.
@@ -420,8 +409,8 @@ def _gate(gate: GateStep, turn: Array | None, state: _State) -> _State:
         return _State(moved, natural, state.num_qubits)
     place, tensor = (state if gate.form.real else state.complex).on_top(gate.bits)
     parts, size, rows, batch = tensor.shape
-    cos, sin = (None, None) if turn is None else repeat_rows(turn, rows)
-    column = [[(tensor[0, j], tensor[1, j] if parts == 2 else None)] for j in range(size)]
+    cos, sin = (None, None) if turn is None else repeat_rows(turn, rows=rows)
+    column: _Matrix = [[(tensor[0, j], tensor[1, j] if parts == 2 else None)] for j in range(size)]
     product = _product(_factor(three_of(gate.form)[1], cos, sin), column)
     numbers = [line[0][part] for part in range(parts) for line in product]
     zeros = jnp.zeros((rows, batch), tensor.dtype)

@@ -25,7 +25,7 @@ from qnn_jax.simulate.observables import measure
 from qnn_jax.simulate.planner import plan_by_gates, plan_to_measure, seen_by, turned_by_inputs
 from qnn_jax.simulate.preflight import check_memory, states_kept, watched
 from qnn_jax.simulate.state_last import run
-from qnn_jax.simulate.xla import alike, both_batched
+from qnn_jax.simulate.xla import alike, both_batched, jvp_of_moving, moving, of_some
 
 
 def measured(
@@ -36,8 +36,7 @@ def measured(
 ) -> Float[Array, " observables"]:
     """Expectation values; JAX differentiates them in any mode."""
     inputs, weights = alike(inputs, weights)
-    found: Array = _measured_p.bind(inputs, weights, circuit=circuit, observables=observables)
-    return found
+    return _measured_p.bind(inputs, weights, circuit=circuit, observables=observables)
 
 
 @usual_promotion
@@ -60,34 +59,18 @@ def _abstract(inputs: Any, weights: Any, circuit: Any, observables: Any) -> Any:
     return inputs.update(shape=(len(observables),))
 
 
-def _of_moving(primals: Any, moving: Sequence[int], **parameters: Any) -> Callable[..., Array]:
-    """The values as a function of those arguments that move."""
-
-    def of_moving(*values: Array) -> Array:
-        both = list(primals)
-        for k, value in zip(moving, values, strict=True):
-            both[k] = value
-        return _one(*both, **parameters)
-
-    return of_moving
-
-
 @usual_promotion
 def _jvp(primals: Any, tangents: Any, **parameters: Any) -> Any:
     circuit, observables = parameters["circuit"], parameters["observables"]
-    moving = tuple(k for k, tangent in enumerate(tangents) if not isinstance(tangent, ad.Zero))
     if len(observables) > 1 or plan_by_gates(circuit, observables) is None:
-        of_moving = _of_moving(primals, moving, **parameters)
-        return jax.jvp(of_moving, [primals[k] for k in moving], [tangents[k] for k in moving])
+        return jvp_of_moving(functools.partial(_one, **parameters), primals, tangents)
     # `vmap` of `grad` batches what is here, so the slopes are an operation that chooses, too.
-    check_memory(circuit.num_qubits, primals[0].dtype.itemsize, _kept(circuit, observables))
-    value, *slopes = _slopes_p.bind(*primals, moving=moving, **parameters)
-    along = [jnp.vdot(slope, tangents[k]) for slope, k in zip(slopes, moving, strict=True)]
+    kept = states_kept(plan_to_measure(circuit, observables, False)[0])
+    check_memory(circuit.num_qubits, primals[0].dtype.itemsize, kept)
+    numbers = moving(tangents)
+    value, *slopes = _slopes_p.bind(*primals, moving=numbers, **parameters)
+    along = [jnp.vdot(slope, tangents[k]) for slope, k in zip(slopes, numbers, strict=True)]
     return value, functools.reduce(operator.add, along)[None]
-
-
-def _kept(circuit: Circuit, observables: tuple[PauliSum, ...]) -> int:
-    return states_kept(plan_to_measure(circuit, observables, False)[0])
 
 
 @usual_promotion
@@ -95,9 +78,14 @@ def _slopes(
     inputs: Array, weights: Array, moving: tuple[int, ...], **parameters: Any
 ) -> tuple[Array, ...]:
     """The value of one observable, and its gradient by each argument that moves."""
-    primals = inputs, weights
-    of_moving = _of_moving(primals, moving, **parameters)
-    value, pull = jax.vjp(of_moving, *(primals[k] for k in moving))
+    return _value_and_slopes(functools.partial(_one, **parameters), (inputs, weights), moving)
+
+
+def _value_and_slopes(
+    function: Callable[..., Array], operands: Sequence[Array], moving: Sequence[int]
+) -> tuple[Array, ...]:
+    of_moving = of_some(function, operands, moving)
+    value, pull = jax.vjp(of_moving, *(operands[k] for k in moving))
     return value, *pull(jnp.ones_like(value))
 
 
@@ -126,16 +114,12 @@ def _batch_of_slopes(arguments: Any, axes: Any, moving: tuple[int, ...], **param
             return _slopes(inputs, weights, moving, shared=shared, **parameters)
 
         return jax.vmap(one, axes)(*arguments), [0] * (1 + len(moving))
-    every = list(both_batched(arguments, axes))
 
-    def of_moving(*values: Array) -> Array:
-        for k, value in zip(moving, values, strict=True):
-            every[k] = value
-        found: Array = _batch(every, (0, 0), **parameters)[0]
-        return found
+    def of_all(*both: Array) -> Array:
+        return _batch(both, (0, 0), **parameters)[0]
 
-    value, pull = jax.vjp(of_moving, *(every[k] for k in moving))
-    return [value, *pull(jnp.ones_like(value))], [0] * (1 + len(moving))
+    every = both_batched(arguments, axes)
+    return list(_value_and_slopes(of_all, every, moving)), [0] * (1 + len(moving))
 
 
 def _are_together(axes: Any, circuit: Circuit, observables: tuple[PauliSum, ...]) -> bool:

@@ -99,10 +99,7 @@ class Spread:
         assert isinstance(self.mesh, Mesh)
         names = [_STATE if axis == self.state else _DATA for axis in self.mesh.axis_names]
         types = (AxisType.Auto,) * len(names)
-        context: AbstractContextManager[Any] = jax.set_mesh(
-            Mesh(self.mesh.devices, names, axis_types=types)
-        )
-        return context
+        return jax.set_mesh(Mesh(self.mesh.devices, names, axis_types=types))
 
     def known(self, *arrays: Array) -> tuple[Array, ...]:
         """Arrays that every process has, as arrays of all processes, of which there may be one."""

@@ -1,16 +1,10 @@
 """The planner: from a circuit to a few large steps, pass by pass. Pure Python, cached.
 
-1. lower: gates as instructions of at most one angle (`gate_forms`);
-2. light cone: what the observables do not see is left out (`light_cone`);
-3. layers: each instruction comes as early as its qubits allow, diagonals and permutations in even
-   layers, all else in odd ones (`layers`);
-4. fusion: the gates of an odd layer become few matrices on neighbouring bits (`fusion`);
-5. schedule: the steps in order, and where their angles are;
-6. roll: steps that repeat become one scan (`rolled`).
-
-Passes 3 to 5 have four variants: by layers; one matrix for all of a small register, in a batch of
-inputs (`_plan_fused`); uniform steps, where nothing repeats (`uniform`); and gate by gate for the
-batch-last engine (`_plan_by_gates`). `print(plan(circuit, observables))` shows what each pass did.
+The passes are lower, light cone, layers, fusion, schedule and roll: README.md takes a circuit
+through them, and `print(plan(circuit, observables))` shows what each did. Layers, fusion and
+schedule have four variants: by layers (`_plan_layered`); one matrix for all of a small register, in
+a batch of inputs (`_plan_fused`); uniform steps, where nothing repeats (`_plan_irregular`); and
+gate by gate for the batch-last engine (`_plan_by_gates`).
 """
 
 from __future__ import annotations
@@ -257,13 +251,10 @@ def plan(
 
 @tuning.cached
 def plan_state(circuit: Circuit, shared: bool) -> Plan:
-    """The plan of all of a circuit.
+    """The plan of all of a circuit, or of a batch that shares its weights.
 
-    Args:
-        circuit: the circuit.
-        shared: it is for a batch that shares its weights. Matrices made of weights alone are then
-            few, so those of a small register are multiplied with each other first, unless inputs
-            turn other gates than phases.
+    Then matrices made of weights alone are few, so those of a small register are multiplied with
+    each other first, unless inputs turn other gates than phases.
     """
     found = _plan_of(circuit.num_qubits, _lowered(circuit), shared)
     return _explained(found, circuit, "light cone: all instructions are kept")
@@ -407,13 +398,7 @@ def _plan_fused(num_qubits: int, gates: Sequence[Instruction]) -> Plan:
         initial = last
     elif not last[0].is_identity:
         steps.append(Scheduled(*last))
-    return Plan(
-        num_qubits,
-        angles.from_weights,
-        angles.from_inputs,
-        (initial,),
-        rolled(steps, len(angles.from_weights)),
-    )
+    return _rolled_plan(num_qubits, angles, (initial,), steps)
 
 
 def turned_by_inputs(gates: Sequence[Instruction]) -> bool:
@@ -480,10 +465,9 @@ def _plan_by_gates(num_qubits: int, gates: Sequence[Instruction]) -> Plan:
         phase = layer.phase(angles)
         steps += [] if phase is None else [phase]
         steps += [] if layer.map.is_identity else [Scheduled(PermutationStep(layer.map))]
-    scans = rolled(steps, len(angles.from_weights))
     parts = tuple(part for block, _ in initial for part in block.parts)
     start = (MatrixStep(parts), tuple(k for _, numbers in initial for k in numbers))
-    return Plan(num_qubits, angles.from_weights, angles.from_inputs, (start,), scans)
+    return _rolled_plan(num_qubits, angles, (start,), steps)
 
 
 def _width(num_bits: int, instructions: Sequence[Instruction]) -> int:
@@ -552,13 +536,7 @@ def _plan_layered(num_qubits: int, instructions: Sequence[Instruction]) -> Plan:
         settle(wanted)
         steps += [Scheduled(*found) for found in row]
     settle(list(range(num_qubits)))
-    return Plan(
-        num_qubits,
-        angles.from_weights,
-        angles.from_inputs,
-        initial or ((idle(num_qubits), ()),),
-        rolled(steps, len(angles.from_weights)),
-    )
+    return _rolled_plan(num_qubits, angles, initial or ((idle(num_qubits), ()),), steps)
 
 
 @tuning.cached
@@ -593,10 +571,8 @@ def plan_over_devices(
     if observables is None:
         course.to_standard()
     readouts = () if observables is None else course.readouts(labels)
-    scans = rolled(course.steps, len(angles.from_weights))
-    found = Plan(
-        n, angles.from_weights, angles.from_inputs, course.initial, scans, (), shards, readouts
-    )
+    found = _rolled_plan(n, angles, course.initial, course.steps)
+    found = replace(found, shards=shards, readouts=readouts)
     left_out = len(every) - len(kept)
     note = f"light cone: {left_out or 'no'} of {len(every)} instructions are left out"
     return _explained(found, circuit, note), behind
@@ -610,7 +586,17 @@ def _diagonal_matrix(phase: DiagonalStep, num_qubits: int) -> np.ndarray:
     return np.diag(np.round(matrix.real) if phase.real else matrix)
 
 
-def rolled(steps: list[Scheduled], num_weights: int) -> tuple[ScannedSteps, ...]:
+def _rolled_plan(
+    num_qubits: int,
+    angles: AngleNumbers,
+    initial: tuple[PlacedMatrix, ...],
+    steps: Sequence[Scheduled],
+) -> Plan:
+    scans = rolled(steps, len(angles.from_weights))
+    return Plan(num_qubits, angles.from_weights, angles.from_inputs, initial, scans)
+
+
+def rolled(steps: Sequence[Scheduled], num_weights: int) -> tuple[ScannedSteps, ...]:
     """Find what repeats: greedily the period that covers most steps from here on."""
 
     def signature(step: Scheduled) -> object:
@@ -618,31 +604,24 @@ def rolled(steps: list[Scheduled], num_weights: int) -> tuple[ScannedSteps, ...]
 
     kinds: dict[object, int] = {}
     row = [kinds.setdefault(signature(step), len(kinds)) for step in steps]
-    scans: list[ScannedSteps] = []
-    alone: list[Scheduled] = []
+    spans: list[tuple[list[Scheduled], int]] = []
     start, longest = 0, tuning.current().longest_period
     while start < len(steps):
-        best = (1, 1)
+        best = 1, 1
         for period in range(1, min(longest, (len(row) - start) // 2) + 1):
             pattern = row[start : start + period]
             repeats = 1
             while row[start + repeats * period : start + (repeats + 1) * period] == pattern:
                 repeats += 1
             if repeats > 1 and repeats * period > best[0] * best[1]:
-                best = (period, repeats)
-        period, repeats = best
-        if repeats == 1:
-            alone.append(steps[start])
+                best = period, repeats
+        span = list(steps[start : start + best[0] * best[1]])
+        if best[1] == 1 and spans and spans[-1][1] == 1:
+            spans[-1][0].extend(span)
         else:
-            if alone:
-                scans.append(_scan(alone, 1, num_weights))
-                alone = []
-            span = steps[start : start + period * repeats]
-            scans.append(_scan(span, repeats, num_weights))
-        start += period * repeats
-    if alone:
-        scans.append(_scan(alone, 1, num_weights))
-    return tuple(scans)
+            spans.append((span, best[1]))
+        start += len(span)
+    return tuple(_scan(span, repeats, num_weights) for span, repeats in spans)
 
 
 def _scan(steps: list[Scheduled], repeats: int, num_weights: int) -> ScannedSteps:

@@ -179,10 +179,7 @@ def watched(
     """
     num_qubits = (state.shape[1] * devices).bit_length() - 1
     asked = {"states": _STATES_FORWARD, "samples": 1, "derivatives": 1, "devices": devices}
-    found: Array = _watched_p.bind(
-        state, state[:, :0], num_qubits=num_qubits, backwards=backwards, **asked
-    )
-    return found
+    return _watched_p.bind(state, state[:, :0], num_qubits=num_qubits, backwards=backwards, **asked)
 
 
 # Its second operand holds nothing, but is batched where the state is. So where only the first one

@@ -52,19 +52,17 @@ def run(
         for s in plan.scans
     )
 
-    def parameters(angles: Parameters) -> Parameters:
-        return tuple(
+    # The matrices of uniform steps, each a product of several, are made together and first where
+    # they have few numbers, else each with its step.
+    uniform = [(step, count) for step, count in plan.steps if isinstance(step, UniformStep)]
+    numbers = sum(count * 4 ** (step.num_bits + (not step.real)) for step, count in uniform)
+    late = gradient == "adjoint" and not 0 < numbers <= tuning.current().early_numbers
+    every = angles
+    if not late:
+        every = tuple(
             parameters_of(scan, own, data_of(scan, state.dtype))
             for scan, own in zip(plan.scans, angles, strict=True)
         )
-
-    # The matrices of uniform steps, each a product of several, are made together and first where
-    # they have few numbers, else each with its step.
-    late = gradient == "adjoint"
-    if late and any(isinstance(step, UniformStep) for s in plan.scans for step in s.steps):
-        sizes = (array.size for array in jax.tree.leaves(jax.eval_shape(parameters, angles)))
-        late = sum(sizes) > tuning.current().early_numbers
-    every = angles if late else parameters(angles)
     if gradient == "adjoint":
         state = evolve_by_adjoint(plan, late, every, state)
     else:
@@ -192,8 +190,7 @@ def in_turn(plan: Plan, parameter: Array, state: Any) -> tuple[Array, Any]:
     if jnp.issubdtype(parameter.dtype, jnp.floating):
         amplitude = jax.tree.leaves(state)[-1][0, 0]
         parameter = parameter + zero_of(jax.lax.stop_gradient(amplitude))
-    found: tuple[Array, Any] = jax.lax.optimization_barrier((parameter, state))
-    return found
+    return jax.lax.optimization_barrier((parameter, state))
 
 
 def _at(index: int | slice, arrays: Any) -> Any:
@@ -218,19 +215,20 @@ def _apart(scan: ScannedSteps, num_rows: int) -> int:
 def _filler(scan: ScannedSteps, dtype: Any) -> Callable[..., list[Array]]:
     """A function that gives the parameters of all steps; those of constant ones are made here."""
     none = jnp.zeros((0,), dtype)
-    constants = [
-        None if step.num_angles or data else parameters(step, none)
-        for step, data in zip(scan.steps, scan.data, strict=True)
-    ]
+    constants = {
+        k: parameters(step, none)
+        for k, (step, data) in enumerate(zip(scan.steps, scan.data, strict=True))
+        if not step.num_angles and not data
+    }
 
     def fill(own: Sequence[Array], data: Sequence[tuple[Array, ...]]) -> list[Array]:
         rest = iter(own)
         found = []
-        for step, constant, its_data in zip(scan.steps, constants, data, strict=True):
+        for k, (step, its_data) in enumerate(zip(scan.steps, data, strict=True)):
             if step.num_angles:
                 found.append(next(rest))
             else:
-                found.append(parameters(step, none, its_data) if its_data else constant)
+                found.append(constants[k] if k in constants else parameters(step, none, its_data))
         return found
 
     return fill

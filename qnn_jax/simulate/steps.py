@@ -31,7 +31,7 @@ class DiagonalStep:
     offsets: tuple[float, ...]
     terms: tuple[tuple[int, int, float], ...]
     num_angles: int
-    real: bool = False
+    real: bool
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,7 @@ class PermutationStep:
 
 @dataclass(frozen=True)
 class ExchangeStep:
-    """Swap the highest local bits with bits of the device's number: one all-to-all.
-
-    Attributes:
-        shards: the devices.
-        bits: of the device's number, the first for the lowest of those local bits.
-    """
+    """Swap the highest local bits with bits of the device's number, in order: one all-to-all."""
 
     shards: Shards
     bits: tuple[int, ...]
@@ -155,12 +150,7 @@ class ExchangeStep:
 
 @dataclass(frozen=True)
 class DeviceStep:
-    """Devices pass on all that they have: one collective permute.
-
-    Attributes:
-        shards: the devices.
-        affine: the map from a device's number to that of the receiver.
-    """
+    """Devices pass on all that they have, k to device affine(k): one collective permute."""
 
     shards: Shards
     affine: Affine
@@ -175,8 +165,8 @@ class LocalDiagonalStep(DiagonalStep):
     those of `whole`, with the signs of a device.
     """
 
-    shards: Shards | None = None
-    whole: DiagonalStep | None = None
+    shards: Shards
+    whole: DiagonalStep
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,32 @@ def alike(*arrays: Any) -> list[Any]:
     ]
 
 
+def moving(tangents: Sequence[Any]) -> tuple[int, ...]:
+    """Which operands have a tangent."""
+    return tuple(k for k, tangent in enumerate(tangents) if not isinstance(tangent, ad.Zero))
+
+
+def of_some(
+    function: Callable[..., Any], operands: Sequence[Any], numbers: Sequence[int]
+) -> Callable[..., Any]:
+    """A function of some of its operands, the others being what they are."""
+
+    def of_them(*values: Any) -> Any:
+        every = list(operands)
+        for k, value in zip(numbers, values, strict=True):
+            every[k] = value
+        return function(*every)
+
+    return of_them
+
+
+def jvp_of_moving(function: Callable[..., Any], primals: Sequence[Any], tangents: Any) -> Any:
+    """`jax.jvp` by those operands that have a tangent."""
+    numbers = moving(tangents)
+    values, along = ([those[k] for k in numbers] for those in (primals, tangents))
+    return jax.jvp(of_some(function, primals, numbers), values, along)
+
+
 def operation(name: str, function: Callable[..., Any]) -> Any:
     """A primitive of JAX that computes one array, without derivatives and batches yet."""
     primitive: Any = Primitive(name)
@@ -71,8 +97,7 @@ def operation(name: str, function: Callable[..., Any]) -> Any:
 
 
 def _bind(primitive: Any, *operands: Any, **static: Any) -> Array:
-    found: Array = primitive.bind(*alike(*operands), **static)
-    return found
+    return primitive.bind(*alike(*operands), **static)
 
 
 def linear(
@@ -88,7 +113,7 @@ def linear(
     pair = [operation(name, forward), operation(f"{name}_transposed", backward)]
     for one, other in (pair, pair[::-1]):
         batching.primitive_batchers[one] = functools.partial(_batch_of_linear, one)
-        ad.defjvp(one, functools.partial(_tangent_of_linear, one))
+        ad.primitive_jvps[one] = functools.partial(_jvp_of_linear, one)
         ad.primitive_transposes[one] = functools.partial(_transpose_of_linear, other)
     return functools.partial(_bind, pair[0])
 
@@ -99,10 +124,9 @@ def _batch_of_linear(primitive: Any, operands: Any, axes: Any, **static: Any) ->
     return _bind(primitive, first, *operands[1:], **static), 0
 
 
-def _tangent_of_linear(
-    primitive: Any, tangent: Any, _: Any, *constants: Any, **static: Any
-) -> Array:
-    return _bind(primitive, tangent, *constants, **static)
+def _jvp_of_linear(primitive: Any, primals: Any, tangents: Any, **static: Any) -> Any:
+    tangent = _bind(primitive, tangents[0], *primals[1:], **static)
+    return _bind(primitive, *primals, **static), tangent
 
 
 def _transpose_of_linear(
@@ -163,19 +187,11 @@ def linear_in_many(
         return out, 0
 
     def jvp(primals: Any, tangents: Any, **static: Any) -> Any:
-        moving = [k for k, tangent in enumerate(tangents) if not isinstance(tangent, ad.Zero)]
-
-        def of_moving(*values: Array) -> Any:
-            operands = list(primals)
-            for k, value in zip(moving, values, strict=True):
-                operands[k] = value
-            return compute(*operands, **static)
-
-        if all(k >= static["count"] for k in moving):  # linear
+        if all(k >= static["count"] for k in moving(tangents)):  # linear
             rest = [ad.instantiate_zeros(tangent) for tangent in tangents[static["count"] :]]
             known = primals[: static["count"]]
             return primitive.bind(*primals, **static), primitive.bind(*known, *rest, **static)
-        return jax.jvp(of_moving, [primals[k] for k in moving], [tangents[k] for k in moving])
+        return jvp_of_moving(functools.partial(compute, **static), primals, tangents)
 
     def transpose(cotangent: Any, *operands: Any, count: int, levels: Levels, **static: Any) -> Any:
         if isinstance(cotangent, ad.Zero):

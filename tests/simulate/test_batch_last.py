@@ -49,7 +49,7 @@ def test_small_matrices_times_rows_in_every_mode(of_matrix, of_rows, fault, monk
 @pytest.mark.parametrize("rows", [1, 2, 3, 8, 13])
 def test_the_gradient_of_spread_rows_is_their_sum(rows):
     factors = jnp.asarray(np.random.default_rng(0).normal(size=(4, rows, 3)))
-    found = jax.grad(lambda a: jnp.sum(repeat_rows(a, rows) * factors))(jnp.ones((4, 3)))
+    found = jax.grad(lambda a: jnp.sum(repeat_rows(a, rows=rows) * factors))(jnp.ones((4, 3)))
     np.testing.assert_allclose(found, factors.sum(1), rtol=1e-5)
 
 

@@ -227,7 +227,7 @@ def test_batches_of_weights_gate_by_gate(num_qubits, fault, monkeypatch):
     elif fault:
         right_sum = batch_last.repeat_rows
         monkeypatch.setattr(
-            batch_last, "repeat_rows", lambda row, rows: right_sum(row, rows) * 1.01
+            batch_last, "repeat_rows", lambda row, rows: right_sum(row, rows=rows) * 1.01
         )
 
     def states(w):
