@@ -172,23 +172,23 @@ def matrix_of(
     return materialize(jnp.stack(every))
 
 
-def _factor(three: np.ndarray, cos: Array | None, sin: Array | None) -> _Matrix:
+def combination(three: np.ndarray, cos: Array | None, sin: Array | None) -> Number:
     """A + B cos + C sin."""
+    return _sum(
+        [
+            float(value) if function is None else float(value) * function
+            for value, function in zip(three, (None, cos, sin), strict=True)
+            if abs(value) > 1e-14
+        ]
+    )
 
-    def number(own: np.ndarray) -> Number:
-        functions = zip(own, (None, cos, sin), strict=True)
-        return _sum(
-            [
-                float(value) if function is None else float(value) * function
-                for value, function in functions
-                if abs(value) > 1e-14
-            ]
-        )
 
-    size = range(three.shape[-1])
-    return [
-        [(number(three[:, k, j].real), number(three[:, k, j].imag)) for j in size] for k in size
-    ]
+def _factor(three: np.ndarray, cos: Array, sin: Array) -> _Matrix:
+    def number(k: int, j: int) -> _Complex:
+        own = three[:, k, j]
+        return combination(own.real, cos, sin), combination(own.imag, cos, sin)
+
+    return [[number(k, j) for j in (0, 1)] for k in (0, 1)]
 
 
 def _constant(matrix: np.ndarray) -> _Matrix:
@@ -407,15 +407,78 @@ def _gate(gate: GateStep, turn: Array | None, state: _State) -> _State:
         natural = identity(len(state.place.columns))
         moved = state.arranged(toffoli.on_bits(gate.bits))
         return _State(moved, natural, state.num_qubits)
-    place, tensor = (state if gate.form.real else state.complex).on_top(gate.bits)
-    parts, size, rows, batch = tensor.shape
+    coefficients = three_of(gate.form)[1]
+    size = 1 << len(gate.bits)
+    amplitudes = (state if gate.form.real else state.complex).natural
+    rows = amplitudes.shape[1] // size * (len(amplitudes) if gate.form.real else 1)
     cos, sin = (None, None) if turn is None else repeat_rows(turn, rows=rows)
-    column: _Matrix = [[(tensor[0, j], tensor[1, j] if parts == 2 else None)] for j in range(size)]
-    product = _product(_factor(three_of(gate.form)[1], cos, sin), column)
-    numbers = [line[0][part] for part in range(parts) for line in product]
-    zeros = jnp.zeros((rows, batch), tensor.dtype)
-    done = jnp.stack([zeros if number is None else number for number in numbers])
-    return _State(done.reshape(-1, batch), place, state.num_qubits)
+
+    def entries(three: np.ndarray) -> list[list[Number]]:
+        return [[combination(three[:, k, j], cos, sin) for j in range(size)] for k in range(size)]
+
+    imaginary = None if gate.form.real else entries(coefficients.imag)
+    return _State.of(_matrix_on_bits(entries(coefficients.real), imaginary, gate.bits, amplitudes))
+
+
+def _matrix_on_bits(
+    real: list[list[Number]],
+    imaginary: list[list[Number]] | None,
+    bits: tuple[int, ...],
+    state: Float[Array, "c amplitudes batch"],
+) -> Float[Array, "c amplitudes batch"]:
+    """A matrix on a few bits; bit k of its index is bits[k]."""
+    order = sorted(range(len(bits)), key=lambda k: -bits[k])
+    amplitudes, batch = state.shape[1:]
+    parts = [state] if imaginary is None else [state[:1], state[1:]]
+    # Axes 1, 3, … are the gate's bits, the highest first.
+    lengths, top = [], amplitudes * len(parts[0])
+    for k in order:
+        lengths += [top >> (bits[k] + 1), 2]
+        top = 1 << bits[k]
+    lengths += [top, batch]
+    size = 1 << len(order)
+    rows = len(parts[0]) * amplitudes // size
+
+    def slices(part: Array) -> list[Array]:
+        tensor = part.reshape(lengths)
+        found = []
+        for j in range(size):
+            at = [x for k in order for x in (slice(None), j >> k & 1)]
+            found.append(tensor[tuple(at)].reshape(rows, batch))
+        return found
+
+    def sum_of(*halves: tuple[list[Number], list[Array], int]) -> Array:
+        """A row of the matrix times amplitudes: the real half, then the imaginary one."""
+        terms = [
+            sign * entry * part[j]
+            for line, part, sign in halves
+            for j, entry in enumerate(line)
+            if entry is not None
+        ]
+        return functools.reduce(operator.add, terms) if terms else jnp.zeros_like(halves[0][1][0])
+
+    split = [slices(part) for part in parts]
+    if imaginary is None:
+        outs = [[sum_of((line, split[0], 1)) for line in real]]
+    else:
+        re, im = split
+        lines = list(zip(real, imaginary, strict=True))
+        outs = [
+            [sum_of((a, re, 1), (b, im, -1)) for a, b in lines],
+            [sum_of((a, im, 1), (b, re, 1)) for a, b in lines],
+        ]
+    lacking = lengths[: 2 * len(order) : 2] + lengths[2 * len(order) :]
+    joined = []
+    for out in outs:
+        pieces = {j: out[j].reshape(lacking) for j in range(size)}
+        for depth, k in enumerate(order):
+            pieces = {
+                j: jnp.stack([pieces[j], pieces[j | 1 << k]], 2 * depth + 1)
+                for j in pieces
+                if not j >> k & 1
+            }
+        joined.append(pieces[0].reshape(-1, amplitudes, batch))
+    return joined[0] if len(joined) == 1 else jnp.concatenate(joined)
 
 
 def _phase(step: DiagonalStep, angles: Array | None, state: Array) -> Array:
