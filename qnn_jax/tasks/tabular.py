@@ -521,6 +521,13 @@ def _column(table: RawTable, name: str, cells: Sequence[Any], categorical: bool)
     different = {cell for cell in cells if cell is not None}
     texts = {cell for cell in different if number(cell) is None}
     if not texts and not categorical:
+        # Before a column that is infinite throughout is left out as one that never differs.
+        for row, cell in enumerate(cells):
+            if math.isinf(number(cell) or 0):
+                raise InputError(
+                    f"Column {name!r} must hold finite numbers, but has {cell!r} in "
+                    f"{table.where(name, row)}; correct it."
+                )
         return Column(name)
     if len(texts) < len(different) and not categorical:
         row = next(row for row, cell in enumerate(cells) if cell in texts)

@@ -215,6 +215,7 @@ def test_missing_values_are_refused_or_become_the_mean(csv: Path) -> None:
         ({}, {"categorical": ("row", "size")}, None),
         ({(0, "size"): "big"}, {}, "Column 'size' .* beside numbers has 'big' in .*line 2 of"),
         ({(0, "size"): "inf"}, {}, "Column 'size' must hold finite numbers, but has 'inf' in"),
+        ({(k, "size"): "inf" for k in range(ROWS)}, {}, "Column 'size' must hold finite numbers"),
         ({(3, "species"): ""}, {}, "`target` .* without missing values, .* line 5 of"),
         ({(3, "species"): "fly"}, {}, "`target` .* at least 3 rows of each class, .* 1 of 'fly'"),
         ({(k, "species"): "fly" for k in range(ROWS)}, {}, "two classes, but 'species' has 'fly'"),
