@@ -12,7 +12,7 @@ import math
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, TypeAlias
 
@@ -56,7 +56,7 @@ _LEAVES = ("#", "x", "w", "chain")
 #: From so many terms on a sum or a product is a reduction, which no longer adds from left to right.
 _LONG = 33
 #: The reductions, by the functions that chains are made of; a difference is a sum with a sign.
-_REDUCTIONS: Mapping[str, str] = MappingProxyType({"add": "sum", "sub": "sum", "mul": "prod"})
+_REDUCTIONS: Mapping[str, str] = MappingProxyType({"add": "sum", "mul": "prod"})
 
 
 def angles(
@@ -123,7 +123,7 @@ def _evaluate_chains(chains: tuple[_Chain, ...], inputs: Array, weights: Array, 
         terms = tuple(term for number in members for term in chains[number].terms)
         values = evaluate(terms, inputs, weights, m)
         rows = values.reshape(-1, length, *values.shape[1:])
-        parts.append(getattr(m, function)(rows, axis=1))
+        parts.append(getattr(m, _REDUCTIONS[function])(rows, axis=1))
     order = _way_back(number for members in groups.values() for number in members)
     return _joined(parts, order, m)
 
@@ -183,34 +183,47 @@ def _groups(
 
 @dataclass(frozen=True, slots=True)
 class _Chain(Expression):
-    """A long sum or product as one leaf: the name of its reduction, and its terms."""
+    """A long sum or product as one leaf."""
 
     function: str
     terms: tuple[Expression, ...]
 
 
 def _with_chains(expression: Expression) -> Expression:
-    """An expression with its long sums and products as leaves."""
+    """An expression with its long sums and products as leaves; chains within their terms stay."""
     if not isinstance(expression, Call) or expression.depth < _LONG - 1:
         return expression
 
-    def function(part: Call, arguments: Sequence[Expression]) -> Expression:
-        found = call(part.function, *arguments)
-        terms = _terms(found, _REDUCTIONS.get(part.function, ""))
-        return found if len(terms) < _LONG else _Chain(_REDUCTIONS[part.function], tuple(terms))
+    def function(part: Call, arguments: Sequence[_Part]) -> _Part:
+        kind = "add" if part.function == "sub" else part.function
+        terms: list[Expression] = []
+        if kind in _REDUCTIONS:
+            first, last = part.arguments
+            terms = arguments[0].terms if arguments[0].kind == kind else [first]
+            terms.append(call("neg", last) if part.function == "sub" else last)
+            if len(terms) >= _LONG:
+                return _Part(None, kind, terms)
+        return _Part(call(part.function, *(a.settled() for a in arguments)), kind, terms)
 
-    return fold(expression, lambda leaf: leaf, function)
+    return fold(expression, _Part, function).settled()
 
 
-def _terms(expression: Expression, reduction: str) -> list[Expression]:
-    """What a sum or a product consists of, followed through its first arguments."""
-    terms: list[Expression] = []
-    while isinstance(expression, Call) and _REDUCTIONS.get(expression.function) == reduction:
-        function, (expression, last) = expression.function, expression.arguments
-        terms.append(call("neg", last) if function == "sub" else last)
-    if isinstance(expression, _Chain) and expression.function == reduction:
-        return [*expression.terms, *reversed(terms)]
-    return [expression, *reversed(terms)]
+@dataclass(slots=True)
+class _Part:
+    """A part of an expression, and the terms of the chain that it may be the beginning of.
+
+    All parts of a chain share one list of terms, so that a chain of n terms takes n steps.
+    """
+
+    expression: Expression | None  # None where it is a long chain
+    kind: str = ""  # the function of the chain
+    terms: list[Expression] = field(default_factory=list)
+
+    def settled(self) -> Expression:
+        """The part, no more to be continued."""
+        if self.expression is None:
+            return _Chain(self.kind, tuple(self.terms))
+        return self.expression
 
 
 def _shape(expression: Expression, leaves: list[float], chains: dict[_Chain, int]) -> _Shape:
@@ -354,7 +367,8 @@ def _largest(array: Array) -> float:
 def _harmless(circuit: Circuit) -> float:
     """Up to which inputs and weights every angle is finite, and not large in float32.
 
-    -1 where a function is not defined everywhere: then all angles are evaluated, also of zeros.
+    0 where a number in the circuit is large. -1 where a function is not defined everywhere: then
+    all angles are evaluated, also of zeros.
     """
     most = _PRECISION / float(np.finfo(np.float32).eps)
     for reach in 2.0 ** np.arange(12, -4, -1):
@@ -364,7 +378,7 @@ def _harmless(circuit: Circuit) -> float:
             bounds = evaluate(circuit.angles, inputs, weights, _BOUNDS)
         if np.all(bounds <= most):
             return float(reach)
-    return -1.0
+    return 0.0 if np.all(np.isfinite(bounds)) else -1.0
 
 
 def _below_2(value: np.ndarray) -> np.ndarray:

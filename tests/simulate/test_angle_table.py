@@ -30,6 +30,14 @@ def test_an_angle_of_many_terms(length):
     np.testing.assert_allclose(slope, -np.sin(inputs @ weights) * inputs, atol=1e-6)
 
 
+def test_an_angle_of_very_many_terms():
+    # In steps as many as terms: with a step for each pair of them this takes a minute.
+    length = 24_000
+    inputs, weights = np.random.default_rng(0).uniform(0.1, 0.2, (2, length))
+    found = angles(Circuit(1, (Op("ry", 0, dot(length)),)), inputs, weights)
+    assert found[0] == pytest.approx(inputs @ weights, rel=1e-5)
+
+
 @pytest.mark.slow
 def test_many_angles_of_many_terms_in_one_circuit():
     rows = [

@@ -147,6 +147,11 @@ def test_no_gate_swallows_an_angle_that_is_nan(gate):
     sums = jax.jit(jax.vmap(lambda v: qnn_jax.probabilities(circuit, [], v).sum()))(rows)
     np.testing.assert_allclose(sums[0], 1, rtol=1e-5)
     assert np.isnan(sums[1:]).all()
+    if gate in ("rx", "u"):
+        seen = qnn_jax.sample
+        drawn = jax.jit(jax.vmap(lambda v: seen(circuit, [], v, 3, jax.random.key(0))))(rows)
+        assert (drawn[0] >= 0).all()
+        assert (drawn[1:] == -1).all()
 
 
 @pytest.mark.parametrize("kind", ["list", "int64", "int8", "uint8", "float16", "float32"])
@@ -217,6 +222,14 @@ def test_large_angles_warn_once_with_the_largest(name):
         LARGE[name](zz_feature_map(2), rows / 10)
         with x64(True):
             LARGE[name](zz_feature_map(2), rows)
+
+
+def test_a_large_number_in_a_circuit_is_meant():
+    # No inputs or weights could be scaled.
+    circuit = Circuit(1, (Op("rx", 0, 5000.0),))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        qnn_jax.statevector(circuit, [], [])
 
 
 def test_the_warning_is_not_given_for_nothing():
