@@ -299,7 +299,7 @@ def _device(backend: Any, num_qubits: int) -> Any:
             "Argument `backend` must be a Qiskit BackendV2 or the name of a fake backend, "
             f"but is {shown(backend)}."
         )
-    check_size(device, num_qubits)
+    check_size(device, num_qubits, device.name)
     return device
 
 
@@ -358,10 +358,11 @@ def _check_isa(
             "Argument `isa` must be transpiled from to_qiskit(circuit), but has the parameter "
             f"{min(unknown)!r}."
         )
-    if len(_measured_qubits(isa)) != circuit.num_qubits:
+    bits, wanted = sorted(measured_qubits(isa)), [*range(circuit.num_qubits)]
+    if bits != wanted:
         raise InputError(
-            f"Argument `isa` must measure the circuit's {circuit.num_qubits} qubits into bits 0, "
-            f"1, …, but measures {len(_measured_qubits(isa))}."
+            f"Argument `isa` must measure the circuit's qubits into the bits {wanted}, but "
+            f"measures into the bits {bits}."
         )
     if device is not None:
         check_gates(isa, device.target, device.name)

@@ -152,12 +152,12 @@ def check_width(num_qubits: int, backend: Any) -> None:
         )
 
 
-def check_size(backend: Any, num_qubits: int) -> None:
-    """Refuse a backend with fewer qubits than a circuit."""
+def check_size(backend: Any, num_qubits: int, name: str) -> None:
+    """Refuse a backend, called by a name, with fewer qubits than a circuit."""
     if backend.num_qubits < num_qubits:
         raise InputError(
             f"Argument `backend` must have at least {num_qubits} qubits, as the circuit has, but "
-            f"{backend.name} has {backend.num_qubits}."
+            f"{name} has {backend.num_qubits}."
         )
 
 

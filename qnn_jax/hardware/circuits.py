@@ -104,7 +104,7 @@ def transpiled(
     bare.add_register(ClassicalRegister(circuit.num_qubits, "outcome"))
     bare.measure(range(bare.num_qubits), range(bare.num_qubits))
     backend = device.backend
-    check_size(backend, bare.num_qubits)
+    check_size(backend, bare.num_qubits, device.name)
     return transpile(
         bare,
         backend,

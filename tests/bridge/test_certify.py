@@ -6,7 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit, transpile
+from qiskit import ClassicalRegister, QuantumCircuit, transpile
 from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.quantum_info import SparsePauliOp
 
@@ -237,7 +237,11 @@ def test_counts_outside_of_the_binomial_bound_are_refused(fault, monkeypatch):
         (lambda: certify(CIRCUIT, "ZZ", inputs=[1.0, 2.0]), r"must have shape \(draws, 2\)"),
         (
             lambda: certify(CIRCUIT, "ZZ", isa=to_qiskit(CIRCUIT)),
-            "`isa` must measure the circuit's",
+            r"`isa` must measure the circuit's qubits into the bits \[0, 1\], .* bits \[\]",
+        ),
+        (
+            lambda: certify(Circuit(1, (Op("rx", 0, x[0]),)), "Z", isa=_into_bit_one()),
+            r"`isa` must measure the circuit's qubits into the bits \[0\], .* bits \[1\]",
         ),
         (lambda: certify(CIRCUIT, "ZX", isa=measured(CIRCUIT)), "outcomes say nothing about 'ZX'"),
         (
@@ -253,6 +257,13 @@ def test_counts_outside_of_the_binomial_bound_are_refused(fault, monkeypatch):
 def test_refusals(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def _into_bit_one():
+    circuit = to_qiskit(Circuit(1, (Op("rx", 0, x[0]),)))
+    circuit.add_register(ClassicalRegister(1, "a"), ClassicalRegister(1, "b"))
+    circuit.measure(0, circuit.cregs[1][0])
+    return circuit
 
 
 def _untranspiled():
