@@ -15,7 +15,6 @@ from qnn_jax.bridge.certificate import circuit_hash
 from qnn_jax.circuits import Circuit
 from qnn_jax.circuits.arrays import as_numbers, finite_array
 from qnn_jax.circuits.bases import bases_of
-from qnn_jax.circuits.checks import path_of
 from qnn_jax.circuits.circuit import checked_circuit
 from qnn_jax.circuits.observables import Observables, observables_on
 from qnn_jax.errors import InputError
@@ -64,18 +63,24 @@ class DeviceTwin:
         Raises:
             InputError: if it does not exist, or is damaged, changed or of another format.
         """
-        content, seal = read_twin(path_of("path", path))
+        content, seal = read_twin(path, "path")
         try:
             count, size = len(content["qubits"]), len(content["parameters"])
             transpiled = Circuit.from_json(json.dumps(content["transpiled"]))
             places = content["measured"]
-            if len(set(places)) < len(places) or not set(places) <= set(range(count)):
+            asked = len(content["layout"])
+            if (
+                len(set(places)) < len(places)
+                or not set(places) <= set(range(count))
+                or len(places) != asked
+            ):
                 raise InputError(
-                    f"`measured` must name different local qubits below {count}, but is {places}"
+                    f"`measured` must name a different local qubit below {count} for each of the "
+                    f"{asked} in `layout`, but is {places}"
                 )
             if transpiled.num_qubits != count:
                 raise InputError(
-                    f"`transpiled` must have {count} qubits, as `qubits` names, but has "
+                    f"`transpiled` must have as many qubits as `qubits` names, {count}, but has "
                     f"{transpiled.num_qubits}"
                 )
             return cls(
@@ -100,7 +105,7 @@ class DeviceTwin:
         return Check(**self.content["after"])
 
     def check_circuit(self, circuit: Circuit) -> None:
-        """Refuse another circuit than that which was learned."""
+        """Refuse another circuit than that which was learned, by an InputError."""
         if circuit_hash(checked_circuit(circuit)) != self.content["circuit_sha256"]:
             raise InputError(
                 "Argument `noise` must be a device.json of the circuit that runs, but "
@@ -127,12 +132,16 @@ class DeviceTwin:
         return family
 
     def check(self, experiments: Sequence[Experiment]) -> Check:
-        """How well the twin predicts other counts of its circuit, of the same qubits and gates."""
+        """How well the twin predicts other counts of its circuit, of the same qubits.
+
+        Raises:
+            InputError: if the circuit has other gates than when it was learned.
+        """
         values = np.array([one["value"] for one in self.content["parameters"]])
         return check_noise(self.family(experiments), values, experiments, self.covariance)
 
     def check_qubits(self, qubits: Sequence[int]) -> None:
-        """Refuse other qubits of the device."""
+        """Refuse other qubits of the device, by an InputError."""
         if tuple(qubits) != self.content["qubits"]:
             raise InputError(
                 f"Argument `noise` must be a device.json of the qubits {tuple(qubits)} that the "

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, TypedDict
 
+from qnn_jax.circuits.checks import path_of
 from qnn_jax.errors import InputError
 from qnn_jax.runs.files import normalised, read_json, write_json_atomic
 from qnn_jax.runs.schema import from_json
@@ -90,8 +91,9 @@ def write_twin(path: Path, content: TwinJson) -> None:
     write_json_atomic(path, {**content, "sha256": seal_of(content)})
 
 
-def read_twin(path: Path, argument: str = "noise") -> tuple[TwinJson, str]:
+def read_twin(path: Path | str, argument: str = "noise") -> tuple[TwinJson, str]:
     """The content of such a file, which was not changed, and its seal."""
+    path = path_of(argument, path)
     found = read_json(path, AGAIN)
     if found is None:
         raise InputError(

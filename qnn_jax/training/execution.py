@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from qnn_jax.bridge.backend_names import check_fake_backend
@@ -44,7 +43,7 @@ def check_execution(config: Any) -> None:
             f"{config.noise!r}; the executor noisy takes it."
         )
     if config.noise is not None and is_twin_file(config.noise):
-        read_twin(Path(config.noise))
+        read_twin(config.noise)
     elif config.noise is not None:
         check_fake_backend(config.noise)
 

@@ -129,9 +129,16 @@ def test_an_old_twin_is_warned_of_with_both_dates(learned):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"measured": [0, 5]}, "`measured` must name different local qubits below 1, but is"),
-        ({"measured": [0, 0]}, "`measured` must name different local qubits below 1, but is"),
-        ({"transpiled": {"num_qubits": 2}}, "`transpiled` must have 1 qubits, as `qubits` names"),
+        (
+            {"measured": [5]},
+            ".* a different local qubit below 1 for each of the 1 in `layout`",
+        ),
+        ({"measured": [0, 0], "layout": [0, 1]}, "`measured` must name a different local qubit"),
+        (
+            {"layout": [0, 1]},
+            ".* a different local qubit below 1 for each of the 2 in `layout`",
+        ),
+        ({"transpiled": {"num_qubits": 2}}, "`transpiled` must have as many qubits as `qubits`"),
         ({"transpiled": {"ops": 3}}, "Argument `text` must be JSON written by Circuit.to_json"),
         (
             {"noise": {"gates": [{"gate": "sx", "qubits": [0], "matrix": [[1.0], []]}]}},

@@ -134,6 +134,7 @@ def test_members_restarts_and_points_take_shots() -> None:
         (("sampled", 0), "`shots` must be an integer of at least 1, but is 0"),
         (("sampled", 8, "FakeFez"), "`noise` must be left out where `executor` is sampled"),
         (("noisy", 8), "`noise` must name a fake backend or a device.json where `executor` is"),
+        (("noisy", 8, "a\0.json"), "`noise` must be a path, but is"),
         (("noisy", 8, "FakeFezz"), "`noise` must name one of .* did you mean FakeFez"),
         (("aer", 8), "`executor` must be one of 'exact', 'sampled', 'noisy', but is 'aer'"),
     ],
