@@ -111,7 +111,8 @@ def connect(
     return device
 
 
-@dataclass(eq=False)
+# Its repr shows neither the instance nor the address, in which there may be a password.
+@dataclass(eq=False, repr=False)
 class IbmDevice:
     """One IBM backend, see `Device` and `connect`. It logs in when first needed."""
 

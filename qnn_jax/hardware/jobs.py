@@ -246,15 +246,19 @@ class Device(Protocol):
 
     def submit(self, chunk: Chunk, tag: str, batch: str | None = None) -> str:
         """Send `chunk` once, tagged; return the job's id."""
+        raise NotImplementedError
 
     def find(self, tag: str) -> list[Job]:
         """All jobs with that tag, oldest first."""
+        raise NotImplementedError
 
     def job(self, job_id: str) -> Job:
         """The current state of the job."""
+        raise NotImplementedError
 
     def counts(self, job_id: str, chunk: Chunk) -> list[RegisterCounts]:
         """The counts of a completed job, one item for each PUB."""
+        raise NotImplementedError
 
     def usage(self, job_id: str) -> float | None:
         """Seconds charged; None if not known yet."""

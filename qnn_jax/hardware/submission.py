@@ -160,7 +160,7 @@ def tag(digest: str) -> str:
     return _TAG + digest[:32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Work:
     device: Device
     ledger: Ledger
@@ -435,7 +435,10 @@ class _Work:
                 self.clock.sleep(self.patience.first)
 
     def insist(self, request: Callable[[], T], about: str) -> T:
-        """Repeat an idempotent request until it is answered."""
+        """Repeat a request until it is answered.
+
+        It is idempotent, or settles what may have been done before it fails, as `_send`'s does.
+        """
         start, wait, logins = self.clock.now(), self.patience.first, 0
         while True:
             try:

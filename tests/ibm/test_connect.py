@@ -28,6 +28,7 @@ def test_a_backend_tells_what_a_preflight_needs(server):
     assert device.allowance().left == 588.0
     assert len(device.account) == 16
     assert device.account not in CRN
+    assert CRN not in repr(device)
 
 
 def test_an_accounts_limit_counts_as_the_instances(server):
