@@ -17,6 +17,7 @@ from qnn_jax.bridge import qasm3_reading
 from qnn_jax.bridge.export import bound
 from qnn_jax.bridge.qasm3_reading import Names
 from qnn_jax.bridge.qasm_limits import (
+    MAX_BITS,
     MAX_CHARACTERS,
     MAX_GATES,
     MAX_NESTING,
@@ -183,7 +184,8 @@ def _defined_gates(text: str) -> set[str]:
         elif words[0] in sizes and words[2:3] == ["["] and words[3:4] and words[3].isdigit():
             lengths[words[1]] = int(words[3])
             sizes[words[0]] += int(words[3])
-            check_size("qubits" if words[0] == "qreg" else "bits", sizes[words[0]], MAX_QUBITS)
+            kind, most = ("qubits", MAX_QUBITS) if words[0] == "qreg" else ("bits", MAX_BITS)
+            check_size(kind, sizes[words[0]], most)
         else:
             total += counts.get(words[0], 1) * _num_broadcast(words, lengths)
             check_size("gates", total, MAX_GATES)

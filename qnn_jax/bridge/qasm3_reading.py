@@ -31,7 +31,7 @@ from qnn_jax.bridge.qasm3_gates import (
 )
 from qnn_jax.bridge.qasm3_parsing import parsed
 from qnn_jax.bridge.qasm3_values import CONSTANTS, Real, Value, converted, evaluate, integer, real
-from qnn_jax.bridge.qasm_limits import MAX_NESTING, MAX_QUBITS, Wrong, check_size
+from qnn_jax.bridge.qasm_limits import MAX_BITS, MAX_NESTING, MAX_QUBITS, Wrong, check_size
 from qnn_jax.circuits.angles import w, x
 from qnn_jax.circuits.circuit import Circuit
 from qnn_jax.errors import InputError
@@ -221,7 +221,7 @@ class _Reader:
         if length < 0:
             raise Wrong(f"a register cannot have {length} {kind}s")
         first = self._num[kind]
-        check_size(f"{kind}s", first + length, MAX_QUBITS)
+        check_size(f"{kind}s", first + length, MAX_BITS if kind == "bit" else MAX_QUBITS)
         self._num[kind] += length
         self._registers[name] = _Register(kind, range(first, first + length), size is not None)
 

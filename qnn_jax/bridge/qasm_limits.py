@@ -5,6 +5,8 @@ from __future__ import annotations
 from qnn_jax.circuits.checks import MAX_GATES as MAX_GATES
 from qnn_jax.circuits.checks import MAX_QUBITS as MAX_QUBITS
 
+#: Bits of all registers together, of which a circuit may have more than qubits.
+MAX_BITS = 10_000
 #: Longer texts are refused unread: parsing OpenQASM 3 takes a minute for some million characters.
 MAX_CHARACTERS = 10_000_000
 #: Numbers, inputs and operations in all angles together.

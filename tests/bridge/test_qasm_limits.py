@@ -36,7 +36,7 @@ BOTH = [
 ]
 ONLY_TWO = [
     ("qreg r[1000000000];", "1,000,000,001 qubits are more than the 5,000 that can be read"),
-    ("creg r[1000000000];", "1,000,000,000 bits are more than the 5,000 that can be read"),
+    ("creg r[1000000000];", "1,000,000,000 bits are more than the 10,000 that can be read"),
     (f"qreg r[{MAX_QUBITS}];", "5,001 qubits are more than the 5,000 that can be read"),
     (f"qreg r[{'9' * 30}];", "an integer can have 18 digits at most, but one has 30"),
     (f"x q[{'9' * 30}];", "an integer can have 18 digits at most, but one has 30"),
@@ -47,7 +47,7 @@ ONLY_TWO = [
 ONLY_THREE = [
     (f"qubit[{MAX_QUBITS}] r;", "5,001 qubits are more than the 5,000 that can be read"),
     ("qubit[1000000] r;", "1,000,001 qubits are more than the 5,000 that can be read"),
-    ("bit[1000000] r;", "1,000,000 bits are more than the 5,000 that can be read"),
+    ("bit[1000000] r;", "1,000,000 bits are more than the 10,000 that can be read"),
     (f"qubit[{'9' * 30}] r;", "an integer must fit in 64 bits"),
     (f"qubit[2] r; x r[{'9' * 30}];", "an integer must fit in 64 bits"),
     (f"rx({'9' * 5000}) q;", "the parser fails with ValueError|must fit in 64 bits"),
