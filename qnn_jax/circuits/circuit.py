@@ -75,6 +75,11 @@ class Circuit:
         object.__setattr__(self, "ops", tuple(op for op in ops if op.gate != "barrier"))
         for name, vector in (("num_inputs", "x"), ("num_weights", "w")):
             given, least = getattr(self, name), used[vector]
+            if least > MAX_PARAMETERS:
+                raise InputError(
+                    f"Argument `ops` must use {vector}[{MAX_PARAMETERS - 1}] at most, but uses "
+                    f"{vector}[{least - 1}]."
+                )
             default = type(given) is int and given == -1
             given = at_least(name, least if default else given, 0, MAX_PARAMETERS)
             if given < least:
@@ -230,12 +235,12 @@ class Circuit:
 
     def shift_inputs(self, by: int) -> Circuit:
         """Read x[i + by] where this circuit reads x[i]: two circuits then take separate inputs."""
-        by = at_least("by", by, 0)
+        by = at_least("by", by, 0, MAX_PARAMETERS - self.num_inputs)
         return self._with(self._shift("x", by), num_inputs=self.num_inputs + by)
 
     def shift_weights(self, by: int) -> Circuit:
         """Read w[j + by] where this circuit reads w[j]."""
-        by = at_least("by", by, 0)
+        by = at_least("by", by, 0, MAX_PARAMETERS - self.num_weights)
         return self._with(self._shift("w", by), num_weights=self.num_weights + by)
 
     def inverse(self) -> Circuit:

@@ -408,10 +408,8 @@ CALLS: Mapping[str, Call] = {
     "Circuit.power": Call(ONE.power, {"exponent": (2, size(-(2**1000)))}),
     "Circuit.controlled": Call(ONE.controlled, {"num_controls": (1, size(1))}),
     "Circuit.on": Call(ONE.on, {"qubits": ((1, 0), QUBITS), "num_qubits": (3, optional(size(2)))}),
-    "Circuit.shift_inputs": Call(ONE.shift_inputs, {"by": (1, k.called(integer(0), "num_inputs"))}),
-    "Circuit.shift_weights": Call(
-        ONE.shift_weights, {"by": (1, k.called(integer(0), "num_weights"))}
-    ),
+    "Circuit.shift_inputs": Call(ONE.shift_inputs, {"by": (1, integer(0))}),
+    "Circuit.shift_weights": Call(ONE.shift_weights, {"by": (1, integer(0))}),
     "Circuit.from_json": Call(Circuit.from_json, {"text": (ONE.to_json(), TEXT)}),
     "Op": Call(
         Op,

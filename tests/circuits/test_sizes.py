@@ -50,9 +50,9 @@ QUBITS = "`num_qubits` must be at most 5000, but is "
             "`circuit` must have at most 30 qubits to be simulated, but has 1100: its state has",
         ),
         (lambda: expectations(Circuit(31), ["Z" * 31], [], []), "at most 30 qubits"),
-        (lambda: Circuit(1, (Op("rx", 0, w[HUGE]),)), "`num_weights` must be at most 1000000, but"),
+        (lambda: Circuit(1, (Op("rx", 0, w[HUGE]),)), r"`ops` must use w\[999999\] at most, but"),
         (lambda: Circuit(1, (), HUGE), "`num_inputs` must be at most 1000000, but is 1000000000"),
-        (lambda: PAIR.shift_weights(HUGE), "`num_weights` must be at most 1000000, but is"),
+        (lambda: PAIR.shift_weights(HUGE), "`by` must be at most 999999, but is 1000000000"),
     ],
 )
 def test_what_is_too_large_is_refused_at_once(make, message: str) -> None:
