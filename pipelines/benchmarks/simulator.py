@@ -140,7 +140,7 @@ def _worker(python: str | Path, engine: str) -> Worker:
 
 @contextlib.contextmanager
 def started(peers: Sequence[str], variant: str = "") -> Iterator[tuple[dict[str, Worker], str]]:
-    """The process of each engine that starts here, ours first, and why there are no peers."""
+    """The process of each engine that starts here, ours first; and why no peers, if so."""
     workers = {OURS: _worker(sys.executable, OURS + variant)}
     why_alone = "" if peers else "Peers are left out, because of --no-peers."
     if peers:

@@ -37,7 +37,7 @@ MAX_PARTS = 100_000
 class Function:
     """One row of the function table."""
 
-    name: str  # in NumPy and JAX; that of a function of one argument in Qiskit and OpenQASM 3, too
+    name: str  # in NumPy and JAX; in Qiskit and OpenQASM 3 too, where they have such a function
     evaluate: Callable[..., float]  # on floats
     num_arguments: int
     infix: str = ""

@@ -41,6 +41,9 @@ def calibration_states(num_qubits: int) -> np.ndarray:
 
     All of them for up to 3 qubits; above, only all zeros and all ones, which tell the errors of
     each qubit but not whether they come together.
+
+    Raises:
+        InputError: where `num_qubits` is no number of qubits.
     """
     num_qubits = num_qubits_of(num_qubits)
     if num_qubits <= _JOINT_QUBITS:

@@ -16,7 +16,10 @@ from qnn_jax.linen import QuantumLayer
 
 
 class DirectNetwork(nn.Module):
-    """A network whose inputs are those of its circuit: it has a circuit, labels and a head."""
+    """A network whose inputs are those of its circuit, with fields `circuit` and `labels`.
+
+    A network of this kind sets the layer `quantum` in its `setup` and defines `decide`.
+    """
 
     @property
     def observables(self) -> tuple[PauliSum, ...]:

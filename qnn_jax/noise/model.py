@@ -189,7 +189,7 @@ class NoiseModel:
         return {place: m for place, m in self.readout.items() if place and len(place) > 1}
 
     def check_circuit(self, num_qubits: int) -> None:
-        """Refuse a circuit of other qubits."""
+        """Refuse a circuit of other qubits, by an InputError."""
         there = self.num_qubits
         if there is None and self.idle is not None:
             there = len(self.idle.t1)

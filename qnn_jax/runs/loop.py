@@ -108,8 +108,9 @@ def go_on(
 ) -> Any:
     """Run steps until all are done; after each append its row, write it, and save.
 
-    Arguments are as in `go_through`: `rows` are those of the finished steps, to which new ones are
-    appended; a row may have "seconds" of its own.
+    `rows` are those of the finished steps, to which new ones are appended; a row may have "seconds"
+    of its own. `done` says whether all steps are done, `tell` gets each new row, and `step` and
+    `stop` are as in `go_through`.
 
     Returns:
         The state after the last step.

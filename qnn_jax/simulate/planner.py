@@ -251,9 +251,9 @@ def plan(
 
 @tuning.cached
 def plan_state(circuit: Circuit, shared: bool) -> Plan:
-    """The plan of all of a circuit, or of a batch that shares its weights.
+    """The plan of all of a circuit. Where `shared`, it is for a batch that shares its weights.
 
-    Then matrices made of weights alone are few, so those of a small register are multiplied with
+    Matrices made of weights alone are then few, so those of a small register are multiplied with
     each other first, unless inputs turn other gates than phases.
     """
     found = _plan_of(circuit.num_qubits, _lowered(circuit), shared)

@@ -175,7 +175,8 @@ def watched(
 ) -> Float[Array, "c amplitudes"]:
     """The same state; its batches and its derivatives are refused where they cannot fit.
 
-    In a gradient `backwards` states live at once. Of several devices it is the part of one.
+    In a gradient `backwards` states live at once. `state` may be one device's part of a state that
+    is spread over `devices`.
     """
     num_qubits = (state.shape[1] * devices).bit_length() - 1
     asked = {"states": _STATES_FORWARD, "samples": 1, "derivatives": 1, "devices": devices}

@@ -55,10 +55,10 @@ def over(
     """Refuse what cannot fit, then run one of the programs below on a mesh.
 
     Args:
-        program: `state`, `variances` or `sample`.
+        program: `_expectations`, `state`, `variances` or `sample`.
         circuit: the circuit.
         spread: the mesh.
-        asked: the program's third argument.
+        asked: the program's third argument; None for `state`.
         arrays: inputs, weights, and a key for `sample`.
     """
     check_memory(circuit.num_qubits, arrays[0].dtype.itemsize, devices=spread.num_devices)

@@ -68,8 +68,8 @@ def _size(arrays: Any) -> int:
 def at_once(needed: int, members: int, wanted: int) -> int:
     """How many members a device trains in parallel.
 
-    `needed` are the bytes of one, `members` how many a device has; 0 `wanted` takes what memory and
-    caches allow.
+    `needed` are the bytes of one, `members` how many a device has; where `wanted` is 0, as many as
+    memory and caches allow.
 
     Raises:
         InputError: if not even one fits.

@@ -99,7 +99,7 @@ class NoiseTwins(TaskDefaults):
         errors = f"the errors of {config.noise}"
         shots = f"{config.shots:,} shots" if config.shots else ""
         known = " and ".join(filter(None, (config.noise and errors, shots)))
-        # Name, execution, description, what the hybrid has beside it; those that apply.
+        # Name, execution, description, what the hybrid has in addition. Only those that apply.
         twins = [(HYBRID, config, f"trained with {known}", "")]
         if config.noise:
             what = (

@@ -23,8 +23,9 @@ def split(
 ) -> tuple[Examples, Examples]:
     """Shuffle examples by the seed and split them into training and validation.
 
-    0 `train_count` takes all that are left; else each of `classes` (0: a regression) has as many.
-    `names` are those of the two counts in errors.
+    `examples` are all but the test examples. A `train_count` of 0 takes all that are left;
+    otherwise each of the `classes` gets the same share (`classes` is 0 in a regression). `names`
+    are those of the two counts in errors.
     """
     import jax
 

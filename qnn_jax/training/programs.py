@@ -32,7 +32,10 @@ class Program(Generic[_P, _R]):
         self._signature = inspect.signature(self.__wrapped__)
 
     def _check(self, *args: Any, **kwargs: Any) -> None:
-        bound = self._signature.bind(*args, **kwargs)
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.__name__}(): {error}") from None
         bound.apply_defaults()
         self._of_names(bound.arguments)
 
