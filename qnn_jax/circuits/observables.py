@@ -148,12 +148,15 @@ def observable(value: ObservableLike, num_qubits: int | None = None) -> PauliSum
     )
 
 
-def observables_on(num_qubits: int, values: Observables) -> tuple[PauliSum, ...]:
+def observables_on(
+    num_qubits: int, values: Observables, name: str = "observables"
+) -> tuple[PauliSum, ...]:
     """Check observables against a circuit's number of qubits: all that are measured pass here.
 
     Args:
         num_qubits: how many qubits the circuit has.
         values: one observable, or several in order.
+        name: of the argument that they are.
 
     Returns:
         One PauliSum each, in which every label is there once: repeated terms are added.
@@ -167,18 +170,17 @@ def observables_on(num_qubits: int, values: Observables) -> tuple[PauliSum, ...]
     one_alone = isinstance(values, str | Mapping | PauliSum | PauliOperator)
     if isinstance(values, Set):
         raise InputError(
-            f"Argument `observables` must have an order, but is the set {shown(values)}; write a "
-            "tuple."
+            f"Argument `{name}` must have an order, but is the set {shown(values)}; write a tuple."
         )
     one_alone = one_alone or not isinstance(values, Iterable)
-    many: Any = (values,) if one_alone else several("observables", values, "observables in order")
+    many: Any = (values,) if one_alone else several(name, values, "observables in order")
     sums = tuple(_added(observable(one, num_qubits)) for one in many)
     if not sums:
-        raise InputError("Argument `observables` must hold at least one observable, but is empty.")
+        raise InputError(f"Argument `{name}` must hold at least one observable, but is empty.")
     for one in sums:
         if one.num_qubits != num_qubits:
             raise InputError(
-                f"Argument `observables` must have labels of {num_qubits} letters, one a qubit, "
+                f"Argument `{name}` must have labels of {num_qubits} letters, one a qubit, "
                 f"but {str(one)!r} has {one.num_qubits}."
             )
     return sums

@@ -93,7 +93,7 @@ def fourier_spectrum(
     >>> print(spectrum.frequencies[:, 0], spectrum.coefficients.real.round(3) + 0.0)
     [-2. -1.  0.  1.  2.] [0.5 0.  0.  0.  0.5]
     """
-    (measured,) = observables_on(checked_circuit(circuit).num_qubits, [observable])
+    (measured,) = observables_on(checked_circuit(circuit).num_qubits, [observable], "observable")
     values = finite_array("weights", weights, (circuit.num_weights,))
     circuit = hold(circuit, {} if fixed is None else fixed)
     slopes = slopes_of(circuit)

@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.errors import FlaxError
 from jaxtyping import Array
 
@@ -42,6 +43,10 @@ def map_batches(function: Callable[..., Any], inputs: Array, key: Array | None =
         last += (jax.random.fold_in(key, whole),)
         every += (jax.vmap(lambda k: jax.random.fold_in(key, k))(jnp.arange(whole)),)
     rest = function(*last)
+    if not isinstance(rest, jax.Array | np.ndarray):
+        raise InputError(
+            f"Argument `function` must give an array for a batch, but gives {shown(rest)}."
+        )
     mapped = rest[:0]
     if whole:
         mapped = jax.lax.map(lambda row: function(*row), every).reshape(-1, *rest.shape[1:])

@@ -58,7 +58,7 @@ def with_numbers(task: Any, numbers: Numbers) -> Any:
     return task
 
 
-def _check(given: Mapping[str, Any]) -> None:
+def _check(given: dict[str, Any]) -> None:
     """Check the arguments, by their names, of any of the programs below."""
     task, names = given["task"], given["names"]
     of_type("task", task, Task, "a Task, as those of qnn_jax.tasks are,")
@@ -89,7 +89,7 @@ def _check(given: Mapping[str, Any]) -> None:
     if "keys" in given:
         _check_numbers(task, members, keys, given["numbers"], given["mesh"])
     if given.get("at_once") is not None:
-        at_least("at_once", given["at_once"], 1)
+        given["at_once"] = at_least("at_once", given["at_once"], 1)
 
 
 @program(_check, static_argnames=("task", "names"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
@@ -25,41 +25,45 @@ class Program(Generic[_P, _R]):
         jitted: the function without checks.
     """
 
-    def __init__(self, check: Callable[[Mapping[str, Any]], None], jitted: Any) -> None:
+    def __init__(self, check: Callable[[dict[str, Any]], None], jitted: Any) -> None:
         self._of_names, self.jitted = check, jitted
         self.__doc__, self.__name__ = jitted.__doc__, jitted.__name__
         self.__wrapped__: Callable[_P, _R] = jitted.__wrapped__
         self._signature = inspect.signature(self.__wrapped__)
 
-    def _check(self, *args: Any, **kwargs: Any) -> None:
+    def _checked(self, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{self.__name__}(): {error}") from None
         bound.apply_defaults()
         self._of_names(bound.arguments)
+        return bound.args, bound.kwargs
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Check and run."""
-        self._check(*args, **kwargs)
-        result: _R = self.jitted(*args, **kwargs)
+        positional, named = self._checked(*args, **kwargs)
+        result: _R = self.jitted(*positional, **named)
         return result
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """Check and lower, to compile ahead of time."""
-        self._check(*args, **kwargs)
-        return self.jitted.lower(*args, **kwargs)
+        positional, named = self._checked(*args, **kwargs)
+        return self.jitted.lower(*positional, **named)
 
     def trace(self, *args: Any, **kwargs: Any) -> Any:
         """Check and trace, to inspect the program."""
-        self._check(*args, **kwargs)
-        return self.jitted.trace(*args, **kwargs)
+        positional, named = self._checked(*args, **kwargs)
+        return self.jitted.trace(*positional, **named)
 
 
 def program(
-    check: Callable[[Mapping[str, Any]], None], **options: Any
+    check: Callable[[dict[str, Any]], None], **options: Any
 ) -> Callable[[Callable[_P, _R]], Program[_P, _R]]:
-    """`jax.jit` with these options, after a check of the arguments by their names."""
+    """`jax.jit` with these options, after a check of the arguments by their names.
+
+    The check may replace arguments, so that a number is static whatever type it has.
+    """
     return lambda function: Program(check, jax.jit(function, **options))
 
 
