@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -28,7 +29,7 @@ from qnn_jax.hardware.measurement import (
     preflight,
 )
 from qnn_jax.hardware.plan import DETAILS, LearnSettings, Settings, check_details
-from qnn_jax.hardware.rules import Rules, is_number
+from qnn_jax.hardware.rules import Rules
 from qnn_jax.hardware.submission import Clock
 from qnn_jax.stats import p_value
 from qnn_jax.studies.evaluation import MOST, scored
@@ -504,12 +505,13 @@ def unsettled(trained: Trained, found: Estimate, shots: int) -> np.ndarray:
 
 
 def _is_score(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and is_number(value.get("value"))
-        and isinstance(value.get("interval"), list)
-        and len(value["interval"]) == 2
-        and all(map(is_number, value["interval"]))
+    # A metric may be negative, and a mean of few examples has a bound below 0.
+    if not isinstance(value, dict) or not isinstance(value.get("interval"), list):
+        return False
+    numbers = [value.get("value"), *value["interval"]]
+    return len(numbers) == 3 and all(
+        isinstance(one, int | float) and type(one) is not bool and math.isfinite(one)
+        for one in numbers
     )
 
 

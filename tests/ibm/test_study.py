@@ -10,7 +10,13 @@ from reference_models import calculator
 from qnn_jax.errors import InputError
 from qnn_jax.hardware import Ledger, Settings
 from qnn_jax.hardware.fake_device import FakeDevice
-from qnn_jax.studies.hardware import balanced_order, evaluate_on_device, key_of, score
+from qnn_jax.studies.hardware import (
+    EVALUATION,
+    balanced_order,
+    evaluate_on_device,
+    key_of,
+    score,
+)
 
 MODEL = "a" * 64
 SETTINGS = Settings(images=30, shots=2048, anchors=40, budget_seconds=1e4)
@@ -29,6 +35,22 @@ def splits(adding):
 @pytest.fixture(scope="module")
 def manila():
     return FakeDevice("FakeManilaV2", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "sound"),
+    [
+        (0.18, [-0.02, 0.38], True),  # the mean error of few examples
+        (-1.5, [-2.0, -1.0], True),  # as R² may be
+        (0.5, [0.4], False),
+        (0.5, [0.4, None], False),
+        (float("inf"), [0.4, 0.6], False),
+        (True, [0.4, 0.6], False),
+    ],
+)
+def test_a_stored_score_is_any_finite_number_with_its_interval(value, interval, sound):
+    _, holds = EVALUATION["expected"]
+    assert holds({"value": value, "interval": interval}) is sound
 
 
 @pytest.mark.slow
