@@ -151,7 +151,7 @@ def mean_interval_of(of_each: np.ndarray) -> tuple[float, float]:
     return mean_interval(of_each)
 
 
-def with_interval(value: float, interval: Sequence[float], form: str = ".3f") -> str:
+def with_interval(value: float, interval: Sequence[float] | np.ndarray, form: str = ".3f") -> str:
     """A number with its interval, as text: 0.512 (0.498 to 0.526)."""
     low, high = interval
     return f"{value:{form}} ({low:{form}} to {high:{form}})"
