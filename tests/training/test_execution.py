@@ -1,8 +1,5 @@
 """Training where the circuit runs elsewhere: with shots, with the errors of a device."""
 
-import dataclasses
-import hashlib
-import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,10 +15,9 @@ from pipelines import training as commands
 from pipelines.flags import words_of
 from pipelines.train_fashion import FashionFlags
 from qnn_jax import Circuit, InputError, bridge
-from qnn_jax.configs import ExecutionConfig, LeastSquaresConfig
+from qnn_jax.configs import ExecutionConfig
 from qnn_jax.executors import exact, sampled
-from qnn_jax.tasks import Calculator, Fashion, load, train
-from qnn_jax.tasks.stored import model_sha256
+from qnn_jax.tasks import Calculator, Fashion, train
 from qnn_jax.training import HYBRID, Member, execution
 from qnn_jax.training.execution import check_execution, executor_of, in_words, placed
 
@@ -162,19 +158,3 @@ def test_flags_say_where_the_circuit_runs() -> None:
     assert executor_of(task.execution) is executor_of(task.execution)
     assert in_words(task.execution) == "simulated with the errors of FakeFez, with 1,024 shots"
     check_execution(task.execution)
-
-
-@pytest.mark.slow
-def test_a_run_of_before_this_choice_is_still_read(tmp_path) -> None:
-    training = LeastSquaresConfig(epochs=2, batch_size=32, restarts=2)
-    trained = train(Calculator(training=training, baseline_2022=0))
-    trained.save(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    del config["fields"]["execution"]
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    digest = hashlib.sha256((tmp_path / "weights.npz").read_bytes()).hexdigest()
-    summary["model_sha256"] = model_sha256(config, digest)
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
-    assert load(tmp_path).task == trained.task
-    assert dataclasses.asdict(trained.task)["execution"]["executor"] == "exact"
