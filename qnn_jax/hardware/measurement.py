@@ -11,6 +11,7 @@ import numpy as np
 
 from qnn_jax.bridge import certify
 from qnn_jax.circuits import PauliSum
+from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError
 from qnn_jax.executors import (
     Affine,
@@ -28,7 +29,7 @@ from qnn_jax.hardware.jobs import Chunk, RegisterCounts, join_counts
 from qnn_jax.hardware.ledger import Entry, Ledger
 from qnn_jax.hardware.plan import DETAILS, SECOND, Machine, Plan, Settings, check_details, choose
 from qnn_jax.hardware.rules import Rules
-from qnn_jax.hardware.submission import Clock, keep_chunk, kept_chunk, run_chunks, silent
+from qnn_jax.hardware.submission import Clock, keep_chunk, kept_chunk, run_chunks
 from qnn_jax.runs import write_bytes_atomic
 
 #: The certificate that the circuit that was sent is equivalent, in the ledger's folder.

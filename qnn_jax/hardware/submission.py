@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+from qnn_jax.data.source import silent
 from qnn_jax.errors import InputError
 from qnn_jax.hardware.jobs import (
     Chunk,
@@ -56,10 +57,6 @@ class Patience:
     outage: float = 24 * 3600.0
     queue: float = 14 * 24 * 3600.0
     attempts: int = 8
-
-
-def silent(_: str) -> None:
-    """Report nothing."""
 
 
 def keep_chunk(device: Device, chunk: Chunk, ledger: Ledger) -> str:

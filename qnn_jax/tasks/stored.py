@@ -193,8 +193,7 @@ def stored(path: Path, known: Mapping[str, type[Any]] = TASKS) -> Stored:
     seeds = Seeds(run.seed, run.order_seed, run.split_seed)
     try:
         task.check()
-        for name, value in seeds._asdict().items():
-            checks.seed(name, value or 0)
+        seeds.checked()
     except InputError as error:
         raise InputError(f"{where} cannot be used ({error}): {RESTORE}.") from None
     # Archives are only read to prepare data, which needs a folder that the user names.
