@@ -109,7 +109,7 @@ def sign_flip_test(differences: np.ndarray) -> float:
 def paired_t_test(first: np.ndarray, second: np.ndarray) -> float:
     """Two-sided p-value of Student's test on many paired values, shape (count,).
 
-    1 where they are equal, and where one is not finite.
+    1 where they are equal, where one is not finite, and for a single pair, which has no spread.
 
     Raises:
         InputError: where the two differ in length.
@@ -123,11 +123,11 @@ def paired_t_test(first: np.ndarray, second: np.ndarray) -> float:
             f"Argument `second` must have as many values as `first`, which has {len(before)}, but "
             f"has {len(after)}."
         )
-    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+    if len(before) < 2 or not (np.isfinite(before).all() and np.isfinite(after).all()):
         return 1.0
     difference = before - after
     # What differs by rounding alone has no spread.
-    if len(difference) < 2 or np.ptp(difference) <= 1e-12 * np.abs(difference).max():
+    if np.ptp(difference) <= 1e-12 * np.abs(difference).max():
         return float(not difference.any())
     from scipy.stats import ttest_1samp
 

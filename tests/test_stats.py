@@ -94,6 +94,7 @@ def test_students_paired_test_is_the_textbooks() -> None:
     assert paired_t_test(second, first) == paired_t_test(first, second)
     assert paired_t_test(first, first) == 1.0
     assert paired_t_test(first, first + 1) == 0.0  # no spread at all
+    assert paired_t_test(first[:1], second[:1]) == 1.0  # which says nothing
 
 
 @pytest.mark.parametrize(("ahead", "behind"), [(5, 0), (8, 2), (3, 9), (20, 21)])

@@ -23,7 +23,7 @@ import qnn_jax
 from qnn_jax.circuits import checks
 from qnn_jax.configs import ExecutionConfig
 from qnn_jax.data.source import silent
-from qnn_jax.errors import LargeAngleWarning, TrainingFailedError
+from qnn_jax.errors import InputError, LargeAngleWarning, TrainingFailedError
 from qnn_jax.models import count_parameters
 from qnn_jax.runs import (
     RunDirectory,
@@ -152,6 +152,11 @@ def train(
         seeds = Seeds(seed, order_seed, split_seed).checked()
         task.check()
         splits = task.load(folders, seeds.split, report)
+        if len(splits.test.targets) < 2:
+            raise InputError(
+                "Argument `task` must have at least 2 test examples, for a score with its "
+                f"interval, but has {len(splits.test.targets)}."
+            )
         count = len(splits.train.targets)
         task.trainer.check(count)
         names = trained_names(task)

@@ -699,7 +699,8 @@ def _tested(targets: np.ndarray, form: Form, share: float) -> np.ndarray:
         )
     classes = targets if form.class_names else np.zeros(count, int)
     order = stratified(classes, np.random.default_rng(_TEST))
-    return np.sort(order[: min(max(1, round(share * count)), count - 2)])
+    # Two at least, since the score of a single one has no interval.
+    return np.sort(order[: min(max(2, round(share * count)), count - 2)])
 
 
 def _scaling(inputs: np.ndarray, form: Form) -> Scaling:

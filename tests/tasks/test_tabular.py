@@ -544,3 +544,16 @@ def test_angle_maps_turn_each_qubit_and_are_uploaded_again(kind, inputs: int) ->
     assert turns == wanted
     twice = ModelConfig(num_qubits=3, feature_map=kind, feature_map_reps=2, ansatz_reps=1).circuit()
     assert twice == once.repeat(2)
+
+
+def test_a_score_has_an_interval(tmp_path: Path) -> None:
+    path = tmp_path / "few.csv"
+    path.write_text("a,y\n" + "".join(f"{k},{k % 3}.5\n" for k in range(5)))
+    batches = TrainingConfig(batch_size=1, shift=0, flip=False)
+    task = Tabular(str(path), "y", kind="regression", model=SMALL, training=batches).prepared()
+    assert len(task.load(Folders(), 0, print).test.targets) == 2
+    rows = np.arange(10.0)[:, None]
+    np.savez(tmp_path / "a.npz", x=rows, y=rows[:, 0], x_test=rows[:1], y_test=rows[:1, 0])
+    task = Tabular(str(tmp_path / "a.npz"), kind="regression", model=SMALL, training=batches)
+    with pytest.raises(InputError, match=r"`task` must have at least 2 test .* but has 1"):
+        train(task.prepared())
